@@ -1,0 +1,82 @@
+"""What a launch reports while it goes on: the values that every observer receives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from clinder.session import Attempt, Session
+
+
+@dataclass(frozen=True)
+class BuildRequested:
+    """A build request goes out; ``number`` counts those of the whole launch, from 1."""
+
+    hub: str
+    spec: str
+    number: int
+
+
+@dataclass(frozen=True)
+class PhaseEntered:
+    """The launch enters a phase, as the hub names it, or ``readiness``."""
+
+    phase: str
+
+
+@dataclass(frozen=True)
+class PhaseLeft:
+    """The launch leaves a phase after so many seconds."""
+
+    phase: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of what the hub says in a phase: foreign text, to be cleaned before printing."""
+
+    phase: str
+    text: str
+
+
+@dataclass(frozen=True)
+class SessionKnown:
+    """A server and its token are known, and must be stopped from now on. Not usable yet."""
+
+    session: Session
+
+
+@dataclass(frozen=True)
+class AttemptFailed:
+    """A build request ended without a session."""
+
+    attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The launch waits so many seconds before it goes on."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """Something to know that does not end the launch."""
+
+    text: str
+
+
+Event = (
+    BuildRequested
+    | PhaseEntered
+    | PhaseLeft
+    | LogLine
+    | SessionKnown
+    | AttemptFailed
+    | Waiting
+    | Warned
+)
+Observer = Callable[[Event], None]

@@ -1,0 +1,1 @@
+"""What happened on the wire: no policy, no retries."""

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from clinder.errors import UsageError
@@ -142,5 +142,5 @@ def _attempt(data: Mapping[str, Any]) -> Attempt:
     return Attempt(**texts, seconds=float(seconds) if _number(seconds) else 0.0)
 
 
-def _number(value: object) -> bool:
+def _number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,7 @@
+"""The version, and how clinder introduces itself to servers."""
+
+from __future__ import annotations
+
+VERSION = "0.1.0"
+USER_AGENT = f"clinder/{VERSION} (+https://github.com/org/clinder-action)"
+"""Honest, and without the words that newer hubs refuse (binderhub#2107)."""

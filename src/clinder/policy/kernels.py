@@ -1,0 +1,93 @@
+"""A kernel of a session for as long as it is needed, and the code that runs on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from clinder.deadline import Deadline
+from clinder.errors import (
+    ClinderError,
+    CodeRaised,
+    ServerNotReady,
+    ServerUnreachable,
+    SessionGone,
+    TokenRefused,
+)
+from clinder.session import Session
+from clinder.wire.jupyter import Server, State
+from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
+from clinder.wire.transport import Transport, TransportError
+
+_CLEANUP = 5.0
+
+
+@contextmanager
+def running_kernel(
+    session: Session, name: str, deadline: Deadline, *, transport: Transport
+) -> Iterator[Kernel]:
+    """Yield a kernel that has answered, of the named kernelspec (``""``: the server's default).
+
+    It is deleted on leaving, whatever happened; what it runs then is interrupted by that. Raises
+    :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` where the
+    kernel dies at once, :class:`~clinder.errors.ServerUnreachable`, what the deadline raises.
+    """
+    server = Server(session, transport)
+    identity = server.start_kernel(name, deadline)
+    try:
+        try:
+            kernel = Kernel(session, identity, deadline=deadline)
+            with kernel:
+                kernel.wait_until_ready(deadline)
+                yield kernel
+        except TransportError as error:
+            raise ServerUnreachable(f"The session's kernel is unreachable: {error.what}.") from None
+        except KernelDied as error:
+            raise ServerNotReady(
+                f"The kernel cannot be used: {error.what}.",
+                hint="The image's environment is broken for this kernel: try it in a browser.",
+            ) from None
+    finally:
+        with suppress(ClinderError, TransportError):
+            server.delete_kernel(identity, Deadline(_CLEANUP, now=deadline.now))
+
+
+def execute(
+    session: Session,
+    code: str,
+    deadline: Deadline,
+    *,
+    kernel: str = "",
+    write: Callable[[Output | Raised], None],
+    transport: Transport,
+) -> None:
+    """Run code on a kernel of its own and pass on what it prints, as it comes.
+
+    Raises :class:`~clinder.errors.CodeRaised` where the code raises or its kernel dies,
+    :class:`~clinder.errors.SessionGone` where the session is found gone, and what
+    :func:`running_kernel` raises.
+    """
+    raised: Raised | None = None
+    try:
+        with running_kernel(session, kernel, deadline, transport=transport) as running:
+            try:
+                for output in running.execute(code, deadline):
+                    write(output)
+                    raised = output if isinstance(output, Raised) else raised
+            except KernelDied as error:
+                raise CodeRaised(
+                    f"The session's code did not end: {error.what}.",
+                    hint="It may have used more memory than the session has.",
+                ) from None
+    except (ServerUnreachable, TokenRefused):
+        raise_if_gone(session, deadline, transport=transport)
+        raise
+    if raised is not None:
+        raise CodeRaised(f"The code raised {raised.name} on the session.")
+
+
+def raise_if_gone(session: Session, deadline: Deadline, *, transport: Transport) -> None:
+    """Raise :class:`~clinder.errors.SessionGone` if one look at the server says so."""
+    status = Server(session, transport).status(deadline)
+    if status.state is State.GONE:
+        raise SessionGone(f"The session is gone: {status.words}.")

@@ -1,0 +1,61 @@
+"""From what was typed, or left out, to the request for a launch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clinder.errors import UsageError
+from clinder.policy.checkout import checkout, local_repository
+from clinder.policy.launch import DEFAULT_HUB, LOCAL, TIMEOUT, Request
+from clinder.repository import hub_url, target
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request, and what its making found worth knowing."""
+
+    request: Request
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def resolved(
+    text: str,
+    *,
+    hubs: Sequence[str] = (),
+    ref: str = "",
+    timeout: float = TIMEOUT,
+    build_token: str = "",
+    directory: Path,
+    environment: Mapping[str, str],
+) -> Resolved:
+    """Return the request for what ``text`` names: a repository, or with ``""`` this commit.
+
+    ``hubs`` go before the hub that a Binder link names, and that before mybinder.org. Raises
+    :class:`~clinder.errors.UsageError`.
+    """
+    urls = tuple(dict.fromkeys(LOCAL if hub == LOCAL else hub_url(hub) for hub in hubs))
+    if LOCAL in urls and len(urls) > 1:
+        raise UsageError("The hub `local` goes with no other hub.")
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    if text:
+        named = target(text)
+        repository = named.repository
+        urls = urls or ((named.hub,) if named.hub else ())
+    elif urls == (LOCAL,):
+        repository = local_repository(directory)
+    else:
+        found = checkout(directory, environment)
+        repository, warnings = found.repository, found.warnings
+        notes = (f"Launching {repository.spec}, from {found.source}.",)
+    request = Request(
+        repository.at(ref) if ref else repository,
+        hubs=urls or (DEFAULT_HUB,),
+        timeout=timeout,
+        build_token=build_token,
+        directory=directory,
+    )
+    return Resolved(request, notes, warnings)

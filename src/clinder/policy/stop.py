@@ -1,0 +1,64 @@
+"""Stopping a session until it is verifiably gone: the one implementation that all surfaces call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from clinder.deadline import Deadline
+from clinder.errors import StopFailed, TimedOut, TokenRefused
+from clinder.session import Session
+from clinder.wire.jupyter import Server, State, Status
+from clinder.wire.transport import Clocks, Transport
+
+TIMEOUT = 30.0
+"""Seconds that stopping may take."""
+SERVER_CLOCKS = Clocks(idle=10.0)
+"""A server's calls are small: one that brings nothing for 10 s is asked again."""
+
+_ABSENT_TWICE = 2
+_ASK_AGAIN = 5.0
+
+
+def stop(session: Session, deadline: Deadline, *, transport: Transport | None = None) -> bool:
+    """Shut the session's server down and return once it is gone: whether it ran before.
+
+    Gone is what :class:`~clinder.wire.jupyter.State` says, or, after our own shutdown was
+    accepted, an absent server twice in a row. Raises :class:`~clinder.errors.TokenRefused` at
+    once, :class:`~clinder.errors.StopFailed` when the deadline has come.
+    """
+    server = Server(session, transport or Transport(SERVER_CLOCKS))
+    status = Status(State.UNCLEAR, "it was not asked yet")
+    accepted = ran = False
+    absent, asked_at = 0, 0.0
+    try:
+        for delay in _delays():
+            status = server.status(deadline)
+            absent = absent + 1 if status.state is State.ABSENT else 0
+            if status.state is State.GONE or (accepted and absent >= _ABSENT_TWICE):
+                return ran
+            if status.state is State.RUNNING:
+                ran = True
+                if not accepted or deadline.now() - asked_at > _ASK_AGAIN:
+                    accepted = _shut_down(server, deadline) or accepted
+                    asked_at = deadline.now()
+            deadline.wait(delay)
+    except TimedOut:
+        pass
+    if status.state is State.RUNNING:
+        raise StopFailed("The session still runs: it did not shut down in time.")
+    raise StopFailed(f"Whether the session still runs is not known: {status.words}.")
+
+
+def _shut_down(server: Server, deadline: Deadline) -> bool:
+    try:
+        return server.shutdown(deadline)
+    except TokenRefused:
+        # Behind a hub this is also what a server answers that has gone since we asked.
+        return False
+
+
+def _delays() -> Iterator[float]:
+    delay = 0.05
+    while True:
+        yield delay
+        delay = min(delay * 1.6, 2.0)

@@ -1,0 +1,27 @@
+"""Foreign text made safe to print: without escape sequences and control characters."""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
+    r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # titles, links and other strings
+    r"|\x1b[ -/]*[0-~]?",
+    re.DOTALL,
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def plain(text: str) -> str:
+    """Return text of which only newlines and tabs do anything; a carriage return ends a line.
+
+    Characters that turn the direction of writing are dropped too, as they can hide words.
+    """
+    without = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    return _CONTROLS.sub("", without)
+
+
+def lines(text: str) -> list[str]:
+    """Return the lines of a text, made plain, without empty ones."""
+    return [line.rstrip() for line in plain(text).split("\n") if line.strip()]

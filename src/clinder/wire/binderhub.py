@@ -1,0 +1,219 @@
+"""One build request to a BinderHub: its events, and its refusals as typed errors.
+
+What a hub answers is read in BinderHub's ``builder.py``, ``base.py``, ``launcher.py`` and
+``quota.py``; the recorded streams under ``tests/transcripts`` show each case.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from clinder.deadline import Deadline
+from clinder.errors import (
+    Banned,
+    BotsRefused,
+    BuildFailed,
+    BuildTokenRefused,
+    ClinderError,
+    ForgeFailed,
+    HubBroken,
+    HubFull,
+    HubUnreachable,
+    LaunchFailed,
+    LoginRequired,
+    MalformedSpec,
+    NetworkRefused,
+    NotABinderHub,
+    QuotaReached,
+    RateLimited,
+    RefNotFound,
+    Refused,
+    UnknownProvider,
+)
+from clinder.wire.framing import EventTooLarge, events
+from clinder.wire.transport import Stream, Transport, TransportError
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A step or a log line; ``phase`` is lower case, and empty for a build log line."""
+
+    phase: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The server runs: the fields of the ``ready`` event, with the hub's own names."""
+
+    url: str
+    token: str = field(repr=False)
+    image: str = ""
+    repo_url: str = ""
+    binder_ref_url: str = ""
+    binder_launch_host: str = ""
+    binder_persistent_request: str = ""
+
+
+_NO_LAUNCH = "launches nothing: it builds only (API-only mode)"
+
+_REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
+    (r"No provider found for prefix", UnknownProvider, "The hub does not have this provider"),
+    (r"Spec is not of the form", MalformedSpec, "The hub cannot read the spec"),
+    (r"not enough values to unpack", MalformedSpec, "The hub cannot read the spec"),
+    (r"Unsupported git url", MalformedSpec, "The hub does not take this URL"),
+    (r"An unresolved ref is required", MalformedSpec, "The hub wants a ref"),
+    (r"`unresolved_ref` must be specified", MalformedSpec, "The hub wants a ref"),
+    (r"Could not resolve ref for", RefNotFound, "The repository or its ref was not found"),
+    (r"Error resolving ref for gist:.*secret Gist", RefNotFound, "The gist is secret"),
+    (r"Error resolving ref for", ForgeFailed, "The hub could not ask the repository's host"),
+    (r"Sorry, .* is not allowed to launch", Banned, "The hub does not launch this repository"),
+    (r"Requests from .* are not allowed", NetworkRefused, "The hub refuses this network"),
+    (r"Bots not allowed", BotsRefused, "The hub took clinder for a robot"),
+    (r"Invalid build token", BuildTokenRefused, "The hub refused the build token"),
+    (r"Forbidden$", LoginRequired, "The hub needs a login, which clinder does not support"),
+    (r"Rate limit exceeded", RateLimited, "The hub limits how often it may be asked"),
+    (r"Too many users running", QuotaReached, "The repository's quota on the hub is used up"),
+    (r"Too many users on this BinderHub", HubFull, "The hub is full"),
+    (r"Spawn failed|.*took too long to launch", LaunchFailed, "The server could not be launched"),
+    (r"Internal Server Error", HubBroken, "The hub failed"),
+    (r"Unhandled error watching for build", HubBroken, "The hub lost sight of the build"),
+)
+"""What a ``failed`` event's message begins with, what that means, and in words."""
+
+_BY_STATUS: Mapping[int, type[ClinderError]] = {429: RateLimited}
+
+
+def build(
+    transport: Transport,
+    hub: str,
+    spec: str,
+    *,
+    deadline: Deadline,
+    build_token: str = "",
+) -> Iterator[Progress | Ready]:
+    """Make one build request and yield its events, the last a :class:`Ready`.
+
+    ``hub`` is a base URL with a trailing slash, ``spec`` a provider spec, percent-encoded. The
+    request ends when the iterator is closed. Raises the errors of :mod:`clinder.errors` that say
+    how the hub refused or failed; :class:`~clinder.errors.HubUnreachable` for a stream that
+    ended or broke before its verdict.
+    """
+    url = f"{hub}build/{spec}"
+    if build_token:
+        url += f"?build_token={quote(build_token, safe='')}"
+    headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+    try:
+        with transport.stream(url, deadline=deadline, headers=headers) as stream:
+            if not _is_event_stream(stream):
+                raise _not_a_stream(stream)
+            yield from _events(stream, secure=hub.startswith("https:"))
+    except TransportError as error:
+        raise HubUnreachable(f"The hub is unreachable: {error.what}.") from None
+    except EventTooLarge:
+        raise HubBroken("The hub sent an event too large to be one.") from None
+
+
+def _events(stream: Stream, *, secure: bool) -> Iterator[Progress | Ready]:
+    seen: list[str] = []
+    for data in events(stream.pieces):
+        event = _object(data)
+        if event is None:
+            continue
+        phase, message = _text(event, "phase").lower(), _text(event, "message")
+        if phase in ("failed", "failure"):
+            raise _failure(event, message.strip(), seen)
+        if phase == "ready":
+            yield _ready(event, secure=secure)
+            return
+        if phase not in seen:
+            seen.append(phase)
+        yield Progress(phase, message)
+    if stream.status >= 400:
+        raise HubBroken(f"The hub answered {stream.status} and did not say why.")
+    raise HubUnreachable("The hub ended the stream before the launch had ended.")
+
+
+def _failure(event: Mapping[str, Any], message: str, seen: list[str]) -> ClinderError:
+    """Return the error that a ``failed`` event means after the phases seen before it."""
+    said = " ".join(message.split())
+    for beginning, kind, meaning in _REFUSALS:
+        if re.match(beginning, said):
+            return kind(_joined(meaning, said))
+    status = event.get("status_code")
+    if "built" in seen or "launching" in seen:
+        return LaunchFailed(_joined("The server could not be launched", said))
+    if isinstance(status, int) and status >= 400:
+        kind = _BY_STATUS.get(status, Refused if status < 500 else HubBroken)
+        return kind(_joined(f"The hub answered {status}", said))
+    if seen:
+        return BuildFailed(_joined("The image could not be built", said))
+    if said:
+        return Refused(_joined("The hub refused", said))
+    return HubBroken("The hub failed without a word.")
+
+
+def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
+    url, token = _text(event, "url"), _text(event, "token")
+    if not url or not token:
+        if "url" not in event and "token" not in event:
+            raise NotABinderHub(f"The hub {_NO_LAUNCH}.", hint="Use another hub with --hub.")
+        raise HubBroken("The hub said that the server is ready, but gave no URL or no token.")
+    scheme = urlsplit(url).scheme
+    if scheme not in ("http", "https"):
+        raise HubBroken("The hub said that the server is ready, at a URL that is not http(s).")
+    if secure and scheme != "https":
+        raise HubBroken("The hub is https, but its server is plain http: the token would be seen.")
+    return Ready(
+        url,
+        token,
+        image=_text(event, "image"),
+        repo_url=_text(event, "repo_url"),
+        binder_ref_url=_text(event, "binder_ref_url"),
+        binder_launch_host=_text(event, "binder_launch_host"),
+        binder_persistent_request=_text(event, "binder_persistent_request"),
+    )
+
+
+def _is_event_stream(stream: Stream) -> bool:
+    content_type = stream.headers.get("Content-Type", "")
+    return content_type.split(";")[0].strip().lower() == "text/event-stream"
+
+
+def _not_a_stream(stream: Stream) -> ClinderError:
+    if stream.status == 429:
+        return RateLimited("Rate limit exceeded: the hub, or what stands before it, answered 429.")
+    if stream.status >= 500:
+        return HubBroken(f"The hub answered {stream.status}.")
+    kind = stream.headers.get("Content-Type", "nothing").split(";")[0].strip().lower()
+    return NotABinderHub(
+        f"This is not a BinderHub's address: it answered {stream.status} with"
+        f" {kind if re.fullmatch(r'[a-z0-9.+/-]{1,60}', kind) else 'something else'},"
+        " not with an event stream."
+    )
+
+
+def _object(data: str) -> Mapping[str, Any] | None:
+    """Return an event's JSON object; what is none is passed over, as a browser's page would."""
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _text(event: Mapping[str, Any], name: str) -> str:
+    value = event.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _joined(meaning: str, said: str) -> str:
+    """Return our words and the hub's as one sentence, not too long to read."""
+    text = f"{meaning}: {said}" if said else meaning
+    short = text if len(text) <= 600 else text[:600] + " …"
+    return short if short.endswith((".", "!", "?", "…")) else short + "."

@@ -1,0 +1,188 @@
+"""One Jupyter Server: its status, its kernels, its shutdown. It says what happened, once.
+
+What the answers mean behind a BinderHub's proxy was recorded from the real thing: after a
+shutdown 503, then 302 to a ``/hub/`` page, on mybinder.org 424.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from clinder.deadline import Deadline
+from clinder.errors import KernelspecMissing, ServerUnreachable, TokenRefused
+from clinder.session import Session
+from clinder.wire.transport import Answer, Transport, TransportError, is_loopback
+
+
+class State(Enum):
+    """What a server's answer says about it."""
+
+    RUNNING = "running"
+    GONE = "gone"
+    ABSENT = "absent"
+    """Not there now: gone if we shut it down, else a hiccup of the proxy or a mistyped URL."""
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of a server, in words, and what it told of itself while running.
+
+    ``kernels`` counts them; ``started`` and ``last_activity`` are ISO 8601 as the server has
+    them. ``last_activity`` is the server's own clock, which ``api/status`` does not move.
+    """
+
+    state: State
+    words: str
+    kernels: int = 0
+    started: str = ""
+    last_activity: str = ""
+
+
+@dataclass(frozen=True)
+class Kernelspecs:
+    """The kernelspecs that a server has, and which is its default."""
+
+    default: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Server:
+    """The calls to one session's server. Redirects are never followed, and say something.
+
+    Each raises what its deadline raises, and :class:`~clinder.errors.TokenRefused` on a 403.
+    """
+
+    session: Session
+    transport: Transport
+
+    def status(self, deadline: Deadline) -> Status:
+        """Return whether the server runs, as one request to ``api/status`` shows."""
+        try:
+            answer = self._call("GET", "api/status", deadline)
+        except TransportError as error:
+            return _unreached(error, self.session.url)
+        if answer.status == 200 and (told := _object(answer)) is not None:
+            return Status(
+                State.RUNNING,
+                "running",
+                kernels=_count(told.get("kernels")),
+                started=str(told.get("started", "")),
+                last_activity=str(told.get("last_activity", "")),
+            )
+        return _absent(answer)
+
+    def shutdown(self, deadline: Deadline) -> bool:
+        """Ask the server to shut down; return whether it said that it will."""
+        try:
+            return self._call("POST", "api/shutdown", deadline).status == 200
+        except TransportError:
+            return False
+
+    def keep_alive(self, deadline: Deadline) -> Status:
+        """Return the status as :meth:`status` does, by a request that both cullers count."""
+        try:
+            answer = self._call("GET", "api/kernels", deadline)
+        except TransportError as error:
+            return _unreached(error, self.session.url)
+        if answer.status == 200:
+            return Status(State.RUNNING, "running")
+        return _absent(answer)
+
+    def kernelspecs(self, deadline: Deadline) -> Kernelspecs:
+        """Return the kernelspecs that the server has."""
+        told = self._asked("GET", "api/kernelspecs", deadline)
+        specs = told.get("kernelspecs")
+        names = tuple(sorted(specs)) if isinstance(specs, dict) else ()
+        return Kernelspecs(str(told.get("default", "")), names)
+
+    def start_kernel(self, name: str, deadline: Deadline) -> str:
+        """Start a kernel of that kernelspec and return its id; ``""`` is the server's default.
+
+        Raises :class:`~clinder.errors.KernelspecMissing`, naming those that the server has.
+        """
+        specs = self.kernelspecs(deadline)
+        if name and name not in specs.names:
+            raise KernelspecMissing(
+                f"The session has no kernelspec {name!r}, only: {', '.join(specs.names) or 'none'}."
+            )
+        chosen = {"name": name or specs.default} if name or specs.default else {}
+        told = self._asked("POST", "api/kernels", deadline, json=chosen)
+        identity = told.get("id")
+        if not isinstance(identity, str) or not identity:
+            raise ServerUnreachable("The session's server started no kernel, and gave no reason.")
+        return identity
+
+    def delete_kernel(self, identity: str, deadline: Deadline) -> None:
+        """Delete a kernel; one that is gone already is as good."""
+        self._call("DELETE", f"api/kernels/{quote(identity, safe='')}", deadline)
+
+    def interrupt_kernel(self, identity: str, deadline: Deadline) -> None:
+        """Interrupt what a kernel runs."""
+        self._call("POST", f"api/kernels/{quote(identity, safe='')}/interrupt", deadline)
+
+    def _call(
+        self, method: str, path: str, deadline: Deadline, json: object | None = None
+    ) -> Answer:
+        answer = self.transport.request(
+            method,
+            self.session.url + path,
+            deadline=deadline,
+            token=self.session.token,
+            json=json,
+        )
+        if answer.status in (401, 403):
+            raise TokenRefused("The session's server refused the token.")
+        return answer
+
+    def _asked(
+        self, method: str, path: str, deadline: Deadline, json: object | None = None
+    ) -> Mapping[str, Any]:
+        try:
+            answer = self._call(method, path, deadline, json=json)
+        except TransportError as error:
+            raise ServerUnreachable(f"The session's server is unreachable: {error.what}.") from None
+        told = _object(answer)
+        if answer.status >= 300 or told is None:
+            said = f": {told['message']}" if told and isinstance(told.get("message"), str) else ""
+            raise ServerUnreachable(
+                f"The session's server answered {answer.status} to {method} {path}{said}."
+            )
+        return told
+
+
+def _unreached(error: TransportError, url: str) -> Status:
+    if error.refused:
+        state = State.GONE if is_loopback(url) else State.ABSENT
+        return Status(state, "nothing listens at its address")
+    return Status(State.UNCLEAR, error.what)
+
+
+def _absent(answer: Answer) -> Status:
+    """Return what an answer other than the wanted 200 says about the server."""
+    location = urlsplit(answer.headers.get("Location", "")).path
+    if answer.status == 302 and "/hub/" in location:
+        return Status(State.GONE, "the hub knows no such running server")
+    if answer.status == 424:
+        return Status(State.GONE, "the hub's proxy answers that the server is stopped (424)")
+    if answer.status in (404, 502, 503):
+        return Status(State.ABSENT, f"it answered {answer.status}")
+    return Status(State.UNCLEAR, f"it answered {answer.status}, as no Jupyter Server does")
+
+
+def _object(answer: Answer) -> Mapping[str, Any] | None:
+    try:
+        told = json.loads(answer.body)
+    except (ValueError, RecursionError):
+        return None
+    return told if isinstance(told, dict) else None
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,220 @@
+"""One kernel's websocket: is it ready, and what does code print on it.
+
+The messages are those of the Jupyter messaging protocol 5.3, in JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import websocket
+
+from clinder._version import USER_AGENT
+from clinder.deadline import Deadline
+from clinder.session import Session
+from clinder.wire.transport import CONNECT, TransportError, finished, is_loopback
+
+_TICK = 0.1
+
+
+class KernelDied(Exception):
+    """The kernel ended by itself; ``what`` says how that was seen."""
+
+    def __init__(self, what: str):
+        super().__init__(what)
+        self.what = what
+
+
+@dataclass(frozen=True)
+class Output:
+    """Text that the code printed to ``stdout`` or ``stderr``, or a result's plain text."""
+
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The exception that ended the code: its traceback as the kernel wrote it."""
+
+    name: str
+    value: str
+    traceback: tuple[str, ...]
+
+
+class Kernel:
+    """The websocket of a kernel that runs on a session. Close it, or use it as a context."""
+
+    def __init__(self, session: Session, identity: str, *, deadline: Deadline):
+        self._conversation = uuid.uuid4().hex
+        self._socket = _connected(session, identity, self._conversation, deadline)
+
+    def __enter__(self) -> Kernel:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the websocket; the kernel runs on."""
+        self._socket.shutdown()
+
+    def wait_until_ready(self, deadline: Deadline) -> None:
+        """Return once the kernel has answered a ``kernel_info_request``.
+
+        Raises :class:`KernelDied`, :class:`~clinder.wire.transport.TransportError`.
+        """
+        request = self._send("kernel_info_request", {})
+        for message in self._messages(deadline):
+            if _is_reply(message, request, "kernel_info_reply"):
+                return
+            if _state(message) == "dead":
+                raise KernelDied("the kernel died while it started")
+
+    def execute(self, code: str, deadline: Deadline) -> Iterator[Output | Raised]:
+        """Run code and yield what it prints, at last what it raised, if it did.
+
+        Raises :class:`KernelDied`, :class:`~clinder.wire.transport.TransportError`.
+        """
+        request = self._send(
+            "execute_request",
+            {"code": code, "silent": False, "store_history": False, "allow_stdin": False},
+        )
+        idle = replied = False
+        for message in self._messages(deadline):
+            if _state(message) in ("restarting", "dead"):
+                raise KernelDied("the kernel died while it ran the code")
+            if _parent(message) != request:
+                continue
+            if (output := _output(message)) is not None:
+                yield output
+            idle = idle or _state(message) == "idle"
+            replied = replied or _is_reply(message, request, "execute_reply")
+            if idle and replied:
+                return
+
+    def _send(self, kind: str, content: Mapping[str, object]) -> str:
+        identity = uuid.uuid4().hex
+        header = {
+            "msg_id": identity,
+            "msg_type": kind,
+            "session": self._conversation,
+            "username": "clinder",
+            "version": "5.3",
+            "date": "",
+        }
+        message = {
+            "channel": "shell",
+            "header": header,
+            "parent_header": {},
+            "metadata": {},
+            "content": content,
+            "buffers": [],
+        }
+        try:
+            self._socket.send(json.dumps(message))
+        except (OSError, websocket.WebSocketException):
+            raise TransportError("the connection to the kernel broke") from None
+        return identity
+
+    def _messages(self, deadline: Deadline) -> Iterator[Mapping[str, Any]]:
+        while True:
+            deadline.check()
+            self._socket.settimeout(_TICK)
+            try:
+                data = self._socket.recv()
+            except websocket.WebSocketTimeoutException:
+                continue
+            except (OSError, websocket.WebSocketException):
+                raise TransportError("the connection to the kernel broke") from None
+            if not data:
+                raise TransportError("the session closed the connection to the kernel")
+            if isinstance(data, str):  # binary frames carry widgets' buffers
+                message = json.loads(data)
+                if isinstance(message, dict):
+                    yield message
+
+
+def _connected(
+    session: Session, identity: str, conversation: str, deadline: Deadline
+) -> websocket.WebSocket:
+    parts = urlsplit(session.url)
+    scheme = "wss" if parts.scheme == "https" else "ws"
+    url = (
+        f"{scheme}://{parts.netloc}{parts.path}api/kernels/{quote(identity, safe='')}"
+        f"/channels?session_id={conversation}"
+    )
+    seconds = min(CONNECT, deadline.remaining())
+
+    def connect() -> websocket.WebSocket:
+        own: dict[str, Any] = {}
+        if scheme == "ws" and is_loopback(session.url):
+            # A connected socket keeps the environment's proxies out, which cannot reach it.
+            address = (parts.hostname, parts.port or 80)
+            own["socket"] = socket.create_connection(address, timeout=seconds)
+        bundle = os.environ.get("REQUESTS_CA_BUNDLE")
+        return websocket.create_connection(
+            url,
+            timeout=seconds,
+            header=[f"Authorization: token {session.token}", f"User-Agent: {USER_AGENT}"],
+            sslopt={"ca_certs": bundle} if bundle else {"context": ssl.create_default_context()},
+            redirect_limit=0,
+            suppress_origin=True,
+            **own,
+        )
+
+    try:
+        return finished(connect, deadline)
+    except (OSError, websocket.WebSocketException) as error:
+        status = getattr(error, "status_code", None)
+        why = f"the session answered {status}" if status else "no connection"
+        raise TransportError(f"{why} on the kernel's websocket") from None
+
+
+def _parent(message: Mapping[str, Any]) -> str:
+    parent = message.get("parent_header")
+    return str(parent.get("msg_id", "")) if isinstance(parent, dict) else ""
+
+
+def _kind(message: Mapping[str, Any]) -> str:
+    header = message.get("header")
+    return str(header.get("msg_type", "")) if isinstance(header, dict) else ""
+
+
+def _is_reply(message: Mapping[str, Any], request: str, kind: str) -> bool:
+    return _kind(message) == kind and _parent(message) == request
+
+
+def _content(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    content = message.get("content")
+    return content if isinstance(content, dict) else {}
+
+
+def _state(message: Mapping[str, Any]) -> str:
+    return str(_content(message).get("execution_state", "")) if _kind(message) == "status" else ""
+
+
+def _output(message: Mapping[str, Any]) -> Output | Raised | None:
+    kind, content = _kind(message), _content(message)
+    if kind == "stream":
+        return Output(str(content.get("name", "stdout")), str(content.get("text", "")))
+    if kind in ("execute_result", "display_data"):
+        with suppress(KeyError, TypeError):
+            return Output("stdout", str(content["data"]["text/plain"]) + "\n")
+    if kind == "error":
+        traceback = content.get("traceback")
+        return Raised(
+            str(content.get("ename", "")),
+            str(content.get("evalue", "")),
+            tuple(map(str, traceback)) if isinstance(traceback, list) else (),
+        )
+    return None

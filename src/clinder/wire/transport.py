@@ -1,0 +1,403 @@
+"""Bounded HTTP: the one place that opens a connection.
+
+requests bounds one read of a socket, not an exchange. Here each exchange runs in a thread of its
+own that feeds a bounded queue; the caller waits on the queue and looks at the clocks, so that no
+server can hold it: silent, trickling, endless or broken.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import queue
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.cookiejar import CookieJar
+from typing import Any, TypeVar, cast
+from urllib.parse import urljoin, urlsplit
+
+import requests
+import requests.adapters
+import requests.auth
+import requests.cookies
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from clinder._version import USER_AGENT
+from clinder.deadline import Deadline
+
+CONNECT = 10.0
+"""Seconds within which a connection must be made."""
+IDLE = 75.0
+"""Seconds after which a connection that brings nothing is given up: three keepalives missed."""
+
+T = TypeVar("T")
+
+_TICK = 0.1
+_PIECE = 65536
+_REDIRECTS = 5
+_ANSWER_LIMIT = 4 * 1024 * 1024
+
+
+class TransportError(Exception):
+    """An exchange that brought no whole answer; ``what`` says why, in words.
+
+    ``refused``: nothing listens at that address. ``answered``: it broke after the headers came.
+    """
+
+    def __init__(self, what: str, *, refused: bool = False, answered: bool = False):
+        super().__init__(what)
+        self.what = what
+        self.refused = refused
+        self.answered = answered
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An answer whose body is still coming; ``url`` is where it came from in the end."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    pieces: Iterator[bytes]
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Seconds that an exchange may take to connect, and to bring nothing."""
+
+    connect: float = CONNECT
+    idle: float = IDLE
+
+
+def is_loopback(url: str) -> bool:
+    """Return whether a URL's host is this machine by its very name, without asking DNS."""
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def finished(work: Callable[[], T], deadline: Deadline) -> T:
+    """Return what some work returns that cannot be bounded by itself; it runs in a thread.
+
+    Raises what the work raises, and what the deadline raises, leaving the work to end by itself.
+    """
+    outcome: queue.Queue[T | _Broken] = queue.Queue()
+
+    def run() -> None:
+        try:
+            outcome.put(work())
+        except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
+            outcome.put(_Broken(error))
+
+    threading.Thread(target=run, name="clinder-work", daemon=True).start()
+    while True:
+        deadline.check()
+        with suppress(queue.Empty):
+            result = outcome.get(timeout=min(_TICK, deadline.remaining()))
+            if isinstance(result, _Broken):
+                raise result.error
+            return result
+
+
+class Transport:
+    """Makes requests, bounded by :class:`Clocks` and by each call's deadline.
+
+    Cookies live as long as the transport: mybinder.org's redirect pins a member with one.
+    Raises :class:`TransportError`, and what :meth:`Deadline.check` raises.
+    """
+
+    def __init__(self, clocks: Clocks | None = None):
+        self.clocks = clocks or Clocks()
+        self.cookies = requests.cookies.RequestsCookieJar()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        deadline: Deadline,
+        token: str = "",
+        json: object | None = None,
+    ) -> Answer:
+        """Return the answer of a Jupyter Server; redirects are answers, and are not followed."""
+        exchange = _Exchange(method, url, self, token=token, json=json)
+        with exchange.running(deadline) as stream:
+            body = bytearray()
+            for piece in stream.pieces:
+                body += piece
+                if len(body) > _ANSWER_LIMIT:
+                    raise TransportError("the answer was too large", answered=True)
+            return Answer(stream.status, stream.headers, bytes(body))
+
+    @contextmanager
+    def stream(
+        self, url: str, *, deadline: Deadline, headers: Mapping[str, str]
+    ) -> Iterator[Stream]:
+        """Yield the answer to a GET as a stream, following redirects that lose no encryption."""
+        for _ in range(_REDIRECTS + 1):
+            with _Exchange("GET", url, self, headers=headers).running(deadline) as stream:
+                location = stream.headers.get("Location", "")
+                if stream.status not in (301, 302, 303, 307, 308) or not location:
+                    yield stream
+                    return
+            following = urljoin(url, location)
+            if urlsplit(following).scheme not in ("http", "https"):
+                raise TransportError("it redirects to something that is not http(s)", answered=True)
+            if url.startswith("https:") and not following.startswith("https:"):
+                raise TransportError("it redirects from https to http", answered=True)
+            url = following
+        raise TransportError("it redirects in circles", answered=True)
+
+
+class _Token(requests.auth.AuthBase):
+    """The token and nothing else: with an ``auth`` set, requests leaves ``~/.netrc`` alone.
+
+    Otherwise an entry there replaces the header (psf/requests#3929).
+    """
+
+    def __init__(self, token: str):
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token:
+            request.headers["Authorization"] = f"token {self._token}"
+        return request
+
+
+@dataclass(frozen=True)
+class _Head:
+    status: int
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Broken:
+    error: BaseException
+
+
+_END = object()
+
+
+class _Exchange:
+    """One request and its answer, read in a thread; ended at any moment by its socket."""
+
+    def __init__(
+        self,
+        method: str,
+        url: str,
+        transport: Transport,
+        *,
+        token: str = "",
+        headers: Mapping[str, str] | None = None,
+        json: object | None = None,
+    ):
+        self._clocks = transport.clocks
+        self._cookies: CookieJar = transport.cookies
+        self._url = url
+        self._arguments: dict[str, Any] = {
+            "method": method,
+            "url": url,
+            "headers": {"User-Agent": USER_AGENT, **(headers or {})},
+            "auth": _Token(token),
+            "json": json,
+            "allow_redirects": False,
+            "stream": True,
+            "timeout": (self._clocks.connect, self._clocks.idle),
+            # An empty proxy keeps the environment's out: it could not reach this machine.
+            "proxies": {"http": "", "https": ""} if is_loopback(url) else None,
+        }
+        self._queue: queue.Queue[object] = queue.Queue(maxsize=64)
+        self._sockets: list[socket.socket] = []
+        self._connected = threading.Event()
+        self._ended = threading.Event()
+
+    @contextmanager
+    def running(self, deadline: Deadline) -> Iterator[Stream]:
+        """Yield the answer once its head is there; end the exchange on leaving."""
+        threading.Thread(target=self._read, name="clinder-exchange", daemon=True).start()
+        try:
+            head = self._next(deadline, answered=False)
+            if not isinstance(head, _Head):
+                raise TransportError("it closed the connection without an answer")
+            yield Stream(self._url, head.status, head.headers, self._pieces(deadline))
+        finally:
+            self._end()
+
+    def _pieces(self, deadline: Deadline) -> Iterator[bytes]:
+        while (piece := self._next(deadline, answered=True)) is not _END:
+            yield cast("bytes", piece)
+
+    def _next(self, deadline: Deadline, *, answered: bool) -> object:
+        since = deadline.now()
+        while True:
+            deadline.check()
+            try:
+                item = self._queue.get(timeout=min(_TICK, deadline.remaining()))
+            except queue.Empty:
+                waited = deadline.now() - since
+                if waited > self._clocks.connect and not self._connected.is_set():
+                    raise TransportError(
+                        f"no connection within {self._clocks.connect:g} s"
+                    ) from None
+                if waited > self._clocks.idle:
+                    raise TransportError(
+                        f"nothing came for {self._clocks.idle:g} s", answered=answered
+                    ) from None
+                continue
+            if isinstance(item, _Broken):
+                raise _described(item.error, answered=answered) from None
+            return item
+
+    def _read(self) -> None:
+        try:
+            with requests.Session() as session:
+                session.cookies = cast("requests.cookies.RequestsCookieJar", self._cookies)
+                adapter = _Adapter(self._opened, self._connected)
+                session.mount("http://", adapter)
+                session.mount("https://", adapter)
+                with session.request(**self._arguments) as response:
+                    self._put(_Head(response.status_code, response.headers))
+                    for piece in _body(response.raw):
+                        if not self._put(piece):
+                            return
+            self._put(_END)
+        except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
+            self._put(_Broken(error))
+
+    def _put(self, item: object) -> bool:
+        while not self._ended.is_set():
+            with suppress(queue.Full):
+                self._queue.put(item, timeout=_TICK)
+                return True
+        return False
+
+    def _opened(self, opened: socket.socket) -> None:
+        self._sockets.append(opened)
+        if self._ended.is_set():
+            self._end()
+
+    def _end(self) -> None:
+        self._ended.set()
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """An adapter that says which sockets it opens, so that another thread can end them."""
+
+    def __init__(self, opened: Callable[[socket.socket], None], connected: threading.Event):
+        self._pools = _pools(opened, connected)
+        super().__init__(max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+
+def _pools(
+    opened: Callable[[socket.socket], None], connected: threading.Event
+) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return _told(super()._new_conn(), opened)
+
+        def connect(self) -> None:
+            super().connect()
+            connected.set()
+
+    class Encrypted(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return _told(super()._new_conn(), opened)
+
+        def connect(self) -> None:
+            super().connect()
+            if self.sock is not None:
+                _told(self.sock, opened)  # the handshake took the first socket's place
+            connected.set()
+
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class EncryptedPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = Encrypted
+
+    return {"http": PlainPool, "https": EncryptedPool}
+
+
+def _told(made: socket.socket, opened: Callable[[socket.socket], None]) -> socket.socket:
+    opened(made)
+    return made
+
+
+def _body(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
+    """Yield a body as it comes: each of the two ways is live only for its kind of framing."""
+    if raw.chunked:
+        yield from raw.stream(_PIECE, decode_content=True)
+        return
+    while piece := raw.read1(_PIECE, decode_content=True):
+        yield piece
+
+
+_WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    ((urllib3.exceptions.NameResolutionError, socket.gaierror), "its name does not resolve"),
+    (ConnectionRefusedError, "connection refused"),
+    (urllib3.exceptions.ProxyError, "the proxy in this machine's settings does not answer"),
+    ((urllib3.exceptions.SSLError, ssl.SSLError), "no trusted TLS connection"),
+    (urllib3.exceptions.ConnectTimeoutError, "no connection in time"),
+    ((urllib3.exceptions.ReadTimeoutError, TimeoutError), "nothing came in time"),
+    (urllib3.exceptions.DecodeError, "its answer could not be decompressed"),
+    ((requests.exceptions.InvalidURL, UnicodeError), "its address is not a valid URL"),
+    (
+        (requests.RequestException, urllib3.exceptions.HTTPError, OSError),
+        "the connection broke before the answer was whole",
+    ),
+)
+
+
+def _described(error: BaseException, *, answered: bool) -> TransportError:
+    """Return what happened in words, without the URL, which may hold a token.
+
+    What is no failure of a connection is a bug, and is raised as it is.
+    """
+    causes = list(_causes(error))
+    for kinds, words in _WORDS:
+        for cause in causes:
+            if isinstance(cause, kinds):
+                reason = getattr(cause, "verify_message", "")
+                return TransportError(
+                    f"{words} ({reason})" if reason else words,
+                    refused=isinstance(cause, ConnectionRefusedError),
+                    answered=answered,
+                )
+    raise error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    left: list[object] = [error]
+    while left:
+        one = left.pop(0)
+        if isinstance(one, BaseException) and one not in seen:
+            seen.append(one)
+            yield one
+            left += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]

@@ -1,0 +1,132 @@
+"""What a hub reads out of provider and spec, and what it refuses without looking."""
+
+from __future__ import annotations
+
+import pytest
+
+from clinder.embedded.specs import SpecRefused, providers, read
+
+COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
+
+
+@pytest.mark.parametrize(
+    ("provider", "spec", "repo_url", "ref_url", "resolved"),
+    [
+        (
+            "gh",
+            f"org/repo/{COMMIT}",
+            "https://github.com/org/repo",
+            f"https://github.com/org/repo/tree/{COMMIT}",
+            f"org/repo/{COMMIT}",
+        ),
+        (
+            "gh",
+            "org/repo.git/feature/slash",
+            "https://github.com/org/repo",
+            "https://github.com/org/repo/tree/feature/slash",
+            "org/repo/feature/slash",
+        ),
+        (
+            "gh",
+            "org/repo/a%2Fb/",
+            "https://github.com/org/repo",
+            "https://github.com/org/repo/tree/a%2Fb",
+            "org/repo/a%2Fb",
+        ),
+        (
+            "gist",
+            "me/0123",
+            "https://gist.github.com/me/0123.git",
+            "https://gist.github.com/me/0123/HEAD",
+            "me/0123/HEAD",
+        ),
+        (
+            "gl",
+            "a%2Fb%2Fc/main",
+            "https://gitlab.com/a/b/c.git",
+            "https://gitlab.com/a/b/c/tree/main",
+            "a%2Fb%2Fc/main",
+        ),
+        (
+            "git",
+            "https%3A%2F%2Fexample.org%2Fr.git/HEAD",
+            "https://example.org/r.git",
+            "https://example.org/r.git",
+            "https%3A%2F%2Fexample.org%2Fr.git/HEAD",
+        ),
+        (
+            "git",
+            "git%40example.org%3Aa%2Fb/main",
+            "ssh://git@example.org/a/b",
+            "ssh://git@example.org/a/b",
+            "git%40example.org%3Aa%2Fb/main",
+        ),
+        (
+            "zenodo",
+            "10.5281/zenodo.3242074",
+            "10.5281/zenodo.3242074",
+            "https://doi.org/10.5281/zenodo.3242074",
+            "10.5281/zenodo.3242074",
+        ),
+        (
+            "hydroshare",
+            "8f7c2f0341ef4180b0dbe97f59130756",
+            "https://www.hydroshare.org/resource/8f7c2f0341ef4180b0dbe97f59130756",
+            "https://www.hydroshare.org/resource/8f7c2f0341ef4180b0dbe97f59130756",
+            "https://www.hydroshare.org/resource/8f7c2f0341ef4180b0dbe97f59130756",
+        ),
+        (
+            "ckan",
+            "https%3A%2F%2Fexample.org%2Fdataset%2Fd",
+            "https://example.org/dataset/d",
+            "https://example.org/dataset/d",
+            "https://example.org/dataset/d",
+        ),
+    ],
+)
+def test_a_spec_names_its_source(
+    provider: str, spec: str, repo_url: str, ref_url: str, resolved: str
+) -> None:
+    source = read(provider, spec)
+    assert (source.repo_url, source.ref_url, source.resolved) == (repo_url, ref_url, resolved)
+
+
+@pytest.mark.parametrize(
+    ("provider", "spec", "says"),
+    [
+        ("xx", "a/b/c", "No provider found for prefix xx"),
+        ("gh", "foo", 'Spec is not of the form "user/repo/ref", provided: "foo".'),
+        (
+            "gh",
+            "binder-examples/requirements",
+            'Spec is not of the form "user/repo/ref", provided: "binder-examples/requirements". ',
+        ),
+        (
+            "gh",
+            "a/b",
+            'Spec is not of the form "user/repo/ref", provided: "a/b". Did you mean "a/b/HEAD"?',
+        ),
+        ("gh", "a/main", 'Spec is not of the form "user/repo/ref", provided: "a/main".'),
+        ("gh", "owner%2Frepo/main", 'Spec is not of the form "user/repo/ref", provided: "owner'),
+        ("gh", "a//b", "Could not resolve ref for gh:a//b. Double check your URL"),
+        ("gist", "0123", "not enough values to unpack (expected at least 2, got 1)"),
+        ("gist", "me/0123/branch", "Could not resolve ref for gist:me/0123/branch."),
+        ("gl", "group", "not enough values to unpack (expected 2, got 1)"),
+        ("git", "https%3A%2F%2Fexample.org", "not enough values to unpack (expected 2, got 1)"),
+        ("git", "file%3A%2F%2F%2Fr/HEAD", "Unsupported git url file:///r, protocol file not in "),
+        ("zenodo", "10.5281%2Fzenodo.1", "Error resolving ref for zenodo:10.5281%2Fzenodo.1: "),
+        ("hydroshare", "short", "The specified Hydroshare resource id was not recognized."),
+        ("ckan", "https%3A%2F%2Fexample.org", "Could not resolve ref for ckan:https%3A"),
+    ],
+)
+def test_a_refusal_is_in_the_hub_s_words(provider: str, spec: str, says: str) -> None:
+    with pytest.raises(SpecRefused) as refused:
+        read(provider, spec)
+    assert str(refused.value).startswith(says)
+
+
+def test_the_listed_providers_are_those_that_are_read() -> None:
+    for provider in providers():
+        with pytest.raises(SpecRefused) as refused:
+            read(provider["id"], "?")
+        assert "No provider found" not in str(refused.value)

@@ -22,7 +22,7 @@ from tornado.httputil import split_host_and_port
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError, RequestHandler
 
-from clinder._version import VERSION
+from clinder._version import USER_AGENT
 from clinder.embedded.server import NotLaunched, Server, Servers, name_for
 from clinder.embedded.specs import Source, SpecRefused, providers, read
 
@@ -266,7 +266,7 @@ class VersionsHandler(_Handler):
 
     def get(self) -> None:
         """Say that this is no BinderHub of its makers."""
-        self.write({"builder_info": {"clinder": VERSION}, "binderhub": f"clinder-{VERSION}"})
+        self.write({"builder_info": {"embedded": True}, "binderhub": USER_AGENT.split()[0]})
 
 
 class HealthHandler(_Handler):

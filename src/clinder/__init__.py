@@ -1,1 +1,101 @@
-"""Start a Jupyter session on a BinderHub, use it, and make sure that it stops."""
+"""Start a Jupyter session on a BinderHub, use it, and make sure that it stops.
+
+    import clinder
+
+    with clinder.session("binder-examples/requirements") as session:
+        print(session.url)
+
+Nothing here prints, exits or installs a signal handler. All errors are
+:class:`~clinder.errors.ClinderError`; :mod:`clinder.errors` has their kinds.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
+
+from clinder._version import __version__
+from clinder.errors import ClinderError
+from clinder.session import Session
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping, Sequence
+
+    from clinder.events import Observer
+
+__all__ = ["ClinderError", "Session", "__version__", "session", "start", "stop"]
+
+_Start = ParamSpec("_Start")
+
+
+def start(
+    repository: str = "",
+    *,
+    hub: str | Sequence[str] = (),
+    ref: str = "",
+    timeout: float = 1200.0,
+    build_token: str = "",
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    observer: Observer | None = None,
+    cancel: threading.Event | None = None,
+) -> Session:
+    """Start a session and return it, once its server answers. Stop it with :func:`stop`.
+
+    ``repository`` is any form that ``clinder start --help`` shows; ``""`` is the commit that is
+    being worked on, in ``directory`` (the current one) or as CI's ``environment`` (this
+    process's) has it. ``hub`` is one URL or several in order, ``local`` the embedded hub, by
+    default https://mybinder.org. ``timeout`` is in seconds, for all. ``observer`` receives the
+    values of :mod:`clinder.events`; a set ``cancel`` ends the launch and stops what it started.
+
+    Raises :class:`~clinder.errors.ClinderError`.
+    """
+    from clinder.policy.launch import launch
+    from clinder.policy.request import resolved
+
+    request = resolved(
+        repository,
+        hubs=(hub,) if isinstance(hub, str) else hub,
+        ref=ref,
+        timeout=timeout,
+        build_token=build_token,
+        directory=directory or Path.cwd(),
+        environment=os.environ if environment is None else environment,
+    ).request
+    return launch(request, observer, cancel=cancel)
+
+
+def stop(session: Session, *, timeout: float = 30.0, cancel: threading.Event | None = None) -> bool:
+    """Stop a session and return once it is gone: ``True``, or ``False`` if it was gone already.
+
+    ``timeout`` is in seconds. Raises :class:`~clinder.errors.StopFailed`, of which
+    :class:`~clinder.errors.TokenRefused` is one.
+    """
+    from clinder.deadline import Deadline
+    from clinder.policy.stop import stop
+
+    return stop(session, Deadline(timeout, cancel=cancel))
+
+
+def _stopped_after(
+    start: Callable[_Start, Session],
+) -> Callable[_Start, AbstractContextManager[Session]]:
+    @contextmanager
+    @wraps(start)
+    def session(*args: _Start.args, **kwargs: _Start.kwargs) -> Iterator[Session]:
+        started = start(*args, **kwargs)
+        try:
+            yield started
+        finally:
+            stop(started)
+
+    return session
+
+
+session = _stopped_after(start)
+"""Start a session as :func:`start` does, and stop it when the ``with`` block is left."""

@@ -7,7 +7,6 @@ repository it happened adds that as :class:`Context`. Both surfaces print errors
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 EXIT_CODES: tuple[tuple[int, str], ...] = (
     (0, "done"),
@@ -44,7 +43,7 @@ class ClinderError(Exception):
     ``exit_code`` is from :data:`EXIT_CODES`; ``hint`` says what to do next.
     """
 
-    exit_code: ClassVar[int] = 70
+    exit_code: int = 70
     hint: str = ""
 
     def __init__(self, what: str, *, hint: str | None = None, context: Context | None = None):
@@ -263,3 +262,20 @@ class Cancelled(ClinderError):
 
     exit_code = 130
     hint = ""
+
+
+def explained(error: ClinderError) -> list[str]:
+    """Return the lines that tell a person what happened, where, and what to do next."""
+    context = error.context
+    told = [error.what]
+    if context.hub:
+        told.append(f"  hub:        {context.hub}")
+    if context.repository:
+        told.append(f"  repository: {context.repository}")
+    if context.log:
+        told += ["  the hub said last:", *(f"    | {line}" for line in context.log)]
+    if error.hint:
+        told.append(f"  what to do: {error.hint}")
+    if context.link:
+        told.append(f"  by hand:    {context.link}")
+    return told

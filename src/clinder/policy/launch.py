@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -36,38 +36,18 @@ from clinder.events import (
     Warned,
 )
 from clinder.policy.readiness import wait_until_usable
+from clinder.policy.request import LOCAL, Request
 from clinder.policy.stop import SERVER_CLOCKS, stop
-from clinder.repository import Repository
 from clinder.session import Attempt, Session
 from clinder.text import lines
 from clinder.wire.binderhub import Progress, Ready, build
 from clinder.wire.transport import Transport
-
-LOCAL = "local"
-"""In place of a hub's URL: the embedded hub."""
-DEFAULT_HUB = "https://mybinder.org/"
-TIMEOUT = 1200.0
-"""Seconds that a launch may take in all."""
 
 _LOG_LINES = 20
 _GRACE = 5.0
 _STOP = 10.0
 _ANOTHER_HUB = (HubBusy, HubError, LaunchFailed, NetworkRefused, BotsRefused, LoginRequired)
 _LAUNCHING = ("built", "launching")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to launch, on which hubs in order, and within how many seconds in all.
-
-    A hub is a base URL with a trailing slash, or :data:`LOCAL`, which serves ``directory``.
-    """
-
-    repository: Repository
-    hubs: tuple[str, ...] = (DEFAULT_HUB,)
-    timeout: float = TIMEOUT
-    build_token: str = field(default="", repr=False)
-    directory: Path = field(default_factory=Path.cwd)
 
 
 def _ignored(_: object) -> None:
@@ -80,7 +60,7 @@ def _utc() -> datetime:
 
 def launch(
     request: Request,
-    observer: Observer = _ignored,
+    observer: Observer | None = None,
     *,
     cancel: threading.Event | None = None,
     now: Callable[[], float] = time.monotonic,
@@ -93,11 +73,12 @@ def launch(
     after up to 5 s of waiting for it, to stop it. Raises the errors of :mod:`clinder.errors`,
     each with its :class:`~clinder.errors.Context`.
     """
+    observer = observer or _ignored
     deadline = Deadline(request.timeout, cancel=cancel, now=now)
     attempts: list[Attempt] = []
     for number, hub in enumerate(request.hubs, start=1):
         with _base_url(hub, request.directory) as url:
-            attempt = _Attempt(request, url, number, observer, deadline, utc)
+            attempt = _Attempt(request, url, number, observer=observer, deadline=deadline, utc=utc)
             try:
                 return attempt.session(tuple(attempts))
             except ClinderError as error:
@@ -130,6 +111,7 @@ class _Attempt:
         request: Request,
         hub: str,
         number: int,
+        *,
         observer: Observer,
         deadline: Deadline,
         utc: Callable[[], datetime],

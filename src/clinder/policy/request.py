@@ -1,15 +1,37 @@
-"""From what was typed, or left out, to the request for a launch."""
+"""The request for a launch, from what was typed or left out.
+
+Everything here is quick to import: words can be on the screen before the wire is loaded.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from clinder.errors import UsageError
 from clinder.policy.checkout import checkout, local_repository
-from clinder.policy.launch import DEFAULT_HUB, LOCAL, TIMEOUT, Request
-from clinder.repository import hub_url, target
+from clinder.repository import Repository, hub_url, target
+
+LOCAL = "local"
+"""In place of a hub's URL: the embedded hub."""
+DEFAULT_HUB = "https://mybinder.org/"
+TIMEOUT = 1200.0
+"""Seconds that a launch may take in all."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to launch, on which hubs in order, and within how many seconds in all.
+
+    A hub is a base URL with a trailing slash, or :data:`LOCAL`, which serves ``directory``.
+    """
+
+    repository: Repository
+    hubs: tuple[str, ...] = (DEFAULT_HUB,)
+    timeout: float = TIMEOUT
+    build_token: str = field(default="", repr=False)
+    directory: Path = field(default_factory=Path.cwd)
 
 
 @dataclass(frozen=True)
@@ -46,7 +68,7 @@ def resolved(
         repository = named.repository
         urls = urls or ((named.hub,) if named.hub else ())
     elif urls == (LOCAL,):
-        repository = local_repository(directory)
+        repository = local_repository(directory, environment)
     else:
         found = checkout(directory, environment)
         repository, warnings = found.repository, found.warnings

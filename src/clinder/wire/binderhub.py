@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -96,7 +96,7 @@ def build(
     *,
     deadline: Deadline,
     build_token: str = "",
-) -> Iterator[Progress | Ready]:
+) -> Generator[Progress | Ready, None, None]:
     """Make one build request and yield its events, the last a :class:`Ready`.
 
     ``hub`` is a base URL with a trailing slash, ``spec`` a provider spec, percent-encoded. The

@@ -1,0 +1,83 @@
+"""``clinder exec``: code on a kernel of a session, its output here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from clinder.cli.output import write
+from clinder.cli.screen import say
+from clinder.cli.signals import cancellation
+from clinder.cli.sources import STDIN, one
+from clinder.deadline import Deadline
+from clinder.errors import UsageError
+from clinder.text import plain
+
+if TYPE_CHECKING:
+    from clinder.wire.kernel import Output, Raised
+
+
+def execute(
+    file: str | None, code: str | None, *, session: str | None, kernel: str, timeout: float
+) -> None:
+    """Run code on the session. Raises :class:`~clinder.errors.CodeRaised` where the code does."""
+    texts, files = ([], []) if session is None else _source(session)
+    named = one(texts, files)
+    source = _code(file, code)
+    from clinder.policy.kernels import execute as execute_on
+    from clinder.policy.stop import SERVER_CLOCKS
+    from clinder.wire.transport import Transport
+
+    with cancellation() as cancel:
+        execute_on(
+            named,
+            source,
+            Deadline(timeout, cancel=cancel),
+            kernel=kernel,
+            write=_write,
+            transport=Transport(SERVER_CLOCKS),
+        )
+
+
+def _source(session: str) -> tuple[list[str], list[Path]]:
+    return ([], [Path(session[1:])]) if session.startswith("@") else ([session], [])
+
+
+def _code(file: str | None, code: str | None) -> str:
+    if (file is None) == (code is None):
+        raise UsageError(
+            "Give the code once: as FILE, as `-` for standard input, or with -c.",
+            hint='For example: clinder exec -c "import xarray"',
+        )
+    if code is not None:
+        return code
+    if file == STDIN:
+        return sys.stdin.read() if sys.stdin is not None else ""
+    if str(file).endswith(".ipynb"):
+        raise UsageError(
+            "clinder exec runs plain code, not notebooks.",
+            hint="Notebooks are executed by MyST: clinder run -- myst build --execute",
+        )
+    try:
+        return Path(str(file)).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UsageError(f"The file {file} cannot be read: {reason}.") from None
+
+
+def _write(output: Output | Raised) -> None:
+    """Write what came: as it is into a pipe, on a terminal without what could take it over."""
+    from clinder.wire.kernel import Raised
+
+    if isinstance(output, Raised):
+        for line in "\n".join(output.traceback).split("\n"):
+            say(plain(line))
+        return
+    stream = sys.stderr if output.stream == "stderr" else sys.stdout
+    write(plain(output.text) if _is_terminal(stream) else output.text, stream)
+
+
+def _is_terminal(stream: object) -> bool:
+    isatty = getattr(stream, "isatty", None)
+    return bool(isatty and isatty())

@@ -1,0 +1,35 @@
+"""``clinder hub``: the embedded hub in the foreground."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from clinder.cli.output import write
+from clinder.cli.screen import say
+from clinder.cli.signals import end_at_once, handled
+
+
+def hub(port: int, directory: Path, *, quiet: bool) -> None:
+    """Serve until a signal comes, then stop the servers that were started; a second ends at once.
+
+    Raises :class:`~clinder.errors.UsageError` where the port is taken or the extra is missing.
+    """
+    from clinder.embedded.hub import Hub
+
+    ending = threading.Event()
+
+    def handle(number: int) -> None:
+        if ending.is_set():
+            end_at_once(number)
+        ending.set()
+
+    def report(words: str) -> None:
+        if not quiet:
+            say(f"clinder: {words}")
+
+    with handled(handle), Hub(directory, port=port, stop_servers=True, report=report) as embedded:
+        write(f"{embedded.url}\n")
+        report(f"A hub for this machine, serving {directory}. Ctrl-C ends it and its sessions.")
+        ending.wait()
+        report("Stopping the sessions that this hub started.")

@@ -1,0 +1,112 @@
+"""The launch as a command makes it: words first, then the wire; the session file; the signals."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from clinder import session_file
+from clinder.cli.screen import Screen
+from clinder.deadline import Deadline
+from clinder.errors import ClinderError, TokenRefused, UsageError
+from clinder.events import Event, SessionKnown
+from clinder.policy.request import resolved
+from clinder.session import Session
+
+
+@dataclass(frozen=True)
+class Options:
+    """What ``start`` and ``run`` are given."""
+
+    repository: str
+    hubs: tuple[str, ...]
+    ref: str
+    timeout: float
+    build_token: str = field(repr=False)
+    session_file: Path | None
+    quiet: bool
+    verbose: bool
+
+
+def launched(options: Options, screen: Screen, cancel: threading.Event) -> Session:
+    """Return a session, reported on the screen and written to the session file when known.
+
+    Raises :class:`~clinder.errors.ClinderError`; the session file is then removed again, unless
+    its session could not be stopped.
+    """
+    made = resolved(
+        options.repository,
+        hubs=options.hubs,
+        ref=options.ref,
+        timeout=options.timeout,
+        build_token=options.build_token,
+        directory=Path.cwd(),
+        environment=os.environ,
+    )
+    for words in (*made.notes, *(f"Warning: {warning}" for warning in made.warnings)):
+        screen.say(words)
+    if options.session_file:
+        _raise_if_taken(options.session_file, cancel)
+    from clinder.policy.launch import launch
+
+    keeper = _Keeper(screen, options.session_file)
+    try:
+        return launch(made.request, keeper.observe, cancel=cancel)
+    except ClinderError:
+        keeper.forget()
+        raise
+
+
+class _Keeper:
+    """Writes the session file the moment the session is known."""
+
+    def __init__(self, screen: Screen, path: Path | None):
+        self._screen = screen
+        self._path = path
+        self._known: Session | None = None
+
+    def observe(self, event: Event) -> None:
+        if isinstance(event, SessionKnown) and self._path:
+            try:
+                session_file.write(self._path, event.session)
+            except OSError as error:
+                raise UsageError(
+                    f"The session file {self._path} cannot be written: {error.strerror}."
+                ) from None
+            self._known = event.session
+        self._screen.observe(event)
+
+    def forget(self) -> None:
+        """Remove the file of a session that is gone."""
+        from clinder.policy.status import known_status
+        from clinder.wire.jupyter import State
+
+        if self._path and self._known:
+            with suppress(ClinderError, OSError):
+                if known_status(self._known, Deadline(5)).state is State.GONE:
+                    self._path.unlink()
+
+
+def _raise_if_taken(path: Path, cancel: threading.Event) -> None:
+    """Raise where the file cannot be written, or names a session that may still run."""
+    session_file.raise_if_unwritable(path)
+    if not path.exists():
+        return
+    from clinder.policy.status import known_status
+    from clinder.wire.jupyter import State
+
+    there = session_file.read(path)
+    hint = f"Stop it with `clinder stop --session-file {path}`, or name another file."
+    try:
+        status = known_status(there, Deadline(10, cancel=cancel))
+    except TokenRefused:
+        return  # what runs there now is not the session of the file
+    except ClinderError as error:
+        raise UsageError(
+            f"The session file {path} names a session that may still run. {error}", hint=hint
+        ) from None
+    if status.state is State.RUNNING:
+        raise UsageError(f"The session file {path} names a session that still runs.", hint=hint)

@@ -1,0 +1,364 @@
+"""The commands: their arguments, options and help. What they do is imported when they run."""
+
+from __future__ import annotations
+
+import math
+import os
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from clinder._version import __version__
+from clinder.cli.screen import say, tell
+from clinder.errors import EXIT_CODES, ClinderError, UsageError
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_A_YEAR = 366 * 86400.0
+_COMMAND = "clinder.command"
+
+_EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
+    f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES
+)
+
+
+def seconds(text: str | float) -> float:
+    """Return a number of seconds, more than none and less than a year, or fail."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < _A_YEAR:
+        raise click.BadParameter(f"{str(text)!r} is not a number of seconds more than 0.")
+    return number
+
+
+class WithCommand(click.Command):
+    """A command that keeps what follows ``--`` as another command, untouched."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what stands before ``--``."""
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[_COMMAND] = args[at + 1 :]
+            args = args[:at]
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Show the other command in the usage line."""
+        return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
+
+
+class Forms(click.Command):
+    """A command whose help ends with the forms that a repository may have."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the forms, then the epilog."""
+        from clinder.repository import FORMS
+
+        with formatter.section("Forms of REPOSITORY"):
+            for form, example in FORMS:
+                formatter.write(f"  {form:<24}{example}\n")
+        super().format_epilog(ctx, formatter)
+
+
+class StartCommand(Forms):
+    """``start``."""
+
+
+class RunCommand(WithCommand, Forms):
+    """``run``."""
+
+
+def _launch_options(function: _Function) -> _Function:
+    """Add what ``start`` and ``run`` have in common."""
+    options = [
+        click.argument("repository", required=False, default=""),
+        click.option(
+            "--hub",
+            "hubs",
+            multiple=True,
+            envvar="CLINDER_HUB",
+            metavar="URL",
+            help="A BinderHub; may be given again, to be tried in order; `local` is the embedded"
+            " hub.  [default: https://mybinder.org]",
+        ),
+        click.option("--ref", default="", help="Branch, tag or commit.  [default: HEAD]"),
+        click.option(
+            "--timeout",
+            type=seconds,
+            default=1200,
+            show_default=True,
+            help="Seconds that the launch may take, everything included.",
+        ),
+        click.option(
+            "--build-token",
+            metavar="@FILE",
+            default="",
+            help="Read a hub's build token from a file; or set CLINDER_BUILD_TOKEN to the token.",
+        ),
+        click.option(
+            "--session-file",
+            type=click.Path(path_type=Path),
+            help="Also write the session to this file (JSON, mode 0600) once it is known.",
+        ),
+        _quiet,
+        click.option("-v", "--verbose", is_flag=True, help="Show the whole build log."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only.")
+_stop_timeout = click.option(
+    "--timeout",
+    type=seconds,
+    default=30,
+    show_default=True,
+    help="Seconds until an answer must be clear.",
+)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=_EXIT_CODES,
+)
+@click.version_option(__version__, message="clinder %(version)s")
+def cli() -> None:
+    """Start a Jupyter session on a BinderHub, use it, and make sure that it stops.
+
+    \b
+    Examples:
+      clinder run ORG/REPO -- myst build --execute
+      clinder start ORG/REPO@REF --session-file session.json
+      clinder stop --session-file session.json
+
+    Completion: eval "$(_CLINDER_COMPLETE=bash_source clinder)", or zsh_source, fish_source.
+    """
+
+
+@cli.command(cls=StartCommand)
+@_launch_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["uri", "json", "shell"]),
+    default="uri",
+    show_default=True,
+    help="What stdout gets: the URI with token, a JSON object, or export lines.",
+)
+def start(output: str, **options: Any) -> None:
+    """Start a session and write it to stdout.
+
+    REPOSITORY is what to launch; left out, the commit that is being worked on: in CI the
+    job's, else this git checkout's HEAD. With `--hub local` this directory stands for itself.
+
+    \b
+    Examples:
+      clinder start binder-examples/requirements
+      clinder start ORG/REPO@v1.0 --hub https://hub.example.org --session-file session.json
+      eval "$(clinder start --hub local -o shell)"
+    """
+    from clinder.cli.start import start as start_session
+
+    start_session(_options(**options), output)
+
+
+@cli.command()
+@click.argument("uris", nargs=-1, metavar="[URI]...")
+@click.option(
+    "--session-file",
+    "files",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    help="A session file; it is removed once its session is gone. May be given again.",
+)
+@_stop_timeout
+@_quiet
+def stop(uris: tuple[str, ...], files: tuple[Path, ...], timeout: float, quiet: bool) -> int:
+    """Stop sessions and wait until they are gone.
+
+    URI is a session's URI with token, or `-` for standard input, with a URI or a JSON object a
+    line. Prefer `-` or a file: others on this machine can see a command's arguments. With
+    nothing, JUPYTER_BASE_URL and JUPYTER_TOKEN name the session.
+
+    \b
+    Examples:
+      clinder stop --session-file session.json
+      clinder stop - < uris.txt
+      clinder stop
+    """
+    from clinder.cli.stop import stop as stop_sessions
+
+    return stop_sessions(uris, files, timeout=timeout, quiet=quiet)
+
+
+@cli.command()
+@click.argument("uri", required=False)
+@click.option("--session-file", "file", type=click.Path(path_type=Path), help="A session file.")
+@_stop_timeout
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="What stdout gets.",
+)
+def status(uri: str | None, file: Path | None, timeout: float, output: str) -> None:
+    """Say whether a session runs; exit code 10 says that it is gone.
+
+    URI is a session's URI with token, or `-` for standard input. With nothing,
+    JUPYTER_BASE_URL and JUPYTER_TOKEN name the session.
+
+    \b
+    Examples:
+      clinder status --session-file session.json
+      clinder status -o json - < uri.txt
+    """
+    from clinder.cli.status import status as write_status
+
+    write_status(uri, file, timeout=timeout, output=output)
+
+
+@cli.command(cls=RunCommand)
+@_launch_options
+@click.option(
+    "--keep-alive",
+    type=seconds,
+    default=6 * 3600,
+    show_default=True,
+    help="Seconds for which the session is kept from being culled while the command runs.",
+)
+def run(keep_alive: float, **options: Any) -> int:
+    """Start a session, run COMMAND with it, and stop the session whatever happens.
+
+    COMMAND gets JUPYTER_BASE_URL and JUPYTER_TOKEN, by which MyST and Jupyter Book find the
+    session. The exit code is COMMAND's, or 128+N where signal N ended it.
+
+    \b
+    Examples:
+      clinder run ORG/REPO -- myst build --execute
+      clinder run ORG/REPO -- clinder exec -c "import xarray"
+      clinder run --hub local -- clinder exec script.py
+    """
+    from clinder.cli.run import run as run_command
+
+    command = click.get_current_context().meta.get(_COMMAND)
+    if not command:
+        raise UsageError(
+            "No command to run was given.",
+            hint="Put it after `--`: clinder run ORG/REPO -- myst build --execute",
+        )
+    return run_command(_options(**options), command, keep_alive=keep_alive)
+
+
+@cli.command("exec")
+@click.argument("file", required=False)
+@click.option("-c", "--code", help="The code itself.")
+@click.option(
+    "--session",
+    metavar="URI|-|@FILE",
+    help="The session.  [default: JUPYTER_BASE_URL and JUPYTER_TOKEN]",
+)
+@click.option("--kernel", default="", help="A kernelspec.  [default: the server's]")
+@click.option(
+    "--timeout",
+    type=seconds,
+    default=3600,
+    show_default=True,
+    help="Seconds that the code may run.",
+)
+def execute(
+    file: str | None, code: str | None, session: str | None, kernel: str, timeout: float
+) -> None:
+    """Run code on a kernel of a session, and show what it prints.
+
+    FILE is a file of code, or `-` for standard input. The exit code is 1, after the remote
+    traceback, if the code raises. The kernel is the code's own, and is removed afterwards.
+
+    \b
+    Examples:
+      clinder run ORG/REPO -- clinder exec -c "import xarray"
+      clinder exec --session @session.json script.py
+    """
+    from clinder.cli.execute import execute as execute_code
+
+    execute_code(file, code, session=session, kernel=kernel, timeout=timeout)
+
+
+@cli.command()
+@click.option("--port", default=8585, show_default=True, type=click.IntRange(0, 65535))
+@click.option(
+    "--directory",
+    default=Path(),
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="What its sessions see as their files.  [default: .]",
+)
+@_quiet
+def hub(port: int, directory: Path, quiet: bool) -> None:
+    """Run the embedded hub, for this machine only, until Ctrl-C.
+
+    It speaks a BinderHub's API and launches real Jupyter Servers, but builds and fetches
+    nothing: the environment is this Python, the files are the directory's. Its URL goes to
+    stdout. Port 0 takes a free one.
+
+    \b
+    Examples:
+      clinder hub
+      clinder start ORG/REPO --hub http://127.0.0.1:8585
+    """
+    from clinder.cli.hub import hub as serve
+
+    serve(port, directory, quiet=quiet)
+
+
+def _options(*, build_token: str, **given: Any) -> Any:
+    from clinder.cli.launching import Options
+
+    return Options(build_token=_build_token(build_token), **given)
+
+
+def _build_token(given: str) -> str:
+    if not given:
+        return os.environ.get("CLINDER_BUILD_TOKEN", "").strip()
+    if not given.startswith("@"):
+        raise UsageError(
+            "A build token is not given on the command line, where others can see it.",
+            hint="Give --build-token @FILE, or set CLINDER_BUILD_TOKEN.",
+        )
+    try:
+        return Path(given[1:]).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"The build token cannot be read from {given[1:]}: {reason}.") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; every failure ends in one message."""
+    try:
+        code = cli.main(arguments, prog_name="clinder", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except click.ClickException as error:
+        say(f"clinder: {error.format_message()}")
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "clinder"
+        say(f"  what to do: {path} --help")
+        return error.exit_code
+    except ClinderError as error:
+        tell(error)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        say("clinder: Cancelled.")
+        return 130
+    except Exception as error:  # noqa: BLE001 - a bug still ends in one message, without a traceback
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        say(
+            f"clinder: A bug in clinder {__version__}: {type(error).__name__} at"
+            f" {Path(where.filename).name}:{where.lineno} in {where.name}."
+        )
+        say("  what to do: report this line at https://github.com/org/clinder-action/issues")
+        return 70

@@ -1,0 +1,167 @@
+"""What a person sees: words on stderr, one calm line on a terminal, a log in a pipe."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from clinder.errors import ClinderError, explained
+from clinder.events import (
+    AttemptFailed,
+    BuildRequested,
+    Event,
+    LogLine,
+    PhaseEntered,
+    PhaseLeft,
+    SessionKnown,
+    Waiting,
+    Warned,
+)
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+
+def say(words: str) -> None:
+    """Write a line to stderr; where stderr is closed or broken nobody reads, so nothing is lost."""
+    with suppress(OSError, ValueError, AttributeError):
+        encoding = sys.stderr.encoding or "utf-8"
+        sys.stderr.write(words.encode(encoding, "replace").decode(encoding) + "\n")
+        sys.stderr.flush()
+
+
+def tell(error: ClinderError) -> None:
+    """Write what happened, where, and what to do next."""
+    first, *rest = explained(error)
+    say(f"clinder: {first}")
+    for line in rest:
+        say(line)
+
+
+class Screen(Protocol):
+    """One observer of a launch, and the place for words beside it."""
+
+    def observe(self, event: Event) -> None:
+        """Show what happened."""
+
+    def say(self, words: str) -> None:
+        """Show words that are no event."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+def screen(*, quiet: bool, verbose: bool, now: Callable[[], float] = time.monotonic) -> Screen:
+    """Return the screen that suits stderr: a terminal that can redraw a line, or a log."""
+    if quiet:
+        return QuietScreen()
+    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        return LineScreen(verbose=verbose, now=now)
+    return LogScreen()
+
+
+def told(event: Event) -> str:
+    """Return the words for an event, or ``""`` where it has none."""
+    words = ""
+    match event:
+        case BuildRequested():
+            words = f"Asking {event.hub} to launch {event.spec}."
+        case PhaseLeft():
+            words = f"{event.phase}: {event.seconds:.1f} s"
+        case AttemptFailed(attempt=attempt):
+            words = f"{attempt.hub} gave no session after {attempt.seconds:.0f} s: {attempt.reason}"
+        case SessionKnown():
+            words = f"The session is at {event.session.url}"
+        case Waiting():
+            words = f"Waiting {event.seconds:.0f} s: {event.reason}"
+        case Warned():
+            words = f"Warning: {event.text}"
+    return words
+
+
+class QuietScreen:
+    """Warnings only."""
+
+    def observe(self, event: Event) -> None:
+        """Show warnings."""
+        if isinstance(event, Warned):
+            say(f"clinder: {told(event)}")
+
+    def say(self, words: str) -> None:
+        """Show nothing."""
+
+    def close(self) -> None:
+        """Do nothing: nothing was drawn."""
+
+
+class LogScreen:
+    """The hub's log lines as they come, and one line for each phase."""
+
+    def observe(self, event: Event) -> None:
+        """Write the event as lines."""
+        if isinstance(event, LogLine):
+            say(event.text)
+        elif words := told(event):
+            self.say(words)
+
+    def say(self, words: str) -> None:
+        """Write our own words, told apart from the hub's."""
+        say(f"clinder: {words}")
+
+    def close(self) -> None:
+        """Do nothing: nothing was drawn."""
+
+
+class LineScreen:
+    """One line that is drawn anew: the phase, the time since the start, the last log line."""
+
+    def __init__(self, *, verbose: bool, now: Callable[[], float]):
+        from rich.console import Console
+        from rich.live import Live
+
+        self._verbose = verbose
+        self._now = now
+        self._began = now()
+        self._phase = "asking"
+        self._line = ""
+        self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
+        self._live = Live(
+            console=self._console,
+            get_renderable=self._drawn,
+            refresh_per_second=4,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live.start()
+
+    def observe(self, event: Event) -> None:
+        """Draw the line anew, and write above it what is to stay."""
+        if isinstance(event, LogLine):
+            self._line = event.text
+            if self._verbose:
+                self._console.print(event.text, soft_wrap=True)
+        elif isinstance(event, PhaseEntered):
+            self._phase, self._line = event.phase, ""
+        elif self._verbose or isinstance(event, Warned | AttemptFailed | Waiting):
+            self.say(told(event))
+
+    def say(self, words: str) -> None:
+        """Write a line above the one that is drawn anew."""
+        if words:
+            self._console.print(f"clinder: {words}", soft_wrap=True)
+
+    def close(self) -> None:
+        """Take the line away and show the cursor again."""
+        self._live.stop()
+
+    def _drawn(self) -> Text:
+        from rich.text import Text
+
+        minutes, seconds = divmod(int(self._now() - self._began), 60)
+        line = f"{self._phase}  {minutes}:{seconds:02}  {self._line}"
+        return Text(line, no_wrap=True, overflow="ellipsis", end="")

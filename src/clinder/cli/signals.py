@@ -1,0 +1,76 @@
+"""Signals: the first cancels, the second ends at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+from clinder.errors import Cancelled
+
+CANCELLING = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+_SHOW_CURSOR = b"\x1b[?25h"
+
+
+@contextmanager
+def handled(handle: Callable[[int], None]) -> Iterator[None]:
+    """Give the cancelling signals to ``handle`` for as long as the context lasts."""
+
+    def handler(number: int, _: FrameType | None) -> None:
+        handle(number)
+
+    # A signal that is ignored (nohup) stays ignored.
+    before = {
+        number: signal.signal(number, handler)
+        for number in CANCELLING
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)
+
+
+@contextmanager
+def cancellation() -> Iterator[threading.Event]:
+    """Yield an event that the first signal sets; the second ends the process at once.
+
+    :class:`~clinder.errors.Cancelled` leaves with that signal's exit code.
+    """
+    cancel = threading.Event()
+    received: list[int] = []
+
+    def handle(number: int) -> None:
+        received.append(number)
+        if len(received) > 1:
+            end_at_once(number)
+        cancel.set()
+
+    with handled(handle):
+        try:
+            yield cancel
+        except Cancelled as error:
+            if received:
+                error.exit_code = exit_code(received[0])
+                error.what = f"Cancelled by {signal.Signals(received[0]).name}."
+            raise
+
+
+def exit_code(number: int) -> int:
+    """Return the exit code of a signal, in the table of :mod:`clinder.errors`."""
+    return 130 if number == signal.SIGINT else 143
+
+
+def end_at_once(number: int) -> None:
+    """End the process without another word, leaving the terminal as it was."""
+    with suppress(OSError):
+        if sys.stderr is not None and sys.stderr.isatty():
+            os.write(sys.stderr.fileno(), _SHOW_CURSOR)
+    os._exit(exit_code(number))

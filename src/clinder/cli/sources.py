@@ -1,0 +1,77 @@
+"""Which sessions the arguments name: URIs, standard input, session files, the environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from clinder import session_file
+from clinder.errors import ClinderError, UsageError
+from clinder.session import Session
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Named:
+    """A session, or why what was given names none; and the file that holds it, if one does."""
+
+    session: Session | None
+    error: ClinderError | None = None
+    file: Path | None = None
+
+
+def named(texts: Sequence[str], files: Sequence[Path]) -> list[Named]:
+    """Return what each argument names, in order; with no arguments, what the environment names.
+
+    Raises :class:`~clinder.errors.UsageError` where nothing is named at all.
+    """
+    if not texts and not files:
+        return [Named(from_environment())]
+    found = [_parsed(text) for given in texts for text in _expanded(given)]
+    for path in files:
+        try:
+            found.append(Named(session_file.read(path), file=path))
+        except UsageError as error:
+            found.append(Named(None, error))
+    if not found:
+        raise UsageError("Standard input named no session.", hint="One URI or JSON object a line.")
+    return found
+
+
+def one(texts: Sequence[str], files: Sequence[Path]) -> Session:
+    """Return the only session that is named. Raises :class:`~clinder.errors.UsageError`."""
+    found = named(texts, files)
+    if len(found) > 1:
+        raise UsageError("More than one session is named.")
+    if found[0].error is not None or found[0].session is None:
+        raise found[0].error or UsageError("No session is named.")
+    return found[0].session
+
+
+def from_environment() -> Session:
+    """Return the session of ``JUPYTER_BASE_URL`` and ``JUPYTER_TOKEN``."""
+    url, token = os.environ.get("JUPYTER_BASE_URL", ""), os.environ.get("JUPYTER_TOKEN", "")
+    if not url or not token:
+        raise UsageError(
+            "No session is named: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
+            hint="Give --session-file PATH, or a session's URI on standard input with `-`.",
+        )
+    return Session(url, token)
+
+
+def _expanded(given: str) -> Iterator[str]:
+    if given != STDIN:
+        yield given
+    elif sys.stdin is not None:
+        yield from (line for line in sys.stdin if line.strip())
+
+
+def _parsed(text: str) -> Named:
+    try:
+        return Named(Session.parsed(text))
+    except UsageError as error:
+        return Named(None, error)

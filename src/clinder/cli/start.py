@@ -1,0 +1,56 @@
+"""``clinder start``: a session, handed out on stdout."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from clinder.cli.launching import Options, launched
+from clinder.cli.output import OutputLost, write
+from clinder.cli.screen import screen
+from clinder.cli.signals import cancellation
+from clinder.deadline import Deadline
+from clinder.errors import Cancelled
+from clinder.session import Session
+
+
+def start(options: Options, output: str) -> None:
+    """Start a session and write it to stdout; stop it where nobody would hold it."""
+    shown = screen(quiet=options.quiet, verbose=options.verbose)
+    with cancellation() as cancel:
+        try:
+            session = launched(options, shown, cancel)
+        finally:
+            shown.close()
+        try:
+            Deadline(1, cancel=cancel).check()
+            write(written(session, output) + "\n")
+        except OutputLost as error:
+            if options.session_file:
+                shown.say(f"Warning: {error} The session is in {options.session_file}.")
+                return
+            stopped(session, options)
+            error.what += " So the session was stopped: nobody held it."
+            raise
+        except Cancelled:
+            stopped(session, options)
+            raise
+    shown.say(f"The session runs, {sum(session.phases.values()):.0f} s after it was asked for.")
+
+
+def stopped(session: Session, options: Options) -> None:
+    """Stop a session that is not handed out, and remove its file."""
+    from clinder.policy.stop import stop
+
+    stop(session, Deadline(10))
+    if options.session_file:
+        options.session_file.unlink(missing_ok=True)
+
+
+def written(session: Session, output: str) -> str:
+    """Return the result as ``uri``, ``json`` (one line) or ``shell``."""
+    if output == "json":
+        return json.dumps(session.to_json())
+    if output == "shell":
+        return "\n".join(f"export {k}={shlex.quote(v)}" for k, v in session.environment.items())
+    return session.uri

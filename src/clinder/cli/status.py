@@ -1,0 +1,35 @@
+"""``clinder status``: does a session run, and since when."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from clinder.cli.output import write
+from clinder.cli.signals import cancellation
+from clinder.cli.sources import one
+from clinder.deadline import Deadline
+from clinder.errors import SessionGone
+
+
+def status(uri: str | None, file: Path | None, *, timeout: float, output: str) -> None:
+    """Write the session's status. Raises :class:`~clinder.errors.SessionGone` where it is gone."""
+    from clinder.policy.status import known_status
+    from clinder.wire.jupyter import State
+
+    session = one([uri] if uri else [], [file] if file else [])
+    with cancellation() as cancel:
+        found = known_status(session, Deadline(timeout, cancel=cancel))
+    told = {
+        "url": session.url,
+        "state": found.state.value,
+        "kernels": found.kernels,
+        "started": found.started,
+        "last_activity": found.last_activity,
+    }
+    if output == "json":
+        write(json.dumps(told) + "\n")
+    elif found.state is State.RUNNING:
+        write("".join(f"{name + ':':<15}{value}\n" for name, value in told.items()))
+    if found.state is State.GONE:
+        raise SessionGone(f"The session at {session.url} is gone: {found.words}.")

@@ -1,0 +1,46 @@
+"""``clinder stop``: sessions shut down and seen to be gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from clinder.cli.screen import say, tell
+from clinder.cli.signals import cancellation
+from clinder.cli.sources import Named, named
+from clinder.deadline import Deadline
+from clinder.errors import Cancelled, ClinderError
+
+
+def stop(uris: Sequence[str], files: Sequence[Path], *, timeout: float, quiet: bool) -> int:
+    """Stop every session that is named, even if one fails; return the first failure's code."""
+    codes: list[int] = []
+    with cancellation() as cancel:
+        for each in named(uris, files):
+            try:
+                ran = _stopped(each, Deadline(timeout, cancel=cancel))
+            except Cancelled:
+                raise
+            except ClinderError as error:
+                tell(error)
+                codes.append(error.exit_code)
+                continue
+            if each.session and not quiet:
+                what = "is stopped" if ran else "was already gone"
+                say(f"clinder: The session at {each.session.url} {what}.")
+    return codes[0] if codes else 0
+
+
+def _stopped(each: Named, deadline: Deadline) -> bool:
+    from clinder.policy.stop import stop as stop_session
+
+    if each.session is None:
+        raise each.error or AssertionError("what names no session says why")
+    try:
+        ran = stop_session(each.session, deadline)
+    except ClinderError as error:
+        error.what = f"{error.what} ({each.session.url})"
+        raise
+    if each.file:
+        each.file.unlink(missing_ok=True)
+    return ran

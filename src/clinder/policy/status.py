@@ -1,0 +1,36 @@
+"""Does a session still run."""
+
+from __future__ import annotations
+
+from clinder.deadline import Deadline
+from clinder.errors import ServerUnreachable, TimedOut
+from clinder.policy.stop import SERVER_CLOCKS
+from clinder.session import Session
+from clinder.wire.jupyter import Server, State, Status
+from clinder.wire.transport import Transport
+
+TIMEOUT = 30.0
+"""Seconds within which a server that answers unclearly is asked again."""
+
+
+def known_status(
+    session: Session, deadline: Deadline, *, transport: Transport | None = None
+) -> Status:
+    """Return a status that is running or gone; every other answer is asked again.
+
+    Raises :class:`~clinder.errors.TokenRefused` at once, and
+    :class:`~clinder.errors.ServerUnreachable` when the deadline has come.
+    """
+    server = Server(session, transport or Transport(SERVER_CLOCKS))
+    words = "it was not asked yet"
+    delay = 0.2
+    try:
+        while True:
+            status = server.status(deadline)
+            if status.state in (State.RUNNING, State.GONE):
+                return status
+            words = status.words
+            deadline.wait(delay)
+            delay = min(delay * 1.6, 5.0)
+    except TimedOut:
+        raise ServerUnreachable(f"Whether the session runs is not known: {words}.") from None

@@ -1,0 +1,45 @@
+"""A session kept alive and watched while something else uses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from clinder.deadline import Deadline
+from clinder.errors import Cancelled, TimedOut, TokenRefused
+from clinder.session import Session
+from clinder.wire.jupyter import Server, State
+from clinder.wire.transport import Transport
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds between two signs of activity, and between the two looks that make sure."""
+
+    every: float = 60.0
+    again: float = 10.0
+
+
+def gone(
+    session: Session, deadline: Deadline, *, transport: Transport, pace: Pace | None = None
+) -> str:
+    """Return, once the session is found gone twice, how that was seen.
+
+    Until then a request goes out that the server's own culler and the hub's both count as
+    activity. Returns ``""`` when the deadline has come or was cancelled.
+    """
+    pace = pace or Pace()
+    server = Server(session, transport)
+    before = False
+    try:
+        while True:
+            deadline.wait(pace.again if before else pace.every)
+            try:
+                status = server.keep_alive(deadline)
+            except TokenRefused:
+                before = False
+                continue
+            if status.state is State.GONE and before:
+                return status.words
+            before = status.state is State.GONE
+    except (Cancelled, TimedOut):
+        return ""

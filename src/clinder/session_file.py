@@ -1,0 +1,67 @@
+"""The file that holds a session and its token, readable by nobody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from clinder.errors import UsageError
+from clinder.session import Session
+
+
+def read(path: Path) -> Session:
+    """Return the session that a file holds. Raises :class:`~clinder.errors.UsageError`."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"The session file {path} cannot be read: {error.strerror}.",
+            hint="`clinder start --session-file PATH` writes one, `clinder stop` removes it.",
+        ) from None
+    except UnicodeDecodeError:
+        raise _no_session_file(path) from None
+    try:
+        return Session.from_json(text)
+    except UsageError:
+        raise _no_session_file(path) from None
+
+
+def write(path: Path, session: Session) -> None:
+    """Write the session, whole or not at all, with mode 0600 from the start.
+
+    Raises :class:`OSError`.
+    """
+    text = json.dumps(session.to_json(), indent=2) + "\n"
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def raise_if_unwritable(path: Path) -> None:
+    """Raise :class:`~clinder.errors.UsageError` where no session file could be written."""
+    if path.is_dir():
+        raise UsageError(f"The session file {path} is a directory.")
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-"):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"The session file {path} cannot be written: {error.strerror}.",
+            hint="Name a file in a directory that exists and that you may write to.",
+        ) from None
+
+
+def _no_session_file(path: Path) -> UsageError:
+    return UsageError(
+        f"{path} is not a session file.",
+        hint="A session file is JSON with `url` and `token`, as `clinder start` writes it.",
+    )

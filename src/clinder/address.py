@@ -1,0 +1,135 @@
+"""Addresses as people type them: cut into parts, checked, and fit to be kept and shown.
+
+No password, query or control character that an address holds gets past this module.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from clinder.errors import UsageError
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+_HOST = re.compile(r"\w[\w-]*(?:\.\w[\w-]*)*\.?|[0-9a-f]*:[0-9a-f:.]+")
+_USER = re.compile(r"\w[\w.-]*")
+_LOOPBACK = re.compile(r"(?:localhost|127\.[0-9.]+|\[::1\])(?:[:/].*)?", re.IGNORECASE)
+_SCP = re.compile(r"(\w[\w.-]*@\w[\w.-]*):(?!//)/?(.+)")
+_HUB_PAGE = re.compile(r"/(?:v2|build)(?:/.*)?$")
+_SECRET_FIELD = re.compile(r"[?#&][^=]*=")
+
+
+def hub_url(text: str) -> str:
+    """Return the base URL of a hub, ending in a slash, its path prefix kept.
+
+    A launch page's link stands for its hub; query and fragment are dropped. Without a scheme it
+    is https, on this machine http. Raises :class:`~clinder.errors.UsageError` for anything else.
+    """
+    text = whole(text.strip(" "), "hub")
+    hint = "Give the address of the hub's launch page, for example https://mybinder.org"
+    parts = split(with_scheme(text))
+    if parts.scheme not in ("http", "https"):
+        raise UsageError(f"A hub is reached by http(s), not {parts.scheme}.", hint=hint)
+    if parts.username is not None:
+        raise UsageError("A hub's URL holds no user and no password: no hub needs one.", hint=hint)
+    if not is_url(text) and not re.search(r"[.:]|^localhost$", parts.netloc):
+        raise UsageError(f"{shown(text)} is not the address of a hub.", hint=hint)
+    return located(parts, _HUB_PAGE.sub("", parts.path)) + "/"
+
+
+def is_url(text: str) -> bool:
+    """Whether a text begins with a scheme."""
+    return bool(_URL.match(text))
+
+
+def is_loopback(text: str) -> bool:
+    """Whether an address without scheme is one of this machine."""
+    return bool(_LOOPBACK.fullmatch(text))
+
+
+def with_scheme(text: str) -> str:
+    """Return an address with a scheme: its own, else https, or http on this machine."""
+    if is_url(text):
+        return text
+    return f"{'http' if is_loopback(text) else 'https'}://{text}"
+
+
+def without_scp(text: str) -> str:
+    """Return ``git@HOST:PATH`` as the URL that a hub makes of it (``repoproviders.py``)."""
+    scp = _SCP.fullmatch(text)
+    return f"ssh://{scp[1]}/{scp[2]}" if scp else text
+
+
+def split(url: str) -> SplitResult:
+    """Return the parts of a URL that has a host and a scheme that hubs read.
+
+    Raises :class:`~clinder.errors.UsageError` for any other text.
+    """
+    try:
+        parts = urlsplit(url)
+        valid = _HOST.fullmatch(parts.hostname or "") and parts.port != 0
+    except ValueError:
+        valid = None
+    if not valid:
+        raise UsageError(f"{shown(url)} is not a URL with a host.")
+    if parts.scheme not in ("http", "https", "git", "ssh"):
+        raise UsageError(f"{shown(url)} is a {shown(parts.scheme)} URL, which no hub reads.")
+    return parts
+
+
+def located(parts: SplitResult, path: str) -> str:
+    """Return the URL of a path on the same host, without password, query and slash at its end.
+
+    Raises :class:`~clinder.errors.UsageError` where the path has empty or ``..`` parts.
+    """
+    path = path.rstrip("/")
+    if path and not names_only(path[1:]):
+        raise UsageError(f"{shown(path)} is not a path: it has empty or dotted parts.")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    # Over ssh the user is part of the address; elsewhere it may be a token.
+    named = parts.scheme == "ssh" and _USER.fullmatch(parts.username or "")
+    user = f"{parts.username}@" if named else ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{user}{host}{port}{path}"
+
+
+def names_only(path: str) -> bool:
+    """Whether all parts of a path are names, also once they are decoded."""
+    plain = unquote(path)
+    return plain.isprintable() and not {"", ".", ".."} & set(plain.split("/"))
+
+
+def whole(text: str, what: str) -> str:
+    """Return a text that can stand in a URL once it is encoded.
+
+    Raises :class:`~clinder.errors.UsageError` where it holds blanks, control characters, or what
+    else has no shape of its own: separators, direction marks, lone surrogates.
+    """
+    if not text.isprintable() or " " in text:
+        raise UsageError(f"The {what} {shown(text)} holds blanks or control characters.")
+    return text
+
+
+def decoded(text: str) -> str:
+    """Return a percent-encoded text decoded; raises ``UsageError`` where it is not UTF-8."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise UsageError(f"{shown(text)} is percent-encoded, but not from UTF-8.") from None
+
+
+def shown(text: str) -> str:
+    """Return a text as a message may show it: no password, no query, no control characters."""
+    plain = text
+    for _ in range(4):  # a spec holds a URL encoded, which may be encoded itself
+        plain = unquote(plain)
+    head, at, tail = plain.rpartition("@")
+    if at and ("//" in head or ":" in head or "/" not in head):
+        text = plain = f"…@{tail}"
+    if field := _SECRET_FIELD.search(plain):
+        text = plain[: field.start()] + "…"
+    return (
+        "'"
+        + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:200])
+        + "'"
+    )

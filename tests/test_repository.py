@@ -1,0 +1,366 @@
+"""What people write to name a repository, what it means, and how the hub is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from clinder.errors import UsageError
+from clinder.repository import FORMS, Repository, Target, hub_url, target
+
+SHA = "dc436b39f6ea56b46170624f330d57936d8452af"
+ID = "8f7c2f0341ef4180b0dbe97f59130756"
+LINK = "https://mybinder.org/v2/gh/org/repo/main"
+BADGE = "https://mybinder.org/badge_logo.svg"
+
+WORDS = [
+    ("org/repo", "gh", "org/repo", "HEAD", "gh/org/repo/HEAD"),
+    ("  org/repo  ", "gh", "org/repo", "HEAD", "gh/org/repo/HEAD"),
+    ("Org/Re.Po_-1", "gh", "Org/Re.Po_-1", "HEAD", "gh/Org/Re.Po_-1/HEAD"),
+    ("org/repo/", "gh", "org/repo", "HEAD", "gh/org/repo/HEAD"),
+    ("org/repo.git", "gh", "org/repo", "HEAD", "gh/org/repo/HEAD"),
+    ("org/.github", "gh", "org/.github", "HEAD", "gh/org/.github/HEAD"),
+    ("org/repo@v1.0", "gh", "org/repo", "v1.0", "gh/org/repo/v1.0"),
+    ("org/repo@feat/a", "gh", "org/repo", "feat/a", "gh/org/repo/feat/a"),
+    ("org/repo@feat/a#1", "gh", "org/repo", "feat/a#1", "gh/org/repo/feat/a%231"),
+    ("org/repo@a?b", "gh", "org/repo", "a?b", "gh/org/repo/a%3Fb"),
+    ("org/repo@100%", "gh", "org/repo", "100%", "gh/org/repo/100%25"),
+    ("org/repo@a%2Fb", "gh", "org/repo", "a%2Fb", "gh/org/repo/a%252Fb"),
+    ("org/repo@me@home", "gh", "org/repo", "me@home", "gh/org/repo/me%40home"),
+    ("org/repo@zweig-ä", "gh", "org/repo", "zweig-ä", "gh/org/repo/zweig-%C3%A4"),
+    (f"org/repo@{SHA.upper()}", "gh", "org/repo", SHA, f"gh/org/repo/{SHA}"),
+    # Organisations that are called as a provider is.
+    ("gh/cli", "gh", "gh/cli", "HEAD", "gh/gh/cli/HEAD"),
+    ("git/git", "gh", "git/git", "HEAD", "gh/git/git/HEAD"),
+    ("zenodo/zenodo@main", "gh", "zenodo/zenodo", "main", "gh/zenodo/zenodo/main"),
+    (f"org/{ID}", "gh", f"org/{ID}", "HEAD", f"gh/org/{ID}/HEAD"),
+]
+
+SPECS = [
+    ("gh/org/repo", "gh", "org/repo", "HEAD", "gh/org/repo/HEAD"),
+    ("gh/org/repo/main", "gh", "org/repo", "main", "gh/org/repo/main"),
+    ("gh/org/repo/main/", "gh", "org/repo", "main", "gh/org/repo/main"),
+    ("gh/org/repo.git/main", "gh", "org/repo", "main", "gh/org/repo/main"),
+    ("gh/org/repo/feat/a", "gh", "org/repo", "feat/a", "gh/org/repo/feat/a"),
+    ("gh/org/repo/feat%2Fa%231", "gh", "org/repo", "feat/a#1", "gh/org/repo/feat/a%231"),
+    ("gh/org/repo/a%3Fb", "gh", "org/repo", "a?b", "gh/org/repo/a%3Fb"),
+    ("gh/org/repo/main?urlpath=lab", "gh", "org/repo", "main", "gh/org/repo/main"),
+    ("gl/a%2Fb/main", "gl", "a/b", "main", "gl/a%2Fb/main"),
+    ("gl/a%2Fb", "gl", "a/b", "HEAD", "gl/a%2Fb/HEAD"),
+    ("gl/a%2Fb%2Fc/x/y", "gl", "a/b/c", "x/y", "gl/a%2Fb%2Fc/x/y"),
+    ("gist/me/abc123", "gist", "me/abc123", "HEAD", "gist/me/abc123/HEAD"),
+    ("gist/me/abc123/master", "gist", "me/abc123", "master", "gist/me/abc123/master"),
+    (f"gist/me/abc123/{SHA}", "gist", "me/abc123", SHA, f"gist/me/abc123/{SHA}"),
+    (
+        "git/https%3A%2F%2Fh.org%2Fr%2520s.git/a%231",
+        "git",
+        "https://h.org/r%20s.git",
+        "a#1",
+        "git/https%3A%2F%2Fh.org%2Fr%2520s.git/a%231",
+    ),
+    (
+        "git/git%40h.org%3Ao%2Fr.git/main",
+        "git",
+        "ssh://git@h.org/o/r.git",
+        "main",
+        "git/ssh%3A%2F%2Fgit%40h.org%2Fo%2Fr.git/main",
+    ),
+    ("zenodo/10.5281/zenodo.1/", "zenodo", "10.5281/zenodo.1", "", "zenodo/10.5281/zenodo.1"),
+    ("zenodo/10.5281%2Fzenodo.1", "zenodo", "10.5281/zenodo.1", "", "zenodo/10.5281/zenodo.1"),
+    ("dataverse/10.1234/X/Y", "dataverse", "10.1234/X/Y", "", "dataverse/10.1234/X/Y"),
+    (f"hydroshare/{ID}", "hydroshare", ID, "", f"hydroshare/{ID}"),
+    (f"hydroshare/10.4211/hs.{ID}", "hydroshare", ID, "", f"hydroshare/{ID}"),
+    (
+        f"hydroshare/https%3A%2F%2Fwww.hydroshare.org%2Fresource%2F{ID}%2F",
+        "hydroshare",
+        ID,
+        "",
+        f"hydroshare/{ID}",
+    ),
+    (
+        "ckan/https%3A%2F%2Fc.org%2Fdataset%2Fx%3Factivity_id%3D7",
+        "ckan",
+        "https://c.org/dataset/x?activity_id=7",
+        "",
+        "ckan/https%3A%2F%2Fc.org%2Fdataset%2Fx%3Factivity_id%3D7",
+    ),
+]
+
+GITHUB = "https://github.com/org/repo"
+GITLAB = "https://gitlab.com/a/b/c"
+PAGES = [
+    (GITHUB, "gh", "org/repo", "HEAD"),
+    ("http://www.github.com/org/repo/", "gh", "org/repo", "HEAD"),
+    ("github.com/org/repo", "gh", "org/repo", "HEAD"),
+    (f"{GITHUB}.git", "gh", "org/repo", "HEAD"),
+    (f"{GITHUB}?tab=readme-ov-file#install", "gh", "org/repo", "HEAD"),
+    (f"{GITHUB}/tree/main/", "gh", "org/repo", "main"),
+    (f"{GITHUB}/tree/feat/a%231?x=y#z", "gh", "org/repo", "feat/a#1"),
+    (f"{GITHUB}/tree/a%3Fb%25", "gh", "org/repo", "a?b%"),
+    (f"{GITHUB}/tree/v2/gh/x/y", "gh", "org/repo", "v2/gh/x/y"),
+    (f"{GITHUB}/commit/{SHA}", "gh", "org/repo", SHA),
+    (f"{GITHUB}/blob/main/a/b.ipynb", "gh", "org/repo", "main"),
+    (f"{GITHUB}/releases/tag/v1.0", "gh", "org/repo", "v1.0"),
+    ("https://me:hunter2@github.com/org/repo.git", "gh", "org/repo", "HEAD"),
+    ("git@github.com:org/repo.git", "gh", "org/repo", "HEAD"),
+    ("ssh://git@github.com/org/repo.git", "gh", "org/repo", "HEAD"),
+    ("ssh://git@ssh.github.com:443/org/repo.git", "gh", "org/repo", "HEAD"),
+    ("git://github.com/org/repo.git", "gh", "org/repo", "HEAD"),
+    (GITLAB, "gl", "a/b/c", "HEAD"),
+    (f"{GITLAB}.git", "gl", "a/b/c", "HEAD"),
+    (f"{GITLAB}/-/tree/feat/x?ref_type=heads", "gl", "a/b/c", "feat/x"),
+    (f"{GITLAB}/-/commit/{SHA}", "gl", "a/b/c", SHA),
+    (f"{GITLAB}/-/tags/v1", "gl", "a/b/c", "v1"),
+    (f"{GITLAB}/-/blob/main/a/b.md", "gl", "a/b/c", "main"),
+    (f"{GITLAB}/tree/main", "gl", "a/b/c", "main"),
+    ("git@gitlab.com:a/b/c.git", "gl", "a/b/c", "HEAD"),
+    ("https://gist.github.com/me/abc123", "gist", "me/abc123", "HEAD"),
+    ("https://gist.github.com/me/abc123/revisions", "gist", "me/abc123", "HEAD"),
+    (f"https://gist.github.com/me/abc123/{SHA}#file-x", "gist", "me/abc123", SHA),
+    ("https://h.org/o/r.git", "git", "https://h.org/o/r.git", "HEAD"),
+    ("https://H.org:8443/o/R/?a=b#c", "git", "https://h.org:8443/o/R", "HEAD"),
+    ("https://me:hunter2@h.org/o/r", "git", "https://h.org/o/r", "HEAD"),
+    ("https://hunter2@h.org/o/r", "git", "https://h.org/o/r", "HEAD"),
+    ("https://h.org/v2/tools.git", "git", "https://h.org/v2/tools.git", "HEAD"),
+    ("https://[2001:db8::1]/o/r", "git", "https://[2001:db8::1]/o/r", "HEAD"),
+    ("git@h.org:o/r.git", "git", "ssh://git@h.org/o/r.git", "HEAD"),
+    ("ssh://git:hunter2@h.org:22/o/r.git", "git", "ssh://git@h.org:22/o/r.git", "HEAD"),
+    ("https://gl.h.org/a/b/-/tree/x/y", "git", "https://gl.h.org/a/b.git", "x/y"),
+    ("https://gl.h.org/a/b/-/tree/v2/gh/y", "git", "https://gl.h.org/a/b.git", "v2/gh/y"),
+    ("https://codeberg.org/o/r/src/branch/x/y", "git", "https://codeberg.org/o/r", "x/y"),
+    (f"https://codeberg.org/o/r/src/commit/{SHA}", "git", "https://codeberg.org/o/r", SHA),
+]
+
+DOIS = [
+    ("10.5281/zenodo.3242074", "zenodo", "10.5281/zenodo.3242074"),
+    ("doi:10.5281/zenodo.3242074", "zenodo", "10.5281/zenodo.3242074"),
+    ("https://doi.org/10.5281/zenodo.3242074", "zenodo", "10.5281/zenodo.3242074"),
+    ("http://dx.doi.org/10.5281%2Fzenodo.3242074", "zenodo", "10.5281/zenodo.3242074"),
+    ("https://zenodo.org/records/123", "zenodo", "10.5281/zenodo.123"),
+    ("https://zenodo.org/record/123/files/a.zip?download=1", "zenodo", "10.5281/zenodo.123"),
+    ("https://zenodo.org/doi/10.5281/zenodo.123", "zenodo", "10.5281/zenodo.123"),
+    ("10.6084/m9.figshare.9782777.v1", "figshare", "10.6084/m9.figshare.9782777.v1"),
+    ("10.25452/figshare.plus.1", "figshare", "10.25452/figshare.plus.1"),
+    ("10.17608/k6.auckland.figshare.1", "figshare", "10.17608/k6.auckland.figshare.1"),
+    (
+        "https://figshare.com/articles/dataset/2020/9784088",
+        "figshare",
+        "10.6084/m9.figshare.9784088",
+    ),
+    ("https://figshare.com/articles/t/9784088/2", "figshare", "10.6084/m9.figshare.9784088.v2"),
+    ("10.7910/DVN/TJCLKP", "dataverse", "10.7910/DVN/TJCLKP"),
+    (
+        "https://dataverse.harvard.edu/dataset.xhtml?persistentId=doi:10.7910/DVN/TJCLKP",
+        "dataverse",
+        "10.7910/DVN/TJCLKP",
+    ),
+    (f"10.4211/hs.{ID}", "hydroshare", ID),
+    (f"https://www.hydroshare.org/resource/{ID}/", "hydroshare", ID),
+    ("https://c.org/dataset/x/", "ckan", "https://c.org/dataset/x"),
+    (
+        "https://u:hunter2@c.org/en/dataset/x?activity_id=7&token=hunter2#t",
+        "ckan",
+        "https://c.org/en/dataset/x?activity_id=7",
+    ),
+]
+
+LINKS = [
+    (LINK, "gh/org/repo/main", "https://mybinder.org/"),
+    (f"{LINK}?urlpath=lab%2Ftree%2Fa.ipynb#x", "gh/org/repo/main", "https://mybinder.org/"),
+    ("mybinder.org/v2/gh/org/repo/main", "gh/org/repo/main", "https://mybinder.org/"),
+    ("http://127.0.0.1:8585/v2/gh/o/r/x", "gh/o/r/x", "http://127.0.0.1:8585/"),
+    ("localhost:8585/v2/gh/o/r/x", "gh/o/r/x", "http://localhost:8585/"),
+    ("https://h.org/a/b/v2/gl/a%2Fb/x%2Fy", "gl/a%2Fb/x/y", "https://h.org/a/b/"),
+    ("https://h.org/build/gh/o/r/v2/gl/x", "gh/o/r/v2/gl/x", "https://h.org/"),
+    ("https://h.org/v2/gh/o/r.git", "gh/o/r/HEAD", "https://h.org/"),
+    (
+        "https://mybinder.org/v2/zenodo/10.5281/zenodo.1/?urlpath=lab",
+        "zenodo/10.5281/zenodo.1",
+        "https://mybinder.org/",
+    ),
+    (
+        f"https://h.org/v2/hydroshare/https://www.hydroshare.org/resource/{ID}",
+        f"hydroshare/{ID}",
+        "https://h.org/",
+    ),
+    ("https://me:hunter2@h.org/v2/gh/o/r/x", "gh/o/r/x", "https://h.org/"),
+    (f"[![Binder]({BADGE})]({LINK}?urlpath=lab)", "gh/org/repo/main", "https://mybinder.org/"),
+    (f"![x]({BADGE}) {LINK}", "gh/org/repo/main", "https://mybinder.org/"),
+    (
+        f'<a href="{LINK}&amp;1?a=b&amp;c=d"><img src="{BADGE}"></a>',
+        "gh/org/repo/main%261",
+        "https://mybinder.org/",
+    ),
+    (f".. image:: {BADGE}\n   :target: {LINK}\n", "gh/org/repo/main", "https://mybinder.org/"),
+]
+
+REFUSALS = [
+    ("", "names no repository"),
+    ("repo", "names no repository"),
+    (".", "names no repository"),
+    ("./repo", "gh/ORG/REPO"),
+    ("/home/me/repo", "begins with none of gh, gl"),
+    ("org/repo/main", "begins with none of gh, gl"),
+    ("org/repo@", "no ref after its @"),
+    ("org_/..", "gh/ORG/REPO"),
+    ("org/.git", "gh/ORG/REPO"),
+    ("org/r.git.git", "gh/ORG/REPO"),
+    ("örg/repo", "gh/ORG/REPO"),
+    ("org/re po", "blanks"),
+    ("org/repo\n", "control"),
+    ("org/repo@a\x85b", "control"),
+    ("org/repo@a\u2028b", "control"),
+    ("org/repo@a\u202eb", "control"),
+    ("gh/org/repo/a%20b", "blanks"),
+    ("gh/org/repo/a%0Ab", "control"),
+    ("gh/org/repo/a%ffb", "not from UTF-8"),
+    ("gh//repo/main", "gh/ORG/REPO"),
+    ("gh/owner%2Frepo/main", "gh/ORG/REPO"),
+    ("gh/org/../main", "gh/ORG/REPO"),
+    ("gh/org/%2e%2e/main", "gh/ORG/REPO"),
+    ("gl/b/main", "whole namespace"),
+    ("gl/a/b/main", "whole namespace"),
+    ("gl/a%2F..%2Fb/main", "gl/NAMESPACE"),
+    ("gist/me/abc123/v1", "HEAD or a full commit"),
+    ("git/https://h.org/r.git/HEAD", "one percent-encoded part"),
+    ("git/git@h.org:o/r.git", "not a ref"),
+    ("git/main/x", "not a URL"),
+    ("git/file%3A%2F%2Fh%2Fx/HEAD", "file"),
+    ("git/https%3A%2F%2Fh.org/HEAD", "git/URL/REF"),
+    ("zenodo/10.5281/../x", "zenodo/DOI"),
+    ("zenodo/123/456", "zenodo/DOI"),
+    ("hydroshare/x/y", "hydroshare/ID"),
+    ("ckan/https%3A%2F%2Fc.org%2Fx", "ckan/URL"),
+    ("10.9999/abc", "which archive"),
+    ("https://doi.org/abc", "does not say"),
+    ("https://github.com", "no path"),
+    ("https://github.com/org", "gh/ORG/REPO"),
+    (f"{GITHUB}/issues/1", "does not say"),
+    (f"{GITHUB}/pull/12/files", "pull or merge request"),
+    (f"{GITLAB}/-/merge_requests/3", "pull or merge request"),
+    (f"{GITLAB}/-/issues", "does not say"),
+    ("https://codeberg.org/o/r/pulls/3", "pull or merge request"),
+    ("https://gist.github.com/abc123", "without its user"),
+    ("https://zenodo.org/communities/x", "does not say"),
+    ("https://figshare.com/account/home", "does not say"),
+    ("https://h.org/a/../b", "dotted"),
+    ("https://h.org/a/%2e%2e/b", "dotted"),
+    ("https://h.org/a//b", "no path"),
+    ("https://-oProxyCommand/x", "not a URL"),
+    ("ftp://h.org/r", "no hub reads"),
+    ("https://h.org:x/r", "not a URL"),
+    ("https://mybinder.org/v2/github/o/r/x", "not one of gh, gl"),
+    ("https://mybinder.org/v2/gh/o", "gh/ORG/REPO"),
+    (f"[x]({BADGE})", "no Binder link"),
+    (f"[x]({LINK}) [y]({LINK}2)", "different things"),
+]
+
+
+@pytest.mark.parametrize(("text", "provider", "name", "ref", "spec"), WORDS + SPECS)
+def test_words_and_specs(text: str, provider: str, name: str, ref: str, spec: str) -> None:
+    found = target(text)
+    assert found == Target(Repository(provider, name, ref))
+    assert (found.repository.name, found.repository.ref) == (name, ref)
+    assert found.repository.spec == spec
+
+
+@pytest.mark.parametrize(("text", "provider", "name", "ref"), PAGES)
+def test_pages_and_git_urls(text: str, provider: str, name: str, ref: str) -> None:
+    found = target(text)
+    assert (found.repository.provider, found.repository.name) == (provider, name)
+    assert (found.repository.ref, found.hub) == (ref, "")
+
+
+@pytest.mark.parametrize(("text", "provider", "name"), DOIS)
+def test_archives(text: str, provider: str, name: str) -> None:
+    found = target(text)
+    assert (found.repository.provider, found.repository.name) == (provider, name)
+    assert (found.repository.ref, found.hub) == ("", "")
+
+
+@pytest.mark.parametrize(("text", "spec", "hub"), LINKS)
+def test_links_and_badges_name_the_hub_too(text: str, spec: str, hub: str) -> None:
+    found = target(text)
+    assert (found.repository.spec, found.hub) == (spec, hub)
+
+
+@pytest.mark.parametrize(("text", "words"), REFUSALS)
+def test_what_names_no_repository_is_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        target(text)
+    assert words in caught.value.what
+    assert caught.value.what.isprintable()
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "ref",
+    [
+        *("a..b", "../a", "a/../b", "./a", ".a", "a/.b", "/a", "a/", "a//b", "a.", "-a", "@"),
+        *("a.lock", "a.lock/b", "a~1", "a^", "a:b", "a*", "a[b", "a\\b", "a@{1}"),
+    ],
+)
+@pytest.mark.parametrize("provider", ["gh", "git"])
+def test_refs_that_git_cannot_have_are_refused(provider: str, ref: str) -> None:
+    name = {"gh": "org/repo", "git": "https://h.org/r"}[provider]
+    with pytest.raises(UsageError, match="is not a ref"):
+        Repository(provider, name, ref)
+
+
+@pytest.mark.parametrize(("form", "example"), FORMS)
+def test_every_form_has_an_example_that_can_be_read(form: str, example: str) -> None:
+    assert target(example).repository.spec
+    with pytest.raises(UsageError) as caught:
+        target("nothing")
+    assert form in caught.value.hint
+    assert example in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        (f"{GITHUB}/pull/12", "ORG/REPO@COMMIT"),
+        (f"{GITLAB}/-/merge_requests/3/diffs", "gl/NAMESPACE/COMMIT"),
+        ("https://gist.github.com/abc123", "gist/USER/ID"),
+        ("gl/a/b", "gl/a%2Fb/HEAD"),
+        ("gl/a/b/main", "gl/a%2Fb/main"),
+        ("gl/a/b/c/main", "gl/a%2Fb%2Fc/main"),
+        ("git/https://h.org/r.git/HEAD", "git/https%3A%2F%2F"),
+        ("10.9999/abc", "dataverse/"),
+    ],
+)
+def test_a_refusal_says_what_to_write_instead(text: str, advice: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        target(text)
+    assert advice in caught.value.hint
+
+
+def test_a_commit_is_forty_hex_digits() -> None:
+    assert Repository("gh", "org/repo", SHA).is_commit
+    assert not Repository("gh", "org/repo", SHA[:7]).is_commit
+    assert not Repository("gh", "org/repo", f"{SHA}0").is_commit
+    assert not Repository("gh", "org/repo").is_commit
+    assert not Repository("zenodo", "10.5281/zenodo.1").is_commit
+
+
+def test_the_same_repository_at_another_ref() -> None:
+    assert target("org/repo@v1").repository.at("feat/x") == Repository("gh", "org/repo", "feat/x")
+    with pytest.raises(UsageError, match="not a ref of a gist"):
+        Repository("gist", "me/abc123").at("v1")
+    with pytest.raises(UsageError, match="zenodo has no refs"):
+        Repository("zenodo", "10.5281/zenodo.1").at("main")
+
+
+@pytest.mark.parametrize("hub", ["https://h.org/b", "https://h.org/b/"])
+def test_a_binder_link_names_hub_and_repository(hub: str) -> None:
+    link = Repository("gl", "a/b", "x#1").binder_link(hub)
+    assert link == "https://h.org/b/v2/gl/a%2Fb/x%231"
+    assert target(link) == Target(Repository("gl", "a/b", "x#1"), hub_url(hub))
+
+
+def test_reading_a_repository_imports_no_client() -> None:
+    code = "import sys, clinder.repository; print({'requests', 'urllib3', 'ssl'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -49,7 +49,7 @@ class SessionKnown:
 
 @dataclass(frozen=True)
 class AttemptFailed:
-    """A build request ended without a session."""
+    """A build request ended without a session, and the launch goes on at another hub."""
 
     attempt: Attempt
 

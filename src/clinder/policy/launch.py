@@ -85,10 +85,10 @@ def launch(
                 error.context = attempt.context()
                 if isinstance(error, TimedOut):
                     error.what = f"The launch did not end within {request.timeout:g} s."
-                attempts.append(attempt.failed(error))
-                observer(AttemptFailed(attempts[-1]))
                 if number == len(request.hubs) or not isinstance(error, _ANOTHER_HUB):
                     raise
+                attempts.append(attempt.failed(error))
+                observer(AttemptFailed(attempts[-1]))
     raise ValueError("a request names at least one hub")
 
 

@@ -559,7 +559,7 @@ def test_git_that_hangs_is_an_error(
 
 
 def local(path: Path) -> str:
-    return path.resolve().as_uri().replace("file://", "ssh://localhost")
+    return path.resolve().as_uri().replace("file://", "file://localhost")
 
 
 def test_a_directory_stands_for_itself_at_its_commit(clone: Clone) -> None:
@@ -575,7 +575,7 @@ def test_a_directory_without_git_stands_for_itself(tmp_path: Path) -> None:
     folder.mkdir()
     found = local_repository(folder, {"PATH": str(tmp_path)})
     assert found == Repository("git", local(folder), "HEAD")
-    assert found.spec.startswith("git/ssh%3A%2F%2Flocalhost%2F")
+    assert found.spec.startswith("git/file%3A%2F%2Flocalhost%2F")
     assert found.spec.endswith("%2Fa%2520b%2520%2525%2520%25C3%25BC/HEAD")
     assert Repository.from_spec(found.spec) == found
 

@@ -10,6 +10,9 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from clinder.errors import UsageError
 
+SCHEMES = ("http", "https", "git", "ssh")
+"""The schemes of git URLs that a BinderHub reads (``repoproviders.py``)."""
+
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _HOST = re.compile(r"\w[\w-]*(?:\.\w[\w-]*)*\.?|[0-9a-f]*:[0-9a-f:.]+")
 _USER = re.compile(r"\w[\w.-]*")
@@ -60,8 +63,8 @@ def without_scp(text: str) -> str:
     return f"ssh://{scp[1]}/{scp[2]}" if scp else text
 
 
-def split(url: str) -> SplitResult:
-    """Return the parts of a URL that has a host and a scheme that hubs read.
+def split(url: str, *, schemes: tuple[str, ...] = SCHEMES) -> SplitResult:
+    """Return the parts of a URL that has a host and one of the schemes, by default those of hubs.
 
     Raises :class:`~clinder.errors.UsageError` for any other text.
     """
@@ -72,7 +75,7 @@ def split(url: str) -> SplitResult:
         valid = None
     if not valid:
         raise UsageError(f"{shown(url)} is not a URL with a host.")
-    if parts.scheme not in ("http", "https", "git", "ssh"):
+    if parts.scheme not in schemes:
         raise UsageError(f"{shown(url)} is a {shown(parts.scheme)} URL, which no hub reads.")
     return parts
 

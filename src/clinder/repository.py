@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, quote
 
 from clinder.address import (
+    SCHEMES,
     decoded,
     hub_url,
     is_loopback,
@@ -236,7 +237,9 @@ def _hydroshare_name(text: str) -> str:
 
 
 def _git_name(text: str) -> str:
-    parts = split(without_scp(text))
+    # This machine's own files are for the embedded hub; every other refuses them itself.
+    own = text.startswith("file://localhost/")
+    parts = split(without_scp(text), schemes=("file",) if own else SCHEMES)
     if parts.path.strip("/"):
         return located(parts, parts.path)
     raise _misnamed("git", text)

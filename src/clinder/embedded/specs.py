@@ -97,7 +97,7 @@ def _git(spec: str) -> Source:
     if match := _SSH.match(url):
         url = f"ssh://{match[1]}/{match[2]}"
     protocol = urlsplit(url).scheme
-    if protocol not in ("http", "https", "git", "ssh"):
+    if protocol not in ("http", "https", "git", "ssh", "file"):  # a real hub has no file
         raise SpecRefused(
             f"Unsupported git url {url}, protocol {protocol} not in http, https, git, ssh"
         )

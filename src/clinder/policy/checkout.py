@@ -59,7 +59,7 @@ def checkout(directory: Path, environment: Mapping[str, str], ref: str = "") -> 
 def local_repository(directory: Path, environment: Mapping[str, str]) -> Repository:
     """Return the directory as a repository of its own: no origin, no push, not even git needed.
 
-    Its URL is ``ssh://localhost/PATH``, for no hub reads ``file:`` URLs (``repoproviders.py``).
+    Its URL is ``file://localhost/PATH``, which only the embedded hub reads.
     """
     path = urlsplit(directory.resolve().as_uri()).path
     try:
@@ -67,7 +67,7 @@ def local_repository(directory: Path, environment: Mapping[str, str]) -> Reposit
         commit = head.stdout.strip()
     except UsageError:
         commit = ""
-    return Repository("git", f"ssh://localhost{path}", commit or "HEAD")
+    return Repository("git", f"file://localhost{path}", commit or "HEAD")
 
 
 def _in_ci(environment: Mapping[str, str]) -> Checkout | None:

@@ -70,7 +70,7 @@ def resolved(
     elif urls == (LOCAL,):
         repository = local_repository(directory, environment)
     else:
-        found = checkout(directory, environment)
+        found = checkout(directory, environment, ref)
         repository, warnings = found.repository, found.warnings
         notes = (f"Launching {repository.spec}, from {found.source}.",)
     request = Request(

@@ -1,0 +1,36 @@
+# `make demo` shows clinder at work, `make test` proves it. Both need only Python and a package
+# registry; all they install goes into .venv.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: demo test lint format clean
+
+demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
+	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
+
+test: $(VENV)/.test ## The whole suite
+	$(BIN)/pytest
+
+lint: $(VENV)/.test ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.test ## Bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## Remove what the above made
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/.demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[local]'
+	touch $@
+
+$(VENV)/.test: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # knows --group
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group lint
+	touch $@

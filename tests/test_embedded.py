@@ -104,9 +104,12 @@ def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
     """Each test ends what it started, or the hub does."""
     shared = {each.session.pid for each in processes()}
     yield
+    if "session" in request.fixturenames:  # which lives as long as the module
+        return
     left = [each for each in processes() if each.session.pid not in shared]
-    if "session" not in request.fixturenames:  # which lives as long as the module
-        assert not left
+    for each in left:
+        each.session.kill()
+    assert not left
 
 
 @pytest.fixture(scope="module")
@@ -259,10 +262,12 @@ def test_only_what_names_kernelspecs_is_inherited() -> None:
 
 def test_no_configuration_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = tmp_path / "read"
-    for folder in (tmp_path / "config", tmp_path / "directory"):
-        folder.mkdir()
+    for folder in (tmp_path / "home" / ".jupyter", tmp_path / "config", tmp_path / "directory"):
+        folder.mkdir(parents=True)
         for name in ("jupyter_server_config.py", "jupyter_config.py", "tornado.py"):
             (folder / name).write_text(f"open({str(read)!r}, 'w').close()")
+    monkeypatch.chdir(tmp_path / "directory")
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "config"))
     monkeypatch.setenv("JUPYTER_TOKEN", "the-caller-s")
     with Hub(tmp_path / "directory", stop_servers=True) as hub:
@@ -322,7 +327,7 @@ def test_two_at_once_are_strangers(hub: Hub) -> None:
 
 
 def test_idle_kernels_are_culled_and_the_idle_server_ends(tmp_path: Path) -> None:
-    with Hub(tmp_path, stop_servers=False, idle=1.0) as hub:
+    with Hub(tmp_path, stop_servers=True, idle=1.0) as hub:
         session = ready(hub)
         process = process_of(session)
         assert post(session, "api/kernels").status_code == 201
@@ -413,10 +418,12 @@ def launching(hub: Hub) -> tuple[Generator[Event, None, None], Process]:
     return stream, started[0]
 
 
-def test_a_server_whose_client_goes_away_is_stopped(hub: Hub) -> None:
+def test_a_server_whose_client_goes_away_is_stopped(hub: Hub, lines: list[str]) -> None:
     stream, process = launching(hub)
+    so_far = len(lines)
     stream.close()
     until(lambda: process.gone)
+    assert not [line for line in lines[so_far:] if "server ready" in line]
 
 
 def test_a_launch_ends_with_the_hub(tmp_path: Path) -> None:

@@ -26,11 +26,11 @@ class Hub:
     """A BinderHub on a loopback port, in a thread of its own.
 
     It launches Jupyter Servers in ``directory``, each in a detached process that ends by itself
-    after ``idle`` seconds without activity. ``port`` 0 is any free one. ``stop_servers`` says
-    whether they end with the hub. ``report`` takes lines that tell what happens; it is called in
-    the hub's thread, and the lines hold foreign text but no secret. ``keepalive`` (seconds of
-    silence before a comment) and ``launch_timeout`` (seconds) are those of a real hub's
-    configuration.
+    after ``idle`` seconds without activity; a busy kernel is activity, a connection to an idle one
+    is none. ``port`` 0 is any free one. ``stop_servers`` says whether they end with the hub.
+    ``report`` takes lines that tell what happens; it is called in the hub's thread, and the lines
+    hold foreign text but no secret. ``keepalive`` (seconds of silence before a comment) and
+    ``launch_timeout`` (seconds) are those of a real hub's configuration.
 
     Raises :class:`~clinder.errors.UsageError` where the extra is not installed or ``directory``
     is none.
@@ -105,7 +105,7 @@ class Hub:
         """
         if self._thread is None:
             return
-        loop, closing = self._started.result()
+        loop, closing = self._started.result(CLOSE)
         with suppress(RuntimeError):  # closed before
             loop.call_soon_threadsafe(closing.set)
         self._thread.join(CLOSE)

@@ -82,7 +82,7 @@ class Servers:
     idle: float
     timeout: float
     report: Callable[[str], None]
-    _all: list[Server] = field(default_factory=list)
+    _all: list[Server] = field(init=False, default_factory=list)
 
     @property
     def running(self) -> int:

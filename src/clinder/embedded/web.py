@@ -37,7 +37,7 @@ class State:
     servers: Servers
     keepalive: float
     report: Callable[[str], None]
-    builds: set[asyncio.Task[None]] = field(default_factory=set)
+    builds: set[asyncio.Task[None]] = field(init=False, default_factory=set)
 
     async def close(self, *, stop_servers: bool) -> None:
         """End the builds that are under way, and all servers or those that nobody holds."""

@@ -1,0 +1,64 @@
+"""A module imports from its own floor or below, never above."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import clinder
+
+PACKAGE = Path(clinder.__file__).parent
+FLOORS = {"wire": 1, "embedded": 1, "policy": 2, "cli": 3}
+ABOVE = {
+    # The embedded hub stands beside: `--hub local` opens it, and it opens nothing of ours.
+    ("policy/launch.py", "embedded"),
+}
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+def floor(module: str) -> int:
+    """Return the height of a module's floor: values are 0, surfaces are highest."""
+    return (
+        3 if module in ("__init__.py", "__main__.py") else FLOORS.get(module.partition("/")[0], 0)
+    )
+
+
+def imported(module: str) -> set[str]:
+    """Return the folders and modules of the package that a module imports."""
+    found = set()
+    for node in ast.walk(ast.parse((PACKAGE / module).read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [each.name for each in node.names]
+        found |= {name.split(".")[1] for name in names if name.startswith("clinder.")}
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_nothing_from_above_its_floor(module: str) -> None:
+    above = {name for name in imported(module) if FLOORS.get(name, 0) > floor(module)}
+
+    assert above == set()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_only_the_surfaces_and_the_launch_know_the_embedded_hub(module: str) -> None:
+    knows = "embedded" in imported(module) and not module.startswith("embedded/")
+
+    assert not knows or floor(module) == FLOORS["cli"] or (module, "embedded") in ABOVE
+
+
+# The embedded hub's Jupyter Servers are processes of their own.
+@pytest.mark.parametrize("module", [each for each in MODULES if each != "embedded/process.py"])
+def test_only_the_surfaces_print_or_exit(module: str) -> None:
+    calls = {
+        ast.unparse(node.func)
+        for node in ast.walk(ast.parse((PACKAGE / module).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    }
+
+    assert floor(module) == FLOORS["cli"] or not calls & {"print", "sys.exit", "exit", "os._exit"}

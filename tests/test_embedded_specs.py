@@ -62,6 +62,13 @@ COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
             "git%40example.org%3Aa%2Fb/main",
         ),
         (
+            "git",  # how the local directory is named; a real hub refuses it
+            "file%3A%2F%2F%2Fhome%2Fme%2Fbook/HEAD",
+            "file:///home/me/book",
+            "file:///home/me/book",
+            "file%3A%2F%2F%2Fhome%2Fme%2Fbook/HEAD",
+        ),
+        (
             "zenodo",
             "10.5281/zenodo.3242074",
             "10.5281/zenodo.3242074",
@@ -113,7 +120,7 @@ def test_a_spec_names_its_source(
         ("gist", "me/0123/branch", "Could not resolve ref for gist:me/0123/branch."),
         ("gl", "group", "not enough values to unpack (expected 2, got 1)"),
         ("git", "https%3A%2F%2Fexample.org", "not enough values to unpack (expected 2, got 1)"),
-        ("git", "file%3A%2F%2F%2Fr/HEAD", "Unsupported git url file:///r, protocol file not in "),
+        ("git", "ftp%3A%2F%2Fexample.org/HEAD", "Unsupported git url ftp://example.org, protocol "),
         ("zenodo", "10.5281%2Fzenodo.1", "Error resolving ref for zenodo:10.5281%2Fzenodo.1: "),
         ("hydroshare", "short", "The specified Hydroshare resource id was not recognized."),
         ("ckan", "https%3A%2F%2Fexample.org", "Could not resolve ref for ckan:https%3A"),

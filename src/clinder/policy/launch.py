@@ -130,18 +130,17 @@ class _Attempt:
 
     def session(self, failed: tuple[Attempt, ...]) -> Session:
         """Return the usable session that one build request gives."""
-        ready = self._ready()
-        self._enter("readiness")
-        session = self._known(ready)
+        session = self._known(self._ready())
         try:
             self._deadline.grace = 0.0
+            self._enter("readiness")
             self._observer(SessionKnown(session))
             self._deadline.check()
             wait_until_usable(session, self._deadline, transport=Transport(SERVER_CLOCKS))
+            self._enter("")
         except BaseException:
             self._stop(session)
             raise
-        self._enter("")
         return replace(
             session,
             phases={name: round(seconds, 3) for name, seconds in self._phases.items()},

@@ -11,7 +11,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from clinder.deadline import Deadline
 from clinder.errors import (
@@ -34,7 +34,10 @@ from clinder.errors import (
     RefNotFound,
     Refused,
     UnknownProvider,
+    UsageError,
 )
+from clinder.session import Session
+from clinder.text import plain
 from clinder.wire.framing import EventTooLarge, events
 from clinder.wire.transport import Stream, Transport, TransportError
 
@@ -125,9 +128,9 @@ def _events(stream: Stream, *, secure: bool) -> Iterator[Progress | Ready]:
         event = _object(data)
         if event is None:
             continue
-        phase, message = _text(event, "phase").lower(), _text(event, "message")
+        phase, message = plain(_text(event, "phase")).strip().lower(), _text(event, "message")
         if phase in ("failed", "failure"):
-            raise _failure(event, message.strip(), seen)
+            raise _failure(event.get("status_code") or stream.status, message, seen)
         if phase == "ready":
             yield _ready(event, secure=secure)
             return
@@ -139,13 +142,12 @@ def _events(stream: Stream, *, secure: bool) -> Iterator[Progress | Ready]:
     raise HubUnreachable("The hub ended the stream before the launch had ended.")
 
 
-def _failure(event: Mapping[str, Any], message: str, seen: list[str]) -> ClinderError:
+def _failure(status: object, message: str, seen: list[str]) -> ClinderError:
     """Return the error that a ``failed`` event means after the phases seen before it."""
-    said = " ".join(message.split())
+    said = " ".join(plain(message).split())
     for beginning, kind, meaning in _REFUSALS:
         if re.match(beginning, said):
             return kind(_joined(meaning, said))
-    status = event.get("status_code")
     if "built" in seen or "launching" in seen:
         return LaunchFailed(_joined("The server could not be launched", said))
     if isinstance(status, int) and status >= 400:
@@ -164,10 +166,13 @@ def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
         if "url" not in event and "token" not in event:
             raise NotABinderHub(f"The hub {_NO_LAUNCH}.", hint="Use another hub with --hub.")
         raise HubBroken("The hub said that the server is ready, but gave no URL or no token.")
-    scheme = urlsplit(url).scheme
-    if scheme not in ("http", "https"):
-        raise HubBroken("The hub said that the server is ready, at a URL that is not http(s).")
-    if secure and scheme != "https":
+    try:
+        url = Session(url, token).url
+    except UsageError:
+        raise HubBroken(
+            "The hub said that the server is ready, but gave no http(s) URL and token of one."
+        ) from None
+    if secure and not url.startswith("https:"):
         raise HubBroken("The hub is https, but its server is plain http: the token would be seen.")
     return Ready(
         url,

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 from clinder.deadline import Deadline
 from clinder.errors import KernelspecMissing, ServerUnreachable, TokenRefused
 from clinder.session import Session
+from clinder.text import plain
 from clinder.wire.transport import Answer, Transport, TransportError, is_loopback
 
 
@@ -150,7 +151,8 @@ class Server:
             raise ServerUnreachable(f"The session's server is unreachable: {error.what}.") from None
         told = _object(answer)
         if answer.status >= 300 or told is None:
-            said = f": {told['message']}" if told and isinstance(told.get("message"), str) else ""
+            message = told.get("message") if told else None
+            said = f": {' '.join(plain(message).split())}" if isinstance(message, str) else ""
             raise ServerUnreachable(
                 f"The session's server answered {answer.status} to {method} {path}{said}."
             )
@@ -166,14 +168,20 @@ def _unreached(error: TransportError, url: str) -> Status:
 
 def _absent(answer: Answer) -> Status:
     """Return what an answer other than the wanted 200 says about the server."""
-    location = urlsplit(answer.headers.get("Location", "")).path
-    if answer.status == 302 and "/hub/" in location:
+    if answer.status == 302 and _leads_to_hub(answer.headers.get("Location", "")):
         return Status(State.GONE, "the hub knows no such running server")
     if answer.status == 424:
         return Status(State.GONE, "the hub's proxy answers that the server is stopped (424)")
     if answer.status in (404, 502, 503):
         return Status(State.ABSENT, f"it answered {answer.status}")
     return Status(State.UNCLEAR, f"it answered {answer.status}, as no Jupyter Server does")
+
+
+def _leads_to_hub(location: str) -> bool:
+    try:
+        return "/hub/" in urlsplit(location).path
+    except ValueError:
+        return False
 
 
 def _object(answer: Answer) -> Mapping[str, Any] | None:

@@ -154,13 +154,20 @@ class Transport:
                 if stream.status not in (301, 302, 303, 307, 308) or not location:
                     yield stream
                     return
-            following = urljoin(url, location)
-            if urlsplit(following).scheme not in ("http", "https"):
-                raise TransportError("it redirects to something that is not http(s)", answered=True)
+            following = _joined(url, location)
             if url.startswith("https:") and not following.startswith("https:"):
                 raise TransportError("it redirects from https to http", answered=True)
             url = following
         raise TransportError("it redirects in circles", answered=True)
+
+
+def _joined(url: str, location: str) -> str:
+    """Return where a redirect leads."""
+    with suppress(ValueError):
+        following = urljoin(url, location)
+        if urlsplit(following).scheme in ("http", "https"):
+            return following
+    raise TransportError("it redirects to something that is not http(s)", answered=True)
 
 
 class _Token(requests.auth.AuthBase):

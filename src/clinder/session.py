@@ -68,8 +68,11 @@ class Session:
     @classmethod
     def from_uri(cls, uri: str) -> Session:
         """Return the session that a URI with ``?token=`` names, as a browser's address may be."""
-        parts = urlsplit(_clean(uri))
-        tokens = parse_qs(parts.query).get("token", [])
+        try:
+            parts = urlsplit(_clean(uri))
+            tokens = parse_qs(parts.query).get("token", [])
+        except ValueError:
+            raise UsageError("This is not the URI of a session.", hint=_FORM) from None
         if len(set(tokens)) > 1:
             raise UsageError("The session's URI holds more than one token.", hint=_FORM)
         return cls(urlunsplit((*parts[:3], "", "")), tokens[0] if tokens else "")
@@ -79,7 +82,7 @@ class Session:
         """Return the session that a JSON object describes: ``url`` and ``token``, or ``uri``."""
         try:
             data = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UsageError("This is not JSON that describes a session.", hint=_FORM) from None
         if not isinstance(data, dict):
             raise UsageError("A session in JSON is an object.", hint=_FORM)

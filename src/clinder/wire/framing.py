@@ -44,11 +44,11 @@ def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         if buffer.find(b"\n\n", searched) >= 0:
             *whole, buffer = buffer.split(b"\n\n")
             for block in whole:
+                if len(block) > EVENT_LIMIT:
+                    raise EventTooLarge
                 if at_start and block.startswith(codecs.BOM_UTF8):
                     del block[:3]
                 at_start = False
-                if len(block) > EVENT_LIMIT:
-                    raise EventTooLarge
                 yield bytes(block) + b"\n\n"
-        if len(buffer) > EVENT_LIMIT:
+        if len(buffer) - buffer.endswith(b"\n") > EVENT_LIMIT:
             raise EventTooLarge

@@ -1,0 +1,54 @@
+"""Foreign text made safe to print."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinder.text import lines, plain
+
+
+@pytest.mark.parametrize(
+    ("foreign", "shown"),
+    [
+        ("Collecting naïve-パッケージ ✓", "Collecting naïve-パッケージ ✓"),
+        ("\x1b[32mgreen\x1b[0m", "green"),
+        ("\x1b[1;31mbold\x1b[m and \x1b[2K\x1b[1Gdrawn anew", "bold and drawn anew"),
+        ("\x1b]0;a title\x07text", "text"),
+        ("\x1b]8;;https://example.org\x1b\\a link\x1b]8;;\x1b\\", "a link"),
+        ("\x1b]0;an unfinished title\nthe next line", "\nthe next line"),
+        ("\x1b(Btext\x1b7\x1bM", "text"),
+        ("\x9b31mtext", "31mtext"),
+        ("a bell\x07 a null\x00 a delete\x7f", "a bell a null a delete"),
+        ("50%\r100%\r\n", "50%\n100%\n"),
+        ("tab\tkept\n", "tab\tkept\n"),
+        ("\u202eturned\u202c \u2066isolated\u2069 \u200fmarked", "turned isolated marked"),
+        ("a lone surrogate \ud800", "a lone surrogate "),
+        ("an emoji \U0001f600", "an emoji \U0001f600"),
+        ("an escape at the end \x1b", "an escape at the end "),
+    ],
+)
+def test_what_would_do_something_to_a_terminal_is_dropped(foreign: str, shown: str) -> None:
+    assert plain(foreign) == shown
+
+
+def test_lines_are_cut_at_newlines_only_and_empty_ones_left_out() -> None:
+    assert lines("one \r\n\r\n  two\u2028still two\x0b\rthree") == [
+        "one",
+        "  twostill two",
+        "three",
+    ]
+
+
+@given(st.text(st.characters()))
+def test_no_text_keeps_a_control_character(text: str) -> None:
+    kinds = {unicodedata.category(each) for each in plain(text) if each not in "\n\t"}
+    assert not kinds & {"Cc", "Cs", "Zl", "Zp"}
+
+
+@given(st.text())
+def test_plain_text_stays_as_it_is(text: str) -> None:
+    assert plain(plain(text)) == plain(text)

@@ -120,9 +120,10 @@ def server_url(url: str) -> str:
 
 
 def _clean(url: str) -> str:
-    if not url.isprintable() or " " in url.strip():
+    url = url.strip()  # a line of a file has its end
+    if not url.isprintable() or " " in url:
         raise UsageError("A session's URL holds no blanks or control characters.", hint=_FORM)
-    return url.strip()
+    return url
 
 
 def _known(data: Mapping[str, Any]) -> dict[str, Any]:

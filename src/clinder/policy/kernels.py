@@ -12,6 +12,7 @@ from clinder.errors import (
     ServerNotReady,
     ServerUnreachable,
     SessionGone,
+    TimedOut,
     TokenRefused,
 )
 from clinder.session import Session
@@ -19,37 +20,74 @@ from clinder.wire.jupyter import Server, State
 from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
 from clinder.wire.transport import Transport, TransportError
 
+READY_WITHIN = 180.0
+"""Seconds that a kernel may take to answer: a cold machine's first one takes tens of them."""
+
 _CLEANUP = 5.0
+_RESTARTED = 0.5
 
 
 @contextmanager
 def running_kernel(
-    session: Session, name: str, deadline: Deadline, *, transport: Transport
+    session: Session,
+    name: str,
+    deadline: Deadline,
+    *,
+    transport: Transport,
+    ready_within: float = READY_WITHIN,
 ) -> Iterator[Kernel]:
     """Yield a kernel that has answered, of the named kernelspec (``""``: the server's default).
 
     It is deleted on leaving, whatever happened; what it runs then is interrupted by that. Raises
     :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` where the
-    kernel dies at once, :class:`~clinder.errors.ServerUnreachable`, what the deadline raises.
+    kernel dies at once or does not answer within so many seconds,
+    :class:`~clinder.wire.kernel.KernelDied` where it dies later,
+    :class:`~clinder.errors.ServerUnreachable`, what the deadline raises.
     """
     server = Server(session, transport)
     identity = server.start_kernel(name, deadline)
+    died = False
     try:
-        try:
-            kernel = Kernel(session, identity, deadline=deadline)
-            with kernel:
-                kernel.wait_until_ready(deadline)
-                yield kernel
-        except TransportError as error:
-            raise ServerUnreachable(f"The session's kernel is unreachable: {error.what}.") from None
-        except KernelDied as error:
-            raise ServerNotReady(
-                f"The kernel cannot be used: {error.what}.",
-                hint="The image's environment is broken for this kernel: try it in a browser.",
-            ) from None
+        with _answering(session, identity, deadline, ready_within) as kernel:
+            yield kernel
+    except TransportError as error:
+        raise ServerUnreachable(f"The session's kernel is unreachable: {error.what}.") from None
+    except (KernelDied, ServerNotReady):
+        died = True
+        raise
     finally:
-        with suppress(ClinderError, TransportError):
-            server.delete_kernel(identity, Deadline(_CLEANUP, now=deadline.now))
+        _remove(server, identity, Deadline(_CLEANUP, now=deadline.now), died=died)
+
+
+def _answering(session: Session, identity: str, deadline: Deadline, seconds: float) -> Kernel:
+    ready_by = deadline.sooner(seconds)
+    try:
+        kernel = Kernel(session, identity, deadline=ready_by)
+        try:
+            kernel.wait_until_ready(ready_by)
+        except BaseException:
+            kernel.close()
+            raise
+    except TimedOut:
+        deadline.check()
+        what = f"it did not answer within {seconds:g} s"
+    except KernelDied as error:
+        what = error.what
+    else:
+        return kernel
+    raise ServerNotReady(
+        f"The kernel cannot be used: {what}.",
+        hint="The image's environment is broken for this kernel: try it in a browser.",
+    )
+
+
+def _remove(server: Server, identity: str, deadline: Deadline, *, died: bool) -> None:
+    """Delete the kernel; one that died again a little later: while it restarts, nobody can."""
+    with suppress(ClinderError, TransportError):
+        server.delete_kernel(identity, deadline)
+        if died:
+            deadline.wait(_RESTARTED)
+            server.delete_kernel(identity, deadline)
 
 
 def execute(
@@ -70,15 +108,14 @@ def execute(
     raised: Raised | None = None
     try:
         with running_kernel(session, kernel, deadline, transport=transport) as running:
-            try:
-                for output in running.execute(code, deadline):
-                    write(output)
-                    raised = output if isinstance(output, Raised) else raised
-            except KernelDied as error:
-                raise CodeRaised(
-                    f"The session's code did not end: {error.what}.",
-                    hint="It may have used more memory than the session has.",
-                ) from None
+            for output in running.execute(code, deadline):
+                write(output)
+                raised = output if isinstance(output, Raised) else raised
+    except KernelDied as error:
+        raise CodeRaised(
+            f"The session's code did not end: {error.what}.",
+            hint="It may have used more memory than the session has.",
+        ) from None
     except (ServerUnreachable, TokenRefused):
         raise_if_gone(session, deadline, transport=transport)
         raise

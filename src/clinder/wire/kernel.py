@@ -24,6 +24,11 @@ from clinder.session import Session
 from clinder.wire.transport import CONNECT, TransportError, finished, is_loopback
 
 _TICK = 0.1
+_HANDSHAKE = 150.0
+"""Seconds that a websocket may take to open: a server waits up to two minutes for its kernel."""
+
+
+_DEAD = ("restarting", "dead")
 
 
 class KernelDied(Exception):
@@ -52,7 +57,11 @@ class Raised:
 
 
 class Kernel:
-    """The websocket of a kernel that runs on a session. Close it, or use it as a context."""
+    """The websocket of a kernel that runs on a session. Close it, or use it as a context.
+
+    Raises :class:`KernelDied` where the server knows no such kernel, or none that starts, and
+    :class:`~clinder.wire.transport.TransportError`.
+    """
 
     def __init__(self, session: Session, identity: str, *, deadline: Deadline):
         self._conversation = uuid.uuid4().hex
@@ -77,7 +86,7 @@ class Kernel:
         for message in self._messages(deadline):
             if _is_reply(message, request, "kernel_info_reply"):
                 return
-            if _state(message) == "dead":
+            if _state(message) in _DEAD:
                 raise KernelDied("the kernel died while it started")
 
     def execute(self, code: str, deadline: Deadline) -> Iterator[Output | Raised]:
@@ -91,7 +100,7 @@ class Kernel:
         )
         idle = replied = False
         for message in self._messages(deadline):
-            if _state(message) in ("restarting", "dead"):
+            if _state(message) in _DEAD:
                 raise KernelDied("the kernel died while it ran the code")
             if _parent(message) != request:
                 continue
@@ -139,9 +148,7 @@ class Kernel:
             if not data:
                 raise TransportError("the session closed the connection to the kernel")
             if isinstance(data, str):  # binary frames carry widgets' buffers
-                message = json.loads(data)
-                if isinstance(message, dict):
-                    yield message
+                yield _message(data)
 
 
 def _connected(
@@ -153,14 +160,15 @@ def _connected(
         f"{scheme}://{parts.netloc}{parts.path}api/kernels/{quote(identity, safe='')}"
         f"/channels?session_id={conversation}"
     )
-    seconds = min(CONNECT, deadline.remaining())
+    seconds = min(_HANDSHAKE, deadline.remaining())
 
     def connect() -> websocket.WebSocket:
         own: dict[str, Any] = {}
         if scheme == "ws" and is_loopback(session.url):
             # A connected socket keeps the environment's proxies out, which cannot reach it.
             address = (parts.hostname, parts.port or 80)
-            own["socket"] = socket.create_connection(address, timeout=seconds)
+            own["socket"] = socket.create_connection(address, timeout=min(CONNECT, seconds))
+            own["socket"].settimeout(seconds)
         bundle = os.environ.get("REQUESTS_CA_BUNDLE")
         return websocket.create_connection(
             url,
@@ -176,8 +184,20 @@ def _connected(
         return finished(connect, deadline)
     except (OSError, websocket.WebSocketException) as error:
         status = getattr(error, "status_code", None)
+        if status in (404, 500):
+            raise KernelDied("the kernel died while it started") from None
         why = f"the session answered {status}" if status else "no connection"
         raise TransportError(f"{why} on the kernel's websocket") from None
+
+
+def _message(data: str) -> Mapping[str, Any]:
+    try:
+        message = json.loads(data)
+    except (ValueError, RecursionError):
+        message = None
+    if not isinstance(message, dict):
+        raise TransportError("what the kernel's websocket brought is no message of a kernel")
+    return message
 
 
 def _parent(message: Mapping[str, Any]) -> str:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from clinder.cli.output import write
 from clinder.cli.screen import say
 from clinder.cli.signals import cancellation
-from clinder.cli.sources import STDIN, one
+from clinder.cli.sources import STDIN, one, standard_input
 from clinder.deadline import Deadline
-from clinder.errors import UsageError
+from clinder.errors import TimedOut, UsageError
 from clinder.text import plain
 
 if TYPE_CHECKING:
@@ -30,14 +30,20 @@ def execute(
     from clinder.wire.transport import Transport
 
     with cancellation() as cancel:
-        execute_on(
-            named,
-            source,
-            Deadline(timeout, cancel=cancel),
-            kernel=kernel,
-            write=_write,
-            transport=Transport(SERVER_CLOCKS),
-        )
+        try:
+            execute_on(
+                named,
+                source,
+                Deadline(timeout, cancel=cancel),
+                kernel=kernel,
+                write=_write,
+                transport=Transport(SERVER_CLOCKS),
+            )
+        except TimedOut:
+            raise TimedOut(
+                f"The code did not end within {timeout:g} s, so its kernel was removed.",
+                hint="Give it longer with --timeout SECONDS.",
+            ) from None
 
 
 def _source(session: str) -> tuple[list[str], list[Path]]:
@@ -53,7 +59,7 @@ def _code(file: str | None, code: str | None) -> str:
     if code is not None:
         return code
     if file == STDIN:
-        return sys.stdin.read() if sys.stdin is not None else ""
+        return standard_input()
     if str(file).endswith(".ipynb"):
         raise UsageError(
             "clinder exec runs plain code, not notebooks.",
@@ -75,7 +81,8 @@ def _write(output: Output | Raised) -> None:
             say(plain(line))
         return
     stream = sys.stderr if output.stream == "stderr" else sys.stdout
-    write(plain(output.text) if _is_terminal(stream) else output.text, stream)
+    if stream is not None or output.stream != "stderr":  # who closed stderr does not want it
+        write(plain(output.text) if _is_terminal(stream) else output.text, stream)
 
 
 def _is_terminal(stream: object) -> bool:

@@ -9,6 +9,8 @@ from clinder.cli.output import write
 from clinder.cli.screen import say
 from clinder.cli.signals import end_at_once, handled
 
+_TICK = 1.0
+
 
 def hub(port: int, directory: Path, *, quiet: bool) -> None:
     """Serve until a signal comes, then stop the servers that were started; a second ends at once.
@@ -31,5 +33,6 @@ def hub(port: int, directory: Path, *, quiet: bool) -> None:
     with handled(handle), Hub(directory, port=port, stop_servers=True, report=report) as embedded:
         write(f"{embedded.url}\n")
         report(f"A hub for this machine, serving {directory}. Ctrl-C ends it and its sessions.")
-        ending.wait()
+        while not ending.wait(_TICK):  # not without an end: on Windows a signal would wait for it
+            pass
         report("Stopping the sessions that this hub started.")

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from clinder import session_file
 from clinder.cli.screen import Screen
+from clinder.cli.sources import forgotten
 from clinder.deadline import Deadline
-from clinder.errors import ClinderError, TokenRefused, UsageError
-from clinder.events import Event, SessionKnown
-from clinder.policy.request import resolved
+from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
+from clinder.events import Event, SessionKnown, Warned
+from clinder.policy.request import LOCAL, Resolved, resolved
 from clinder.session import Session
 
 
@@ -46,18 +47,29 @@ def launched(options: Options, screen: Screen, cancel: threading.Event) -> Sessi
         directory=Path.cwd(),
         environment=os.environ,
     )
-    for words in (*made.notes, *(f"Warning: {warning}" for warning in made.warnings)):
-        screen.say(words)
+    _announce(made, screen)  # words come before the wire is imported, which takes its time
     if options.session_file:
         _raise_if_taken(options.session_file, cancel)
     from clinder.policy.launch import launch
 
     keeper = _Keeper(screen, options.session_file)
     try:
-        return launch(made.request, keeper.observe, cancel=cancel)
+        session = launch(made.request, keeper.observe, cancel=cancel)
     except ClinderError:
         keeper.forget()
         raise
+    keeper.complete(session)
+    return session
+
+
+def _announce(made: Resolved, screen: Screen) -> None:
+    for note in made.notes:
+        screen.say(note)
+    if not made.notes:
+        hubs = " or ".join("this machine" if hub == LOCAL else hub for hub in made.request.hubs)
+        screen.begin(f"Launching {made.request.repository.spec} on {hubs}.")
+    for warning in made.warnings:
+        screen.observe(Warned(warning))
 
 
 class _Keeper:
@@ -79,15 +91,21 @@ class _Keeper:
             self._known = event.session
         self._screen.observe(event)
 
+    def complete(self, session: Session) -> None:
+        """Write what is known by now of the session of the file: its phases and attempts."""
+        if self._path and self._path.exists():
+            with suppress(OSError):
+                session_file.write(self._path, session)
+
     def forget(self) -> None:
         """Remove the file of a session that is gone."""
         from clinder.policy.status import known_status
         from clinder.wire.jupyter import State
 
         if self._path and self._known:
-            with suppress(ClinderError, OSError):
+            with suppress(ClinderError):
                 if known_status(self._known, Deadline(5)).state is State.GONE:
-                    self._path.unlink()
+                    forgotten(self._path)
 
 
 def _raise_if_taken(path: Path, cancel: threading.Event) -> None:
@@ -104,6 +122,8 @@ def _raise_if_taken(path: Path, cancel: threading.Event) -> None:
         status = known_status(there, Deadline(10, cancel=cancel))
     except TokenRefused:
         return  # what runs there now is not the session of the file
+    except Cancelled:
+        raise
     except ClinderError as error:
         raise UsageError(
             f"The session file {path} names a session that may still run. {error}", hint=hint

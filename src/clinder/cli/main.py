@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from clinder._version import __version__
+from clinder.cli.output import LOST, OutputLost, discard
 from clinder.cli.screen import say, tell
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 
@@ -340,17 +342,9 @@ def _build_token(given: str) -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure ends in one message."""
     try:
-        code = cli.main(arguments, prog_name="clinder", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        say(error.format_message())
-        return error.exit_code
+        return _dispatched(arguments)
     except click.ClickException as error:
-        say(f"clinder: {error.format_message()}")
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else "clinder"
-        say(f"  what to do: {path} --help")
-        return error.exit_code
+        return _misused(error)
     except ClinderError as error:
         tell(error)
         return error.exit_code
@@ -364,4 +358,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f" {Path(where.filename).name}:{where.lineno} in {where.name}."
         )
         say("  what to do: report this line at https://github.com/org/clinder-action/issues")
-        return 70
+        return ClinderError.exit_code
+
+
+def _dispatched(arguments: Sequence[str] | None) -> int:
+    """Run the command that is named; help and version, which click writes, may find no reader."""
+    try:
+        code = cli.main(arguments, prog_name="clinder", standalone_mode=False)
+    except SystemExit:  # what click makes of a broken pipe
+        raise OutputLost("The output could not be written: Broken pipe.") from None
+    except OSError as error:
+        if error.errno not in LOST:
+            raise
+        discard(sys.stdout)
+        raise OutputLost(f"The output could not be written: {error.strerror}.") from None
+    return code if isinstance(code, int) else 0
+
+
+def _misused(error: click.ClickException) -> int:
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        say(error.format_message())
+    else:
+        say(f"clinder: {error.format_message()}")
+        context = getattr(error, "ctx", None)
+        path = context.command_path if context else "clinder"
+        say(f"  what to do: {path} --help")
+    return error.exit_code

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import suppress
 from typing import TextIO
 
 from clinder.errors import UsageError
+
+LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
+"""What the system says of an output that cannot be written."""
 
 
 class OutputLost(UsageError):
@@ -26,12 +30,12 @@ def write(text: str, to: TextIO | None = None) -> None:
         stream.write(text.encode(encoding, "replace").decode(encoding))
         stream.flush()
     except (OSError, ValueError) as error:
-        _discard(stream)
+        discard(stream)
         reason = getattr(error, "strerror", None) or "closed"
         raise OutputLost(f"The output could not be written: {reason}.") from None
 
 
-def _discard(stream: TextIO) -> None:
+def discard(stream: TextIO) -> None:
     """Let what is still buffered go nowhere: the interpreter would complain when it ends."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

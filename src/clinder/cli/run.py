@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import shlex
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from clinder.cli.launching import Options, launched
 from clinder.cli.process import Process, found
 from clinder.cli.screen import say, screen
 from clinder.cli.signals import cancellation, end_at_once, exit_code, handled
-from clinder.cli.start import stopped
+from clinder.cli.sources import forgotten
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError, SessionGone
 from clinder.session import Session
@@ -26,9 +27,16 @@ from clinder.session import Session
 if TYPE_CHECKING:
     from clinder.policy.watch import Pace
 
-_TO_END = 10.0
-_STOP = 30.0
-_STOP_AFTER_KILL = 5.0
+_TICK = 1.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Seconds: for the command to end when asked to, for the stop, for the stop after a kill."""
+
+    end: float = 10.0
+    stop: float = 30.0
+    stop_after_kill: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +54,21 @@ class _Ended:
     code: int
 
 
+@dataclass(frozen=True)
+class _OutOfPatience:
+    pass
+
+
+_Happening = _Signal | _Gone | _Ended | _OutOfPatience
+
+
 def run(
-    options: Options, command: Sequence[str], *, keep_alive: float, pace: Pace | None = None
+    options: Options,
+    command: Sequence[str],
+    *,
+    keep_alive: float,
+    pace: Pace | None = None,
+    patience: Patience | None = None,
 ) -> int:
     """Start a session, run the command with it, stop the session; return the command's code.
 
@@ -62,11 +83,9 @@ def run(
             session = launched(options, shown, cancel)
         finally:
             shown.close()
-        if cancel.is_set():
-            stopped(session, options)
-            raise Cancelled("Cancelled.")
-        shown.say(f"Running {shlex.join(command)}")
-        return _Run(session, options).of(command, keep_alive, pace)
+        return _Run(session, options, patience or Patience()).of(
+            command, keep_alive=keep_alive, pace=pace, cancelled=cancel.is_set
+        )
 
 
 class _Run:
@@ -75,21 +94,32 @@ class _Run:
     The first signal waits for the command, the second kills it, the third ends at once.
     """
 
-    def __init__(self, session: Session, options: Options):
+    def __init__(self, session: Session, options: Options, patience: Patience):
         self._session = session
         self._options = options
-        self._events: queue.SimpleQueue[_Signal | _Gone | _Ended] = queue.SimpleQueue()
+        self._patience = patience
+        self._events: queue.SimpleQueue[_Happening] = queue.SimpleQueue()
         self._signals: list[int] = []
-        self._stop_within = _STOP
+        self._stop_within = patience.stop
 
-    def of(self, command: Sequence[str], keep_alive: float, pace: Pace | None) -> int:
+    def of(
+        self,
+        command: Sequence[str],
+        *,
+        keep_alive: float,
+        pace: Pace | None,
+        cancelled: Callable[[], bool],
+    ) -> int:
         """Return the command's code once it has ended and the session is stopped."""
         done = threading.Event()
         with handled(self._handle):
             try:
+                if cancelled():
+                    raise Cancelled("Cancelled.")
+                self._say(f"Running {shlex.join(command)}")
                 process = Process(command, {**os.environ, **self._session.environment})
-                self._in_thread(self._wait, process)
-                self._in_thread(self._watch, keep_alive, pace, done)
+                _in_thread(self._wait, process)
+                _in_thread(self._watch, keep_alive, pace, done)
                 return self._code(process)
             finally:
                 done.set()
@@ -101,12 +131,12 @@ class _Run:
             end_at_once(number)
         self._events.put(_Signal(number))
 
-    def _in_thread(self, work: object, *arguments: object) -> None:
-        if callable(work):
-            threading.Thread(target=work, args=arguments, daemon=True).start()
+    def _say(self, words: str) -> None:
+        if not self._options.quiet:
+            say(f"clinder: {words}")
 
     def _wait(self, process: Process) -> None:
-        self._events.put(_Ended(process.wait() or 0))
+        self._events.put(_Ended(process.wait()))
 
     def _watch(self, keep_alive: float, pace: Pace | None, done: threading.Event) -> None:
         from clinder.policy.stop import SERVER_CLOCKS
@@ -115,7 +145,8 @@ class _Run:
 
         words = gone(
             self._session,
-            Deadline(keep_alive, cancel=done),
+            Deadline(math.inf, cancel=done),
+            keep_alive=keep_alive,
             transport=Transport(SERVER_CLOCKS),
             pace=pace,
         )
@@ -123,26 +154,42 @@ class _Run:
             self._events.put(_Gone(words))
 
     def _code(self, process: Process) -> int:
+        """Return the command's code, having acted on all that happened until it ended."""
         killed_by = 0
+        end_by: Deadline | None = None  # when it was told to end, because the session is gone
         while True:
-            match self._events.get():
+            match self._next(end_by):
                 case _Ended(code):
-                    return exit_code(killed_by) if killed_by else code
+                    break
                 case _Signal(number) if len(self._signals) > 1:
-                    killed_by, self._stop_within = number, _STOP_AFTER_KILL
+                    killed_by, self._stop_within = number, self._patience.stop_after_kill
                     process.kill()
                 case _Signal(number):
                     say("clinder: Waiting for the command to end; once more kills it.")
                     process.forward(number)
                 case _Gone(words):
                     say(f"clinder: The session is gone while the command runs: {words}.")
+                    end_by = Deadline(self._patience.end)
                     process.terminate()
-                    if process.wait(_TO_END) is None:
-                        process.kill()
-                    raise SessionGone(
-                        "The session went away, so the command was ended.",
-                        hint="The hub may have culled it, or it ran out of memory.",
-                    )
+                case _OutOfPatience():
+                    process.kill()
+        if end_by is not None:
+            process.end_rest(end_by)
+            raise SessionGone(
+                "The session went away, so the command was ended.",
+                hint="The hub may have culled it, or it ran out of memory.",
+            )
+        return exit_code(killed_by) if killed_by else code
+
+    def _next(self, end_by: Deadline | None) -> _Happening:
+        """Return what happens next."""
+        while True:
+            left = end_by.remaining() if end_by else 0.0
+            with suppress(queue.Empty):
+                # Never without an end: on Windows a signal would wait for it.
+                return self._events.get(timeout=min(_TICK, left or _TICK))
+            if end_by and not end_by.remaining():
+                return _OutOfPatience()
 
     def _stop(self) -> None:
         from clinder.policy.stop import stop
@@ -156,10 +203,12 @@ class _Run:
             say(f"clinder: Warning: {error} Stop the session with: {line}")
             return
         if path:
-            with suppress(OSError):
-                path.unlink()
-        if not self._options.quiet:
-            say(f"clinder: The session {'is stopped' if ran else 'was already gone'}.")
+            forgotten(path)
+        self._say(f"The session {'is stopped' if ran else 'was already gone'}.")
+
+
+def _in_thread(work: Callable[..., None], *arguments: object) -> None:
+    threading.Thread(target=work, args=arguments, daemon=True).start()
 
 
 def _kept(session: Session) -> Path:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+_DUMB = ("dumb", "unknown")
+
+
 def say(words: str) -> None:
     """Write a line to stderr; where stderr is closed or broken nobody reads, so nothing is lost."""
     with suppress(OSError, ValueError, AttributeError):
@@ -45,6 +48,9 @@ def tell(error: ClinderError) -> None:
 class Screen(Protocol):
     """One observer of a launch, and the place for words beside it."""
 
+    def begin(self, words: str) -> None:
+        """Show what is about to happen, before anything does."""
+
     def observe(self, event: Event) -> None:
         """Show what happened."""
 
@@ -59,7 +65,7 @@ def screen(*, quiet: bool, verbose: bool, now: Callable[[], float] = time.monoto
     """Return the screen that suits stderr: a terminal that can redraw a line, or a log."""
     if quiet:
         return QuietScreen()
-    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") not in _DUMB:
         return LineScreen(verbose=verbose, now=now)
     return LogScreen()
 
@@ -86,6 +92,9 @@ def told(event: Event) -> str:
 class QuietScreen:
     """Warnings only."""
 
+    def begin(self, words: str) -> None:
+        """Show nothing."""
+
     def observe(self, event: Event) -> None:
         """Show warnings."""
         if isinstance(event, Warned):
@@ -100,6 +109,10 @@ class QuietScreen:
 
 class LogScreen:
     """The hub's log lines as they come, and one line for each phase."""
+
+    def begin(self, words: str) -> None:
+        """Write the words as a line."""
+        self.say(words)
 
     def observe(self, event: Event) -> None:
         """Write the event as lines."""
@@ -139,12 +152,16 @@ class LineScreen:
         )
         self._live.start()
 
+    def begin(self, words: str) -> None:
+        """Draw the words where the last log line will be."""
+        self._line = words
+
     def observe(self, event: Event) -> None:
         """Draw the line anew, and write above it what is to stay."""
         if isinstance(event, LogLine):
             self._line = event.text
             if self._verbose:
-                self._console.print(event.text, soft_wrap=True)
+                self._print(event.text)
         elif isinstance(event, PhaseEntered):
             self._phase, self._line = event.phase, ""
         elif self._verbose or isinstance(event, Warned | AttemptFailed | Waiting):
@@ -153,11 +170,16 @@ class LineScreen:
     def say(self, words: str) -> None:
         """Write a line above the one that is drawn anew."""
         if words:
-            self._console.print(f"clinder: {words}", soft_wrap=True)
+            self._print(f"clinder: {words}")
 
     def close(self) -> None:
         """Take the line away and show the cursor again."""
-        self._live.stop()
+        with suppress(OSError):
+            self._live.stop()
+
+    def _print(self, words: str) -> None:
+        with suppress(OSError):  # the terminal was closed: nobody reads, so nothing is lost
+            self._console.print(words, soft_wrap=True)
 
     def _drawn(self) -> Text:
         from rich.text import Text

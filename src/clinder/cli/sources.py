@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinder import session_file
+from clinder.cli.screen import say
 from clinder.errors import ClinderError, UsageError
 from clinder.session import Session
 
@@ -63,11 +64,28 @@ def from_environment() -> Session:
     return Session(url, token)
 
 
+def standard_input() -> str:
+    """Return all of standard input. Raises :class:`~clinder.errors.UsageError`."""
+    try:
+        return sys.stdin.read() if sys.stdin is not None else ""
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise UsageError(f"Standard input cannot be read: {reason}.") from None
+
+
+def forgotten(path: Path) -> None:
+    """Remove the file of a session that is gone, or say why that cannot be done."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        say(f"clinder: Warning: The session file {path} cannot be removed: {error.strerror}.")
+
+
 def _expanded(given: str) -> Iterator[str]:
-    if given != STDIN:
+    if given == STDIN:
+        yield from (line for line in standard_input().split("\n") if line.strip())
+    else:
         yield given
-    elif sys.stdin is not None:
-        yield from (line for line in sys.stdin if line.strip())
 
 
 def _parsed(text: str) -> Named:

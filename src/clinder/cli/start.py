@@ -9,8 +9,10 @@ from clinder.cli.launching import Options, launched
 from clinder.cli.output import OutputLost, write
 from clinder.cli.screen import screen
 from clinder.cli.signals import cancellation
+from clinder.cli.sources import forgotten
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled
+from clinder.events import Warned
 from clinder.session import Session
 
 
@@ -27,7 +29,7 @@ def start(options: Options, output: str) -> None:
             write(written(session, output) + "\n")
         except OutputLost as error:
             if options.session_file:
-                shown.say(f"Warning: {error} The session is in {options.session_file}.")
+                shown.observe(Warned(f"{error} The session is in {options.session_file}."))
                 return
             stopped(session, options)
             error.what += " So the session was stopped: nobody held it."
@@ -44,7 +46,7 @@ def stopped(session: Session, options: Options) -> None:
 
     stop(session, Deadline(10))
     if options.session_file:
-        options.session_file.unlink(missing_ok=True)
+        forgotten(options.session_file)
 
 
 def written(session: Session, output: str) -> str:

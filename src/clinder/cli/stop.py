@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clinder.cli.screen import say, tell
 from clinder.cli.signals import cancellation
-from clinder.cli.sources import Named, named
+from clinder.cli.sources import Named, forgotten, named
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError
 
@@ -42,5 +42,5 @@ def _stopped(each: Named, deadline: Deadline) -> bool:
         error.what = f"{error.what} ({each.session.url})"
         raise
     if each.file:
-        each.file.unlink(missing_ok=True)
+        forgotten(each.file)
     return ran

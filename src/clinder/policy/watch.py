@@ -20,21 +20,29 @@ class Pace:
 
 
 def gone(
-    session: Session, deadline: Deadline, *, transport: Transport, pace: Pace | None = None
+    session: Session,
+    deadline: Deadline,
+    *,
+    keep_alive: float,
+    transport: Transport,
+    pace: Pace | None = None,
 ) -> str:
     """Return, once the session is found gone twice, how that was seen.
 
-    Until then a request goes out that the server's own culler and the hub's both count as
-    activity. Returns ``""`` when the deadline has come or was cancelled.
+    For ``keep_alive`` seconds the look is a request that the server's own culler and the hub's
+    both count as activity, after that one that the server's does not count. Returns ``""`` when
+    the deadline has come or was cancelled.
     """
     pace = pace or Pace()
     server = Server(session, transport)
+    active = deadline.sooner(keep_alive)
     before = False
     try:
         while True:
             deadline.wait(pace.again if before else pace.every)
             try:
-                status = server.keep_alive(deadline)
+                look = server.keep_alive if active.remaining() else server.status
+                status = look(deadline)
             except TokenRefused:
                 before = False
                 continue

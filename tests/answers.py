@@ -117,8 +117,9 @@ def ready(url: str, token: str, **fields: object) -> bytes:
 
 
 def page(status: int, body: bytes = b"<html></html>", **headers: str) -> Answer:
-    """An answer that is no event stream."""
-    return Answer(body, status, "text/html", headers, Framing.LENGTH)
+    """An answer that is no event stream; ``Set_Cookie`` stands for ``Set-Cookie``."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer(body, status, "text/html", named, Framing.LENGTH)
 
 
 def json_page(status: int, told: object) -> Answer:

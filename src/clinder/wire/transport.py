@@ -185,6 +185,13 @@ class _Token(requests.auth.AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """A session that does not look where a redirect leads: requests fails where it is no URL."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[requests.Response]:
+        return iter(())
+
+
 @dataclass(frozen=True)
 class _Head:
     status: int
@@ -271,7 +278,7 @@ class _Exchange:
 
     def _read(self) -> None:
         try:
-            with requests.Session() as session:
+            with _Session() as session:
                 session.cookies = cast("requests.cookies.RequestsCookieJar", self._cookies)
                 adapter = _Adapter(self._opened, self._connected)
                 session.mount("http://", adapter)
@@ -366,9 +373,10 @@ def _body(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
 
 
 _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    # A proxy's fault says nothing about the server.
+    (urllib3.exceptions.ProxyError, "the proxy in this machine's settings does not answer"),
     ((urllib3.exceptions.NameResolutionError, socket.gaierror), "its name does not resolve"),
     (ConnectionRefusedError, "connection refused"),
-    (urllib3.exceptions.ProxyError, "the proxy in this machine's settings does not answer"),
     ((urllib3.exceptions.SSLError, ssl.SSLError), "no trusted TLS connection"),
     (urllib3.exceptions.ConnectTimeoutError, "no connection in time"),
     ((urllib3.exceptions.ReadTimeoutError, TimeoutError), "nothing came in time"),
@@ -393,7 +401,7 @@ def _described(error: BaseException, *, answered: bool) -> TransportError:
                 reason = getattr(cause, "verify_message", "")
                 return TransportError(
                     f"{words} ({reason})" if reason else words,
-                    refused=isinstance(cause, ConnectionRefusedError),
+                    refused=kinds is ConnectionRefusedError,
                     answered=answered,
                 )
     raise error

@@ -1,0 +1,368 @@
+"""One build request: every refusal a hub is known to give, and what it means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import responses
+
+from answers import Answer, Ending, Framing, bytewise, event, page, ready
+from clinder import errors
+from clinder.deadline import Deadline
+from clinder.errors import ClinderError, HubBroken, HubUnreachable, NotABinderHub
+from clinder.wire.binderhub import Progress, Ready, build
+from clinder.wire.transport import Clocks, Transport
+from hubs import ScriptedHub
+
+URL = "https://server.example.org/user/x/"
+TOKEN = "s3cret-token"
+HUB = "https://hub.test/"
+SPEC = "gh/org/repo/HEAD"
+
+pytestmark = pytest.mark.usefixtures("_no_threads_left")
+
+
+def answered(*events: bytes, status: int = 200, hub: str = HUB) -> list[Progress | Ready]:
+    """What a build request yields where the hub answers with these events."""
+    with responses.RequestsMock() as mock:
+        mock.get(
+            f"{hub}build/{SPEC}",
+            body=b"".join(events),
+            status=status,
+            content_type="text/event-stream",
+        )
+        return list(build(Transport(), hub, SPEC, deadline=Deadline(60)))
+
+
+def refused(*events: bytes, status: int = 200, hub: str = HUB) -> ClinderError:
+    with pytest.raises(ClinderError) as error:
+        answered(*events, status=status, hub=hub)
+    return error.value
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of what hubs say: the message, its status, and the class and exit code it means."""
+
+    message: str
+    kind: type[ClinderError]
+    code: int
+    status: int
+    before: tuple[bytes, ...] = ()
+
+
+LOG = (event(phase="waiting", message="Waiting\n"), event(message="pip install nope\n"))
+LAUNCH = (event(phase="built", message="Built\n"), event(phase="launching", message="Launch\n"))
+
+ROWS = {
+    "unknown provider": Row("No provider found for prefix xx\n", errors.UnknownProvider, 3, 400),
+    "malformed spec": Row(
+        'Spec is not of the form "user/repo/ref", provided: "x".\n', errors.MalformedSpec, 3, 400
+    ),
+    "malformed git spec": Row(
+        "not enough values to unpack (expected 2, got 1)\n", errors.MalformedSpec, 3, 400
+    ),
+    "not found, or private": Row(
+        "Could not resolve ref for gh:a/b/c. Double check your URL and that your repo is public.\n",
+        errors.RefNotFound,
+        3,
+        404,
+    ),
+    "a secret gist": Row(
+        "Error resolving ref for gist:a/b/HEAD: You seem to want to use a secret Gist, but it is"
+        " not allowed\n",
+        errors.RefNotFound,
+        3,
+        400,
+    ),
+    "the forge failed": Row(
+        "Error resolving ref for gh:a/b/HEAD: GitHub rate limit exceeded. Try again in 25"
+        " minutes.\n",
+        errors.ForgeFailed,
+        6,
+        500,
+    ),
+    "banned": Row(
+        "Sorry, a/b/HEAD is not allowed to launch. Please contact admins for more info!",
+        errors.Banned,
+        3,
+        403,
+    ),
+    "network refused": Row(
+        "Requests from datacenter are not allowed\n", errors.NetworkRefused, 3, 403
+    ),
+    "bots refused": Row("Bots not allowed\n", errors.BotsRefused, 3, 403),
+    "build token": Row("Invalid build token\n", errors.BuildTokenRefused, 3, 403),
+    "login needed": Row("Forbidden\n", errors.LoginRequired, 3, 403),
+    "rate limit": Row(
+        "Rate limit exceeded. Try again in 3600 seconds.\n", errors.RateLimited, 5, 429
+    ),
+    "repository quota": Row(
+        "Too many users running https://github.com/a/b! Try again soon.\n",
+        errors.QuotaReached,
+        5,
+        503,
+        LAUNCH[:1],
+    ),
+    "hub full": Row("Too many users on this BinderHub! Try again soon.\n", errors.HubFull, 5, 503),
+    "hub full, after the build": Row(
+        "Too many users on this BinderHub! Try again soon.\n", errors.HubFull, 5, 503, LAUNCH[:1]
+    ),
+    "build failed": Row(
+        "Error during build: returned non-zero exit status 1.", errors.BuildFailed, 4, 200, LOG
+    ),
+    "build failed without a word": Row("", errors.BuildFailed, 4, 200, LOG),
+    "launch failed": Row(
+        "Spawn failed: pod jupyter-x: ImagePullBackOff\n", errors.LaunchFailed, 8, 500, LAUNCH
+    ),
+    "launch took too long": Row(
+        "Image x for user y took too long to launch\n", errors.LaunchFailed, 8, 500, LAUNCH
+    ),
+    "launch failed without a word": Row("", errors.LaunchFailed, 8, 500, LAUNCH),
+    "hub broken": Row("Internal Server Error\n", errors.HubBroken, 6, 500),
+    "hub broken while launching": Row("Internal Server Error\n", HubBroken, 6, 500, LAUNCH),
+    "the build is lost": Row(
+        "Unhandled error watching for build x\n", errors.HubBroken, 6, 500, LOG
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ["message", "message and status", "real status", "in capitals"])
+@pytest.mark.parametrize("name", ROWS)
+def test_what_a_refusal_means(name: str, way: str) -> None:
+    row = ROWS[name]
+    fields: dict[str, object] = {"phase": "FAILURE" if way == "in capitals" else "failed"}
+    if row.message:
+        fields["message"] = row.message
+    if way == "message and status":
+        fields["status_code"] = row.status
+    error = refused(
+        *row.before, event(**fields), status=row.status if way == "real status" else 200
+    )
+    assert type(error) is row.kind
+    assert error.exit_code == row.code
+    assert " ".join(row.message.split()) in error.what
+    assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, errors.Refused),
+        (403, errors.Refused),
+        (429, errors.RateLimited),
+        (500, HubBroken),
+        (503, HubBroken),
+    ],
+)
+@pytest.mark.parametrize("message", ["Something that no version said yet\n", ""])
+def test_words_that_are_not_known_are_judged_by_the_status(
+    status: int, kind: type[ClinderError], message: str
+) -> None:
+    for error in (
+        refused(event(phase="failed", message=message, status_code=status)),
+        refused(event(phase="failed", message=message), status=status),
+    ):
+        assert type(error) is kind
+        assert str(status) in error.what
+
+
+def test_words_that_are_not_known_without_a_status_are_a_refusal() -> None:
+    error = refused(event(phase="failed", message="Something that no version said yet\n"))
+    assert type(error) is errors.Refused
+    assert "Something that no version said yet" in error.what
+    assert type(refused(event(phase="failed"))) is HubBroken
+
+
+def test_the_first_verdict_counts() -> None:
+    assert type(refused(*LOG, event(phase="failed"), ready(URL, TOKEN))) is errors.BuildFailed
+    *_, last = answered(*LOG, ready(URL, TOKEN), event(phase="failed"))
+    assert isinstance(last, Ready)
+
+
+def test_a_long_message_is_cut() -> None:
+    error = refused(event(phase="failed", message="Internal Server Error " + "x" * 200_000))
+    assert len(error.what) < 700
+
+
+# What comes before the verdict.
+
+
+def test_the_events_are_progress_in_lower_case_and_then_ready() -> None:
+    came = answered(
+        event(phase="Waiting", message="Waiting\r"),
+        event(message="a log line"),
+        event(phase="BUILDING"),
+        event(phase="Ready", url=URL, token=TOKEN, image="image:tag", binder_client_ip="192.0.2.1"),
+    )
+    assert came == [
+        Progress("waiting", "Waiting\r"),
+        Progress("", "a log line"),
+        Progress("building", ""),
+        Ready(URL, TOKEN, image="image:tag"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        b"data: not JSON\n\n",
+        b"data: null\n\n",
+        b'data: ["phase"]\n\n',
+        b"data: " + b"[" * 100_000 + b"\n\n",
+        b"data: \xff\xfe\n\n",
+        b":keepalive\n\n",
+        b"event: other\n\n",
+    ],
+)
+def test_what_is_no_event_of_a_build_is_passed_over(nonsense: bytes) -> None:
+    assert answered(nonsense, ready(URL, TOKEN)) == [Ready(URL, TOKEN)]
+
+
+def test_fields_of_another_type_are_as_good_as_absent() -> None:
+    came = answered(event(phase=5, message=["x"]), ready(URL, TOKEN, image=None))
+    assert came == [Progress("", ""), Ready(URL, TOKEN)]
+
+
+def test_the_token_is_not_in_the_repr() -> None:
+    assert TOKEN not in repr(answered(ready(URL, TOKEN)))
+
+
+# Ready, but not usable.
+
+
+@pytest.mark.parametrize(
+    ("url", "token"),
+    [
+        (URL, ""),
+        ("", TOKEN),
+        ("ftp://server.example.org/user/x/", TOKEN),
+        ("javascript:alert(1)", TOKEN),
+        ("//server.example.org/user/x/", TOKEN),
+        ("http://[::1/", TOKEN),
+        ("https://user:password@server.example.org/", TOKEN),
+        (URL, "a token\r\nX-Header: x"),
+        ("http://server.example.org/user/x/", TOKEN),
+    ],
+)
+def test_a_server_that_cannot_be_used_is_the_hubs_fault(url: str, token: str) -> None:
+    error = refused(ready(url, token))
+    assert type(error) is HubBroken
+    assert error.exit_code == 6
+    assert TOKEN not in str(error)
+
+
+def test_a_plain_hub_may_have_plain_servers() -> None:
+    plain = "http://server.test/user/x/"
+    assert answered(ready(plain, TOKEN), hub="http://hub.test/") == [Ready(plain, TOKEN)]
+
+
+def test_a_hub_that_only_builds_is_told_apart() -> None:
+    error = refused(event(phase="ready", imageName="image:tag", message="Done!"))
+    assert type(error) is NotABinderHub
+    assert "builds only" in error.what
+
+
+# No event stream, or none to its end.
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (200, NotABinderHub),
+        (404, NotABinderHub),
+        (401, NotABinderHub),
+        (429, errors.RateLimited),
+        (500, HubBroken),
+        (502, HubBroken),
+        (504, HubBroken),
+    ],
+)
+def test_a_page_is_no_answer_to_a_build(status: int, kind: type[ClinderError]) -> None:
+    with ScriptedHub(page(status)) as hub:
+        error = failure(hub)
+    assert type(error) is kind
+    assert str(status) in error.what
+
+
+@pytest.mark.parametrize(
+    "content_type", ["text/event-stream; charset=utf-8", "TEXT/Event-Stream", " text/event-stream "]
+)
+def test_an_event_stream_is_known_by_its_type_alone(content_type: str) -> None:
+    with ScriptedHub(Answer(event(phase="failed", message="Forbidden"), 200, content_type)) as hub:
+        error = failure(hub)
+    assert type(error) is errors.LoginRequired
+
+
+def test_a_strange_content_type_is_not_repeated() -> None:
+    with ScriptedHub(Answer(b"", 200, "text/\x1b[31mred")) as hub:
+        error = failure(hub)
+    assert error.what.endswith("200 with something else, not with an event stream.")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(b"".join(LAUNCH)),
+        Answer(b"".join(LAUNCH), framing=Framing.CLOSE),
+        Answer(b"".join(LAUNCH) + ready(URL, TOKEN)[:-1]),
+        Answer(b""),
+    ],
+    ids=["chunked", "closed", "verdict unfinished", "empty"],
+)
+def test_a_stream_that_ends_before_its_verdict_is_a_dropped_connection(answer: Answer) -> None:
+    with ScriptedHub(answer) as hub:
+        error = failure(hub)
+    assert type(error) is HubUnreachable
+    assert "ended the stream" in error.what
+
+
+@pytest.mark.parametrize("ending", [Ending.BROKEN, Ending.RESET, Ending.HELD])
+def test_a_stream_that_breaks_is_a_dropped_connection(ending: Ending) -> None:
+    with ScriptedHub(Answer(b"".join(LAUNCH), ending=ending)) as hub:
+        error = failure(hub)
+    assert type(error) is HubUnreachable
+    assert "unreachable: " in error.what
+
+
+def test_an_error_status_without_a_reason_is_the_hubs_fault() -> None:
+    with ScriptedHub(Answer(b":keepalive\n\n", 503)) as hub:
+        error = failure(hub)
+    assert type(error) is HubBroken
+
+
+def test_an_event_too_large_to_be_one_is_the_hubs_fault() -> None:
+    with ScriptedHub(Answer(b"data: " + b"x" * 300_000, ending=Ending.HELD)) as hub:
+        error = failure(hub)
+        assert hub.builds[0].left.wait(20)
+    assert type(error) is HubBroken
+
+
+# What is asked.
+
+
+def test_the_request_is_as_hubs_want_it() -> None:
+    with ScriptedHub(Answer(ready(URL, TOKEN), ending=Ending.HELD), prefix="/pre/fix/") as hub:
+        spec = "gl/group%2Fproject/feature/a%23b"
+        for _ in build(Transport(), hub.url, spec, deadline=Deadline(60), build_token="a/b+c"):
+            pass
+        (request,) = hub.builds
+        assert request.left.wait(20), "after `ready` nothing more is waited for"
+    assert request.path == f"/pre/fix/build/{spec}?build_token=a%2Fb%2Bc"
+    assert request.headers["accept"] == "text/event-stream"
+    assert "authorization" not in request.headers
+
+
+def test_closing_the_iterator_ends_the_request() -> None:
+    with ScriptedHub(Answer(LOG[0], ending=Ending.HELD, cut=bytewise)) as hub:
+        events = build(Transport(), hub.url, SPEC, deadline=Deadline(60))
+        assert next(events) == Progress("waiting", "Waiting\n")
+        events.close()
+        assert hub.builds[0].left.wait(20)
+
+
+def failure(hub: ScriptedHub) -> ClinderError:
+    with pytest.raises(ClinderError) as error:
+        list(build(Transport(Clocks(idle=0.3)), hub.url, SPEC, deadline=Deadline(60)))
+    return error.value

@@ -1,0 +1,232 @@
+"""The calls to one session's server: what each answer says about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import requests
+import responses
+
+from answers import Ending, Framing, Raw, json_page, page
+from clinder.deadline import Deadline
+from clinder.errors import Cancelled, KernelspecMissing, ServerUnreachable, TimedOut, TokenRefused
+from clinder.session import Session
+from clinder.wire.jupyter import Kernelspecs, Server, State, Status
+from clinder.wire.transport import Clocks, Transport
+from hubs import Jupyter, ScriptedHub
+
+URL = "https://hub.test/user/x/"
+TOKEN = "s3cret-token"
+SERVER = Server(Session(URL, TOKEN), Transport())
+
+pytestmark = pytest.mark.usefixtures("_no_threads_left")
+
+Ask = Callable[[Server], Status]
+
+
+def status(server: Server) -> Status:
+    return server.status(Deadline(60))
+
+
+def keep_alive(server: Server) -> Status:
+    return server.keep_alive(Deadline(60))
+
+
+@pytest.fixture
+def web() -> Iterator[responses.RequestsMock]:
+    with responses.RequestsMock() as mock:
+        yield mock
+
+
+def local(hub: ScriptedHub, name: str = "x") -> Server:
+    """A server on this machine, asked by clocks that run out soon."""
+    return Server(Session(f"{hub.origin}/user/{name}/", TOKEN), Transport(Clocks(idle=0.3)))
+
+
+# Does it run.
+
+
+def test_a_running_server_tells_of_itself(web: responses.RequestsMock) -> None:
+    told = {
+        "kernels": 2,
+        "started": "2026-01-01T00:00:00Z",
+        "last_activity": "2026-01-01T01:00:00Z",
+    }
+    web.get(URL + "api/status", json=told)
+    assert status(SERVER) == Status(State.RUNNING, "running", **told)  # type: ignore[arg-type]
+    assert web.calls[0].request.headers["Authorization"] == f"token {TOKEN}"
+
+
+@pytest.mark.parametrize("told", [{}, {"kernels": None, "started": None, "later": 1}])
+def test_a_server_that_tells_nothing_runs(web: responses.RequestsMock, told: Any) -> None:
+    web.get(URL + "api/status", json=told)
+    assert status(SERVER).state is State.RUNNING
+    assert status(SERVER).kernels == 0
+
+
+ANSWERS: list[tuple[int, str, State]] = [
+    (302, "/hub/user/x/", State.GONE),
+    (302, "https://hub.test/prefix/hub/user/x/api/status?next=x", State.GONE),
+    (302, "/login", State.UNCLEAR),
+    (302, "http://[::1", State.UNCLEAR),
+    (302, "", State.UNCLEAR),
+    (424, "", State.GONE),
+    (404, "", State.ABSENT),
+    (502, "", State.ABSENT),
+    (503, "", State.ABSENT),
+    (500, "", State.UNCLEAR),
+    (504, "", State.UNCLEAR),
+    (204, "", State.UNCLEAR),
+]
+
+
+@pytest.mark.parametrize(("ask", "path"), [(status, "api/status"), (keep_alive, "api/kernels")])
+@pytest.mark.parametrize(("code", "location", "state"), ANSWERS)
+def test_what_another_answer_says(
+    web: responses.RequestsMock, ask: Ask, path: str, code: int, location: str, state: State
+) -> None:
+    web.get(URL + path, status=code, headers={"Location": location} if location else {})
+    found = ask(SERVER)
+    assert found.state is state
+    assert found.words
+    assert len(web.calls) == 1, "a redirect is an answer, and is not followed"
+
+
+@pytest.mark.parametrize("body", ["<html>", "[]", "", "[" * 100_000])
+def test_a_page_in_place_of_a_status_is_unclear(web: responses.RequestsMock, body: str) -> None:
+    """A mistyped URL may lead to anything."""
+    web.get(URL + "api/status", body=body)
+    assert status(SERVER).state is State.UNCLEAR
+
+
+@pytest.mark.parametrize("code", [401, 403])
+def test_a_token_that_is_refused(web: responses.RequestsMock, code: int) -> None:
+    web.get(URL + "api/status", status=code)
+    with pytest.raises(TokenRefused) as refused:
+        status(SERVER)
+    assert TOKEN not in f"{refused.value} {refused.value!r}"
+
+
+def test_nothing_listens_there_which_is_gone_on_this_machine_only() -> None:
+    with ScriptedHub() as hub:
+        pass
+    assert status(local(hub)).state is State.GONE
+    assert keep_alive(local(hub)).state is State.GONE
+
+
+def test_a_refused_connection_elsewhere_proves_nothing(web: responses.RequestsMock) -> None:
+    web.get(URL + "api/status", body=requests.ConnectionError(ConnectionRefusedError()))
+    assert status(SERVER).state is State.ABSENT
+
+
+@pytest.mark.parametrize("answer", [Raw([], Ending.HELD), Raw([], Ending.RESET), Raw([b"no"])])
+def test_an_answer_that_breaks_is_unclear(answer: Raw) -> None:
+    with ScriptedHub(pages={"/user/x/api/status": answer}) as hub:
+        assert status(local(hub)).state is State.UNCLEAR
+
+
+def test_what_the_deadline_raises_is_passed_on() -> None:
+    with ScriptedHub(pages={"/user/x/api/status": Raw([], Ending.HELD)}) as hub:
+        with pytest.raises(TimedOut):
+            Server(local(hub).session, Transport()).status(Deadline(0.2))
+        deadline = Deadline(60)
+        deadline.cancel.set()
+        with pytest.raises(Cancelled):
+            local(hub).shutdown(deadline)
+
+
+def test_a_scripted_server_is_asked_as_a_real_one() -> None:
+    with ScriptedHub(servers={"x": Jupyter(TOKEN, kernels=3)}) as hub:
+        assert status(local(hub)).kernels == 3
+        assert keep_alive(local(hub)).state is State.RUNNING
+        assert status(local(hub, "unknown")).state is State.GONE
+        with pytest.raises(TokenRefused):
+            status(Server(Session(f"{hub.origin}/user/x/", "wrong"), Transport()))
+
+
+# Shutting down.
+
+
+def test_shutting_down_is_one_post_with_the_token() -> None:
+    with ScriptedHub(servers={"x": Jupyter(TOKEN)}) as hub:
+        assert local(hub).shutdown(Deadline(60))
+        (request,) = hub.requests
+    assert (request.method, request.path) == ("POST", "/user/x/api/shutdown")
+    assert request.headers["authorization"] == f"token {TOKEN}"
+
+
+@pytest.mark.parametrize("answer", [page(500), page(302, Location="/hub/"), Raw([], Ending.RESET)])
+def test_a_shutdown_that_was_not_accepted(answer: Any) -> None:
+    with ScriptedHub(pages={"/user/x/api/shutdown": answer}) as hub:
+        assert not local(hub).shutdown(Deadline(60))
+
+
+# Kernels.
+
+
+SPECS = {"default": "python3", "kernelspecs": {"python3": {}, "ir": {}}}
+
+
+def test_the_kernelspecs_that_a_server_has(web: responses.RequestsMock) -> None:
+    web.get(URL + "api/kernelspecs", json=SPECS)
+    assert SERVER.kernelspecs(Deadline(60)) == Kernelspecs("python3", ("ir", "python3"))
+
+
+@pytest.mark.parametrize(("asked", "started"), [("", "python3"), ("ir", "ir")])
+def test_a_kernel_of_a_kernelspec_is_started(
+    web: responses.RequestsMock, asked: str, started: str
+) -> None:
+    web.get(URL + "api/kernelspecs", json=SPECS)
+    web.post(
+        URL + "api/kernels",
+        json={"id": "k-1"},
+        status=201,
+        match=[responses.matchers.json_params_matcher({"name": started})],
+    )
+    assert SERVER.start_kernel(asked, Deadline(60)) == "k-1"
+
+
+def test_a_kernelspec_that_is_missing_is_told_with_those_that_are_there(
+    web: responses.RequestsMock,
+) -> None:
+    web.get(URL + "api/kernelspecs", json=SPECS)
+    with pytest.raises(KernelspecMissing, match="'julia', only: ir, python3"):
+        SERVER.start_kernel("julia", Deadline(60))
+
+
+def test_a_kernel_is_deleted_and_interrupted_by_its_id(web: responses.RequestsMock) -> None:
+    web.delete(URL + "api/kernels/a%2Fb", status=404)
+    web.post(URL + "api/kernels/a%2Fb/interrupt", status=204)
+    SERVER.delete_kernel("a/b", Deadline(60))
+    SERVER.interrupt_kernel("a/b", Deadline(60))
+    assert len(web.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (json_page(500, {"message": "no\x1b[31m kernel\nat all"}), "500 to .*: no kernel at all"),
+        (json_page(500, {"message": 5}), "500"),
+        (page(200), "200"),
+        (page(302, Location="/hub/"), "302"),
+        (Raw([], Ending.RESET), "unreachable: "),
+        (json_page(200, {}), "no reason"),
+        (json_page(200, {"id": 5}), "no reason"),
+    ],
+)
+def test_a_kernel_that_cannot_be_started_is_an_error_in_words(answer: Any, words: str) -> None:
+    pages = {"/user/x/api/kernelspecs": json_page(200, {}), "/user/x/api/kernels": answer}
+    with ScriptedHub(pages=pages) as hub, pytest.raises(ServerUnreachable, match=words) as error:
+        local(hub).start_kernel("", Deadline(60))
+    assert "\x1b" not in error.value.what
+    assert TOKEN not in str(error.value)
+
+
+def test_the_framing_of_an_answer_makes_no_difference() -> None:
+    for framing in Framing:
+        answer = json_page(200, {"kernels": 1})
+        pages = {"/user/x/api/status": type(answer)(**{**vars(answer), "framing": framing})}
+        with ScriptedHub(pages=pages) as hub:
+            assert status(local(hub)).kernels == 1

@@ -189,11 +189,11 @@ def test_a_long_message_is_cut() -> None:
 # What comes before the verdict.
 
 
-def test_the_events_are_progress_in_lower_case_and_then_ready() -> None:
+def test_the_events_are_progress_in_plain_lower_case_and_then_ready() -> None:
     came = answered(
         event(phase="Waiting", message="Waiting\r"),
         event(message="a log line"),
-        event(phase="BUILDING"),
+        event(phase="BUILD\x1b[2JING"),
         event(phase="Ready", url=URL, token=TOKEN, image="image:tag", binder_client_ip="192.0.2.1"),
     )
     assert came == [

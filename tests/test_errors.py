@@ -73,6 +73,13 @@ def test_an_error_is_explained_with_what_where_log_advice_and_link() -> None:
     ]
 
 
+def test_what_happened_may_be_told_better_by_who_knows_more() -> None:
+    error = HubFull("Full.")
+    error.what = "The hub is full."
+    assert str(error) == "The hub is full."
+    assert explained(error)[0] == "The hub is full."
+
+
 def test_what_is_not_known_is_left_out() -> None:
     assert explained(Cancelled("Cancelled.")) == ["Cancelled."]
     assert explained(HubFull("Full.", hint="Wait.")) == ["Full.", "  what to do: Wait."]

@@ -53,6 +53,9 @@ class ClinderError(Exception):
         if hint is not None:
             self.hint = hint
 
+    def __str__(self) -> str:
+        return self.what
+
 
 class CodeRaised(ClinderError):
     """The code that ran on the session raised, or its kernel died."""

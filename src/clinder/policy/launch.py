@@ -19,6 +19,7 @@ from clinder.errors import (
     Context,
     HubBusy,
     HubError,
+    HubUnreachable,
     LaunchFailed,
     LoginRequired,
     NetworkRefused,
@@ -178,12 +179,12 @@ class _Attempt:
                     if isinstance(event, Ready):
                         return event
                     self._progress(event)
-        except Cancelled:
+        except (Cancelled, TimedOut, HubUnreachable):
             if self._phase in _LAUNCHING:
                 self._observer(
                     Warned(
-                        "Cancelled while the server was being launched: if it still comes up,"
-                        " nobody holds its token, and the hub culls it."
+                        "The launch ended while the server was being launched: if it still comes"
+                        " up, nobody holds its token, and the hub culls it."
                     )
                 )
             raise

@@ -1,0 +1,436 @@
+"""A request in, a session out: hubs in order, readiness, and nothing left running."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+
+import pytest
+
+from answers import Answer, Ending, Raw, event, page, ready
+from clinder import errors
+from clinder.errors import Cancelled, ClinderError, HubFull, ServerNotReady, TimedOut
+from clinder.events import (
+    AttemptFailed,
+    BuildRequested,
+    Event,
+    LogLine,
+    PhaseEntered,
+    PhaseLeft,
+    SessionKnown,
+    Warned,
+)
+from clinder.policy.launch import launch
+from clinder.policy.request import Request
+from clinder.repository import Repository
+from clinder.session import Session
+from hubs import Jupyter, ScriptedHub
+
+TOKEN = "s3cret-token"
+REPOSITORY = Repository("gh", "org/repo", "feature/x")
+SPEC = "gh/org/repo/feature/x"
+COMMIT = "a" * 40
+LOG = event(phase="waiting", message="Waiting\n") + event(message="a log line\n")
+BUILT = event(phase="built", message="Built image, launching...\n")
+LAUNCHING = BUILT + event(phase="launching", message="Launching server...\n")
+FULL = Answer(event(phase="failed", message="Too many users on this BinderHub! Try again soon.\n"))
+
+pytestmark = pytest.mark.usefixtures("_no_threads_left")
+
+
+class Recorder:
+    """An observer that keeps what it sees, and may do something at it."""
+
+    def __init__(self, then: Callable[[Event], None] = lambda _: None):
+        self.events: list[Event] = []
+        self._then = then
+
+    def __call__(self, seen: Event) -> None:
+        self.events.append(seen)
+        self._then(seen)
+
+    def of(self, kind: type[Event]) -> list[Event]:
+        return [each for each in self.events if isinstance(each, kind)]
+
+
+def asked(*hubs: ScriptedHub, timeout: float = 60) -> Request:
+    return Request(REPOSITORY, tuple(hub.url for hub in hubs), timeout)
+
+
+def launchable(hub: ScriptedHub, told: Jupyter | None = None, before: bytes = b"") -> str:
+    """Have the hub's next launch succeed; return the server's URL."""
+    url = hub.serve("x", told or Jupyter(TOKEN))
+    persistent = f"v2/gh/org/repo/{COMMIT}"
+    hub.then(Answer(before + ready(url, TOKEN, binder_persistent_request=persistent)))
+    return url
+
+
+def shutdowns(hub: ScriptedHub) -> int:
+    return len(hub.calls("POST", "api/shutdown"))
+
+
+def after(happened: Callable[[], object], seconds: float) -> Callable[[], float]:
+    """A clock that jumps once something has happened."""
+    return lambda: time.monotonic() + (seconds if happened() else 0)
+
+
+# A session.
+
+
+def test_a_launch_gives_a_session_and_reports_each_step() -> None:
+    recorder = Recorder()
+    noon = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
+    with ScriptedHub() as hub:
+        url = launchable(hub, before=LOG + LAUNCHING)
+        session = launch(asked(hub), recorder, now=lambda: 1000.0, utc=lambda: noon)
+    link = f"{hub.url}v2/gh/org/repo/{COMMIT}"
+    known = Session(
+        url,
+        TOKEN,
+        hub=hub.url,
+        spec=SPEC,
+        persistent_spec=f"gh/org/repo/{COMMIT}",
+        binder_link=link,
+        started_at="2026-01-01T12:00:00+00:00",
+    )
+    assert recorder.events == [
+        BuildRequested(hub.url, SPEC, 1),
+        PhaseEntered("waiting"),
+        LogLine("waiting", "Waiting"),
+        LogLine("waiting", "a log line"),
+        PhaseLeft("waiting", 0.0),
+        PhaseEntered("built"),
+        LogLine("built", "Built image, launching..."),
+        PhaseLeft("built", 0.0),
+        PhaseEntered("launching"),
+        LogLine("launching", "Launching server..."),
+        PhaseLeft("launching", 0.0),
+        PhaseEntered("readiness"),
+        SessionKnown(known),
+        PhaseLeft("readiness", 0.0),
+    ]
+    assert session.phases == {"waiting": 0, "built": 0, "launching": 0, "readiness": 0}
+    assert [each.outcome for each in session.attempts] == ["ready"]
+    assert (session.url, session.token, session.binder_link) == (url, TOKEN, link)
+    assert shutdowns(hub) == 0
+
+
+def test_an_observer_is_not_needed() -> None:
+    with ScriptedHub() as hub:
+        url = launchable(hub)
+        assert launch(asked(hub)).url == url
+
+
+def test_without_a_resolved_ref_the_link_is_the_one_asked_for() -> None:
+    with ScriptedHub() as hub:
+        hub.then(Answer(ready(hub.serve("x", Jupyter(TOKEN)), TOKEN)))
+        session = launch(asked(hub))
+    assert session.binder_link == f"{hub.url}v2/{SPEC}"
+    assert session.persistent_spec == ""
+
+
+def test_a_phase_that_comes_again_is_accounted_once_in_all() -> None:
+    ticks = itertools.count()
+    body = b"".join(event(phase=phase, message="x") for phase in ("building", "pushing") * 2)
+    with ScriptedHub() as hub:
+        launchable(hub, before=body)
+        session = launch(asked(hub, timeout=10_000), now=lambda: float(next(ticks)))
+    assert list(session.phases) == ["building", "pushing", "readiness"]
+    assert all(seconds > 0 for seconds in session.phases.values())
+
+
+def test_the_build_token_goes_to_the_hub() -> None:
+    with ScriptedHub() as hub:
+        launchable(hub)
+        launch(Request(REPOSITORY, (hub.url,), build_token="t.o.k"))
+        assert hub.builds[0].path == f"/build/{SPEC}?build_token=t.o.k"
+
+
+# Hubs, in order.
+
+
+def failed(message: str, *before: bytes, **fields: object) -> Answer:
+    return Answer(b"".join(before) + event(phase="failed", message=message, **fields))
+
+
+ANOTHER_HUB: dict[str, tuple[Answer | Raw, type[ClinderError]]] = {
+    "full": (FULL, HubFull),
+    "rate limit": (failed("Rate limit exceeded. Try again in 3600 s"), errors.RateLimited),
+    "quota": (failed("Too many users running x! Try again soon."), errors.QuotaReached),
+    "network": (failed("Requests from x are not allowed"), errors.NetworkRefused),
+    "bots": (failed("Bots not allowed"), errors.BotsRefused),
+    "login": (failed("Forbidden"), errors.LoginRequired),
+    "launch": (failed("Spawn failed: x", LAUNCHING), errors.LaunchFailed),
+    "broken": (failed("Internal Server Error"), errors.HubBroken),
+    "forge": (failed("Error resolving ref for gh:x: y"), errors.ForgeFailed),
+    "page": (page(200), errors.NotABinderHub),
+    "dropped": (Answer(LOG), errors.HubUnreachable),
+    "reset": (Raw([], Ending.RESET), errors.HubUnreachable),
+    "no token": (Answer(ready("http://127.0.0.1/user/x/", "")), errors.HubBroken),
+    "no http": (Answer(ready("ftp://127.0.0.1/user/x/", TOKEN)), errors.HubBroken),
+}
+FINAL: dict[str, tuple[Answer, type[ClinderError]]] = {
+    "provider": (failed("No provider found for prefix xx"), errors.UnknownProvider),
+    "spec": (failed('Spec is not of the form "user/repo/ref"'), errors.MalformedSpec),
+    "not found": (failed("Could not resolve ref for gh:x"), errors.RefNotFound),
+    "banned": (failed("Sorry, x is not allowed to launch."), errors.Banned),
+    "build token": (failed("Invalid build token"), errors.BuildTokenRefused),
+    "build": (failed("Error during build", LOG), errors.BuildFailed),
+    "refused": (failed("No", status_code=400), errors.Refused),
+}
+
+
+@pytest.mark.parametrize("case", ANOTHER_HUB)
+def test_what_lies_at_the_hub_is_tried_at_the_next(case: str) -> None:
+    answer, kind = ANOTHER_HUB[case]
+    recorder = Recorder()
+    with ScriptedHub(answer) as first, ScriptedHub() as second:
+        url = launchable(second)
+        session = launch(asked(first, second), recorder)
+        assert session.url == url
+        assert session.hub == second.url
+        assert [len(first.builds), len(second.builds)] == [1, 1]
+    assert [(each.hub, each.outcome) for each in session.attempts] == [
+        (first.url, kind.__name__),
+        (second.url, "ready"),
+    ]
+    assert session.attempts[0].reason
+    assert recorder.of(AttemptFailed) == [AttemptFailed(session.attempts[0])]
+    assert recorder.of(BuildRequested) == [
+        BuildRequested(first.url, SPEC, 1),
+        BuildRequested(second.url, SPEC, 2),
+    ]
+
+
+@pytest.mark.parametrize("case", FINAL)
+def test_what_lies_in_the_request_is_final(case: str) -> None:
+    answer, kind = FINAL[case]
+    with ScriptedHub(answer) as first, ScriptedHub() as second:
+        with pytest.raises(kind) as error:
+            launch(asked(first, second))
+        assert not second.requests
+    assert error.value.context.hub == first.url
+
+
+def test_the_last_hubs_error_is_the_launchs_with_where_it_happened() -> None:
+    said = b"".join(event(message=f"line {number}\n") for number in range(30))
+    with (
+        ScriptedHub(FULL) as first,
+        ScriptedHub(Answer(said)) as second,
+        pytest.raises(errors.HubUnreachable) as error,
+    ):
+        launch(asked(first, second))
+    context = error.value.context
+    assert context.hub == second.url
+    assert context.repository == SPEC
+    assert context.link == f"{second.url}v2/{SPEC}"
+    assert context.log == tuple(f"line {number}" for number in range(10, 30))
+
+
+def test_a_server_that_never_gets_usable_is_stopped_and_the_next_hub_tried() -> None:
+    with ScriptedHub() as first, ScriptedHub() as second:
+        launchable(first, Jupyter(TOKEN, before=(503,) * 3))
+        launchable(second)
+        asked_often = after(lambda: len(first.calls("GET", "api/status")) >= 3, 121)
+        session = launch(asked(first, second, timeout=1000), now=asked_often)
+        assert shutdowns(first) == 1
+        assert shutdowns(second) == 0
+    assert [each.outcome for each in session.attempts] == ["ServerNotReady", "ready"]
+
+
+# Readiness.
+
+
+def test_the_proxy_may_need_a_moment_to_know_the_server() -> None:
+    with ScriptedHub() as hub:
+        launchable(hub, Jupyter(TOKEN, before=(404, 503, 302, 502, 424)))
+        launch(asked(hub))
+        assert len(hub.calls("GET", "api/status")) == 6
+        assert shutdowns(hub) == 0
+
+
+def test_a_server_that_never_gets_usable_is_an_error_and_is_stopped() -> None:
+    with ScriptedHub() as hub:
+        launchable(hub, Jupyter(TOKEN, before=(503,) * 3))
+        asked_often = after(lambda: len(hub.calls("GET", "api/status")) >= 3, 121)
+        with pytest.raises(ServerNotReady, match="never became usable") as error:
+            launch(asked(hub, timeout=1000), now=asked_often)
+        assert shutdowns(hub) == 1
+    assert error.value.exit_code == 8
+    assert error.value.context.hub == hub.url
+
+
+def test_a_server_that_refuses_its_own_token_cannot_be_stopped_either() -> None:
+    recorder = Recorder()
+    with ScriptedHub() as hub:
+        launchable(hub, Jupyter("another-token"))
+        asked_often = after(lambda: len(hub.calls("GET", "api/status")) >= 2, 121)
+        with pytest.raises(ServerNotReady, match="refuses its own token"):
+            launch(asked(hub, timeout=1000), recorder, now=asked_often)
+    (warning,) = recorder.of(Warned)
+    assert "may still run" in str(warning)
+    assert TOKEN not in str(warning)
+
+
+# Nothing is left running.
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt, BrokenPipeError])
+@pytest.mark.parametrize(
+    "at",
+    [
+        lambda seen: isinstance(seen, PhaseLeft) and seen.phase == "launching",
+        lambda seen: seen == PhaseEntered("readiness"),
+        lambda seen: isinstance(seen, SessionKnown),
+        lambda seen: isinstance(seen, PhaseLeft) and seen.phase == "readiness",
+    ],
+    ids=["launched", "readiness begins", "session known", "usable"],
+)
+def test_an_observer_that_fails_costs_the_session(
+    at: Callable[[Event], bool], error: type[BaseException]
+) -> None:
+    def then(seen: Event) -> None:
+        if at(seen):
+            raise error
+
+    with ScriptedHub() as hub:
+        launchable(hub, before=LAUNCHING)
+        with pytest.raises(error):
+            launch(asked(hub), then)
+        assert shutdowns(hub) == 1
+
+
+def test_a_session_that_cannot_be_stopped_is_warned_of() -> None:
+    def then(seen: Event) -> None:
+        if isinstance(seen, SessionKnown):
+            raise ZeroDivisionError
+
+    recorder = Recorder(then)
+    with ScriptedHub() as hub:
+        url = launchable(hub, Jupyter(TOKEN, stays=True))
+        stopped = after(lambda: shutdowns(hub), 11)
+        with pytest.raises(ZeroDivisionError):
+            launch(asked(hub, timeout=1000), recorder, now=stopped)
+    (warning,) = recorder.of(Warned)
+    assert url in str(warning)
+    assert "still runs" in str(warning)
+    assert TOKEN not in str(warning)
+
+
+# Cancelling.
+
+
+class Cancelling(Recorder):
+    """An observer that cancels at the first log line of a phase."""
+
+    def __init__(self, phase: str, then: Callable[[], None] = lambda: None):
+        self.cancel = threading.Event()
+
+        def at(seen: Event) -> None:
+            if isinstance(seen, LogLine) and seen.phase == phase and not self.cancel.is_set():
+                self.cancel.set()
+                then()
+
+        super().__init__(at)
+
+
+def test_cancelling_a_build_ends_it_at_once() -> None:
+    """Nothing can appear yet: the clock stands still, so no grace would ever end."""
+    recorder = Cancelling("waiting")
+    with ScriptedHub(Answer(LOG, ending=Ending.HELD)) as hub:
+        with pytest.raises(Cancelled) as error:
+            launch(asked(hub), recorder, cancel=recorder.cancel, now=lambda: 1000.0)
+        assert hub.builds[0].left.wait(20)
+    assert not recorder.of(Warned)
+    assert error.value.context.log[0] == "Waiting"
+
+
+def test_a_server_that_comes_up_within_the_grace_is_stopped() -> None:
+    """The clock stands still: the grace lasts until the server is there."""
+    more = threading.Event()
+    recorder = Cancelling("launching", more.set)
+    with ScriptedHub() as hub:
+        url = hub.serve("x", Jupyter(TOKEN))
+        hub.then(Answer((LAUNCHING, more, ready(url, TOKEN)), ending=Ending.HELD))
+        with pytest.raises(Cancelled):
+            launch(asked(hub), recorder, cancel=recorder.cancel, now=lambda: 1000.0)
+        assert shutdowns(hub) == 1
+        assert len(hub.builds) == 1
+    assert not recorder.of(Warned)
+    assert recorder.of(SessionKnown)
+
+
+def test_a_server_that_does_not_come_up_within_the_grace_is_warned_of() -> None:
+    recorder = Cancelling("launching")
+    with ScriptedHub(Answer(LAUNCHING, ending=Ending.HELD)) as hub:
+        seconds = itertools.count()  # one passes each time the clock is looked at
+        with pytest.raises(Cancelled):
+            launch(
+                asked(hub),
+                recorder,
+                cancel=recorder.cancel,
+                now=lambda: float(next(seconds) if recorder.cancel.is_set() else 0),
+            )
+        assert hub.builds[0].left.wait(20)
+        assert shutdowns(hub) == 0
+    (warning,) = recorder.of(Warned)
+    assert "nobody holds its token" in str(warning)
+
+
+def test_cancelling_while_the_server_gets_usable_stops_it() -> None:
+    cancel = threading.Event()
+
+    def then(seen: Event) -> None:
+        if isinstance(seen, SessionKnown):
+            cancel.set()
+
+    with ScriptedHub() as hub:
+        launchable(hub)
+        with pytest.raises(Cancelled):
+            launch(asked(hub), then, cancel=cancel)
+        assert shutdowns(hub) == 1
+
+
+def test_a_cancelled_launch_asks_no_other_hub() -> None:
+    recorder = Cancelling("waiting")
+    with ScriptedHub(Answer(LOG, ending=Ending.HELD)) as first, ScriptedHub() as second:
+        with pytest.raises(Cancelled):
+            launch(asked(first, second), recorder, cancel=recorder.cancel)
+        assert not second.requests
+
+
+# Time.
+
+
+def test_a_launch_that_takes_too_long_is_ended_for_good() -> None:
+    with ScriptedHub(Answer(LOG, ending=Ending.HELD)) as first, ScriptedHub() as second:
+        with pytest.raises(TimedOut, match=r"did not end within 0\.3 s") as error:
+            launch(asked(first, second, timeout=0.3))
+        assert not second.requests
+        assert first.builds[0].left.wait(20)
+    assert error.value.exit_code == 7
+    assert error.value.context.log == ("Waiting", "a log line")
+
+
+def test_a_launch_that_runs_out_of_time_while_getting_usable_is_stopped() -> None:
+    with ScriptedHub() as hub:
+        launchable(hub, Jupyter(TOKEN, before=(503,) * 3))
+        asked_often = after(lambda: len(hub.calls("GET", "api/status")) >= 3, 61)
+        with pytest.raises(TimedOut, match="within 60 s"):
+            launch(asked(hub), now=asked_often)
+        assert shutdowns(hub) == 1
+
+
+@pytest.mark.parametrize("ending", [Ending.HELD, Ending.RESET])
+def test_a_launch_that_is_lost_while_launching_is_warned_of(ending: Ending) -> None:
+    """From ``launching`` on, a server may come up whose token nobody holds."""
+    recorder = Recorder()
+    with ScriptedHub(Answer(LAUNCHING, ending=ending)) as hub:
+        launched = after(lambda: LogLine("launching", "Launching server...") in recorder.events, 61)
+        with pytest.raises((TimedOut, errors.HubUnreachable)):
+            launch(asked(hub), recorder, now=launched)
+    (warning,) = recorder.of(Warned)
+    assert "nobody holds its token" in str(warning)

@@ -209,7 +209,7 @@ def test_nothing_listens_there() -> None:
 
 def test_a_name_that_does_not_resolve() -> None:
     with pytest.raises(TransportError, match="name does not resolve") as broken:
-        requested("http://clinder.invalid/")
+        requested("http://clinder.invalid/", clocks=Clocks(connect=30, idle=30))
     assert not broken.value.refused
 
 

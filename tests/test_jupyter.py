@@ -60,7 +60,12 @@ def test_a_running_server_tells_of_itself(web: responses.RequestsMock) -> None:
 def test_a_server_that_tells_nothing_runs(web: responses.RequestsMock, told: Any) -> None:
     web.get(URL + "api/status", json=told)
     assert status(SERVER).state is State.RUNNING
-    assert status(SERVER).kernels == 0
+    assert status(SERVER) == Status(State.RUNNING, "running")
+
+
+def test_what_a_server_tells_is_made_plain(web: responses.RequestsMock) -> None:
+    web.get(URL + "api/status", json={"started": "\x1b[2Jnow\n", "last_activity": "\x07then"})
+    assert status(SERVER) == Status(State.RUNNING, "running", 0, "now", "then")
 
 
 ANSWERS: list[tuple[int, str, State]] = [

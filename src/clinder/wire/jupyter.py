@@ -74,8 +74,8 @@ class Server:
                 State.RUNNING,
                 "running",
                 kernels=_count(told.get("kernels")),
-                started=str(told.get("started", "")),
-                last_activity=str(told.get("last_activity", "")),
+                started=_text(told.get("started")),
+                last_activity=_text(told.get("last_activity")),
             )
         return _absent(answer)
 
@@ -151,10 +151,10 @@ class Server:
             raise ServerUnreachable(f"The session's server is unreachable: {error.what}.") from None
         told = _object(answer)
         if answer.status >= 300 or told is None:
-            message = told.get("message") if told else None
-            said = f": {' '.join(plain(message).split())}" if isinstance(message, str) else ""
+            said = _text(told.get("message")) if told else ""
             raise ServerUnreachable(
-                f"The session's server answered {answer.status} to {method} {path}{said}."
+                f"The session's server answered {answer.status} to {method} {path}"
+                + (f": {said}." if said else ".")
             )
         return told
 
@@ -190,6 +190,11 @@ def _object(answer: Answer) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None
+
+
+def _text(value: object) -> str:
+    """Return foreign text as one plain line."""
+    return " ".join(plain(value).split()) if isinstance(value, str) else ""
 
 
 def _count(value: object) -> int:

@@ -20,6 +20,7 @@ from clinder.errors import EXIT_CODES, ClinderError, UsageError
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _A_YEAR = 366 * 86400.0
 _COMMAND = "clinder.command"
+_COMPLETE = "_CLINDER_COMPLETE"
 
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
     f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES
@@ -365,7 +366,10 @@ def _dispatched(arguments: Sequence[str] | None) -> int:
     """Run the command that is named; help and version, which click writes, may find no reader."""
     try:
         code = cli.main(arguments, prog_name="clinder", standalone_mode=False)
-    except SystemExit:  # what click makes of a broken pipe
+    except SystemExit:
+        if _COMPLETE in os.environ:
+            raise
+        # What else click ends so is a broken pipe.
         raise OutputLost("The output could not be written: Broken pipe.") from None
     except OSError as error:
         if error.errno not in LOST:

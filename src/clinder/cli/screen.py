@@ -155,6 +155,8 @@ class LineScreen:
     def begin(self, words: str) -> None:
         """Draw the words where the last log line will be."""
         self._line = words
+        with suppress(OSError):
+            self._live.refresh()
 
     def observe(self, event: Event) -> None:
         """Draw the line anew, and write above it what is to stay."""

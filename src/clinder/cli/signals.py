@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from clinder.errors import Cancelled
+from clinder.errors import Cancelled, Context
 
 CANCELLING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -60,6 +60,7 @@ def cancellation() -> Iterator[threading.Event]:
             if received:
                 error.exit_code = exit_code(received[0])
                 error.what = f"Cancelled by {signal.Signals(received[0]).name}."
+            error.context = Context()  # who cancels does not ask what the hub said
             raise
 
 

@@ -1,0 +1,1 @@
+"""The command line as people run it: real processes, servers and kernels."""

@@ -1,0 +1,169 @@
+"""run: whatever becomes of the command, of the session or of clinder, nothing is left running."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from e2e.world import CLINDER, World, line_with, until
+
+CHILD = [sys.executable, str(Path(__file__).with_name("child.py"))]
+DRIVER = [sys.executable, str(Path(__file__).with_name("driver.py"))]
+LOCAL = ["run", "--hub", "local"]
+
+
+def driven(world: World, command: list[str], **settings: float) -> subprocess.Popen[str]:
+    return world.popen([*DRIVER, json.dumps(settings), *command], start_new_session=True)
+
+
+def test_the_command_has_the_session_and_its_code_is_the_code(world: World) -> None:
+    path = world.directory / "session.json"
+    code = (
+        "import os, json, sys; s = json.load(open('session.json')); env = os.environ\n"
+        "print(env['JUPYTER_BASE_URL'] == s['url'], env['JUPYTER_TOKEN'] == s['token'])\n"
+        "print(json.dumps(s)); sys.exit(3)"
+    )
+    result = world.run(*LOCAL, "-q", "--session-file", str(path), "--", sys.executable, "-c", code)
+    assert (result.code, result.err) == (3, "")
+    same, session = result.out.splitlines()
+    assert same == "True True"
+    world.known(session)
+    assert not path.exists()
+
+
+def test_a_command_can_use_the_session(world: World) -> None:
+    result = world.run(*LOCAL, "--", *CLINDER, "exec", "-c", "import os; print(os.getcwd())")
+    assert (result.code, result.out) == (0, f"{world.directory.resolve()}\n")
+    assert result.err.endswith("clinder: The session is stopped.\n")
+
+
+@pytest.mark.posix
+def test_the_code_of_a_command_that_a_signal_ended(world: World) -> None:
+    result = world.run(*LOCAL, "--", "sh", "-c", "kill -KILL $$")
+    assert result.code == 128 + signal.SIGKILL
+
+
+def test_a_command_that_is_not_found_starts_nothing(world: World) -> None:
+    result = world.run("run", "o/r", "--hub", "http://127.0.0.1:1", "--", "no-such-command", "x")
+    assert (result.code, result.out) == (2, "")
+    assert "The command 'no-such-command' was not found, so nothing was started." in result.err
+    result = world.run("run", "o/r", "--hub", "http://127.0.0.1:1")
+    assert result.code == 2
+    assert "No command to run was given." in result.err
+
+
+def test_a_launch_that_fails_starts_no_command(world: World) -> None:
+    begun = "open('begun', 'w')"
+    result = world.run(
+        "run", "o/r", "--hub", "http://127.0.0.1:1", "--", sys.executable, "-c", begun
+    )
+    assert (result.code, result.out) == (6, "")
+    assert not [*world.directory.iterdir()]
+
+
+@pytest.mark.posix
+def test_signals_go_to_the_command_and_the_session_is_stopped(world: World) -> None:
+    """Each of three, at once to save time; what the command makes of it is the code."""
+    running = {
+        name: world.clinder(*LOCAL, "--", *CHILD) for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    }
+    for name, process in running.items():
+        line_with(process.stdout, "ready")
+        process.send_signal(getattr(signal, name))
+    for name, process in running.items():
+        result = world.finish(process)
+        assert (result.code, result.out) == (7, f"got {name}\n")
+        assert "Waiting for the command to end; once more kills it." in result.err
+        assert result.err.endswith("clinder: The session is stopped.\n")
+
+
+@pytest.mark.posix
+def test_the_second_signal_kills_the_command_and_its_children(world: World) -> None:
+    process = world.clinder(*LOCAL, "--", *CHILD, "ignore", "child")
+    line_with(process.stdout, "ready")
+    process.send_signal(signal.SIGTERM)
+    line_with(process.stdout, "got SIGTERM")
+    process.send_signal(signal.SIGINT)
+    result = world.finish(process)
+    assert result.code == 130
+    assert result.err.endswith("clinder: The session is stopped.\n")
+    until(lambda: not world.processes())
+
+
+@pytest.mark.posix
+def test_the_third_signal_ends_clinder_at_once(world: World) -> None:
+    process = world.clinder(*LOCAL, "--", *CHILD, "ignore")
+    line_with(process.stdout, "ready")
+    (server,) = world.servers()
+    server.suspend()  # it cannot be stopped, so clinder would go on trying
+    process.send_signal(signal.SIGTERM)
+    line_with(process.stdout, "got SIGTERM")
+    process.send_signal(signal.SIGTERM)
+    until(lambda: len(world.processes("child.py")) == 1)  # clinder itself, with its arguments
+    process.send_signal(signal.SIGINT)
+    assert world.finish(process).code == 130
+    server.resume()
+    server.terminate()
+
+
+@pytest.mark.posix
+def test_a_signal_while_launching_starts_no_command(world: World) -> None:
+    process = world.clinder(*LOCAL, "--", *CHILD)
+    line_with(process.stderr, "Launching server...")
+    process.send_signal(signal.SIGTERM)
+    result = world.finish(process)
+    assert (result.code, result.out) == (143, "")
+    assert "Running" not in result.err
+
+
+@pytest.mark.posix
+def test_a_session_that_goes_away_ends_the_command_and_its_children(world: World) -> None:
+    """The command ends when it is asked to, its child does not: it is killed."""
+    process = driven(world, [*CHILD, "child"], end=0.3, keep_alive=0.1)
+    line_with(process.stdout, "ready")
+    world.kill_servers()
+    result = world.finish(process)
+    assert result.code == 10
+    assert sorted(result.out.split("\n")) == ["", "got SIGTERM", "got SIGTERM"]
+    assert "clinder: The session is gone while the command runs: nothing listens" in result.err
+    assert "clinder: The session was already gone.\n" in result.err
+    assert "clinder: The session went away, so the command was ended.\n" in result.err
+    until(lambda: not world.processes())
+
+
+@pytest.mark.posix
+def test_a_command_that_does_not_end_when_its_session_went_away_is_killed(world: World) -> None:
+    process = driven(world, [*CHILD, "ignore"], end=0.3)
+    line_with(process.stdout, "ready")
+    world.kill_servers()
+    assert world.finish(process).code == 10
+    until(lambda: not world.processes())
+
+
+@pytest.mark.posix
+def test_a_stop_that_fails_is_a_warning_with_the_line_to_type(world: World) -> None:
+    process = driven(world, CHILD, stop=0.5)
+    line_with(process.stdout, "ready")
+    (server,) = world.servers()
+    server.suspend()
+    process.send_signal(signal.SIGTERM)
+    result = world.finish(process)
+    assert result.code == 7, "the command's code"
+    warned = re.search(r"Warning: .* Stop the session with: (.*)\n", result.err)
+    assert warned
+    server.resume()
+    line = warned[1]
+    assert line.startswith("clinder stop --session-file ")
+    path = Path(shlex.split(line)[-1])
+    world.known(path.read_text())
+    result = world.sh(f'clinder() {{ $CLINDER "$@"; }}; {line}')
+    assert result.code == 0, result.err
+    assert not path.exists()
+    path.parent.rmdir()

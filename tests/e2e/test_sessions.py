@@ -1,0 +1,205 @@
+"""start, status and stop: sessions with real servers, and what is left of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from e2e.world import CLINDER, World, line_with, until
+
+FIELDS = [
+    "url", "token", "uri", "hub", "launch_host", "spec", "persistent_spec", "repo_url",
+    "ref_url", "binder_link", "image", "started_at", "phases", "attempts",
+]  # fmt: skip
+
+
+def variables(session: dict[str, Any]) -> dict[str, str]:
+    return {"JUPYTER_BASE_URL": session["url"], "JUPYTER_TOKEN": session["token"]}
+
+
+def test_a_session_from_its_start_until_it_is_gone(world: World) -> None:
+    session = world.start()
+    assert list(session) == FIELDS
+    assert session["uri"] == f"{session['url']}?token={session['token']}"
+    assert {"launching", "readiness"} <= set(session["phases"])
+    assert [attempt["outcome"] for attempt in session["attempts"]] == ["ready"]
+    assert len(world.servers()) == 1
+
+    env = variables(session)
+    result = world.run("exec", "-c", "print(6 * 7)", env=env)
+    assert (result.code, result.out, result.err) == (0, "42\n", "")
+
+    result = world.run("status", env=env)
+    assert result.code == 0
+    told = dict(line.split(None, 1) for line in result.out.splitlines())
+    assert told["url:"] == session["url"]
+    assert told["state:"] == "running"
+    assert told["kernels:"] == "0"
+    assert told["started:"].startswith("20")
+    assert told["last_activity:"].startswith("20")
+    result = world.run("status", "-o", "json", env=env)
+    told = json.loads(result.out)
+    assert list(told) == ["url", "state", "kernels", "started", "last_activity"]
+    assert (told["state"], told["kernels"]) == ("running", 0)
+
+    result = world.run("stop", env=env)
+    assert (result.code, result.out) == (0, "")
+    assert result.err == f"clinder: The session at {session['url']} is stopped.\n"
+    until(lambda: not world.servers())
+
+    result = world.run("status", env=env)
+    assert (result.code, result.out) == (10, "")
+    assert result.err.startswith(f"clinder: The session at {session['url']} is gone: ")
+    result = world.run("status", "-o", "json", env=env)
+    assert result.code == 10
+    assert json.loads(result.out)["state"] == "gone"
+    result = world.run("stop", env=env)
+    assert result.code == 0
+    assert result.err == f"clinder: The session at {session['url']} was already gone.\n"
+    assert world.run("exec", "-c", "1", env=env).code == 10
+
+
+def test_two_sessions_at_once_and_a_stop_that_goes_on_after_a_failure(world: World) -> None:
+    starting = [world.clinder("start", "--hub", "local", "-o", "json", "-q") for _ in range(2)]
+    results = [world.finish(process) for process in starting]
+    assert [result.err for result in results] == ["", ""]
+    one, other = (world.known(result.out) for result in results)
+    assert one["url"] != other["url"]
+    assert len(world.servers()) == 2
+
+    wrong = f"{one['url']}?token=wrong"
+    for command in (["status", wrong], ["stop", wrong], ["exec", "--session", wrong, "-c", "1"]):
+        result = world.run(*command)
+        assert result.code == 9, command
+        assert "token" in result.err
+        assert len(world.servers()) == 2
+
+    assert world.run("status", "-", given=f"\n{one['uri']}\n").code == 0
+    assert world.run("exec", "--session", "-", "-c", "1", given=json.dumps(other)).code == 0
+    lines = "\n".join([wrong, "nonsense", one["uri"], json.dumps(other)])
+    result = world.run("stop", "-", given=lines)
+    assert result.code == 9, "the first failure's code"
+    assert result.err.count("is stopped") == 2
+    until(lambda: not world.servers())
+
+
+def test_a_session_file_keeps_its_session_until_that_is_gone(world: World) -> None:
+    path = world.directory / "session.json"
+    file = ["--session-file", str(path)]
+    session = world.start(*file)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600 or os.name != "posix"
+    assert json.loads(path.read_text()) == session
+
+    result = world.run("start", "--hub", "local", *file)
+    assert (result.code, result.out) == (2, "")
+    assert f"The session file {path} names a session that still runs." in result.err
+    assert json.loads(path.read_text()) == session
+    assert len(world.servers()) == 1
+
+    world.kill_servers()
+    assert world.run("status", *file).code == 10
+    assert world.run("exec", "--session", f"@{path}", "-c", "1").code == 10
+
+    another = world.start(*file)
+    assert json.loads(path.read_text()) == another
+    result = world.run("stop", *file, "-q")
+    assert (result.code, result.out, result.err) == (0, "", "")
+    assert not [*world.directory.iterdir()]
+
+    path.write_text(json.dumps(session))
+    result = world.run("stop", *file)
+    assert result.code == 0
+    assert "was already gone" in result.err
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [("not JSON", "is not a session file"), ("[]", "is not a session file"), (None, "cannot be")],
+)
+def test_a_session_file_that_cannot_be_used_ends_everything_before_it_begins(
+    world: World, content: str | None, words: str
+) -> None:
+    path = world.directory / "missing" / "file"
+    if content is not None:
+        path = world.directory / "file"
+        path.write_text(content)
+    # Nothing listens there: had anything been sent, it would say so, with another code.
+    start = ["start", "o/r", "--hub", "http://127.0.0.1:1", "--session-file", str(path)]
+    result = world.run(*start)
+    assert (result.code, result.out) == (2, "")
+    assert words in result.err
+    for command in ("stop", "status"):
+        assert world.run(command, "--session-file", str(path)).code == 2
+    assert content is None or path.read_text() == content
+
+
+@pytest.mark.posix
+def test_a_shell_takes_the_session_as_variables(world: World) -> None:
+    result = world.sh(
+        'eval "$($CLINDER start --hub local -q -o shell)" && $CLINDER status -o json'
+        ' && $CLINDER stop -q; echo "$JUPYTER_BASE_URL"'
+    )
+    assert (result.code, result.err) == (0, "")
+    status, url = result.out.splitlines()
+    assert json.loads(status)["url"] == url
+
+
+def _lost(world: World, *, path: Path | None = None) -> list[tuple[str, subprocess.Popen[str]]]:
+    start = "$CLINDER start --hub local -q"
+    if path:
+        start += f" --session-file {shlex.quote(str(path))}"
+    ways = {
+        "closed": f"{start} >&-",
+        "nobody reads": f"{{ {start}; echo $? >code; }} | :; exit $(cat code)",
+    }
+    if Path("/dev/full").exists():
+        ways["no space"] = f"{start} >/dev/full"
+    env = {"CLINDER": shlex.join(CLINDER)}
+    return [(name, world.popen(["sh", "-c", script], env=env)) for name, script in ways.items()]
+
+
+@pytest.mark.posix
+def test_a_session_that_cannot_be_handed_out_is_stopped(world: World) -> None:
+    for name, process in _lost(world):
+        result = world.finish(process)
+        assert result.code == 2, name
+        what, hint = result.err.splitlines()
+        assert what.startswith("clinder: The output could not be written: "), name
+        assert what.endswith("So the session was stopped: nobody held it."), name
+        assert hint.startswith("  what to do: "), name
+    until(lambda: not world.servers())
+
+
+@pytest.mark.posix
+def test_a_session_in_a_file_outlives_a_lost_output(world: World) -> None:
+    path = world.directory / "session.json"
+    (_, process), *others = _lost(world, path=path)[:1]
+    assert not others
+    result = world.finish(process)
+    assert result.code == 0
+    assert f"The session is in {path}." in result.err
+    assert len(world.servers()) == 1
+    assert world.run("stop", "--session-file", str(path), "-q").code == 0
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 143)])
+def test_a_start_that_is_cancelled_leaves_nothing(world: World, name: str, code: int) -> None:
+    path = world.directory / "session.json"
+    process = world.clinder("start", "--hub", "local", "--session-file", str(path))
+    line_with(process.stderr, "Launching server...")
+    process.send_signal(getattr(signal, name))
+    result = world.finish(process)
+    assert (result.code, result.out) == (code, "")
+    assert f"clinder: Cancelled by {name}." in result.err
+    until(lambda: not world.servers())
+    assert not path.exists()

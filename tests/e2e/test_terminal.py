@@ -1,0 +1,162 @@
+"""What a person sees on a terminal, and what Ctrl-C does there."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from e2e.world import CLINDER, World, until
+
+if sys.platform == "win32":
+    pytest.skip("a pseudo-terminal is POSIX", allow_module_level=True)
+
+from e2e.terminal import CTRL_C, Terminal
+
+pytestmark = pytest.mark.posix
+
+START = [*CLINDER, "start", "--hub", "local"]
+LAUNCHING = "launching  0:0"
+
+
+def handed_out(world: World, terminal: Terminal) -> str:
+    """Return the URI from a terminal's command, whose stdout is a pipe."""
+    assert terminal.process.stdout
+    uri = terminal.process.stdout.readline().strip()
+    world.tokens.append(uri.partition("token=")[2])
+    return uri
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_one_line_is_drawn_anew_and_nothing_is_left_of_it(world: World, columns: int) -> None:
+    terminal = Terminal(world, START, columns=columns, stdout=subprocess.PIPE)
+    terminal.read_until(LAUNCHING)
+    assert not terminal.cursor
+    (line,) = terminal.lines
+    assert line.startswith(LAUNCHING)
+    uri = handed_out(world, terminal)
+    assert terminal.finish() == 0
+    assert " ".join(terminal.lines).endswith("after it was asked for.")
+    assert len("".join(terminal.lines)) < 60, "one line, cut where the terminal ends"
+    assert terminal.cursor
+    assert "Built image" not in terminal.drawn.split(LAUNCHING)[1]
+    assert world.run("stop", "-", "-q", given=uri).code == 0
+
+
+def test_verbose_leaves_the_log_on_the_terminal(world: World) -> None:
+    terminal = Terminal(world, [*START, "-v"], stdout=subprocess.PIPE)
+    uri = handed_out(world, terminal)
+    assert terminal.finish() == 0
+    assert "Built image, launching..." in terminal.lines
+    assert any(line.startswith("clinder: launching: ") for line in terminal.lines)
+    assert not any(line.startswith("launching  ") for line in terminal.lines)
+    assert world.run("stop", "-", "-q", given=uri).code == 0
+
+
+def test_a_line_is_drawn_before_the_wire_is_imported(world: World) -> None:
+    command = [sys.executable, "-X", "importtime", *CLINDER[1:]]
+    terminal = Terminal(
+        world, [*command, "start", "o/r", "--hub", "http://127.0.0.1:1"], columns=200
+    )
+    assert terminal.finish() == 6
+    before, _ = re.split(r"\| +requests\r\n", terminal.drawn, maxsplit=1)
+    assert "Launching gh/o/r/HEAD on http://127.0.0.1:1/." in before
+
+
+@pytest.mark.parametrize("variables", [{"TERM": "dumb"}, {"NO_COLOR": "1"}])
+def test_no_sequences_where_none_are_wanted(world: World, variables: dict[str, str]) -> None:
+    command = [*CLINDER, "start", "o/r", "--hub", "http://127.0.0.1:1"]
+    world.variables |= variables
+    terminal = Terminal(world, command)
+    assert terminal.finish() == 6
+    assert "connection refused" in " ".join(terminal.lines)
+    if "TERM" in variables:
+        assert "\x1b" not in terminal.drawn
+    assert "m" not in [match[-1] for match in terminal.sequences], "no colours"
+
+
+def test_a_second_interrupt_ends_at_once_and_shows_the_cursor(world: World) -> None:
+    terminal = Terminal(world, START, columns=20)
+    terminal.read_until(LAUNCHING)
+    terminal.type(CTRL_C)
+    time.sleep(0.1)  # two of one signal that are not delivered yet are one
+    terminal.type(CTRL_C)
+    assert terminal.finish() == 130
+    assert terminal.cursor
+    # The hub went with it; what it was launching is left, as nobody was there to stop it.
+    world.kill_servers()
+
+
+def test_one_interrupt_cancels_and_leaves_the_terminal_as_it_was(world: World) -> None:
+    terminal = Terminal(world, START)
+    terminal.read_until(LAUNCHING)
+    terminal.type(CTRL_C)
+    assert terminal.finish() == 130
+    assert terminal.cursor
+    assert terminal.lines[-1] == "clinder: Cancelled by SIGINT."
+    assert not any(line.startswith("launching") for line in terminal.lines)
+    until(lambda: not world.servers())
+
+
+COUNT = """
+import signal, time
+got = []
+signal.signal(signal.SIGINT, lambda *_: got.append(1))
+signal.signal(signal.SIGTERM, lambda *_: None)
+print("ready", flush=True)
+while not got: signal.pause()
+print("interrupted", flush=True)
+signal.pause()
+time.sleep(0.3)
+print("times:", len(got), flush=True)
+"""
+
+
+def test_an_interrupt_reaches_the_command_exactly_once(world: World) -> None:
+    run = [*CLINDER, "run", "--hub", "local", "-q", "--", sys.executable, "-c", COUNT]
+    terminal = Terminal(world, run)
+    terminal.read_until("ready\r\n")
+    terminal.type(CTRL_C)
+    terminal.read_until("interrupted")
+    terminal.read_until("Waiting for the command to end")
+    (command,) = (each for each in world.processes(COUNT) if "clinder" not in each.cmdline())
+    command.send_signal(signal.SIGTERM)
+    assert terminal.finish() == 0
+    assert "times: 1" in terminal.lines
+
+
+def test_two_interrupts_kill_the_command_and_its_children(world: World) -> None:
+    child = str(Path(__file__).with_name("child.py"))
+    script = f"trap '' INT; {sys.executable} {child} ignore & wait"
+    terminal = Terminal(world, [*CLINDER, "run", "--hub", "local", "--", "sh", "-c", script])
+    terminal.read_until("ready\r\n")
+    terminal.type(CTRL_C)
+    terminal.read_until("Waiting for the command to end")
+    terminal.type(CTRL_C)
+    assert terminal.finish() == 130
+    assert terminal.lines[-1] == "clinder: The session is stopped."
+    until(lambda: not world.processes())
+
+
+def test_a_terminal_that_is_closed_ends_the_command_and_the_session(world: World) -> None:
+    run = [*CLINDER, "run", "--hub", "local", "--", sys.executable, "-c", "input('ready')"]
+    terminal = Terminal(world, run)
+    terminal.read_until("ready")
+    terminal.close()
+    terminal.process.wait(30)
+    until(lambda: not world.processes())
+
+
+def test_foreign_text_does_nothing_to_the_terminal(world: World) -> None:
+    code = "print('a\\x1b[2Jb\\x1b]0;title\\x07c\\x9b31md', end=''); raise ValueError('\\x1b[2J')"
+    run = [*CLINDER, "run", "--hub", "local", "-q", "--", *CLINDER, "exec", "-c", code]
+    terminal = Terminal(world, run)
+    assert terminal.finish() == 1
+    assert "\x1b" not in terminal.drawn
+    assert "\x9b" not in terminal.drawn
+    assert terminal.lines[0].startswith("abc")

@@ -1,0 +1,146 @@
+"""What is wrong ends in one clear message and the right code, whatever is asked of it."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from e2e.world import World
+
+COMMANDS = {
+    "start": ["start", "o/r", "--timeout", "20", "--hub"],
+    "run": ["run", "o/r", "--timeout", "20", "--hub"],
+    "status": ["status", "--timeout", "0.5"],
+    "stop": ["stop", "--timeout", "0.5"],
+    "exec": ["exec", "-c", "1", "--timeout", "20", "--session"],
+}
+
+
+class Page(BaseHTTPRequestHandler):
+    """A web page that is there whatever is asked for, as a hub's is."""
+
+    def do_GET(self) -> None:
+        self.answer()
+
+    def do_POST(self) -> None:
+        self.answer()
+
+    def answer(self) -> None:
+        body = b"<html><title>Welcome</title></html>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def closed() -> Iterator[str]:
+    """An address where nothing listens, kept by us so that nothing will."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{bound.getsockname()[1]}"
+
+
+def check(world: World, command: str, url: str, code: int, words: str) -> None:
+    named = url if command in ("start", "run") else f"{url}/user/x/?token=secret-token"
+    arguments = [*COMMANDS[command], named]
+    if command == "run":
+        arguments += ["--", "sh", "-c", "echo begun"]
+    result = world.run(*arguments)
+    told = [line for line in result.err.splitlines() if line.startswith("clinder: ")]
+    assert result.code == code, result.err
+    assert words in told[-1]
+    assert result.out == ""
+    assert "secret-token" not in result.err
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("start", 6, "BinderHub"),
+        ("run", 6, "BinderHub"),
+        ("status", 6, "it answered 200, as no Jupyter Server does"),
+        ("stop", 9, "it answered 200, as no Jupyter Server does"),
+        ("exec", 6, "answered 200"),
+    ],
+)
+def test_a_web_page_is_no_hub_and_no_server(
+    world: World, page: str, command: str, code: int, words: str
+) -> None:
+    check(world, command, f"http://{page}", code, words)
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "words"),
+    [
+        ("start", 6, "refused"),
+        ("status", 10, "is gone: nothing listens at its address"),
+        ("stop", 0, "was already gone"),
+        ("exec", 10, "is gone: nothing listens at its address"),
+    ],
+)
+def test_an_address_where_nothing_listens(
+    world: World, closed: str, command: str, code: int, words: str
+) -> None:
+    check(world, command, f"http://{closed}", code, words)
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("start", 6), ("status", 6), ("stop", 9), ("exec", 6)]
+)
+def test_a_name_that_does_not_resolve(world: World, command: str, code: int) -> None:
+    check(world, command, "http://no-such-host.invalid", code, "its name does not resolve")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [("start", 6), ("status", 6), ("stop", 9), ("exec", 6)]
+)
+def test_https_asked_of_a_port_that_speaks_http(
+    world: World, page: str, command: str, code: int
+) -> None:
+    check(world, command, f"https://{page}", code, "no trusted TLS connection")
+
+
+@pytest.mark.parametrize("command", ["status", "stop"])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["http://127.0.0.1:1/user/x/?token="], "The session has no token."),
+        (["http://127.0.0.1:1/user/x/"], "The session has no token."),
+        (["ftp://h/?token=secret-token"], "This is not the http(s) URL of a session."),
+        ([""], "session"),
+        (["-"], "Standard input named no session."),
+        ([], "JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set."),
+    ],
+)
+def test_no_session_is_named(world: World, command: str, arguments: list[str], words: str) -> None:
+    result = world.run(command, *arguments, env={"JUPYTER_BASE_URL": "http://127.0.0.1:1/"})
+    assert (result.code, result.out) == (2, "")
+    assert words in result.err
+    assert "secret-token" not in result.err
+
+
+@pytest.mark.posix
+def test_nothing_needs_a_stderr(world: World) -> None:
+    assert world.sh("$CLINDER status http://127.0.0.1:1/user/x/?token=t 2>&-").code == 10
+    assert world.sh("$CLINDER nonsense 2>&-").code == 2
+    result = world.sh("$CLINDER --version 2>&- <&-")
+    assert (result.code, result.out[:8]) == (0, "clinder ")

@@ -1,0 +1,184 @@
+"""A directory, an environment and all processes of one test, which are counted by their mark."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+CLINDER = [sys.executable, "-m", "clinder"]
+MARK = "E2E_MARK"
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "PYTHONPATH", "VIRTUAL_ENV")
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    """Wait for something that is about to happen."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command has done."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class World:
+    """Where commands run. ``variables`` are for all of them; nothing of the caller's gets in."""
+
+    root: Path
+    variables: dict[str, str] = field(default_factory=dict)
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    tokens: list[str] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for folder in (self.directory, self.home, self.temporary):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def directory(self) -> Path:
+        """The commands' working directory."""
+        return self.root / "project"
+
+    @property
+    def home(self) -> Path:
+        return self.root / "home"
+
+    @property
+    def temporary(self) -> Path:
+        """Where temporary files go, to be seen to be gone."""
+        return self.root / "tmp"
+
+    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        return {
+            **{name: os.environ[name] for name in _KEPT if name in os.environ},
+            "HOME": str(self.home),
+            "TMPDIR": str(self.temporary),
+            "LANG": "C.UTF-8",
+            "TERM": "xterm",
+            MARK: self.mark,
+            **self.variables,
+            **(more or {}),
+        }
+
+    def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
+        """Start a command, its output in pipes unless ``options`` say otherwise."""
+        settings: dict[str, Any] = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "cwd": self.directory,
+            **options,
+        }
+        settings["env"] = self.environment(settings.get("env"))
+        return subprocess.Popen(command, text=True, **settings)
+
+    def clinder(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start clinder in a process group of its own, as a shell without a terminal does."""
+        return self.popen([*CLINDER, *arguments], start_new_session=True, **options)
+
+    def finish(self, process: subprocess.Popen[str], given: str | None = None) -> Result:
+        """Wait for a command to end, and look that what it said is fit for people."""
+        try:
+            out, err = process.communicate(given, timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            raise AssertionError(f"it did not end; it said: {out} {err}") from None
+        result = Result(process.returncode, out or "", err or "")
+        self.heard(result.err)
+        return result
+
+    def run(self, *arguments: str, given: str | None = None, **options: Any) -> Result:
+        """Run clinder to its end."""
+        if given is not None:
+            options["stdin"] = subprocess.PIPE
+        return self.finish(self.clinder(*arguments, **options), given)
+
+    def sh(self, script: str, **options: Any) -> Result:
+        """Run a shell script in which ``$CLINDER`` is clinder."""
+        env = {"CLINDER": shlex.join(CLINDER), **options.pop("env", {})}
+        return self.finish(self.popen(["sh", "-c", script], env=env, **options))
+
+    def start(self, *arguments: str) -> dict[str, Any]:
+        """Start a session and return it as JSON has it."""
+        result = self.run("start", "--hub", "local", "-o", "json", *arguments)
+        assert result.code == 0, result.err
+        return self.known(result.out)
+
+    def known(self, text: str) -> dict[str, Any]:
+        """Return a session in JSON, whose token must not be seen from now on."""
+        session: dict[str, Any] = json.loads(text)
+        self.tokens.append(session["token"])
+        return session
+
+    def heard(self, words: str) -> None:
+        for noise in ("Exception ignored", "Traceback (most recent call last):", "A bug in"):
+            assert noise not in words, words
+        self.said.append(words)
+
+    def processes(self, words: str = "") -> list[psutil.Process]:
+        """Return the running processes of this world whose command line holds some words."""
+        found = []
+        for process in psutil.process_iter():
+            with suppress(psutil.Error, OSError):
+                if process.environ().get(MARK) != self.mark:
+                    continue
+                command = " ".join(process.cmdline())
+                assert not any(token in command for token in self.tokens), command
+                if words in command and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def servers(self) -> list[psutil.Process]:
+        return self.processes("clinder.embedded.process")
+
+    def kill_servers(self) -> None:
+        """Kill the servers, and remove their folders, which nobody does then."""
+        for server in self.servers():
+            server.kill()
+        until(lambda: not self.servers())
+        for folder in self.temporary.glob("clinder-*"):
+            shutil.rmtree(folder)
+
+    def end(self) -> None:
+        """Make sure that nothing runs, nothing is on disk, and no token was told."""
+        try:
+            until(lambda: not self.processes(), 5)
+            until(lambda: not [*self.temporary.glob("clinder-*")], 5)
+        finally:
+            for process in self.processes():
+                with suppress(psutil.Error):
+                    process.kill()
+        for words in self.said:
+            assert not any(token in words for token in self.tokens), words
+
+
+def line_with(stream: IO[str] | None, words: str) -> str:
+    """Read lines until one holds the words, and return all that were read."""
+    assert stream is not None
+    read = ""
+    for line in stream:
+        read += line
+        if words in line:
+            return read
+    raise AssertionError(f"no line held {words!r}: {read}")

@@ -1,0 +1,107 @@
+"""The launch as Python: nothing printed, nothing left running, no signal handler."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+import clinder
+from clinder.errors import Cancelled, TokenRefused, UsageError
+from clinder.events import Event, LogLine, SessionKnown
+
+
+def servers(directory: Path) -> list[psutil.Process]:
+    """The servers that serve a directory; they work in it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if (
+                "clinder.embedded.process" in process.cmdline()
+                and process.status() != psutil.STATUS_ZOMBIE
+                and Path(process.cwd()) == directory.resolve()
+            ):
+                found.append(process)
+        except (psutil.Error, OSError):
+            continue
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], _no_threads_left: None
+) -> Iterator[None]:
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    yield
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
+    assert capfd.readouterr() == ("", "")
+    deadline = time.monotonic() + 10
+    while servers(tmp_path):
+        assert time.monotonic() < deadline, "a server still runs"
+        time.sleep(0.02)
+
+
+def test_a_session_for_a_with_block_ends_with_it_even_if_it_raises(tmp_path: Path) -> None:
+    with (  # noqa: PT012 - what is raised within is what is tested
+        pytest.raises(KeyError, match="mine"),
+        clinder.session(hub="local", directory=tmp_path, environment={}) as session,
+    ):
+        assert isinstance(session, clinder.Session)
+        assert session.token not in repr(session)
+        assert len(servers(tmp_path)) == 1
+        raise KeyError("mine")
+    assert clinder.stop(session) is False
+
+
+def test_start_and_stop(tmp_path: Path) -> None:
+    events: list[Event] = []
+    session = clinder.start("o/r", hub=["local"], directory=tmp_path, observer=events.append)
+    assert session.spec == "gh/o/r/HEAD"
+    assert any(isinstance(event, LogLine) for event in events)
+    assert any(isinstance(event, SessionKnown) for event in events)
+    with pytest.raises(TokenRefused):
+        clinder.stop(clinder.Session(session.url, "wrong"))
+    assert len(servers(tmp_path)) == 1
+    assert clinder.stop(session) is True
+    assert clinder.stop(session) is False
+
+
+def test_a_launch_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+    cancel = threading.Event()
+
+    def observe(event: Event) -> None:
+        if isinstance(event, SessionKnown):
+            cancel.set()
+
+    with pytest.raises(Cancelled):
+        clinder.start(hub="local", directory=tmp_path, observer=observe, cancel=cancel)
+
+
+def test_a_launch_that_is_cancelled_before_it_begins(tmp_path: Path) -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with pytest.raises(Cancelled):
+        clinder.start(hub="local", directory=tmp_path, cancel=cancel)
+
+
+def test_an_observer_that_raises_ends_the_launch_and_the_session(tmp_path: Path) -> None:
+    def observe(event: Event) -> None:
+        if isinstance(event, SessionKnown):
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        clinder.start(hub="local", directory=tmp_path, observer=observe)
+
+
+def test_what_cannot_be_launched_is_an_error_of_the_family(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as raised:
+        clinder.start("not a repository")
+    assert isinstance(raised.value, clinder.ClinderError)
+    assert raised.value.exit_code == 2
+    with pytest.raises(UsageError):
+        clinder.start(directory=tmp_path, environment={})

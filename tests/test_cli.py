@@ -1,0 +1,171 @@
+"""The command line without a session: help, completion, what is imported, what stdout carries."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from clinder import __version__
+from clinder.cli.main import cli, main
+from clinder.cli.start import written
+from clinder.errors import EXIT_CODES
+from clinder.session import Session
+from e2e.world import CLINDER, World
+
+HEAVY = ("requests", "rich", "tornado", "websocket", "clinder.embedded", "clinder.wire")
+COMMANDS = ("start", "stop", "status", "run", "exec", "hub")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.end()
+
+
+def imported(code: str, *arguments: str) -> str:
+    """Run code in a new interpreter and return the modules that it has imported, one a line."""
+    told = "print(*sys.modules, sep='\\n', file=sys.stderr)"
+    return subprocess.run(
+        [sys.executable, "-c", f"import sys; {code}; {told}", *arguments],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stderr
+
+
+def heavy(modules: str) -> list[str]:
+    return sorted(set(HEAVY) & set(modules.splitlines()))
+
+
+def test_the_package_imports_quickly() -> None:
+    assert heavy(imported("import clinder; clinder.start, clinder.Session")) == []
+
+
+@pytest.mark.parametrize("command", [(), *((name,) for name in COMMANDS)])
+def test_help_imports_nothing_heavy_and_shows_an_example(command: Sequence[str]) -> None:
+    run = "import clinder.cli.main; print(clinder.cli.main.main())"
+    assert heavy(imported(run, *command, "--help")) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    told = capsys.readouterr()
+    assert f"\n    clinder {command}" in told.out.partition("Examples:")[2]
+    assert told.err == ""
+
+
+def test_every_command_is_known_to_these_tests() -> None:
+    assert sorted(cli.commands) == sorted(COMMANDS)
+
+
+def test_help_has_the_table_of_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    _, _, table = capsys.readouterr().out.partition("Exit codes:\n")
+    told = [line.split(None, 1) for line in table.splitlines() if line.strip()]
+    assert [(int(code), meaning) for code, meaning in told] == [*EXIT_CODES]
+
+
+def test_the_version_imports_nothing_heavy(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"clinder {__version__}\n"
+    assert heavy(imported("import clinder.cli.main as m; m.main()", "--version")) == []
+
+
+def test_completion_knows_commands_and_imports_nothing_heavy(world: World) -> None:
+    asked = {"_CLINDER_COMPLETE": "bash_complete", "COMP_WORDS": "clinder st", "COMP_CWORD": "1"}
+    code = "import clinder.cli.main, sys; sys.exit(clinder.cli.main.main())"
+    result = world.finish(world.popen([sys.executable, "-X", "importtime", "-c", code], env=asked))
+    assert sorted(result.out.split()) == ["plain,start", "plain,status", "plain,stop"]
+    assert result.code == 0
+    modules = [line.rpartition("|")[2].strip() for line in result.err.splitlines()]
+    assert "clinder.cli.main" in modules
+    assert heavy("\n".join(modules)) == []
+
+
+def test_there_are_words_before_the_wire_is_imported(world: World) -> None:
+    command = [sys.executable, "-X", "importtime", *CLINDER[1:]]
+    process = world.popen([*command, "start", "o/r", "--hub", "http://127.0.0.1:1"])
+    lines = world.finish(process).err.splitlines()
+    words = lines.index("clinder: Launching gh/o/r/HEAD on http://127.0.0.1:1/.")
+    wire = [line.rpartition("|")[2].strip() for line in lines].index("requests")
+    assert words < wire
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize(
+    "token", ["plain", "a'b", '$(touch${IFS}x)"`touch${IFS}x`', "\\'!;&|<>*?~#"]
+)
+def test_what_a_shell_evaluates_are_two_variables_and_nothing_else(
+    tmp_path: Path, token: str
+) -> None:
+    session = Session("http://127.0.0.1:8888/user/$(touch${IFS}x)'/", token)
+    script = written(session, "shell") + "\nenv -0 | grep -z ^JUPYTER_"
+    out = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    ).stdout
+    expected = {f"JUPYTER_BASE_URL={session.url}", f"JUPYTER_TOKEN={token}"}
+    assert set(out.rstrip("\0").split("\0")) == expected
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_result_as_json_is_one_line_and_as_a_uri_is_one() -> None:
+    session = Session("http://127.0.0.1:8888/user/x/", "a&b")
+    assert json.loads(written(session, "json"))["token"] == "a&b"
+    assert "\n" not in written(session, "json")
+    assert written(session, "uri") == "http://127.0.0.1:8888/user/x/?token=a%26b"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["start", "--nonsense"], "No such option"),
+        (["start", "a/b", "c/d"], "unexpected extra argument"),
+        (["start", "a/b", "--timeout", "soon"], "'soon' is not a number of seconds"),
+        (["start", "a/b", "--timeout", "nan"], "is not a number of seconds"),
+        (["start", "a/b", "--timeout", "inf"], "is not a number of seconds"),
+        (["start", "a/b", "-o", "xml"], "'xml' is not one of"),
+        (["start", "a/b", "--build-token", "secret"], "not given on the command line"),
+        (["start", "a/b", "--build-token", "@missing"], "cannot be read from missing"),
+        (["start", "a/b", "--hub", "local", "--hub", "https://h"], "goes with no other hub"),
+        (["start", "a b"], ""),
+        (["hub", "--port", "99999"], "99999"),
+        (["hub", "--directory", "missing"], "missing"),
+        (["status", "one", "two"], "unexpected extra argument"),
+    ],
+)
+def test_usage(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("clinder: ")
+    assert words in told.err
+    assert "secret" not in told.err
+
+
+def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Usage: clinder" in told.err
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("arguments", ["--help", "--version", "start --help"])
+def test_help_that_nobody_can_read(world: World, arguments: str) -> None:
+    ways = [f"{{ $CLINDER {arguments}; echo $? >code; }} | :; exit $(cat code)"]
+    if Path("/dev/full").exists():
+        ways.append(f"$CLINDER {arguments} >/dev/full")
+    for script in ways:
+        result = world.sh(script)
+        assert result.code == 2
+        assert result.err.startswith("clinder: The output could not be written: ")
+        assert len(result.err.splitlines()) == 2

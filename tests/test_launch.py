@@ -434,3 +434,48 @@ def test_a_launch_that_is_lost_while_launching_is_warned_of(ending: Ending) -> N
             launch(asked(hub), recorder, now=launched)
     (warning,) = recorder.of(Warned)
     assert "nobody holds its token" in str(warning)
+
+
+# The commit that was asked for.
+
+
+def test_a_commit_that_the_hub_launched_as_asked_is_handed_out() -> None:
+    with ScriptedHub() as hub:
+        launchable(hub)
+
+        session = launch(Request(REPOSITORY.at(COMMIT), (hub.url,)))
+
+    assert session.persistent_spec == f"gh/org/repo/{COMMIT}"
+
+
+@pytest.mark.parametrize("persistent", [f"v2/gh/org/repo/{'b' * 40}", ""])
+def test_another_commit_than_the_one_asked_for_is_stopped_and_refused(persistent: str) -> None:
+    with ScriptedHub() as hub:
+        url = hub.serve("x", Jupyter(TOKEN))
+        hub.then(Answer(ready(url, TOKEN, binder_persistent_request=persistent)))
+
+        with pytest.raises(errors.CommitMismatch) as caught:
+            launch(Request(REPOSITORY.at(COMMIT), (hub.url,)))
+
+        assert shutdowns(hub) == 1
+    assert COMMIT in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_cancellation_at_the_second_hub_waits_for_no_server_of_the_first() -> None:
+    cancel = threading.Event()
+    hanging = threading.Event()
+
+    def then(seen: Event) -> None:
+        if isinstance(seen, LogLine) and seen.text == "a log line":
+            cancel.set()
+
+    with ScriptedHub() as first, ScriptedHub() as second:
+        first.then(Answer(LAUNCHING + event(phase="failed", message="Spawn failed: no\n")))
+        second.then(Answer((LOG, hanging)))
+        frozen = time.monotonic()
+
+        with pytest.raises(Cancelled):
+            launch(asked(first, second), Recorder(then), cancel=cancel, now=lambda: frozen)
+
+        hanging.set()

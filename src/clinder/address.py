@@ -5,7 +5,9 @@ No password, query or control character that an address holds gets past this mod
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from contextlib import suppress
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from clinder.errors import UsageError
@@ -16,7 +18,6 @@ SCHEMES = ("http", "https", "git", "ssh")
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _HOST = re.compile(r"\w[\w-]*(?:\.\w[\w-]*)*\.?|[0-9a-f]*:[0-9a-f:.]+")
 _USER = re.compile(r"\w[\w.-]*")
-_LOOPBACK = re.compile(r"(?:localhost|127\.[0-9.]+|\[::1\])(?:[:/].*)?", re.IGNORECASE)
 _SCP = re.compile(r"(\w[\w.-]*@\w[\w.-]*):(?!//)/?(.+)")
 _HUB_PAGE = re.compile(r"/(?:v2|build)(?:/.*)?$")
 _SECRET_FIELD = re.compile(r"[?#&][^=]*=")
@@ -45,9 +46,14 @@ def is_url(text: str) -> bool:
     return bool(_URL.match(text))
 
 
-def is_loopback(text: str) -> bool:
-    """Whether an address without scheme is one of this machine."""
-    return bool(_LOOPBACK.fullmatch(text))
+def is_loopback(url: str) -> bool:
+    """Whether a URL's host, with or without scheme, is this machine by its very name."""
+    with suppress(ValueError):
+        host = urlsplit(url if is_url(url) else f"//{url}").hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
+        return ipaddress.ip_address(host).is_loopback
+    return False
 
 
 def with_scheme(text: str) -> str:

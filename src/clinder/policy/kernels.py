@@ -16,9 +16,10 @@ from clinder.errors import (
     TokenRefused,
 )
 from clinder.session import Session
+from clinder.wire.failure import TransportError
 from clinder.wire.jupyter import Server, State
 from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
-from clinder.wire.transport import Transport, TransportError
+from clinder.wire.transport import Transport
 
 READY_WITHIN = 180.0
 """Seconds that a kernel may take to answer: a cold machine's first one takes tens of them."""

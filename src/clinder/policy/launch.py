@@ -16,6 +16,7 @@ from clinder.errors import (
     BotsRefused,
     Cancelled,
     ClinderError,
+    CommitMismatch,
     Context,
     HubBusy,
     HubError,
@@ -137,6 +138,7 @@ class _Attempt:
             self._enter("readiness")
             self._observer(SessionKnown(session))
             self._deadline.check()
+            self._raise_for_another_commit(session)
             wait_until_usable(session, self._deadline, transport=Transport(SERVER_CLOCKS))
             self._enter("")
         except BaseException:
@@ -165,6 +167,7 @@ class _Attempt:
 
     def _ready(self) -> Ready:
         spec = self._request.repository.spec
+        self._deadline.grace = 0.0
         self._observer(BuildRequested(self._hub, spec, self._number))
         events = build(
             Transport(),
@@ -225,6 +228,15 @@ class _Attempt:
             image=ready.image,
             started_at=self._utc().isoformat(timespec="seconds"),
         )
+
+    def _raise_for_another_commit(self, session: Session) -> None:
+        """Raise where a commit was asked for and the hub does not say that it launched it."""
+        repository = self._request.repository
+        launched = session.persistent_spec.rpartition("/")[2]
+        if repository.is_commit and launched.lower() != repository.ref:
+            raise CommitMismatch(
+                f"The hub launched {launched or 'an unknown commit'}, not {repository.ref}."
+            )
 
     def _stop(self, session: Session) -> None:
         """Stop a session that will not be handed out, also when all else was cancelled."""

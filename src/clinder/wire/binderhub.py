@@ -38,8 +38,9 @@ from clinder.errors import (
 )
 from clinder.session import Session
 from clinder.text import plain
+from clinder.wire.failure import TransportError
 from clinder.wire.framing import EventTooLarge, events
-from clinder.wire.transport import Stream, Transport, TransportError
+from clinder.wire.transport import Stream, Transport
 
 
 @dataclass(frozen=True)

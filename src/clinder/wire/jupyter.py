@@ -13,11 +13,13 @@ from enum import Enum
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from clinder.address import is_loopback
 from clinder.deadline import Deadline
 from clinder.errors import KernelspecMissing, ServerUnreachable, TokenRefused
 from clinder.session import Session
 from clinder.text import plain
-from clinder.wire.transport import Answer, Transport, TransportError, is_loopback
+from clinder.wire.failure import TransportError
+from clinder.wire.transport import Answer, Transport
 
 
 class State(Enum):

@@ -19,9 +19,11 @@ from urllib.parse import quote, urlsplit
 import websocket
 
 from clinder._version import USER_AGENT
+from clinder.address import is_loopback
 from clinder.deadline import Deadline
 from clinder.session import Session
-from clinder.wire.transport import CONNECT, TransportError, finished, is_loopback
+from clinder.wire.failure import TransportError
+from clinder.wire.transport import CONNECT, finished
 
 _TICK = 0.1
 _HANDSHAKE = 150.0

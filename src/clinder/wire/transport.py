@@ -1,4 +1,4 @@
-"""Bounded HTTP: the one place that opens a connection.
+"""Bounded HTTP: one exchange, its clocks and its end.
 
 requests bounds one read of a socket, not an exchange. Here each exchange runs in a thread of its
 own that feeds a bounded queue; the caller waits on the queue and looks at the clocks, so that no
@@ -7,27 +7,22 @@ server can hold it: silent, trickling, endless or broken.
 
 from __future__ import annotations
 
-import ipaddress
 import queue
 import socket
-import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from http.cookiejar import CookieJar
 from typing import Any, TypeVar, cast
 from urllib.parse import urljoin, urlsplit
 
-import requests
-import requests.adapters
-import requests.auth
-import requests.cookies
-import urllib3
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from requests.cookies import RequestsCookieJar
 
 from clinder._version import USER_AGENT
+from clinder.address import is_loopback
 from clinder.deadline import Deadline
+from clinder.wire.connection import Session, Token, body
+from clinder.wire.failure import TransportError, described
 
 CONNECT = 10.0
 """Seconds within which a connection must be made."""
@@ -37,22 +32,9 @@ IDLE = 75.0
 T = TypeVar("T")
 
 _TICK = 0.1
-_PIECE = 65536
+
 _REDIRECTS = 5
 _ANSWER_LIMIT = 4 * 1024 * 1024
-
-
-class TransportError(Exception):
-    """An exchange that brought no whole answer; ``what`` says why, in words.
-
-    ``refused``: nothing listens at that address. ``answered``: it broke after the headers came.
-    """
-
-    def __init__(self, what: str, *, refused: bool = False, answered: bool = False):
-        super().__init__(what)
-        self.what = what
-        self.refused = refused
-        self.answered = answered
 
 
 @dataclass(frozen=True)
@@ -80,14 +62,6 @@ class Clocks:
 
     connect: float = CONNECT
     idle: float = IDLE
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether a URL's host is this machine by its very name, without asking DNS."""
-    host = urlsplit(url).hostname or ""
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost" or host.endswith(".localhost")
 
 
 def finished(work: Callable[[], T], deadline: Deadline) -> T:
@@ -122,7 +96,7 @@ class Transport:
 
     def __init__(self, clocks: Clocks | None = None):
         self.clocks = clocks or Clocks()
-        self.cookies = requests.cookies.RequestsCookieJar()
+        self.cookies = RequestsCookieJar()
 
     def request(
         self,
@@ -136,12 +110,12 @@ class Transport:
         """Return the answer of a Jupyter Server; redirects are answers, and are not followed."""
         exchange = _Exchange(method, url, self, token=token, json=json)
         with exchange.running(deadline) as stream:
-            body = bytearray()
+            whole = bytearray()
             for piece in stream.pieces:
-                body += piece
-                if len(body) > _ANSWER_LIMIT:
+                whole += piece
+                if len(whole) > _ANSWER_LIMIT:
                     raise TransportError("the answer was too large", answered=True)
-            return Answer(stream.status, stream.headers, bytes(body))
+            return Answer(stream.status, stream.headers, bytes(whole))
 
     @contextmanager
     def stream(
@@ -168,28 +142,6 @@ def _joined(url: str, location: str) -> str:
         if urlsplit(following).scheme in ("http", "https"):
             return following
     raise TransportError("it redirects to something that is not http(s)", answered=True)
-
-
-class _Token(requests.auth.AuthBase):
-    """The token and nothing else: with an ``auth`` set, requests leaves ``~/.netrc`` alone.
-
-    Otherwise an entry there replaces the header (psf/requests#3929).
-    """
-
-    def __init__(self, token: str):
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"token {self._token}"
-        return request
-
-
-class _Session(requests.Session):
-    """A session that does not look where a redirect leads: requests fails where it is no URL."""
-
-    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[requests.Response]:
-        return iter(())
 
 
 @dataclass(frozen=True)
@@ -220,13 +172,13 @@ class _Exchange:
         json: object | None = None,
     ):
         self._clocks = transport.clocks
-        self._cookies: CookieJar = transport.cookies
+        self._cookies = transport.cookies
         self._url = url
         self._arguments: dict[str, Any] = {
             "method": method,
             "url": url,
             "headers": {"User-Agent": USER_AGENT, **(headers or {})},
-            "auth": _Token(token),
+            "auth": Token(token),
             "json": json,
             "allow_redirects": False,
             "stream": True,
@@ -273,21 +225,19 @@ class _Exchange:
                     ) from None
                 continue
             if isinstance(item, _Broken):
-                raise _described(item.error, answered=answered) from None
+                raise described(item.error, answered=answered) from None
             return item
 
     def _read(self) -> None:
         try:
-            with _Session() as session:
-                session.cookies = cast("requests.cookies.RequestsCookieJar", self._cookies)
-                adapter = _Adapter(self._opened, self._connected)
-                session.mount("http://", adapter)
-                session.mount("https://", adapter)
-                with session.request(**self._arguments) as response:
-                    self._put(_Head(response.status_code, response.headers))
-                    for piece in _body(response.raw):
-                        if not self._put(piece):
-                            return
+            with (
+                Session(self._cookies, self._opened, self._connected) as session,
+                session.request(**self._arguments) as response,
+            ):
+                self._put(_Head(response.status_code, response.headers))
+                for piece in body(response.raw):
+                    if not self._put(piece):
+                        return
             self._put(_END)
         except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
             self._put(_Broken(error))
@@ -309,110 +259,3 @@ class _Exchange:
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
-
-
-class _Adapter(requests.adapters.HTTPAdapter):
-    """An adapter that says which sockets it opens, so that another thread can end them."""
-
-    def __init__(self, opened: Callable[[socket.socket], None], connected: threading.Event):
-        self._pools = _pools(opened, connected)
-        super().__init__(max_retries=0)
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = self._pools
-        return manager
-
-
-def _pools(
-    opened: Callable[[socket.socket], None], connected: threading.Event
-) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    class Plain(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return _told(super()._new_conn(), opened)
-
-        def connect(self) -> None:
-            super().connect()
-            connected.set()
-
-    class Encrypted(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _told(super()._new_conn(), opened)
-
-        def connect(self) -> None:
-            super().connect()
-            if self.sock is not None:
-                _told(self.sock, opened)  # the handshake took the first socket's place
-            connected.set()
-
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class EncryptedPool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Encrypted
-
-    return {"http": PlainPool, "https": EncryptedPool}
-
-
-def _told(made: socket.socket, opened: Callable[[socket.socket], None]) -> socket.socket:
-    opened(made)
-    return made
-
-
-def _body(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
-    """Yield a body as it comes: each of the two ways is live only for its kind of framing."""
-    if raw.chunked:
-        yield from raw.stream(_PIECE, decode_content=True)
-        return
-    while piece := raw.read1(_PIECE, decode_content=True):
-        yield piece
-
-
-_WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
-    # A proxy's fault says nothing about the server.
-    (urllib3.exceptions.ProxyError, "the proxy in this machine's settings does not answer"),
-    ((urllib3.exceptions.NameResolutionError, socket.gaierror), "its name does not resolve"),
-    (ConnectionRefusedError, "connection refused"),
-    ((urllib3.exceptions.SSLError, ssl.SSLError), "no trusted TLS connection"),
-    (urllib3.exceptions.ConnectTimeoutError, "no connection in time"),
-    ((urllib3.exceptions.ReadTimeoutError, TimeoutError), "nothing came in time"),
-    (urllib3.exceptions.DecodeError, "its answer could not be decompressed"),
-    ((requests.exceptions.InvalidURL, UnicodeError), "its address is not a valid URL"),
-    (
-        (requests.RequestException, urllib3.exceptions.HTTPError, OSError),
-        "the connection broke before the answer was whole",
-    ),
-)
-
-
-def _described(error: BaseException, *, answered: bool) -> TransportError:
-    """Return what happened in words, without the URL, which may hold a token.
-
-    What is no failure of a connection is a bug, and is raised as it is.
-    """
-    causes = list(_causes(error))
-    for kinds, words in _WORDS:
-        for cause in causes:
-            if isinstance(cause, kinds):
-                reason = getattr(cause, "verify_message", "")
-                return TransportError(
-                    f"{words} ({reason})" if reason else words,
-                    refused=kinds is ConnectionRefusedError,
-                    answered=answered,
-                )
-    raise error
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: list[BaseException] = []
-    left: list[object] = [error]
-    while left:
-        one = left.pop(0)
-        if isinstance(one, BaseException) and one not in seen:
-            seen.append(one)
-            yield one
-            left += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]

@@ -1,0 +1,69 @@
+"""How an exchange fails, in words."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+import requests
+import urllib3
+
+
+class TransportError(Exception):
+    """An exchange that brought no whole answer; ``what`` says why, in words.
+
+    ``refused``: nothing listens at that address. ``answered``: it broke after the headers came.
+    """
+
+    def __init__(self, what: str, *, refused: bool = False, answered: bool = False):
+        super().__init__(what)
+        self.what = what
+        self.refused = refused
+        self.answered = answered
+
+
+_WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    # A proxy's fault says nothing about the server.
+    (urllib3.exceptions.ProxyError, "the proxy in this machine's settings does not answer"),
+    ((urllib3.exceptions.NameResolutionError, socket.gaierror), "its name does not resolve"),
+    (ConnectionRefusedError, "connection refused"),
+    ((urllib3.exceptions.SSLError, ssl.SSLError), "no trusted TLS connection"),
+    (urllib3.exceptions.ConnectTimeoutError, "no connection in time"),
+    ((urllib3.exceptions.ReadTimeoutError, TimeoutError), "nothing came in time"),
+    (urllib3.exceptions.DecodeError, "its answer could not be decompressed"),
+    ((requests.exceptions.InvalidURL, UnicodeError), "its address is not a valid URL"),
+    (
+        (requests.RequestException, urllib3.exceptions.HTTPError, OSError),
+        "the connection broke before the answer was whole",
+    ),
+)
+
+
+def described(error: BaseException, *, answered: bool) -> TransportError:
+    """Return what happened in words, without the URL, which may hold a token.
+
+    What is no failure of a connection is a bug, and is raised as it is.
+    """
+    causes = list(_causes(error))
+    for kinds, words in _WORDS:
+        for cause in causes:
+            if isinstance(cause, kinds):
+                reason = getattr(cause, "verify_message", "")
+                return TransportError(
+                    f"{words} ({reason})" if reason else words,
+                    refused=kinds is ConnectionRefusedError,
+                    answered=answered,
+                )
+    raise error
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    left: list[object] = [error]
+    while left:
+        one = left.pop(0)
+        if isinstance(one, BaseException) and one not in seen:
+            seen.append(one)
+            yield one
+            left += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]

@@ -89,15 +89,6 @@ def test_a_launch_that_is_cancelled_before_it_begins(tmp_path: Path) -> None:
         clinder.start(hub="local", directory=tmp_path, cancel=cancel)
 
 
-def test_an_observer_that_raises_ends_the_launch_and_the_session(tmp_path: Path) -> None:
-    def observe(event: Event) -> None:
-        if isinstance(event, SessionKnown):
-            raise KeyError("mine")
-
-    with pytest.raises(KeyError, match="mine"):
-        clinder.start(hub="local", directory=tmp_path, observer=observe)
-
-
 def test_what_cannot_be_launched_is_an_error_of_the_family(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         clinder.start("not a repository")

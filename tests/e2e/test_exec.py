@@ -15,7 +15,7 @@ from clinder.errors import ServerNotReady
 from clinder.policy.kernels import running_kernel
 from clinder.session import Session
 from clinder.wire.transport import Transport
-from e2e.world import World, line_with, until
+from e2e.world import Result, World, line_with, until
 
 
 @pytest.fixture(scope="module")
@@ -52,26 +52,43 @@ def kernels(world: World) -> int:
     return count
 
 
-def test_output_goes_where_it_belongs(world: World) -> None:
-    code = "import sys; print('out'); print('err', file=sys.stderr); 'a result'"
-    result = world.run("exec", "-c", code)
-    assert (result.code, result.out, result.err) == (0, "out\n'a result'\n", "err\n")
+CODE = {
+    "streams": "import sys; print('out'); print('err', file=sys.stderr); 'a result'",
+    "raises": "def f():\n    raise KeyError('\x1b[31mred')\nprint(1)\nf()",
+    "asks": "input()",
+    "large": "print('x' * 2_500_000)",
+    "too large": "print('x' * 10_000_000)",
+    "dies": "print(1); import os; os._exit(1)",
+}
 
 
-def test_code_from_a_file(world: World) -> None:
+@pytest.fixture(scope="module")
+def results(world: World) -> dict[str, Result]:
+    """What comes of code that ends by itself, each on its kernel, at once to save time."""
     (world.directory / "code.py").write_text("print('\u2713')", encoding="utf-8")
-    result = world.run("exec", "code.py")
-    assert (result.code, result.out, result.err) == (0, "\u2713\n", "")
+    commands = {name: ["exec", "-c", code] for name, code in CODE.items()}
+    commands["file"] = ["exec", "--kernel", "python3", "code.py"]
+    commands["too long"] = ["exec", "--timeout", "4", "-c", "import time; time.sleep(60)"]
+    return world.together(commands)
 
 
-def test_code_from_standard_input_for_a_named_kernel(world: World) -> None:
-    result = world.run("exec", "--kernel", "python3", "-", given="for i in range(2):\n  print(i)\n")
-    assert (result.code, result.out, result.err) == (0, "0\n1\n", "")
+def test_output_goes_where_it_belongs(results: dict[str, Result]) -> None:
+    assert results["streams"] == Result(0, "out\n'a result'\n", "err\n")
 
 
-def test_an_exception_comes_with_its_remote_traceback_and_without_colours(world: World) -> None:
-    code = "def f():\n    raise KeyError('\x1b[31mred')\nprint(1)\nf()"
-    result = world.run("exec", "-c", code)
+def test_code_from_a_file_on_a_named_kernel(results: dict[str, Result]) -> None:
+    assert results["file"] == Result(0, "\u2713\n", "")
+
+
+def test_code_from_standard_input(world: World) -> None:
+    result = world.run("exec", "-", given="for i in range(2):\n  print(i)\n")
+    assert result == Result(0, "0\n1\n", "")
+
+
+def test_an_exception_comes_with_its_remote_traceback_and_without_colours(
+    results: dict[str, Result],
+) -> None:
+    result = results["raises"]
     assert (result.code, result.out) == (1, "1\n")
     assert "KeyError" in result.err
     assert "in f()" in result.err
@@ -82,35 +99,51 @@ def test_an_exception_comes_with_its_remote_traceback_and_without_colours(world:
     ]
 
 
-def test_code_that_ends_its_kernel(world: World) -> None:
-    result = world.run("exec", "-c", "print(1); import os; os._exit(1)")
-    assert result.code == 1
-    assert "the kernel died while it ran the code" in result.err
+def test_code_may_not_ask_questions(results: dict[str, Result]) -> None:
+    assert results["asks"].code == 1
+    assert "StdinNotImplementedError" in results["asks"].err
+
+
+def test_large_output_is_whole(results: dict[str, Result]) -> None:
+    """As much as a Jupyter Server lets pass: it holds back what is more than 1 MB/s over 3 s."""
+    assert results["large"] == Result(0, "x" * 2_500_000 + "\n", "")
+
+
+def test_output_that_the_server_holds_back_is_not_missing_without_a_word(
+    results: dict[str, Result],
+) -> None:
+    result = results["too large"]
+    assert len(result.out) == 10_000_001 or "IOPub data rate exceeded" in result.err
+
+
+def test_code_that_ends_its_kernel(results: dict[str, Result]) -> None:
+    assert results["dies"].code == 1
+    assert "the kernel died while it ran the code" in results["dies"].err
+
+
+def test_code_that_takes_too_long(results: dict[str, Result]) -> None:
+    assert results["too long"].code == 7
+    told = results["too long"].err.splitlines()[0]
+    assert told == "clinder: The code did not end within 4 s, so its kernel was removed."
+
+
+def test_kernels_are_removed_also_from_the_server(world: World, results: dict[str, Result]) -> None:
+    assert {result.code for result in results.values()} == {0, 1, 7}
     until(lambda: kernels(world) == 0)
 
 
-def test_code_that_takes_too_long(world: World) -> None:
-    result = world.run("exec", "-c", "import time; time.sleep(60)", "--timeout", "2")
-    assert result.code == 7
-    assert "clinder: The code did not end within 2 s, so its kernel was removed." in result.err
-    assert kernels(world) == 0
-
-
-def test_code_may_not_ask_questions(world: World) -> None:
-    result = world.run("exec", "-c", "input()")
-    assert result.code == 1
-    assert "StdinNotImplementedError" in result.err
-
-
 @pytest.mark.posix
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_ends_the_code(world: World, name: str, code: int) -> None:
-    running = world.clinder("exec", "-c", "print(1); import time; time.sleep(60)")
-    line_with(running.stdout, "1")
-    assert kernels(world) == 1
-    running.send_signal(getattr(signal, name))
-    result = world.finish(running)
-    assert (result.code, result.err) == (code, f"clinder: Cancelled by {name}.\n")
+def test_a_signal_ends_the_code(world: World) -> None:
+    codes = {"SIGINT": 130, "SIGTERM": 143}
+    code = "print(1); import time; time.sleep(60)"
+    running = {name: world.clinder("exec", "-c", code) for name in codes}
+    for process in running.values():
+        line_with(process.stdout, "1")
+    assert kernels(world) == 2
+    for name, process in running.items():
+        process.send_signal(getattr(signal, name))
+        result = world.finish(process)
+        assert (result.code, result.err) == (codes[name], f"clinder: Cancelled by {name}.\n")
     assert kernels(world) == 0
 
 
@@ -130,18 +163,6 @@ def test_a_reader_that_goes_away_ends_the_code(world: World) -> None:
 def test_what_goes_to_a_closed_stderr_does_not_come_to_stdout(world: World) -> None:
     result = world.sh("$CLINDER exec -c 'import sys; print(1); print(2, file=sys.stderr)' 2>&-")
     assert (result.code, result.out) == (0, "1\n")
-
-
-def test_large_output_is_whole(world: World) -> None:
-    """As much as a Jupyter Server lets pass: it holds back what is more than 1 MB/s over 3 s."""
-    result = world.run("exec", "-c", "print('x' * 2_500_000)")
-    assert (result.code, result.err) == (0, "")
-    assert result.out == "x" * 2_500_000 + "\n"
-
-
-def test_output_that_the_server_holds_back_is_not_missing_without_a_word(world: World) -> None:
-    result = world.run("exec", "-c", "print('x' * 10_000_000)")
-    assert "IOPub data rate exceeded" in result.err or len(result.out) == 10_000_001
 
 
 def test_a_kernelspec_that_the_session_does_not_have(world: World) -> None:

@@ -11,21 +11,23 @@ from e2e.world import World, line_with, until
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_hub_ends_with_its_sessions(world: World, name: str) -> None:
-    hub = world.clinder("hub", "--port", "0", "--directory", ".")
-    url = line_with(hub.stdout, "http://").strip()
-    result = world.run("start", "o/r", "--hub", url, "-o", "json", "-q")
-    session = world.known(result.out)
-    assert (session["hub"], session["spec"]) == (url, "gh/o/r/HEAD")
-    assert world.run("status", "-", given=session["uri"]).code == 0
-    hub.send_signal(getattr(signal, name))
-    result = world.finish(hub)
-    assert (result.code, result.out) == (0, "")
-    assert f"A hub for this machine, serving {world.directory}" in result.err or "." in result.err
-    assert "Stopping the sessions that this hub started." in result.err
-    until(lambda: not world.servers())
-    assert world.run("status", "-", given=session["uri"]).code == 10
+def test_hubs_end_with_their_sessions(world: World) -> None:
+    """By either signal; two hubs at once, each with its own."""
+    hubs = {name: world.clinder("hub", "--port", "0") for name in ("SIGINT", "SIGTERM")}
+    urls = {name: line_with(hub.stdout, "http://").strip() for name, hub in hubs.items()}
+    start = ["start", "o/r", "-o", "json", "-q", "--hub"]
+    results = world.together({name: [*start, url] for name, url in urls.items()})
+    for name, hub in hubs.items():
+        session = world.known(results[name].out)
+        assert (session["hub"], session["spec"]) == (urls[name], "gh/o/r/HEAD")
+        before = len(world.servers())
+        hub.send_signal(getattr(signal, name))
+        result = world.finish(hub)
+        assert (result.code, result.out) == (0, "")
+        assert "Ctrl-C ends it and its sessions." in result.err
+        assert "Stopping the sessions that this hub started." in result.err
+        until(lambda before=before: len(world.servers()) == before - 1)  # type: ignore[misc]
+        assert world.run("status", "-", given=session["uri"]).code == 10
 
 
 def test_a_port_that_is_taken(world: World) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.world import CLINDER, World, line_with, until
+from e2e.world import CLINDER, Result, World, line_with, until
 
 CHILD = [sys.executable, str(Path(__file__).with_name("child.py"))]
 DRIVER = [sys.executable, str(Path(__file__).with_name("driver.py"))]
@@ -23,31 +23,50 @@ def driven(world: World, command: list[str], **settings: float) -> subprocess.Po
     return world.popen([*DRIVER, json.dumps(settings), *command], start_new_session=True)
 
 
-def test_the_command_has_the_session_and_its_code_is_the_code(world: World) -> None:
-    path = world.directory / "session.json"
-    code = (
-        "import os, json, sys; s = json.load(open('session.json')); env = os.environ\n"
-        "print(env['JUPYTER_BASE_URL'] == s['url'], env['JUPYTER_TOKEN'] == s['token'])\n"
-        "print(json.dumps(s)); sys.exit(3)"
+USES = """
+import os, json, sys
+session = json.load(open("session.json"))
+print(os.environ["JUPYTER_BASE_URL"] == session["url"])
+print(os.environ["JUPYTER_TOKEN"] == session["token"])
+print(json.dumps(session))
+sys.exit(3)
+"""
+
+
+@pytest.fixture(scope="module")
+def results(module_world: World) -> dict[str, Result]:
+    """What comes of commands that end by themselves, run at once to save time."""
+    uses = [sys.executable, "-c", USES]
+    return module_world.together(
+        {
+            "uses": [*LOCAL, "-q", "--session-file", "session.json", "--", *uses],
+            "executes": [*LOCAL, "--", *CLINDER, "exec", "-c", "import os; print(os.getcwd())"],
+            "killed": [*LOCAL, "--", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
+        }
     )
-    result = world.run(*LOCAL, "-q", "--session-file", str(path), "--", sys.executable, "-c", code)
+
+
+def test_the_command_has_the_session_and_its_code_is_the_code(
+    module_world: World, results: dict[str, Result]
+) -> None:
+    result = results["uses"]
     assert (result.code, result.err) == (3, "")
-    same, session = result.out.splitlines()
-    assert same == "True True"
-    world.known(session)
-    assert not path.exists()
+    url, token, session = result.out.splitlines()
+    assert (url, token) == ("True", "True")
+    module_world.known(session)
+    assert not [*module_world.directory.iterdir()]
 
 
-def test_a_command_can_use_the_session(world: World) -> None:
-    result = world.run(*LOCAL, "--", *CLINDER, "exec", "-c", "import os; print(os.getcwd())")
-    assert (result.code, result.out) == (0, f"{world.directory.resolve()}\n")
+def test_a_command_can_use_the_session(module_world: World, results: dict[str, Result]) -> None:
+    result = results["executes"]
+    assert (result.code, result.out) == (0, f"{module_world.directory.resolve()}\n")
     assert result.err.endswith("clinder: The session is stopped.\n")
 
 
 @pytest.mark.posix
-def test_the_code_of_a_command_that_a_signal_ended(world: World) -> None:
-    result = world.run(*LOCAL, "--", "sh", "-c", "kill -KILL $$")
-    assert result.code == 128 + signal.SIGKILL
+def test_the_code_of_a_command_that_a_signal_ended(results: dict[str, Result]) -> None:
+    assert results["killed"].code == 128 + signal.SIGKILL
+    assert results["killed"].err.endswith("clinder: The session is stopped.\n")
 
 
 def test_a_command_that_is_not_found_starts_nothing(world: World) -> None:
@@ -125,25 +144,20 @@ def test_a_signal_while_launching_starts_no_command(world: World) -> None:
 
 @pytest.mark.posix
 def test_a_session_that_goes_away_ends_the_command_and_its_children(world: World) -> None:
-    """The command ends when it is asked to, its child does not: it is killed."""
-    process = driven(world, [*CHILD, "child"], end=0.3, keep_alive=0.1)
-    line_with(process.stdout, "ready")
+    """One command ends when it is asked to, but not its child; the other must be killed, too."""
+    commands = [[*CHILD, "child"], [*CHILD, "ignore"]]
+    running = [driven(world, command, end=0.3, keep_alive=0.1) for command in commands]
+    for process in running:
+        line_with(process.stdout, "ready")
     world.kill_servers()
-    result = world.finish(process)
-    assert result.code == 10
-    assert sorted(result.out.split("\n")) == ["", "got SIGTERM", "got SIGTERM"]
-    assert "clinder: The session is gone while the command runs: nothing listens" in result.err
-    assert "clinder: The session was already gone.\n" in result.err
-    assert "clinder: The session went away, so the command was ended.\n" in result.err
-    until(lambda: not world.processes())
-
-
-@pytest.mark.posix
-def test_a_command_that_does_not_end_when_its_session_went_away_is_killed(world: World) -> None:
-    process = driven(world, [*CHILD, "ignore"], end=0.3)
-    line_with(process.stdout, "ready")
-    world.kill_servers()
-    assert world.finish(process).code == 10
+    ended, killed = [world.finish(process) for process in running]
+    assert sorted(ended.out.split("\n")) == ["", "got SIGTERM", "got SIGTERM"]
+    assert killed.out == "got SIGTERM\n"
+    for result in (ended, killed):
+        assert result.code == 10
+        assert "clinder: The session is gone while the command runs: nothing" in result.err
+        assert "clinder: The session was already gone.\n" in result.err
+        assert "clinder: The session went away, so the command was ended.\n" in result.err
     until(lambda: not world.processes())
 
 

@@ -11,14 +11,6 @@ import pytest
 
 from e2e.world import World
 
-COMMANDS = {
-    "start": ["start", "o/r", "--timeout", "20", "--hub"],
-    "run": ["run", "o/r", "--timeout", "20", "--hub"],
-    "status": ["status", "--timeout", "0.5"],
-    "stop": ["stop", "--timeout", "0.5"],
-    "exec": ["exec", "-c", "1", "--timeout", "20", "--session"],
-}
-
 
 class Page(BaseHTTPRequestHandler):
     """A web page that is there whatever is asked for, as a hub's is."""
@@ -59,64 +51,62 @@ def closed() -> Iterator[str]:
         yield f"127.0.0.1:{bound.getsockname()[1]}"
 
 
-def check(world: World, command: str, url: str, code: int, words: str) -> None:
-    named = url if command in ("start", "run") else f"{url}/user/x/?token=secret-token"
-    arguments = [*COMMANDS[command], named]
-    if command == "run":
-        arguments += ["--", "sh", "-c", "echo begun"]
-    result = world.run(*arguments)
-    told = [line for line in result.err.splitlines() if line.startswith("clinder: ")]
-    assert result.code == code, result.err
-    assert words in told[-1]
-    assert result.out == ""
-    assert "secret-token" not in result.err
+def check(world: World, url: str, expected: dict[str, tuple[int, str]]) -> None:
+    """Run all commands at once against a URL: each has its code, and words in its last line."""
+    session = f"{url}/user/x/?token=secret-token"
+    results = world.together(
+        {
+            "start": ["start", "o/r", "--timeout", "20", "--hub", url],
+            "run": ["run", "o/r", "--timeout", "20", "--hub", url, "--", "sh", "-c", "echo begun"],
+            "status": ["status", "--timeout", "2", session],
+            "stop": ["stop", "--timeout", "2", session],
+            "exec": ["exec", "-c", "1", "--timeout", "20", "--session", session],
+        }
+    )
+    for name, (code, words) in expected.items():
+        result = results[name]
+        told = [line for line in result.err.splitlines() if line.startswith("clinder: ")]
+        assert (result.code, result.out) == (code, ""), result.err
+        assert words in told[-1]
+        assert "secret-token" not in result.err
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "words"),
-    [
-        ("start", 6, "BinderHub"),
-        ("run", 6, "BinderHub"),
-        ("status", 6, "it answered 200, as no Jupyter Server does"),
-        ("stop", 9, "it answered 200, as no Jupyter Server does"),
-        ("exec", 6, "answered 200"),
-    ],
-)
-def test_a_web_page_is_no_hub_and_no_server(
-    world: World, page: str, command: str, code: int, words: str
-) -> None:
-    check(world, command, f"http://{page}", code, words)
+def test_a_web_page_is_no_hub_and_no_server(world: World, page: str) -> None:
+    expected = {
+        "start": (6, "BinderHub"),
+        "run": (6, "BinderHub"),
+        "status": (6, "it answered 200, as no Jupyter Server does"),
+        "stop": (9, "it answered 200, as no Jupyter Server does"),
+        "exec": (6, "answered 200"),
+    }
+    check(world, f"http://{page}", expected)
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "words"),
-    [
-        ("start", 6, "refused"),
-        ("status", 10, "is gone: nothing listens at its address"),
-        ("stop", 0, "was already gone"),
-        ("exec", 10, "is gone: nothing listens at its address"),
-    ],
-)
-def test_an_address_where_nothing_listens(
-    world: World, closed: str, command: str, code: int, words: str
-) -> None:
-    check(world, command, f"http://{closed}", code, words)
+def test_an_address_where_nothing_listens(world: World, closed: str) -> None:
+    expected = {
+        "start": (6, "connection refused"),
+        "run": (6, "connection refused"),
+        "status": (10, "is gone: nothing listens at its address"),
+        "stop": (0, "was already gone"),
+        "exec": (10, "is gone: nothing listens at its address"),
+    }
+    check(world, f"http://{closed}", expected)
 
 
-@pytest.mark.parametrize(
-    ("command", "code"), [("start", 6), ("status", 6), ("stop", 9), ("exec", 6)]
-)
-def test_a_name_that_does_not_resolve(world: World, command: str, code: int) -> None:
-    check(world, command, "http://no-such-host.invalid", code, "its name does not resolve")
+def test_a_name_that_does_not_resolve(world: World) -> None:
+    words = "its name does not resolve"
+    codes = {"start": 6, "run": 6, "status": 6, "stop": 9, "exec": 6}
+    check(
+        world,
+        "http://no-such-host.invalid",
+        {name: (code, words) for name, code in codes.items()},
+    )
 
 
-@pytest.mark.parametrize(
-    ("command", "code"), [("start", 6), ("status", 6), ("stop", 9), ("exec", 6)]
-)
-def test_https_asked_of_a_port_that_speaks_http(
-    world: World, page: str, command: str, code: int
-) -> None:
-    check(world, command, f"https://{page}", code, "no trusted TLS connection")
+def test_https_asked_of_a_port_that_speaks_http(world: World, page: str) -> None:
+    words = "no trusted TLS connection"
+    codes = {"start": 6, "run": 6, "status": 6, "stop": 9, "exec": 6}
+    check(world, f"https://{page}", {name: (code, words) for name, code in codes.items()})
 
 
 @pytest.mark.parametrize("command", ["status", "stop"])

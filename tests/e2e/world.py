@@ -49,6 +49,7 @@ class World:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     tokens: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for folder in (self.directory, self.home, self.temporary):
@@ -90,7 +91,9 @@ class World:
             **options,
         }
         settings["env"] = self.environment(settings.get("env"))
-        return subprocess.Popen(command, text=True, **settings)
+        process = subprocess.Popen(command, text=True, **settings)
+        self.started.append(process)
+        return process
 
     def clinder(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         """Start clinder in a process group of its own, as a shell without a terminal does."""
@@ -163,12 +166,12 @@ class World:
         return self.processes("clinder.embedded.process")
 
     def kill_servers(self) -> None:
-        """Kill the servers, and remove their folders, which only a hub that still runs would."""
+        """Kill the servers, and remove their folders, which only who started them does then."""
         for server in self.servers():
             server.kill()
         until(lambda: not self.servers())
         for folder in self.temporary.glob("clinder-*"):
-            shutil.rmtree(folder, ignore_errors=True)  # the hub that runs reaps too
+            shutil.rmtree(folder, ignore_errors=True)  # who started it may be at it, too
 
     def end(self) -> None:
         """Make sure that nothing runs, nothing is on disk, and no token was told."""
@@ -176,11 +179,20 @@ class World:
             until(lambda: not self.processes(), 5)
             until(lambda: not [*self.temporary.glob("clinder-*")], 5)
         finally:
-            for process in self.processes():
-                with suppress(psutil.Error):
-                    process.kill()
+            self._clean_up()
         for words in self.said:
             assert not any(token in words for token in self.tokens), words
+
+    def _clean_up(self) -> None:
+        """Leave nothing behind a test that failed either."""
+        for process in self.processes():
+            with suppress(psutil.Error):
+                process.kill()
+        for started in self.started:
+            for stream in (started.stdin, started.stdout, started.stderr):
+                if stream:
+                    stream.close()
+            started.wait()
 
 
 def line_with(stream: IO[str] | None, words: str) -> str:

@@ -36,8 +36,9 @@ def world(module_world: World) -> Iterator[World]:
         "JUPYTER_TOKEN": session["token"],
     }
     yield module_world
-    assert kernels(module_world) == 0
+    left = kernels(module_world)
     assert module_world.run("stop", "-q").code == 0
+    assert left == 0
 
 
 @pytest.fixture(autouse=True)

@@ -162,6 +162,18 @@ def test_a_session_that_goes_away_ends_the_command_and_its_children(world: World
 
 
 @pytest.mark.posix
+def test_the_session_is_kept_alive_for_as_long_as_was_asked(world: World) -> None:
+    """The server's own clock moves by our requests, and no more once their time is over."""
+    status = f"{shlex.join(CLINDER)} status -o json"
+    command = ["sh", "-c", f"sleep 0.3; {status}; sleep 0.5; {status}"]
+    kept, left = (driven(world, command, keep_alive=seconds) for seconds in (60.0, 0.01))
+    for process, moves in ((kept, True), (left, False)):
+        lines = world.finish(process).out.splitlines()
+        first, second = (json.loads(line)["last_activity"] for line in lines)
+        assert (first != second) == moves
+
+
+@pytest.mark.posix
 def test_a_stop_that_fails_is_a_warning_with_the_line_to_type(world: World) -> None:
     process = driven(world, CHILD, stop=0.5)
     line_with(process.stdout, "ready")

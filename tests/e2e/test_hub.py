@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from e2e.world import World, line_with, until
+from e2e.world import World, line_with
 
 
 @pytest.mark.posix
@@ -26,7 +26,7 @@ def test_hubs_end_with_their_sessions(world: World) -> None:
         assert (result.code, result.out) == (0, "")
         assert "Ctrl-C ends it and its sessions." in result.err
         assert "Stopping the sessions that this hub started." in result.err
-        until(lambda before=before: len(world.servers()) == before - 1)  # type: ignore[misc]
+        world.wait_for_servers(before - 1)
         assert world.run("status", "-", given=session["uri"]).code == 10
 
 

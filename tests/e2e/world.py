@@ -165,6 +165,9 @@ class World:
     def servers(self) -> list[psutil.Process]:
         return self.processes("clinder.embedded.process")
 
+    def wait_for_servers(self, count: int) -> None:
+        until(lambda: len(self.servers()) == count)
+
     def kill_servers(self) -> None:
         """Kill the servers, and remove their folders, which only who started them does then."""
         for server in self.servers():

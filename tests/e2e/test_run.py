@@ -128,8 +128,7 @@ def test_the_third_signal_ends_clinder_at_once(world: World) -> None:
     until(lambda: len(world.processes("child.py")) == 1)  # clinder itself, with its arguments
     process.send_signal(signal.SIGINT)
     assert world.finish(process).code == 130
-    server.resume()
-    server.terminate()
+    world.kill_servers()
 
 
 @pytest.mark.posix

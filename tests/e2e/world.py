@@ -179,12 +179,16 @@ class World:
     def end(self) -> None:
         """Make sure that nothing runs, nothing is on disk, and no token was told."""
         try:
-            until(lambda: not self.processes(), 5)
-            until(lambda: not [*self.temporary.glob("clinder-*")], 5)
+            until(lambda: not self._left(), 10)
+        except AssertionError:
+            raise AssertionError(f"these are left: {self._left()}") from None
         finally:
             self._clean_up()
         for words in self.said:
             assert not any(token in words for token in self.tokens), words
+
+    def _left(self) -> list[object]:
+        return [*self.processes(), *self.temporary.glob("clinder-*")]
 
     def _clean_up(self) -> None:
         """Leave nothing behind a test that failed either."""

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from pathlib import Path
 
 print(f"Hello from a kernel of Python {platform.python_version()}, process {os.getpid()}.")
-print(f"It works in {os.getcwd()}, and knows that 6 * 7 is {6 * 7}.")
+print(f"It works in {Path.cwd()}, and knows that 6 * 7 is {6 * 7}.")

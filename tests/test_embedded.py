@@ -426,6 +426,42 @@ def test_a_server_whose_client_goes_away_is_stopped(hub: Hub, lines: list[str]) 
     assert not [line for line in lines[so_far:] if "server ready" in line]
 
 
+ENDS_AT_ONCE = """
+import os, pathlib, sys, requests
+from clinder.embedded.hub import Hub
+
+hub = Hub(pathlib.Path.cwd(), stop_servers=False)
+hub.start()
+asked = {"Accept": "text/event-stream"}
+with requests.get(f"{hub.url}build/gh/o/r/HEAD", headers=asked, stream=True) as answer:
+    for line in answer.iter_lines():
+        if b"Server requested" in line:
+            while not list(pathlib.Path(os.environ["TMPDIR"]).glob("clinder-*/log")):
+                pass
+            os._exit(0)
+"""
+
+
+@pytest.mark.posix
+def test_a_server_that_nobody_was_given_ends_with_who_started_it(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-c", ENDS_AT_ONCE],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        check=True,
+        timeout=30,
+    )
+    (folder,) = tmp_path.glob("clinder-*")  # while it starts: nobody was told its URL
+
+    until(lambda: not folder.exists())
+    until(lambda: not [each for each in command_lines() if str(folder) in each])
+
+
+def command_lines() -> list[list[str]]:
+    """The command line of every process."""
+    return [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
+
+
 def test_a_launch_ends_with_the_hub(tmp_path: Path) -> None:
     hub = Hub(tmp_path, stop_servers=False)
     hub.start()

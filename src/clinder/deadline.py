@@ -51,5 +51,6 @@ class Deadline:
     def wait(self, seconds: float) -> None:
         """Sleep so many seconds, ending early with an error as :meth:`check` has it."""
         self.check()
-        self.cancel.wait(min(seconds, self.remaining()))
+        cancelled = self.cancel.is_set()  # then only the grace ends the wait early
+        (threading.Event() if cancelled else self.cancel).wait(min(seconds, self.remaining()))
         self.check()

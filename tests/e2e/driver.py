@@ -1,4 +1,4 @@
-"""``clinder run --hub local -- COMMAND`` with another pace and patience than people have."""
+"""``clinder run -- COMMAND`` with another pace and patience than people have."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from clinder.policy.watch import Pace
 
 
 def main(settings: str, *command: str) -> int:
-    """Run the command; ``settings`` is JSON: ``keep_alive``, ``end``, ``stop``, in seconds."""
+    """Run the command. ``settings`` is JSON: ``hub``, ``keep_alive``, and those of patience."""
     given = json.loads(settings)
     options = Options(
-        repository="",
-        hubs=("local",),
+        repository="org/repo",
+        hubs=(given.pop("hub", "local"),),
         ref="",
         timeout=60.0,
         build_token="",
@@ -29,9 +29,9 @@ def main(settings: str, *command: str) -> int:
         return run(
             options,
             command,
-            keep_alive=given.get("keep_alive", 3600.0),
+            keep_alive=given.pop("keep_alive", 3600.0),
             pace=Pace(every=0.1, again=0.1),
-            patience=Patience(end=given.get("end", 10.0), stop=given.get("stop", 30.0)),
+            patience=Patience(**given),
         )
     except ClinderError as error:
         tell(error)

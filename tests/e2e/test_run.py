@@ -12,14 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from answers import Answer, ready
 from e2e.world import CLINDER, Result, World, line_with, until
+from hubs import Jupyter, ScriptedHub
 
 CHILD = [sys.executable, str(Path(__file__).with_name("child.py"))]
 DRIVER = [sys.executable, str(Path(__file__).with_name("driver.py"))]
 LOCAL = ["run", "--hub", "local"]
 
 
-def driven(world: World, command: list[str], **settings: float) -> subprocess.Popen[str]:
+def driven(world: World, command: list[str], **settings: object) -> subprocess.Popen[str]:
     return world.popen([*DRIVER, json.dumps(settings), *command], start_new_session=True)
 
 
@@ -129,6 +131,25 @@ def test_the_third_signal_ends_clinder_at_once(world: World) -> None:
     process.send_signal(signal.SIGINT)
     assert world.finish(process).code == 130
     world.kill_servers()
+
+
+@pytest.mark.posix
+def test_two_signals_cut_a_stop_short(world: World) -> None:
+    with ScriptedHub() as hub:
+        url = hub.serve("x", Jupyter("s3cret", stays=True))
+        hub.then(Answer(ready(url, "s3cret")))
+        process = driven(world, ["true"], hub=hub.url, stop=3600.0, stop_in_haste=1.0)
+        hub.awaited("POST", "api/shutdown")
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)  # another, for two of a kind may come as one
+        result = world.finish(process)
+        asked = len(hub.calls("GET", "api/status"))
+    assert result.code == 0, "the command's code"
+    warned = re.search(r"Warning: The session may still run.* --session-file (.*)\n", result.err)
+    assert warned
+    Path(warned[1]).unlink()
+    Path(warned[1]).parent.rmdir()
+    assert asked < 40, "it goes on asking at its pace, not as fast as it can"
 
 
 @pytest.mark.posix

@@ -32,11 +32,11 @@ _TICK = 1.0
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds: for the command to end when asked to, for the stop, for the stop after a kill."""
+    """Seconds: for the command to end when asked to, for the stop, for it after a second signal."""
 
     end: float = 10.0
     stop: float = 30.0
-    stop_after_kill: float = 5.0
+    stop_in_haste: float = 5.0
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _Run:
         self._patience = patience
         self._events: queue.SimpleQueue[_Happening] = queue.SimpleQueue()
         self._signals: list[int] = []
-        self._stop_within = patience.stop
+        self._hurry = threading.Event()
 
     def of(
         self,
@@ -129,6 +129,8 @@ class _Run:
         self._signals.append(number)
         if len(self._signals) > 2:
             end_at_once(number)
+        if len(self._signals) > 1:
+            self._hurry.set()
         self._events.put(_Signal(number))
 
     def _say(self, words: str) -> None:
@@ -162,7 +164,7 @@ class _Run:
                 case _Ended(code):
                     break
                 case _Signal(number) if len(self._signals) > 1:
-                    killed_by, self._stop_within = number, self._patience.stop_after_kill
+                    killed_by = number
                     process.kill()
                 case _Signal(number):
                     say("clinder: Waiting for the command to end; once more kills it.")
@@ -195,12 +197,15 @@ class _Run:
         from clinder.policy.stop import stop
 
         path = self._options.session_file
+        deadline = Deadline(self._patience.stop, cancel=self._hurry)
+        deadline.grace = self._patience.stop_in_haste
         try:
-            ran = stop(self._session, Deadline(self._stop_within))
+            ran = stop(self._session, deadline)
         except ClinderError as error:
             path = path or _kept(self._session)
             line = f"clinder stop --session-file {shlex.quote(str(path))}"
-            say(f"clinder: Warning: {error} Stop the session with: {line}")
+            why = "It was told to stop in haste." if isinstance(error, Cancelled) else error
+            say(f"clinder: Warning: The session may still run. {why} Stop the session with: {line}")
             return
         if path:
             forgotten(path)

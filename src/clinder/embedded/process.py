@@ -12,6 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ from traitlets.config import Config
 class EmbeddedServer(ServerApp):
     """A Jupyter Server that takes nothing from this user's Jupyter configuration."""
 
-    def __init__(self, *, idle: float, **settings: Any):
+    def __init__(self, *, idle: float, unwanted: Callable[[], bool], **settings: Any):
         super().__init__(**settings)
         self._idle = idle
+        self._unwanted = unwanted
         self._sockets = bind_sockets(0, self.ip)  # bound once: no other process can take the port
         self.port = self._sockets[0].getsockname()[1]
 
@@ -50,6 +52,12 @@ class EmbeddedServer(ServerApp):
         """Look for activity often enough for a short ``idle``; Jupyter does once a minute."""
         self._watch = PeriodicCallback(self.shutdown_no_activity, 1000 * min(60, self._idle / 2))
         self._watch.start()
+        self._look = PeriodicCallback(self._end_if_unwanted, 1000 * _LOOK)
+        self._look.start()
+
+    def _end_if_unwanted(self) -> None:
+        if self._unwanted():
+            self.stop(from_signal=True)
 
     def init_httpserver(self) -> None:
         """Serve on the sockets that are bound already."""
@@ -59,7 +67,13 @@ class EmbeddedServer(ServerApp):
         self.io_loop.add_callback(self._http_server.add_sockets, self._sockets)
 
 
+_LOOK = 0.5  # seconds between two looks at who started the server
 _ENDINGS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
+
+
+def is_unwanted(folder: Path, starter: int) -> bool:
+    """Return whether who started the server is gone and has handed its token to nobody."""
+    return os.getppid() != starter and not (folder / "wanted").exists()
 
 
 def serve(folder: Path) -> None:
@@ -67,9 +81,12 @@ def serve(folder: Path) -> None:
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     idle = max(1, round(settings["idle"]))
     kernels = {"cull_idle_timeout": idle, "cull_interval": min(60, idle), "cull_connected": True}
+    # The limit protects a server's network from its users' output; here there is no network.
+    sockets = {"limit_rate": False}
     os.chdir(settings["root_dir"])
     app = EmbeddedServer.instance(
         idle=settings["idle"],
+        unwanted=lambda: is_unwanted(folder, settings["starter"]),
         ip="127.0.0.1",
         base_url=settings["base_url"],
         root_dir=settings["root_dir"],
@@ -81,7 +98,7 @@ def serve(folder: Path) -> None:
         config_dir=str(folder / "config"),
         data_dir=str(folder / "data"),
         runtime_dir=str(folder / "runtime"),
-        config=Config(MappingKernelManager=kernels),
+        config=Config(MappingKernelManager=kernels, ZMQChannelsWebsocketConnection=sockets),
     )
     app.initialize(argv=[], find_extensions=False)
     # The token is read by now; kernels inherit the environment and may read files.

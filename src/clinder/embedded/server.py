@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
+WANTED = "wanted"  # the file by which a server's process knows that it is
 POLL = 0.02  # seconds between two looks at a file or a process
 TERMINATE = 3.0  # seconds that a server has to end in good order
 KILL = 2.0  # seconds that the system has to end it
@@ -62,6 +63,12 @@ class Server:
     process: subprocess.Popen[bytes]
     url: str = ""
     wanted: bool = False
+
+    def hand_over(self) -> None:
+        """Note that somebody holds the token from now on, for the process too."""
+        self.wanted = True
+        with suppress(FileNotFoundError):  # it has ended, and its folder with it
+            (self.folder / WANTED).touch()
 
     @property
     def runs(self) -> bool:
@@ -180,6 +187,7 @@ def prepare(name: str, directory: Path, idle: float) -> tuple[Path, str]:
         "base_url": f"/user/{name}/",
         "root_dir": str(directory),
         "idle": idle,
+        "starter": os.getpid(),
         "allow_root": hasattr(os, "geteuid") and os.geteuid() == 0,
     }
     for file, text in (("token", token), ("settings.json", json.dumps(settings))):

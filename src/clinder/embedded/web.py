@@ -232,7 +232,7 @@ class BuildHandler(_Handler):
         ready = {**about, "token": server.token, "url": server.url}
         try:
             await self._emit("launching", f"Server ready at /user/{server.name}/\n")
-            server.wanted = True  # who has read the next event may close the hub at once
+            server.hand_over()  # who has read the next event may close the hub at once
             await self._emit("ready", message, **ready)
         except (StreamClosedError, asyncio.CancelledError) as error:
             if self._gone or isinstance(error, StreamClosedError):

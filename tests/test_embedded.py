@@ -29,7 +29,7 @@ STREAM = {"Accept": "text/event-stream", "User-Agent": "tests"}
 Event = dict[str, Any]
 
 
-def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"

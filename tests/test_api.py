@@ -95,4 +95,11 @@ def test_what_cannot_be_launched_is_an_error_of_the_family(tmp_path: Path) -> No
     assert isinstance(raised.value, clinder.ClinderError)
     assert raised.value.exit_code == 2
     with pytest.raises(UsageError):
-        clinder.start(directory=tmp_path, environment={})
+        clinder.start(directory=str(tmp_path), environment={})
+    with pytest.raises(UsageError, match="more than 0 seconds"):
+        clinder.start("o/r", hub="local", timeout=0)
+
+
+def test_the_context_says_what_it_is() -> None:
+    assert "for a ``with`` block" in str(clinder.session.__doc__)
+    assert clinder.session.__name__ == "session"

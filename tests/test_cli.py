@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -137,6 +138,13 @@ def test_the_result_as_json_is_one_line_and_as_a_uri_is_one() -> None:
         (["start", "a/b", "--build-token", "@missing"], "cannot be read from missing"),
         (["start", "a/b", "--hub", "local", "--hub", "https://h"], "goes with no other hub"),
         (["start", "a b"], ""),
+        (["start", "a/b", "--hub", ""], "A hub's URL is empty"),
+        (["start", "a/b", "--build-token", f"@{os.devnull}"], "holds no build token"),
+        (["run", "a/b"], "No command to run was given"),
+        (["run", "a/b", "--"], "No command to run was given"),
+        (["run", "--hub", "local", "echo", "hi"], "Put it after `--`"),
+        (["run", "a/b", "--", os.devnull], "was not found, or cannot be run"),
+        (["exec", "-c", "1"], "--session @FILE"),
         (["hub", "--port", "99999"], "99999"),
         (["hub", "--directory", "missing"], "missing"),
         (["status", "one", "two"], "unexpected extra argument"),
@@ -169,3 +177,15 @@ def test_help_that_nobody_can_read(world: World, arguments: str) -> None:
         assert result.code == 2
         assert result.err.startswith("clinder: The output could not be written: ")
         assert len(result.err.splitlines()) == 2
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [(["start", "--hub", "local"], 2), (["hub"], 2), (["start", "o/r", "--hub", "127.0.0.1:1"], 6)],
+)
+def test_a_working_directory_that_is_gone(world: World, arguments: list[str], code: int) -> None:
+    script = f"mkdir gone && cd gone && rmdir ../gone && $CLINDER {' '.join(arguments)}"
+    result = world.sh(script)
+    assert (result.code, result.out) == (code, "")
+    assert code == 6 or "does not exist" in result.err

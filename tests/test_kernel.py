@@ -283,3 +283,16 @@ def test_a_kernel_that_dies_while_it_runs_the_code(state: str) -> None:
 def test_a_connection_that_is_closed_while_code_runs() -> None:
     with pytest.raises(TransportError):
         executed(lambda parent: stream("1", parent), lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("output", "lost"),
+    [
+        (Output("stderr", "IOPub data rate exceeded.\nThe Jupyter server will stop"), True),
+        (Output("stderr", "\nIOPub message rate exceeded.\nThe Jupyter server"), True),
+        (Output("stdout", "IOPub data rate exceeded.\n"), False),
+        (Output("stderr", "no: IOPub data rate exceeded.\n"), False),
+    ],
+)
+def test_the_servers_word_that_output_was_dropped(output: Output, lost: bool) -> None:
+    assert output.tells_of_loss is lost

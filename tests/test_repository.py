@@ -199,9 +199,11 @@ LINKS = [
 REFUSALS = [
     ("", "names no repository"),
     ("repo", "names no repository"),
-    (".", "names no repository"),
-    ("./repo", "gh/ORG/REPO"),
-    ("/home/me/repo", "begins with none of gh, gl"),
+    (".", "a path on this machine"),
+    ("./repo", "a path on this machine"),
+    ("~/repo", "a path on this machine"),
+    ("/home/me/repo", "a path on this machine"),
+    ("../me/repo", "a path on this machine"),
     ("org/repo/main", "begins with none of gh, gl"),
     ("org/repo@", "no ref after its @"),
     ("org_/..", "gh/ORG/REPO"),
@@ -364,3 +366,21 @@ def test_reading_a_repository_imports_no_client() -> None:
     code = "import sys, clinder.repository; print({'requests', 'urllib3', 'ssl'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https:/u:s3cret@github.com/a/b",
+        "gh/u:s3cret@a/b",
+        "u:s3cret@a/b",
+        "org/u:s3cret@ref",
+        "ckan/https%3A%2F%2Fu:s3cret@h/x",
+        "git/https%3A%2F%2Fu%3As3cret%40h.org%2Fr/..",
+    ],
+)
+def test_a_password_is_not_shown_in_what_is_malformed(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        target(text)
+
+    assert "s3cret" not in caught.value.what + caught.value.hint

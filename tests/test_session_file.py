@@ -55,7 +55,7 @@ def test_where_no_file_could_be_written(tmp_path: Path) -> None:
     assert not [*tmp_path.iterdir()]
     with pytest.raises(UsageError, match=r"cannot be written: No such file or directory\."):
         session_file.raise_if_unwritable(tmp_path / "missing" / "session.json")
-    with pytest.raises(UsageError, match="is a directory"):
+    with pytest.raises(UsageError, match="is a directory, a pipe or a device"):
         session_file.raise_if_unwritable(tmp_path)
 
 
@@ -93,3 +93,18 @@ def test_url_and_token_are_enough_and_what_is_unknown_is_left(tmp_path: Path) ->
     path = tmp_path / "session.json"
     path.write_text('{"url": "http://h/user/x/lab", "token": "t", "new": 1, "phases": {"a": "b"}}')
     assert session_file.read(path) == Session("http://h/user/x/", "t")
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_a_device_is_no_place_for_a_session(tmp_path: Path, kind: str) -> None:
+    """Reading one may never end."""
+    path = tmp_path / "session.json"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(UsageError, match="a pipe or a device"):
+        session_file.read(path)
+    with pytest.raises(UsageError, match="a pipe or a device"):
+        session_file.raise_if_unwritable(path)

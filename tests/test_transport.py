@@ -233,7 +233,7 @@ def test_no_tls_where_tls_was_meant() -> None:
 
         thread = threading.Thread(target=answer)
         thread.start()
-        with pytest.raises(TransportError, match="no trusted TLS connection"):
+        with pytest.raises(TransportError, match="it does not speak TLS"):
             requested(f"https://127.0.0.1:{plain.getsockname()[1]}/", clocks=Clocks(5, 5))
         thread.join(20)
 

@@ -40,7 +40,7 @@ def start(
     ref: str = "",
     timeout: float = 1200.0,
     build_token: str = "",
-    directory: Path | None = None,
+    directory: str | os.PathLike[str] = "",
     environment: Mapping[str, str] | None = None,
     observer: Observer | None = None,
     cancel: threading.Event | None = None,
@@ -64,7 +64,7 @@ def start(
         ref=ref,
         timeout=timeout,
         build_token=build_token,
-        directory=directory or Path.cwd(),
+        directory=Path(directory),
         environment=os.environ if environment is None else environment,
     ).request
     return launch(request, observer, cancel=cancel)
@@ -86,8 +86,12 @@ def _stopped_after(
     start: Callable[_Start, Session],
 ) -> Callable[_Start, AbstractContextManager[Session]]:
     @contextmanager
-    @wraps(start)
+    @wraps(start, assigned=("__annotations__", "__module__"))
     def session(*args: _Start.args, **kwargs: _Start.kwargs) -> Iterator[Session]:
+        """Start a session as :func:`start` does, for a ``with`` block, and stop it on leaving.
+
+        It takes what :func:`start` takes. The session is stopped whatever happens in the block.
+        """
         started = start(*args, **kwargs)
         try:
             yield started
@@ -98,4 +102,3 @@ def _stopped_after(
 
 
 session = _stopped_after(start)
-"""Start a session as :func:`start` does, and stop it when the ``with`` block is left."""

@@ -31,6 +31,9 @@ def hub_url(text: str) -> str:
     """
     text = whole(text.strip(" "), "hub")
     hint = "Give the address of the hub's launch page, for example https://mybinder.org"
+    if not text or "," in text:
+        what = "Hubs are separated by blanks, not by commas." if text else "A hub's URL is empty."
+        raise UsageError(what, hint=hint)
     parts = split(with_scheme(text))
     if parts.scheme not in ("http", "https"):
         raise UsageError(f"A hub is reached by http(s), not {parts.scheme}.", hint=hint)
@@ -80,7 +83,7 @@ def split(url: str, *, schemes: tuple[str, ...] = SCHEMES) -> SplitResult:
     except ValueError:
         valid = None
     if not valid:
-        raise UsageError(f"{shown(url)} is not a URL with a host.")
+        raise UsageError(f"{shown(url)} is not a URL with a valid host and port.")
     if parts.scheme not in schemes:
         raise UsageError(f"{shown(url)} is a {shown(parts.scheme)} URL, which no hub reads.")
     return parts
@@ -93,7 +96,7 @@ def located(parts: SplitResult, path: str) -> str:
     """
     path = path.rstrip("/")
     if path and not names_only(path[1:]):
-        raise UsageError(f"{shown(path)} is not a path: it has empty or dotted parts.")
+        raise UsageError(f"{shown(path)} is not a path: it has empty, dotted or unprintable parts.")
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     # Over ssh the user is part of the address; elsewhere it may be a token.
     named = parts.scheme == "ssh" and _USER.fullmatch(parts.username or "")

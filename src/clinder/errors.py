@@ -22,7 +22,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (10, "the session is gone (status, exec, run)"),
     (70, "a bug in clinder"),
     (130, "cancelled by SIGINT (Ctrl-C)"),
-    (143, "cancelled by SIGTERM"),
+    (143, "cancelled by SIGTERM or SIGHUP"),
 )
 """The one table of exit codes; ``--help`` and the documentation are made from it."""
 
@@ -189,7 +189,7 @@ class HubError(ClinderError):
 class HubUnreachable(HubError):
     """No connection to the hub, or the connection broke."""
 
-    hint = "Check the hub's address and this machine's network, then try again."
+    hint = "Check the hub's address, and this machine's network."
 
 
 class HubBroken(HubError):
@@ -216,7 +216,13 @@ class ForgeFailed(HubError):
 class ServerUnreachable(HubError):
     """The session's server does not answer as a Jupyter Server does."""
 
-    hint = "Check the session's URL and this machine's network, then try again."
+    hint = "Check the session's URL, and this machine's network."
+
+
+class OutputDropped(HubError):
+    """The session's server did not pass on all that the code printed."""
+
+    hint = "Let the code print less, or more slowly, or write a file on the session."
 
 
 class TimedOut(ClinderError):
@@ -260,7 +266,7 @@ class SessionGone(ClinderError):
 class Cancelled(ClinderError):
     """Cancelled by a signal or by the caller.
 
-    The exit code, 130 for SIGINT and 143 for SIGTERM, is the surface's: it knows the signal.
+    The exit code, 130 for SIGINT and 143 for another signal, is the surface's: it knows the signal.
     """
 
     exit_code = 130

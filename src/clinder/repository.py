@@ -188,7 +188,10 @@ def _of_words(text: str) -> Repository:
 
     ``git/git`` and ``zenodo/zenodo`` are GitHub repositories, and no specs.
     """
-    if named := re.fullmatch(r"([^/@]+/[^/@]+)@(.*)", text):
+    if text.startswith((".", "/", "~")):
+        hint = "Leave REPOSITORY out to launch the checkout that is the current directory."
+        raise UsageError(f"{shown(text)} is a path on this machine.", hint=hint)
+    if named := re.fullmatch(r"([^/@:%]+/[^/@:%]+)@(.*)", text):
         if not named[2]:
             raise UsageError(f"{shown(text)} names no ref after its @.")
         return Repository("gh", named[1], named[2])
@@ -302,4 +305,4 @@ def _refuse_raw(provider: str, rest: str) -> None:
 
 def _misnamed(provider: str, text: str) -> UsageError:
     form, example = _SPECS[provider]
-    return UsageError(f"{shown(text)} was read as {form}, but is none; {example} is one.")
+    return UsageError(f"{shown(text)} was taken for {form} but is not of its form: {example}")

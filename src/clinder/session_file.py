@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -11,11 +12,15 @@ from pathlib import Path
 from clinder.errors import UsageError
 from clinder.session import Session
 
+_LIMIT = 1024 * 1024
+
 
 def read(path: Path) -> Session:
     """Return the session that a file holds. Raises :class:`~clinder.errors.UsageError`."""
+    raise_if_irregular(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LIMIT)
     except OSError as error:
         raise UsageError(
             f"The session file {path} cannot be read: {error.strerror}.",
@@ -46,10 +51,19 @@ def write(path: Path, session: Session) -> None:
         raise
 
 
+def raise_if_irregular(path: Path) -> None:
+    """Raise :class:`~clinder.errors.UsageError` for a pipe or a device: one may never end."""
+    with suppress(OSError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(
+                f"The session file {path} is a directory, a pipe or a device.",
+                hint="Name a plain file. A session comes through a pipe on standard input, as `-`.",
+            )
+
+
 def raise_if_unwritable(path: Path) -> None:
     """Raise :class:`~clinder.errors.UsageError` where no session file could be written."""
-    if path.is_dir():
-        raise UsageError(f"The session file {path} is a directory.")
+    raise_if_irregular(path)
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-"):
             pass

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,8 +60,10 @@ CODE = {
     "streams": "import sys; print('out'); print('err', file=sys.stderr); 'a result'",
     "raises": "def f():\n    raise KeyError('\x1b[31mred')\nprint(1)\nf()",
     "asks": "input()",
-    "large": "print('x' * 2_500_000)",
-    "too large": "print('x' * 10_000_000)",
+    "large": "print('x' * 10_000_000)",
+    "exits well": "import sys; print(1); sys.exit(0)",
+    "exits": "import sys; sys.exit(3)",
+    "many": "for i in range(10_000): print(i, flush=True)",
     "dies": "print(1); import os; os._exit(1)",
 }
 
@@ -105,16 +110,16 @@ def test_code_may_not_ask_questions(results: dict[str, Result]) -> None:
     assert "StdinNotImplementedError" in results["asks"].err
 
 
-def test_large_output_is_whole(results: dict[str, Result]) -> None:
-    """As much as a Jupyter Server lets pass: it holds back what is more than 1 MB/s over 3 s."""
-    assert results["large"] == Result(0, "x" * 2_500_000 + "\n", "")
+def test_much_output_is_whole(results: dict[str, Result]) -> None:
+    assert results["large"] == Result(0, "x" * 10_000_000 + "\n", "")
+    assert results["many"] == Result(0, "".join(f"{each}\n" for each in range(10_000)), "")
 
 
-def test_output_that_the_server_holds_back_is_not_missing_without_a_word(
-    results: dict[str, Result],
-) -> None:
-    result = results["too large"]
-    assert len(result.out) == 10_000_001 or "IOPub data rate exceeded" in result.err
+def test_code_that_exits(results: dict[str, Result]) -> None:
+    assert (results["exits well"].code, results["exits well"].out) == (0, "1\n")
+    assert "SystemExit" not in results["exits well"].err
+    assert results["exits"].code == 1
+    assert "The code raised SystemExit on the session." in results["exits"].err
 
 
 def test_code_that_ends_its_kernel(results: dict[str, Result]) -> None:
@@ -212,3 +217,34 @@ def test_code_that_is_no_text(world: World) -> None:
             result = world.run(*command, stdin=file, env=strict)
             assert result.code == 2
             assert "Standard input cannot be read: it is not text." in result.err
+
+
+def test_output_that_a_server_drops_is_not_missing_without_a_word(world: World) -> None:
+    """A Jupyter Server as it comes holds back what is more than 1 MB/s over 3 s."""
+    token_file = world.root / "token"
+    token_file.write_text("s3cret-of-a-plain-server")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = world.popen(
+        [
+            *(sys.executable, "-m", "jupyter_server", "--allow-root", "--no-browser"),
+            *(f"--port={port}", "--ServerApp.port_retries=0", "--ServerApp.base_url=/user/me/"),
+            f"--ServerApp.root_dir={world.directory}",
+        ],
+        env={"JUPYTER_TOKEN_FILE": str(token_file), "JUPYTER_TOKEN": "", "JUPYTER_BASE_URL": ""},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    named = {
+        "JUPYTER_BASE_URL": f"http://127.0.0.1:{port}/user/me/",
+        "JUPYTER_TOKEN": token_file.read_text(),
+    }
+    until(lambda: world.run("status", env=named).code == 0, 60)
+
+    result = world.run("exec", "-c", "print('x' * 10_000_000)", env=named)
+
+    assert result.code == 6
+    assert "IOPub data rate exceeded." in result.err
+    assert "The session's server dropped a part of the output" in result.err
+    assert world.run("stop", env=named).code == 0
+    server.wait(30)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from clinder.cli.output import write
 from clinder.cli.screen import say
 from clinder.cli.signals import cancellation
-from clinder.cli.sources import STDIN, one, standard_input
+from clinder.cli.sources import STDIN, from_environment, one, standard_input
 from clinder.deadline import Deadline
 from clinder.errors import TimedOut, UsageError
+from clinder.session import Session
 from clinder.text import plain
 
 if TYPE_CHECKING:
@@ -22,8 +23,7 @@ def execute(
     file: str | None, code: str | None, *, session: str | None, kernel: str, timeout: float
 ) -> None:
     """Run code on the session. Raises :class:`~clinder.errors.CodeRaised` where the code does."""
-    texts, files = ([], []) if session is None else _source(session)
-    named = one(texts, files)
+    named = _session(session)
     source = _code(file, code)
     from clinder.policy.kernels import execute as execute_on
     from clinder.policy.stop import SERVER_CLOCKS
@@ -46,8 +46,10 @@ def execute(
             ) from None
 
 
-def _source(session: str) -> tuple[list[str], list[Path]]:
-    return ([], [Path(session[1:])]) if session.startswith("@") else ([session], [])
+def _session(given: str | None) -> Session:
+    if given is None:
+        return from_environment(hint="Name a session: --session @FILE, or --session - for stdin.")
+    return one([], [Path(given[1:])]) if given.startswith("@") else one([given], [])
 
 
 def _code(file: str | None, code: str | None) -> str:
@@ -77,6 +79,8 @@ def _write(output: Output | Raised) -> None:
     from clinder.wire.kernel import Raised
 
     if isinstance(output, Raised):
+        if output.is_clean_exit:
+            return
         for line in "\n".join(output.traceback).split("\n"):
             say(plain(line))
         return

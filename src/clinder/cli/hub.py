@@ -32,7 +32,10 @@ def hub(port: int, directory: Path, *, quiet: bool) -> None:
 
     with handled(handle), Hub(directory, port=port, stop_servers=True, report=report) as embedded:
         write(f"{embedded.url}\n")
-        report(f"A hub for this machine, serving {directory}. Ctrl-C ends it and its sessions.")
+        report(
+            f"A hub for this machine, serving {directory.resolve()}."
+            " Ctrl-C ends it and its sessions."
+        )
         while not ending.wait(_TICK):  # not without an end: on Windows a signal would wait for it
             pass
         report("Stopping the sessions that this hub started.")

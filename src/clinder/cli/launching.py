@@ -44,7 +44,7 @@ def launched(options: Options, screen: Screen, cancel: threading.Event) -> Sessi
         ref=options.ref,
         timeout=options.timeout,
         build_token=options.build_token,
-        directory=Path.cwd(),
+        directory=Path(),
         environment=os.environ,
     )
     _announce(made, screen)  # words come before the wire is imported, which takes its time

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -47,11 +48,20 @@ class WithCommand(click.Command):
             at = args.index("--")
             ctx.meta[_COMMAND] = args[at + 1 :]
             args = args[:at]
+        elif not set(ctx.help_option_names) & set(args):
+            raise _no_command()
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         """Show the other command in the usage line."""
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
+
+
+def _no_command() -> UsageError:
+    return UsageError(
+        "No command to run was given.",
+        hint="Put it after `--`: clinder run ORG/REPO -- myst build --execute",
+    )
 
 
 class Forms(click.Command):
@@ -65,10 +75,6 @@ class Forms(click.Command):
             for form, example in FORMS:
                 formatter.write(f"  {form:<24}{example}\n")
         super().format_epilog(ctx, formatter)
-
-
-class StartCommand(Forms):
-    """``start``."""
 
 
 class RunCommand(WithCommand, Forms):
@@ -143,7 +149,7 @@ def cli() -> None:
     """
 
 
-@cli.command(cls=StartCommand)
+@cli.command(cls=Forms)
 @_launch_options
 @click.option(
     "-o",
@@ -237,7 +243,7 @@ def status(uri: str | None, file: Path | None, timeout: float, output: str) -> N
     help="Seconds for which the session is kept from being culled while the command runs.",
 )
 def run(keep_alive: float, **options: Any) -> int:
-    """Start a session, run COMMAND with it, and stop the session whatever happens.
+    """Run COMMAND with a session that is stopped whatever happens.
 
     COMMAND gets JUPYTER_BASE_URL and JUPYTER_TOKEN, by which MyST and Jupyter Book find the
     session. The exit code is COMMAND's, or 128+N where signal N ended it.
@@ -252,10 +258,7 @@ def run(keep_alive: float, **options: Any) -> int:
 
     command = click.get_current_context().meta.get(_COMMAND)
     if not command:
-        raise UsageError(
-            "No command to run was given.",
-            hint="Put it after `--`: clinder run ORG/REPO -- myst build --execute",
-        )
+        raise _no_command()
     return run_command(_options(**options), command, keep_alive=keep_alive)
 
 
@@ -326,6 +329,15 @@ def _options(*, build_token: str, **given: Any) -> Any:
 
 
 def _build_token(given: str) -> str:
+    token = _read_build_token(given)
+    if given and not token:
+        raise UsageError(f"The file {given[1:]} holds no build token.")
+    if not re.fullmatch(r"[!-~]*", token):
+        raise UsageError("The build token holds characters that no token has.")
+    return token
+
+
+def _read_build_token(given: str) -> str:
     if not given:
         return os.environ.get("CLINDER_BUILD_TOKEN", "").strip()
     if not given.startswith("@"):
@@ -350,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tell(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        say("clinder: Cancelled.")
+        say("clinder: Cancelled by SIGINT.")
         return 130
     except Exception as error:  # noqa: BLE001 - a bug still ends in one message, without a traceback
         where = traceback.extract_tb(error.__traceback__)[-1]

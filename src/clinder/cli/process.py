@@ -21,7 +21,9 @@ _LOOK_AGAIN = 0.05
 def found(command: Sequence[str]) -> None:
     """Raise :class:`~clinder.errors.UsageError` where the command does not exist."""
     if shutil.which(command[0]) is None:
-        raise UsageError(f"The command {command[0]!r} was not found, so nothing was started.")
+        raise UsageError(
+            f"The command {command[0]!r} was not found, or cannot be run: nothing was started."
+        )
 
 
 class Process:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 _DUMB = ("dumb", "unknown")
+_SPARE = 4  # columns in which the terminal echoes a ^C without breaking the line
 
 
 def say(words: str) -> None:
@@ -188,4 +189,6 @@ class LineScreen:
 
         minutes, seconds = divmod(int(self._now() - self._began), 60)
         line = f"{self._phase}  {minutes}:{seconds:02}  {self._line}"
-        return Text(line, no_wrap=True, overflow="ellipsis", end="")
+        text = Text(line, no_wrap=True, end="")
+        text.truncate(max(1, self._console.width - _SPARE), overflow="ellipsis")
+        return text

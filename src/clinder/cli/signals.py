@@ -15,7 +15,10 @@ from clinder.errors import Cancelled, Context
 CANCELLING = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
-_SHOW_CURSOR = b"\x1b[?25h"
+_SHOW_CURSOR = b"\x1b[?25h\n"
+_LAST_WORDS = (
+    b"clinder: Ended at once: a session that was in the making may run on until it is culled.\n"
+)
 
 
 @contextmanager
@@ -70,8 +73,10 @@ def exit_code(number: int) -> int:
 
 
 def end_at_once(number: int) -> None:
-    """End the process without another word, leaving the terminal as it was."""
-    with suppress(OSError):
-        if sys.stderr is not None and sys.stderr.isatty():
-            os.write(sys.stderr.fileno(), _SHOW_CURSOR)
+    """End the process, leaving the terminal as it was."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            if sys.stderr.isatty():
+                os.write(sys.stderr.fileno(), _SHOW_CURSOR)
+            os.write(sys.stderr.fileno(), _LAST_WORDS)
     os._exit(exit_code(number))

@@ -53,13 +53,15 @@ def one(texts: Sequence[str], files: Sequence[Path]) -> Session:
     return found[0].session
 
 
-def from_environment() -> Session:
+def from_environment(
+    hint: str = "Give --session-file PATH, or a session's URI on standard input with `-`.",
+) -> Session:
     """Return the session of ``JUPYTER_BASE_URL`` and ``JUPYTER_TOKEN``."""
     url, token = os.environ.get("JUPYTER_BASE_URL", ""), os.environ.get("JUPYTER_TOKEN", "")
     if not url or not token:
         raise UsageError(
             "No session is named: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
-            hint="Give --session-file PATH, or a session's URI on standard input with `-`.",
+            hint=hint,
         )
     return Session(url, token)
 

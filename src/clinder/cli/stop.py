@@ -15,8 +15,9 @@ from clinder.errors import Cancelled, ClinderError
 def stop(uris: Sequence[str], files: Sequence[Path], *, timeout: float, quiet: bool) -> int:
     """Stop every session that is named, even if one fails; return the first failure's code."""
     codes: list[int] = []
+    found = named(uris, files)
     with cancellation() as cancel:
-        for each in named(uris, files):
+        for each in found:
             try:
                 ran = _stopped(each, Deadline(timeout, cancel=cancel))
             except Cancelled:

@@ -51,9 +51,12 @@ class Hub:
         launch_timeout: float = 60.0,
     ):
         require_extra()
-        self._directory = directory.resolve()
+        try:
+            self._directory = directory.resolve(strict=True)
+        except OSError:
+            raise UsageError(f"The hub's directory does not exist: {directory}") from None
         if not self._directory.is_dir():
-            raise UsageError(f"The hub's directory does not exist: {directory}")
+            raise UsageError(f"The hub's directory is none: {directory}")
         self._port = port
         self._stop_servers = stop_servers
         self._idle = idle

@@ -9,6 +9,7 @@ from clinder.deadline import Deadline
 from clinder.errors import (
     ClinderError,
     CodeRaised,
+    OutputDropped,
     ServerNotReady,
     ServerUnreachable,
     SessionGone,
@@ -103,15 +104,20 @@ def execute(
     """Run code on a kernel of its own and pass on what it prints, as it comes.
 
     Raises :class:`~clinder.errors.CodeRaised` where the code raises or its kernel dies,
+    :class:`~clinder.errors.OutputDropped` where the server kept some of it back,
     :class:`~clinder.errors.SessionGone` where the session is found gone, and what
     :func:`running_kernel` raises.
     """
     raised: Raised | None = None
+    dropped = False
     try:
         with running_kernel(session, kernel, deadline, transport=transport) as running:
             for output in running.execute(code, deadline):
                 write(output)
-                raised = output if isinstance(output, Raised) else raised
+                if isinstance(output, Output):
+                    dropped = dropped or output.tells_of_loss
+                elif not output.is_clean_exit:
+                    raised = output
     except KernelDied as error:
         raise CodeRaised(
             f"The session's code did not end: {error.what}.",
@@ -122,6 +128,8 @@ def execute(
         raise
     if raised is not None:
         raise CodeRaised(f"The code raised {raised.name} on the session.")
+    if dropped:
+        raise OutputDropped("The session's server dropped a part of the output, as it says above.")
 
 
 def raise_if_gone(session: Session, deadline: Deadline, *, transport: Transport) -> None:

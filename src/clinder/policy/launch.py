@@ -91,7 +91,7 @@ def launch(
                     raise
                 attempts.append(attempt.failed(error))
                 observer(AttemptFailed(attempts[-1]))
-    raise ValueError("a request names at least one hub")
+    raise AssertionError("a request names at least one hub")
 
 
 @contextmanager

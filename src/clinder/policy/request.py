@@ -5,6 +5,7 @@ Everything here is quick to import: words can be on the screen before the wire i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,13 +26,20 @@ class Request:
     """What to launch, on which hubs in order, and within how many seconds in all.
 
     A hub is a base URL with a trailing slash, or :data:`LOCAL`, which serves ``directory``.
+    Raises :class:`~clinder.errors.UsageError` for no hub and no time.
     """
 
     repository: Repository
     hubs: tuple[str, ...] = (DEFAULT_HUB,)
     timeout: float = TIMEOUT
     build_token: str = field(default="", repr=False)
-    directory: Path = field(default_factory=Path.cwd)
+    directory: Path = Path()
+
+    def __post_init__(self) -> None:
+        if not self.hubs:
+            raise UsageError("A launch needs a hub.")
+        if not 0 < self.timeout < math.inf:
+            raise UsageError(f"A launch takes more than 0 seconds, not {self.timeout:g}.")
 
 
 @dataclass(frozen=True)
@@ -58,7 +66,7 @@ def resolved(
     ``hubs`` go before the hub that a Binder link names, and that before mybinder.org. Raises
     :class:`~clinder.errors.UsageError`.
     """
-    urls = tuple(dict.fromkeys(LOCAL if hub == LOCAL else hub_url(hub) for hub in hubs))
+    urls = tuple(dict.fromkeys(LOCAL if hub.lower() == LOCAL else hub_url(hub) for hub in hubs))
     if LOCAL in urls and len(urls) > 1:
         raise UsageError("The hub `local` goes with no other hub.")
     notes: tuple[str, ...] = ()
@@ -68,9 +76,9 @@ def resolved(
         repository = named.repository
         urls = urls or ((named.hub,) if named.hub else ())
     elif urls == (LOCAL,):
-        repository = local_repository(directory, environment)
+        repository = local_repository(_existing(directory), environment)
     else:
-        found = checkout(directory, environment, ref)
+        found = checkout(_existing(directory), environment, ref)
         repository, warnings = found.repository, found.warnings
         notes = (f"Launching {repository.spec}, from {found.source}.",)
     request = Request(
@@ -81,3 +89,10 @@ def resolved(
         directory=directory,
     )
     return Resolved(request, notes, warnings)
+
+
+def _existing(directory: Path) -> Path:
+    try:
+        return directory.resolve(strict=True)
+    except OSError:
+        raise UsageError("The current directory does not exist any more.") from None

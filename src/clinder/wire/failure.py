@@ -28,19 +28,18 @@ _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
     (urllib3.exceptions.ProxyError, "the proxy in this machine's settings does not answer"),
     ((urllib3.exceptions.NameResolutionError, socket.gaierror), "its name does not resolve"),
     (ConnectionRefusedError, "connection refused"),
-    ((urllib3.exceptions.SSLError, ssl.SSLError), "no trusted TLS connection"),
+    (ssl.SSLCertVerificationError, "its certificate is not trusted"),
+    ((urllib3.exceptions.SSLError, ssl.SSLError), "it does not speak TLS, as https needs"),
     (urllib3.exceptions.ConnectTimeoutError, "no connection in time"),
     ((urllib3.exceptions.ReadTimeoutError, TimeoutError), "nothing came in time"),
     (urllib3.exceptions.DecodeError, "its answer could not be decompressed"),
     ((requests.exceptions.InvalidURL, UnicodeError), "its address is not a valid URL"),
-    (
-        (requests.RequestException, urllib3.exceptions.HTTPError, OSError),
-        "the connection broke before the answer was whole",
-    ),
+    (requests.exceptions.InvalidSchema, "the proxy in this machine's settings is of no known kind"),
 )
+_ANY = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
-def described(error: BaseException, *, answered: bool) -> TransportError:
+def described(error: BaseException, *, connected: bool, answered: bool) -> TransportError:
     """Return what happened in words, without the URL, which may hold a token.
 
     What is no failure of a connection is a bug, and is raised as it is.
@@ -55,7 +54,13 @@ def described(error: BaseException, *, answered: bool) -> TransportError:
                     refused=kinds is ConnectionRefusedError,
                     answered=answered,
                 )
-    raise error
+    if not any(isinstance(cause, _ANY) for cause in causes):
+        raise error
+    if connected:
+        return TransportError("the connection broke before the answer was whole", answered=answered)
+    if any("CA certificate bundle" in str(cause) for cause in causes):
+        return TransportError("REQUESTS_CA_BUNDLE names no certificates")
+    return TransportError("no connection could be made")
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -26,6 +26,7 @@ from clinder.wire.failure import TransportError
 from clinder.wire.transport import CONNECT, finished
 
 _TICK = 0.1
+_DROPPED = ("IOPub data rate exceeded.\n", "IOPub message rate exceeded.\n")
 _HANDSHAKE = 150.0
 """Seconds that a websocket may take to open: a server waits up to two minutes for its kernel."""
 
@@ -48,6 +49,11 @@ class Output:
     stream: str
     text: str
 
+    @property
+    def tells_of_loss(self) -> bool:
+        """Whether it is the server's word that it dropped output (its ``iopub`` rate limits)."""
+        return self.stream == "stderr" and self.text.lstrip().startswith(_DROPPED)
+
 
 @dataclass(frozen=True)
 class Raised:
@@ -56,6 +62,11 @@ class Raised:
     name: str
     value: str
     traceback: tuple[str, ...]
+
+    @property
+    def is_clean_exit(self) -> bool:
+        """Whether this is but the code's way to end well, ``sys.exit(0)``."""
+        return self.name == "SystemExit" and self.value in ("", "0", "None")
 
 
 class Kernel:

@@ -225,7 +225,9 @@ class _Exchange:
                     ) from None
                 continue
             if isinstance(item, _Broken):
-                raise described(item.error, answered=answered) from None
+                raise described(
+                    item.error, connected=self._connected.is_set(), answered=answered
+                ) from None
             return item
 
     def _read(self) -> None:

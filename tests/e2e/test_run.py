@@ -74,7 +74,10 @@ def test_the_code_of_a_command_that_a_signal_ended(results: dict[str, Result]) -
 def test_a_command_that_is_not_found_starts_nothing(world: World) -> None:
     result = world.run("run", "o/r", "--hub", "http://127.0.0.1:1", "--", "no-such-command", "x")
     assert (result.code, result.out) == (2, "")
-    assert "The command 'no-such-command' was not found, so nothing was started." in result.err
+    assert (
+        "The command 'no-such-command' was not found, or cannot be run: nothing was started."
+        in result.err
+    )
     result = world.run("run", "o/r", "--hub", "http://127.0.0.1:1")
     assert result.code == 2
     assert "No command to run was given." in result.err

@@ -1,0 +1,307 @@
+"""What was typed, set or left out: which hubs are asked, for what, with which build token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from answers import Answer, event, ready
+from clinder.cli.main import main
+from clinder.errors import UsageError
+from clinder.policy.request import DEFAULT_HUB, LOCAL, Request, Resolved, resolved
+from clinder.repository import Repository
+from hubs import Jupyter, ScriptedHub
+
+TOKEN = "s3cret-token"
+BUILD_TOKEN = "b.u1ld-t0ken"
+COMMIT = "1f" * 20
+LINK = "https://hub.example.org/v2/gh/org/repo/v1.0"
+IN_CI = {"GITHUB_ACTIONS": "true", "GITHUB_REPOSITORY": "org/repo", "GITHUB_SHA": COMMIT}
+FULL = Answer(event(phase="failed", message="Too many users on this BinderHub! Try again soon.\n"))
+BUILDING = event(phase="building", message="Step 1\n")
+BROKEN = Answer(event(phase="failed", message="Internal Server Error\n"))
+
+pytestmark = pytest.mark.usefixtures("_no_threads_left")
+
+
+def typed(
+    text: str,
+    *hubs: str,
+    ref: str = "",
+    directory: Path = Path(),
+    environment: Mapping[str, str] | None = None,
+) -> Resolved:
+    return resolved(text, hubs=hubs, ref=ref, directory=directory, environment=environment or {})
+
+
+# Which hubs are asked.
+
+
+@pytest.mark.parametrize(
+    ("text", "hubs", "asked"),
+    [
+        ("org/repo", [], [DEFAULT_HUB]),
+        ("org/repo", ["https://one.example"], ["https://one.example/"]),
+        (LINK, [], ["https://hub.example.org/"]),
+        (LINK, ["https://one.example"], ["https://one.example/"]),
+        (LINK, ["local"], [LOCAL]),
+        ("org/repo", ["local"], [LOCAL]),
+        ("org/repo", ["Local"], [LOCAL]),
+        ("org/repo", ["local", "LOCAL"], [LOCAL]),
+        (
+            "org/repo",
+            ["https://two.example", "https://one.example/"],
+            ["https://two.example/", "https://one.example/"],
+        ),
+        (
+            "org/repo",
+            ["https://one.example", "https://two.example", "https://one.example/"],
+            ["https://one.example/", "https://two.example/"],
+        ),
+    ],
+)
+def test_the_hubs_typed_go_before_the_links_and_that_before_mybinder(
+    text: str, hubs: Sequence[str], asked: Sequence[str]
+) -> None:
+    assert typed(text, *hubs).request.hubs == tuple(asked)
+
+
+@pytest.mark.parametrize(
+    "hubs", [("local", "https://one.example"), ("https://one.example", "Local")]
+)
+def test_the_local_hub_goes_with_no_other(hubs: Sequence[str]) -> None:
+    with pytest.raises(UsageError, match="goes with no other hub"):
+        typed("org/repo", *hubs)
+
+
+def test_a_request_names_a_hub_and_takes_time() -> None:
+    repository = Repository("gh", "org/repo")
+    with pytest.raises(UsageError, match="needs a hub"):
+        Request(repository, ())
+    for seconds in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(UsageError, match="more than 0 seconds"):
+            Request(repository, timeout=seconds)
+
+
+# What is asked for.
+
+
+@pytest.mark.parametrize(
+    ("text", "ref", "asked"),
+    [
+        ("org/repo", "", "HEAD"),
+        ("org/repo@v1.0", "", "v1.0"),
+        ("org/repo", "main", "main"),
+        ("org/repo@v1.0", "main", "main"),
+        (LINK, "", "v1.0"),
+        (LINK, "main", "main"),
+    ],
+)
+def test_a_ref_that_is_given_goes_before_the_one_in_the_text(
+    text: str, ref: str, asked: str
+) -> None:
+    made = typed(text, ref=ref)
+    assert made.request.repository == Repository("gh", "org/repo", asked)
+    assert made.notes == made.warnings == ()
+
+
+def test_with_no_text_it_is_the_commit_that_is_worked_on(tmp_path: Path) -> None:
+    made = typed("", directory=tmp_path, environment=IN_CI)
+    assert made.request.repository == Repository("gh", "org/repo", COMMIT)
+    assert made.request.hubs == (DEFAULT_HUB,)
+    (note,) = made.notes
+    assert note == f"Launching gh/org/repo/{COMMIT}, from GitHub Actions' event."
+    assert made.warnings == ()
+
+
+def test_with_no_text_but_a_ref_it_is_that_ref_of_what_is_worked_on(tmp_path: Path) -> None:
+    made = typed("", "https://one.example", ref="main", directory=tmp_path, environment=IN_CI)
+    assert made.request.repository == Repository("gh", "org/repo", "main")
+    assert made.request.hubs == ("https://one.example/",)
+
+
+def test_what_the_checkout_warns_of_is_returned(tmp_path: Path) -> None:
+    missing = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(tmp_path / "no")}
+    made = typed("", directory=tmp_path, environment={**IN_CI, **missing})
+    (warning,) = made.warnings
+    assert "names no head" in warning
+
+
+def test_the_local_hub_launches_the_directory_whatever_the_job_says(tmp_path: Path) -> None:
+    made = typed("", "local", directory=tmp_path, environment=IN_CI)
+    repository = made.request.repository
+    assert (repository.provider, repository.ref) == ("git", "HEAD")
+    assert repository.name == f"file://localhost{tmp_path.resolve().as_posix()}"
+    assert made.request.directory == tmp_path
+    assert made.notes == made.warnings == ()
+
+
+@pytest.mark.parametrize("hubs", [(), ("local",)])
+def test_a_directory_that_is_gone_is_no_place_to_launch_from(
+    hubs: Sequence[str], tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="does not exist any more"):
+        typed("", *hubs, directory=tmp_path / "gone", environment=IN_CI)
+
+
+def test_the_rest_is_handed_on() -> None:
+    made = resolved(
+        "org/repo", timeout=17.0, build_token=BUILD_TOKEN, directory=Path("x"), environment={}
+    )
+    assert made.request == Request(
+        Repository("gh", "org/repo"), timeout=17.0, build_token=BUILD_TOKEN, directory=Path("x")
+    )
+    assert BUILD_TOKEN not in repr(made)
+
+
+# The command line and its environment.
+
+
+Hubs = tuple[ScriptedHub, ScriptedHub]
+
+
+@pytest.fixture
+def two() -> Iterator[Hubs]:
+    with ScriptedHub() as first, ScriptedHub() as second:
+        yield first, second
+
+
+def launchable(hub: ScriptedHub) -> str:
+    """Have the hub's next launch succeed; return the session's URI."""
+    url = hub.serve("x", Jupyter(TOKEN))
+    hub.then(Answer(ready(url, TOKEN)))
+    return f"{url}?token={TOKEN}\n"
+
+
+def queries(hub: ScriptedHub) -> list[str]:
+    return [each.path.partition("?")[2] for each in hub.builds]
+
+
+@pytest.mark.parametrize(("between", "refused"), [(" ", FULL), ("\n", BROKEN), (" \t\n ", FULL)])
+def test_the_hubs_of_the_environment_are_asked_in_order(
+    between: str,
+    refused: Answer,
+    two: Hubs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = two
+    first.then(refused)
+    uri = launchable(second)
+    monkeypatch.setenv("CLINDER_HUB", f"{first.url}{between}{second.url}")
+
+    assert main(["start", "org/repo"]) == 0
+
+    told = capsys.readouterr()
+    assert told.out == uri
+    assert [len(first.builds), len(second.builds)] == [1, 1]
+    asking = [told.err.index(f"Asking {hub.url} to launch") for hub in (first, second)]
+    assert asking == sorted(asking)
+
+
+def test_the_first_hub_of_the_environment_that_gives_a_session_is_the_last_asked(
+    two: Hubs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = two
+    uri = launchable(first)
+    monkeypatch.setenv("CLINDER_HUB", f"{first.url} {second.url}")
+
+    assert main(["start", "org/repo", "-q"]) == 0
+
+    assert capsys.readouterr() == (uri, "")
+    assert not second.requests
+
+
+def test_the_hub_option_goes_before_the_environment(
+    two: Hubs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = two
+    uri = launchable(second)
+    monkeypatch.setenv("CLINDER_HUB", first.url)
+
+    assert main(["start", "org/repo", "-q", "--hub", second.url]) == 0
+
+    assert capsys.readouterr().out == uri
+    assert not first.requests
+
+
+def test_the_hub_of_the_environment_goes_before_the_links(
+    two: Hubs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second = two
+    uri = launchable(first)
+    monkeypatch.setenv("CLINDER_HUB", first.url)
+
+    assert main(["start", f"{second.url}v2/gh/org/repo/HEAD", "-q"]) == 0
+
+    assert capsys.readouterr().out == uri
+    assert not second.requests
+
+
+@pytest.mark.parametrize("way", ["environment", "file"])
+def test_the_build_token_reaches_the_hub_and_nobody_who_reads_along(
+    way: str,
+    tmp_path: Path,
+    two: Hubs,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hub, _ = two
+    arguments = ["start", "org/repo", "-v", "--hub", hub.url]
+    if way == "environment":
+        monkeypatch.setenv("CLINDER_BUILD_TOKEN", f"{BUILD_TOKEN}\n")
+    else:
+        path = tmp_path / "token"
+        path.write_text(f"{BUILD_TOKEN}\n", encoding="utf-8")
+        monkeypatch.setenv("CLINDER_BUILD_TOKEN", "another")
+        arguments += ["--build-token", f"@{path}"]
+    hub.then(Answer(BUILDING + event(phase="failed", message="Error during build\n")))
+
+    assert main(arguments) == 4
+
+    assert queries(hub) == [f"build_token={BUILD_TOKEN}"]
+    told = capsys.readouterr()
+    assert "Error during build" in told.err
+    assert BUILD_TOKEN not in told.out + told.err
+
+
+def test_without_a_build_token_the_hub_gets_none(
+    two: Hubs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = two
+    uri = launchable(first)
+    assert main(["start", "org/repo", "-q", "--hub", first.url]) == 0
+    assert queries(first) == [""]
+    assert capsys.readouterr() == (uri, "")
+
+
+class Defective:
+    """A standard input that fails as nothing foreseen does."""
+
+    def read(self) -> str:
+        raise RuntimeError(f"a bug that knows {TOKEN}")
+
+
+def test_a_bug_ends_in_one_message_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Defective())
+
+    assert main(["status", "-"]) == 70
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    message, hint = told.err.splitlines()
+    assert message.startswith("clinder: A bug in clinder ")
+    assert ": RuntimeError at test_request.py:" in message
+    assert message.endswith(" in read.")
+    assert hint.startswith("  what to do: report this line")

@@ -590,3 +590,7 @@ def test_a_relative_directory_is_made_absolute(
 ) -> None:
     monkeypatch.chdir(clone.path)
     assert local_repository(Path("sub/.."), clone.environment).name == local(clone.path)
+
+
+def test_a_directory_that_no_address_can_name_stands_for_itself_all_the_same() -> None:
+    assert local_repository(Path("/"), {}).name == "file://localhost/this-directory"

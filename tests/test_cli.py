@@ -7,12 +7,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from clinder import __version__
 from clinder.cli.main import cli, main
+from clinder.cli.signals import Alarm
 from clinder.cli.start import written
 from clinder.errors import EXIT_CODES
 from clinder.session import Session
@@ -189,3 +191,50 @@ def test_a_working_directory_that_is_gone(world: World, arguments: list[str], co
     result = world.sh(script)
     assert (result.code, result.out) == (code, "")
     assert code == 6 or "does not exist" in result.err
+
+
+DEADLOCKS = """
+import signal, threading
+from clinder.cli.signals import cancellation
+from clinder.deadline import Deadline
+from clinder.errors import Cancelled
+
+for _ in range(400):
+    signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGTERM))
+    try:
+        with cancellation() as cancel:
+            signal.setitimer(signal.ITIMER_REAL, 0.0005)
+            deadline = Deadline(30, cancel=cancel)
+            while True:
+                deadline.wait(0.00005)
+    except Cancelled:
+        pass
+print("done")
+"""
+
+
+@pytest.mark.posix
+def test_a_signal_that_comes_while_its_event_is_waited_for() -> None:
+    """An ordinary event's lock may be held by the very wait that the signal interrupts."""
+    ran = subprocess.run(
+        [sys.executable, "-c", DEADLOCKS], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ran.stdout == "done\n", ran.stderr
+
+
+def test_an_alarm_that_rings() -> None:
+    with closing(Alarm()) as alarm:
+        assert not alarm.is_set()
+        alarm.ring()
+        assert alarm.is_set()
+        assert alarm.wait(60)
+
+
+def test_an_empty_uri_is_not_the_environments_session(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("JUPYTER_BASE_URL", "http://127.0.0.1:1/user/x/")
+    monkeypatch.setenv("JUPYTER_TOKEN", "t")
+    assert main(["status", ""]) == 2
+    assert main(["stop", ""]) == 2
+    assert "gone" not in capsys.readouterr().err

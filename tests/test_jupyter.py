@@ -199,12 +199,10 @@ def test_a_kernelspec_that_is_missing_is_told_with_those_that_are_there(
         SERVER.start_kernel("julia", Deadline(60))
 
 
-def test_a_kernel_is_deleted_and_interrupted_by_its_id(web: responses.RequestsMock) -> None:
+def test_a_kernel_is_deleted_by_its_id(web: responses.RequestsMock) -> None:
     web.delete(URL + "api/kernels/a%2Fb", status=404)
-    web.post(URL + "api/kernels/a%2Fb/interrupt", status=204)
     SERVER.delete_kernel("a/b", Deadline(60))
-    SERVER.interrupt_kernel("a/b", Deadline(60))
-    assert len(web.calls) == 2
+    assert len(web.calls) == 1
 
 
 @pytest.mark.parametrize(

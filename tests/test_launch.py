@@ -479,3 +479,16 @@ def test_a_cancellation_at_the_second_hub_waits_for_no_server_of_the_first() -> 
             launch(asked(first, second), Recorder(then), cancel=cancel, now=lambda: frozen)
 
         hanging.set()
+
+
+# The build token.
+
+
+def test_a_build_token_goes_to_the_hub_that_it_is_bound_to() -> None:
+    with ScriptedHub(FULL) as first, ScriptedHub() as second:
+        launchable(second)
+
+        launch(Request(REPOSITORY, (first.url, second.url), build_token="tok"))
+
+        assert [each.path for each in first.builds] == [f"/build/{SPEC}?build_token=tok"]
+        assert [each.path for each in second.builds] == [f"/build/{SPEC}"]

@@ -55,10 +55,11 @@ def start(
 
     Raises :class:`~clinder.errors.ClinderError`.
     """
+    from clinder.events import Warned
     from clinder.policy.launch import launch
     from clinder.policy.request import resolved
 
-    request = resolved(
+    made = resolved(
         repository,
         hubs=(hub,) if isinstance(hub, str) else hub,
         ref=ref,
@@ -66,8 +67,11 @@ def start(
         build_token=build_token,
         directory=Path(directory),
         environment=os.environ if environment is None else environment,
-    ).request
-    return launch(request, observer, cancel=cancel)
+    )
+    if observer:
+        for warning in made.warnings:
+            observer(Warned(warning))
+    return launch(made.request, observer, cancel=cancel)
 
 
 def stop(session: Session, *, timeout: float = 30.0, cancel: threading.Event | None = None) -> bool:

@@ -55,28 +55,11 @@ class AttemptFailed:
 
 
 @dataclass(frozen=True)
-class Waiting:
-    """The launch waits so many seconds before it goes on."""
-
-    seconds: float
-    reason: str
-
-
-@dataclass(frozen=True)
 class Warned:
     """Something to know that does not end the launch."""
 
     text: str
 
 
-Event = (
-    BuildRequested
-    | PhaseEntered
-    | PhaseLeft
-    | LogLine
-    | SessionKnown
-    | AttemptFailed
-    | Waiting
-    | Warned
-)
+Event = BuildRequested | PhaseEntered | PhaseLeft | LogLine | SessionKnown | AttemptFailed | Warned
 Observer = Callable[[Event], None]

@@ -34,12 +34,29 @@ def read(path: Path) -> Session:
         raise _no_session_file(path) from None
 
 
+def names(path: Path, session: Session) -> bool:
+    """Return whether a file is still the one of a session."""
+    try:
+        return read(path).uri == session.uri
+    except UsageError:
+        return False
+
+
+def create(path: Path, session: Session) -> None:
+    """Write the session as :func:`write` does, but over no other file.
+
+    Raises :class:`FileExistsError`, and any other :class:`OSError`.
+    """
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    write(path, session)
+
+
 def write(path: Path, session: Session) -> None:
     """Write the session, whole or not at all, with mode 0600 from the start.
 
     Raises :class:`OSError`.
     """
-    text = json.dumps(session.to_json(), indent=2) + "\n"
+    text = json.dumps(session.to_json()) + "\n"
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -216,3 +216,26 @@ def test_a_start_that_is_cancelled_leaves_nothing(world: World) -> None:
         assert result.err.endswith(f"clinder: Cancelled by {name}.\n")
     until(lambda: not world.servers())
     assert not [*world.directory.iterdir()]
+
+
+@pytest.mark.posix
+def test_two_starts_at_once_do_not_share_a_session_file(world: World) -> None:
+    results = world.together(
+        {name: ["start", "--hub", "local", "--session-file", "s.json"] for name in "ab"}
+    )
+    assert sorted(result.code for result in results.values()) == [0, 2]
+    (refused,) = [result for result in results.values() if result.code]
+    assert "taken by another session" in refused.err or "may still run" in refused.err
+    held = world.known((world.directory / "s.json").read_text())
+    (kept,) = [result for result in results.values() if result.code == 0]
+    assert kept.out == held["uri"] + "\n"
+    until(lambda: len(world.servers()) == 1)
+    assert world.run("stop", "--session-file", "s.json").code == 0
+
+
+@pytest.mark.posix
+def test_a_session_file_is_a_line_that_stop_reads(world: World) -> None:
+    assert world.run("start", "--hub", "local", "-q", "--session-file", "s.json").code == 0
+    world.known((world.directory / "s.json").read_text())
+    assert world.sh("$CLINDER stop - < s.json").code == 0
+    (world.directory / "s.json").unlink()

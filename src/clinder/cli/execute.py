@@ -25,6 +25,7 @@ def execute(
     """Run code on the session. Raises :class:`~clinder.errors.CodeRaised` where the code does."""
     named = _session(session)
     source = _code(file, code)
+    from clinder.policy.kernels import KernelLeft
     from clinder.policy.kernels import execute as execute_on
     from clinder.policy.stop import SERVER_CLOCKS
     from clinder.wire.transport import Transport
@@ -39,6 +40,12 @@ def execute(
                 write=_write,
                 transport=Transport(SERVER_CLOCKS),
             )
+        except KernelLeft:
+            raise TimedOut(
+                f"The code did not end within {timeout:g} s, and its kernel may still run: "
+                "the session's server did not answer.",
+                hint="`clinder stop` ends the session and what runs on it.",
+            ) from None
         except TimedOut:
             raise TimedOut(
                 f"The code did not end within {timeout:g} s, so its kernel was removed.",

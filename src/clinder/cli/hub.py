@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
+from contextlib import closing
 from pathlib import Path
 
 from clinder.cli.output import write
 from clinder.cli.screen import say
-from clinder.cli.signals import end_at_once, handled
+from clinder.cli.signals import Alarm, end_at_once, handled
 
 _TICK = 1.0
 
@@ -19,18 +19,22 @@ def hub(port: int, directory: Path, *, quiet: bool) -> None:
     """
     from clinder.embedded.hub import Hub
 
-    ending = threading.Event()
+    ending = Alarm()
 
     def handle(number: int) -> None:
         if ending.is_set():
             end_at_once(number)
-        ending.set()
+        ending.ring()
 
     def report(words: str) -> None:
         if not quiet:
             say(f"clinder: {words}")
 
-    with handled(handle), Hub(directory, port=port, stop_servers=True, report=report) as embedded:
+    with (
+        closing(ending),
+        handled(handle),
+        Hub(directory, port=port, stop_servers=True, report=report) as embedded,
+    ):
         write(f"{embedded.url}\n")
         report(
             f"A hub for this machine, serving {directory.resolve()}."

@@ -9,13 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clinder import session_file
+from clinder.cli.ending import stopped_or_kept
 from clinder.cli.screen import Screen
-from clinder.cli.sources import forgotten
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
 from clinder.events import Event, SessionKnown, Warned
 from clinder.policy.request import LOCAL, Resolved, resolved
 from clinder.session import Session
+
+_SHORT = 5.0
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,10 @@ def launched(options: Options, screen: Screen, cancel: threading.Event) -> Sessi
         environment=os.environ,
     )
     _announce(made, screen)  # words come before the wire is imported, which takes its time
-    if options.session_file:
-        _raise_if_taken(options.session_file, cancel)
+    before = _gone(options.session_file, cancel) if options.session_file else None
     from clinder.policy.launch import launch
 
-    keeper = _Keeper(screen, options.session_file)
+    keeper = _Keeper(screen, options.session_file, before)
     try:
         session = launch(made.request, keeper.observe, cancel=cancel)
     except ClinderError:
@@ -73,46 +74,55 @@ def _announce(made: Resolved, screen: Screen) -> None:
 
 
 class _Keeper:
-    """Writes the session file the moment the session is known."""
+    """Writes the session file the moment the session is known, over no other session's."""
 
-    def __init__(self, screen: Screen, path: Path | None):
+    def __init__(self, screen: Screen, path: Path | None, before: Session | None):
         self._screen = screen
         self._path = path
+        self._before = before
         self._known: Session | None = None
 
     def observe(self, event: Event) -> None:
-        if isinstance(event, SessionKnown) and self._path:
-            try:
-                session_file.write(self._path, event.session)
-            except OSError as error:
-                raise UsageError(
-                    f"The session file {self._path} cannot be written: {error.strerror}."
-                ) from None
+        if isinstance(event, SessionKnown):
+            if self._path:
+                self._keep(self._path, event.session)
             self._known = event.session
         self._screen.observe(event)
 
+    def _keep(self, path: Path, session: Session) -> None:
+        try:
+            if self._before and session_file.names(path, self._before):
+                session_file.write(path, session)
+            else:
+                session_file.create(path, session)
+        except FileExistsError:
+            raise UsageError(f"The session file {path} was taken by another session.") from None
+        except OSError as error:
+            raise UsageError(
+                f"The session file {path} cannot be written: {error.strerror}."
+            ) from None
+
     def complete(self, session: Session) -> None:
         """Write what is known by now of the session of the file: its phases and attempts."""
-        if self._path and self._path.exists():
+        if self._path and session_file.names(self._path, session):
             with suppress(OSError):
                 session_file.write(self._path, session)
 
     def forget(self) -> None:
-        """Remove the file of a session that is gone."""
-        from clinder.policy.status import known_status
-        from clinder.wire.jupyter import State
-
-        if self._path and self._known:
-            with suppress(ClinderError):
-                if known_status(self._known, Deadline(5)).state is State.GONE:
-                    forgotten(self._path)
+        """Remove the file of a session that was not handed out, once the session is gone."""
+        if self._known:
+            stopped_or_kept(self._known, Deadline(_SHORT), self._path)
 
 
-def _raise_if_taken(path: Path, cancel: threading.Event) -> None:
-    """Raise where the file cannot be written, or names a session that may still run."""
+def _gone(path: Path, cancel: threading.Event) -> Session | None:
+    """Return the session of the file, which is gone, or ``None`` where there is no file.
+
+    Raises :class:`~clinder.errors.UsageError` where the file cannot be written, or names a
+    session that may still run.
+    """
     session_file.raise_if_unwritable(path)
     if not path.exists():
-        return
+        return None
     from clinder.policy.status import known_status
     from clinder.wire.jupyter import State
 
@@ -121,7 +131,7 @@ def _raise_if_taken(path: Path, cancel: threading.Event) -> None:
     try:
         status = known_status(there, Deadline(10, cancel=cancel))
     except TokenRefused:
-        return  # what runs there now is not the session of the file
+        return there  # what runs there now is not the session of the file
     except Cancelled:
         raise
     except ClinderError as error:
@@ -130,3 +140,4 @@ def _raise_if_taken(path: Path, cancel: threading.Event) -> None:
         ) from None
     if status.state is State.RUNNING:
         raise UsageError(f"The session file {path} names a session that still runs.", hint=hint)
+    return there

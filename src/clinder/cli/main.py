@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -14,29 +12,18 @@ from typing import Any, TypeVar
 import click
 
 from clinder._version import __version__
+from clinder.cli.arguments import read_build_token, seconds
 from clinder.cli.output import LOST, OutputLost, discard
 from clinder.cli.screen import say, tell
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-_A_YEAR = 366 * 86400.0
 _COMMAND = "clinder.command"
 _COMPLETE = "_CLINDER_COMPLETE"
 
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
     f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES
 )
-
-
-def seconds(text: str | float) -> float:
-    """Return a number of seconds, more than none and less than a year, or fail."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < _A_YEAR:
-        raise click.BadParameter(f"{str(text)!r} is not a number of seconds more than 0.")
-    return number
 
 
 class WithCommand(click.Command):
@@ -325,31 +312,7 @@ def hub(port: int, directory: Path, quiet: bool) -> None:
 def _options(*, build_token: str, **given: Any) -> Any:
     from clinder.cli.launching import Options
 
-    return Options(build_token=_build_token(build_token), **given)
-
-
-def _build_token(given: str) -> str:
-    token = _read_build_token(given)
-    if given and not token:
-        raise UsageError(f"The file {given[1:]} holds no build token.")
-    if not re.fullmatch(r"[!-~]*", token):
-        raise UsageError("The build token holds characters that no token has.")
-    return token
-
-
-def _read_build_token(given: str) -> str:
-    if not given:
-        return os.environ.get("CLINDER_BUILD_TOKEN", "").strip()
-    if not given.startswith("@"):
-        raise UsageError(
-            "A build token is not given on the command line, where others can see it.",
-            hint="Give --build-token @FILE, or set CLINDER_BUILD_TOKEN.",
-        )
-    try:
-        return Path(given[1:]).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(f"The build token cannot be read from {given[1:]}: {reason}.") from None
+    return Options(build_token=read_build_token(build_token), **given)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,22 +6,19 @@ import math
 import os
 import queue
 import shlex
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from clinder import session_file
+from clinder.cli.ending import stopped_or_kept
 from clinder.cli.launching import Options, launched
 from clinder.cli.process import Process, found
 from clinder.cli.screen import say, screen
-from clinder.cli.signals import cancellation, end_at_once, exit_code, handled
-from clinder.cli.sources import forgotten
+from clinder.cli.signals import Alarm, cancellation, end_at_once, exit_code, handled
 from clinder.deadline import Deadline
-from clinder.errors import Cancelled, ClinderError, SessionGone
+from clinder.errors import Cancelled, SessionGone
 from clinder.session import Session
 
 if TYPE_CHECKING:
@@ -100,7 +97,7 @@ class _Run:
         self._patience = patience
         self._events: queue.SimpleQueue[_Happening] = queue.SimpleQueue()
         self._signals: list[int] = []
-        self._hurry = threading.Event()
+        self._hurry = Alarm()
 
     def of(
         self,
@@ -130,7 +127,7 @@ class _Run:
         if len(self._signals) > 2:
             end_at_once(number)
         if len(self._signals) > 1:
-            self._hurry.set()
+            self._hurry.ring()
         self._events.put(_Signal(number))
 
     def _say(self, words: str) -> None:
@@ -194,30 +191,13 @@ class _Run:
                 return _OutOfPatience()
 
     def _stop(self) -> None:
-        from clinder.policy.stop import stop
-
-        path = self._options.session_file
         deadline = Deadline(self._patience.stop, cancel=self._hurry)
         deadline.grace = self._patience.stop_in_haste
-        try:
-            ran = stop(self._session, deadline)
-        except ClinderError as error:
-            path = path or _kept(self._session)
-            line = f"clinder stop --session-file {shlex.quote(str(path))}"
-            why = "It was told to stop in haste." if isinstance(error, Cancelled) else error
-            say(f"clinder: Warning: The session may still run. {why} Stop the session with: {line}")
-            return
-        if path:
-            forgotten(path)
-        self._say(f"The session {'is stopped' if ran else 'was already gone'}.")
+        ran = stopped_or_kept(self._session, deadline, self._options.session_file)
+        self._hurry.close()
+        if ran is not None:
+            self._say(f"The session {'is stopped' if ran else 'was already gone'}.")
 
 
 def _in_thread(work: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=work, args=arguments, daemon=True).start()
-
-
-def _kept(session: Session) -> Path:
-    """Return a new file that holds the session, private to this user."""
-    path = Path(tempfile.mkdtemp(prefix="clinder-")) / "session.json"
-    session_file.write(path, session)
-    return path

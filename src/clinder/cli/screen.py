@@ -18,7 +18,6 @@ from clinder.events import (
     PhaseEntered,
     PhaseLeft,
     SessionKnown,
-    Waiting,
     Warned,
 )
 
@@ -83,8 +82,6 @@ def told(event: Event) -> str:
             words = f"{attempt.hub} gave no session after {attempt.seconds:.0f} s: {attempt.reason}"
         case SessionKnown():
             words = f"The session is at {event.session.url}"
-        case Waiting():
-            words = f"Waiting {event.seconds:.0f} s: {event.reason}"
         case Warned():
             words = f"Warning: {event.text}"
     return words
@@ -167,7 +164,7 @@ class LineScreen:
                 self._print(event.text)
         elif isinstance(event, PhaseEntered):
             self._phase, self._line = event.phase, ""
-        elif self._verbose or isinstance(event, Warned | AttemptFailed | Waiting):
+        elif self._verbose or isinstance(event, Warned | AttemptFailed):
             self.say(told(event))
 
     def say(self, words: str) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from types import FrameType
 
 from clinder.errors import Cancelled, Context
@@ -19,6 +20,37 @@ _SHOW_CURSOR = b"\x1b[?25h\n"
 _LAST_WORDS = (
     b"clinder: Ended at once: a session that was in the making may run on until it is culled.\n"
 )
+
+
+class Alarm(threading.Event):
+    """An event that a signal handler may set.
+
+    An event's lock is not reentrant, and the main thread may hold it in ``wait`` when the signal
+    comes: so the handler only puts into a queue, and a thread sets the event.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rung = False
+        self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        threading.Thread(target=self._listen, name="clinder-alarm", daemon=True).start()
+
+    def ring(self) -> None:
+        """Set the event, soon; :meth:`is_set` knows at once."""
+        self._rung = True
+        self._bell.put(True)
+
+    def is_set(self) -> bool:
+        """Return whether it is set, or about to be."""
+        return self._rung or super().is_set()
+
+    def close(self) -> None:
+        """End the thread of an alarm that nobody rings any more."""
+        self._bell.put(False)
+
+    def _listen(self) -> None:
+        if self._bell.get():
+            self.set()
 
 
 @contextmanager
@@ -47,16 +79,16 @@ def cancellation() -> Iterator[threading.Event]:
 
     :class:`~clinder.errors.Cancelled` leaves with that signal's exit code.
     """
-    cancel = threading.Event()
+    cancel = Alarm()
     received: list[int] = []
 
     def handle(number: int) -> None:
         received.append(number)
         if len(received) > 1:
             end_at_once(number)
-        cancel.set()
+        cancel.ring()
 
-    with handled(handle):
+    with handled(handle), closing(cancel):
         try:
             yield cancel
         except Cancelled as error:

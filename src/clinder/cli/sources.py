@@ -32,7 +32,12 @@ def named(texts: Sequence[str], files: Sequence[Path]) -> list[Named]:
     """
     if not texts and not files:
         return [Named(from_environment())]
-    found = [_parsed(text) for given in texts for text in _expanded(given)]
+    found: list[Named] = []
+    for given in texts:
+        try:
+            found += [_parsed(text) for text in _expanded(given)]
+        except UsageError as error:  # what else is given is stopped all the same
+            found.append(Named(None, error))
     for path in files:
         try:
             found.append(Named(session_file.read(path), file=path))

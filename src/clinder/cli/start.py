@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shlex
 
+from clinder.cli.ending import stopped_or_kept
 from clinder.cli.launching import Options, launched
 from clinder.cli.output import OutputLost, write
 from clinder.cli.screen import screen
 from clinder.cli.signals import cancellation
-from clinder.cli.sources import forgotten
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled
 from clinder.events import Warned
 from clinder.session import Session
+
+_STOP = 10.0
 
 
 def start(options: Options, output: str) -> None:
@@ -31,22 +33,13 @@ def start(options: Options, output: str) -> None:
             if options.session_file:
                 shown.observe(Warned(f"{error} The session is in {options.session_file}."))
                 return
-            stopped(session, options)
-            error.what += " So the session was stopped: nobody held it."
+            if stopped_or_kept(session, Deadline(_STOP), options.session_file) is not None:
+                error.what += " So the session was stopped: nobody held it."
             raise
         except Cancelled:
-            stopped(session, options)
+            stopped_or_kept(session, Deadline(_STOP), options.session_file)
             raise
     shown.say(f"The session runs, {sum(session.phases.values()):.0f} s after it was asked for.")
-
-
-def stopped(session: Session, options: Options) -> None:
-    """Stop a session that is not handed out, and remove its file."""
-    from clinder.policy.stop import stop
-
-    stop(session, Deadline(10))
-    if options.session_file:
-        forgotten(options.session_file)
 
 
 def written(session: Session, output: str) -> str:

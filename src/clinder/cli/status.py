@@ -17,7 +17,7 @@ def status(uri: str | None, file: Path | None, *, timeout: float, output: str) -
     from clinder.policy.status import known_status
     from clinder.wire.jupyter import State
 
-    session = one([uri] if uri else [], [file] if file else [])
+    session = one([] if uri is None else [uri], [] if file is None else [file])
     with cancellation() as cancel:
         found = known_status(session, Deadline(timeout, cancel=cancel))
     told = {

@@ -73,6 +73,8 @@ _ENDINGS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
 
 def is_unwanted(folder: Path, starter: int) -> bool:
     """Return whether who started the server is gone and has handed its token to nobody."""
+    if sys.platform == "win32":  # where a launcher stands between, and a parent's id stays
+        return False
     return os.getppid() != starter and not (folder / "wanted").exists()
 
 

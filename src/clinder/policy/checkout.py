@@ -67,7 +67,10 @@ def local_repository(directory: Path, environment: Mapping[str, str]) -> Reposit
         commit = head.stdout.strip()
     except UsageError:
         commit = ""
-    return Repository("git", f"file://localhost{path}", commit or "HEAD")
+    try:
+        return Repository("git", f"file://localhost{path}", commit or "HEAD")
+    except UsageError:  # the root, or a name that no address can have: it is only echoed
+        return Repository("git", "file://localhost/this-directory", commit or "HEAD")
 
 
 def _in_ci(environment: Mapping[str, str]) -> Checkout | None:

@@ -174,7 +174,7 @@ class _Attempt:
             self._hub,
             spec,
             deadline=self._deadline,
-            build_token=self._request.build_token,
+            build_token=self._build_token(),
         )
         try:
             with closing(events):
@@ -192,6 +192,10 @@ class _Attempt:
                 )
             raise
         raise AssertionError("a build ends with a ready event or an error")
+
+    def _build_token(self) -> str:
+        """Return the build token for the hub that it is bound to: the first, never our own."""
+        return "" if self._number > 1 or LOCAL in self._request.hubs else self._request.build_token
 
     def _progress(self, event: Progress) -> None:
         if event.phase and event.phase != self._phase:

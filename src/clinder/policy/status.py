@@ -9,9 +9,6 @@ from clinder.session import Session
 from clinder.wire.jupyter import Server, State, Status
 from clinder.wire.transport import Transport
 
-TIMEOUT = 30.0
-"""Seconds within which a server that answers unclearly is asked again."""
-
 
 def known_status(
     session: Session, deadline: Deadline, *, transport: Transport | None = None

@@ -10,8 +10,6 @@ from clinder.session import Session
 from clinder.wire.jupyter import Server, State, Status
 from clinder.wire.transport import Clocks, Transport
 
-TIMEOUT = 30.0
-"""Seconds that stopping may take."""
 SERVER_CLOCKS = Clocks(idle=10.0)
 """A server's calls are small: one that brings nothing for 10 s is asked again."""
 

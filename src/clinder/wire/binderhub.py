@@ -178,11 +178,11 @@ def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
     return Ready(
         url,
         token,
-        image=_text(event, "image"),
-        repo_url=_text(event, "repo_url"),
-        binder_ref_url=_text(event, "binder_ref_url"),
-        binder_launch_host=_text(event, "binder_launch_host"),
-        binder_persistent_request=_text(event, "binder_persistent_request"),
+        image=plain(_text(event, "image")),
+        repo_url=plain(_text(event, "repo_url")),
+        binder_ref_url=plain(_text(event, "binder_ref_url")),
+        binder_launch_host=plain(_text(event, "binder_launch_host")),
+        binder_persistent_request=plain(_text(event, "binder_persistent_request")),
     )
 
 

@@ -61,6 +61,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def __init__(self, opened: Callable[[socket.socket], None], connected: threading.Event):
         self._pools = _pools(opened, connected)
+        self._connected = connected
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
@@ -69,6 +70,9 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(*args, **kwargs)
+        if not isinstance(manager, urllib3.ProxyManager):  # SOCKS, with connections of its own
+            self._connected.set()
+            return manager
         manager.pool_classes_by_scheme = self._pools
         return manager
 

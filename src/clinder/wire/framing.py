@@ -14,6 +14,9 @@ EVENT_LIMIT = 256 * 1024
 """Bytes that one event may hold: BinderHub's largest seen were 200 kB."""
 
 
+_LINES = 1000  # BinderHub's have one; sseclient's time grows with the square of them
+
+
 class EventTooLarge(Exception):
     """An event grew over :data:`EVENT_LIMIT`."""
 
@@ -44,7 +47,7 @@ def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         if buffer.find(b"\n\n", searched) >= 0:
             *whole, buffer = buffer.split(b"\n\n")
             for block in whole:
-                if len(block) > EVENT_LIMIT:
+                if len(block) > EVENT_LIMIT or block.count(b"\n") > _LINES:
                     raise EventTooLarge
                 if at_start and block.startswith(codecs.BOM_UTF8):
                     del block[:3]

@@ -102,7 +102,7 @@ class Server:
         """Return the kernelspecs that the server has."""
         told = self._asked("GET", "api/kernelspecs", deadline)
         specs = told.get("kernelspecs")
-        names = tuple(sorted(specs)) if isinstance(specs, dict) else ()
+        names = tuple(sorted(map(plain, specs))) if isinstance(specs, dict) else ()
         return Kernelspecs(str(told.get("default", "")), names)
 
     def start_kernel(self, name: str, deadline: Deadline) -> str:
@@ -125,10 +125,6 @@ class Server:
     def delete_kernel(self, identity: str, deadline: Deadline) -> None:
         """Delete a kernel; one that is gone already is as good."""
         self._call("DELETE", f"api/kernels/{quote(identity, safe='')}", deadline)
-
-    def interrupt_kernel(self, identity: str, deadline: Deadline) -> None:
-        """Interrupt what a kernel runs."""
-        self._call("POST", f"api/kernels/{quote(identity, safe='')}/interrupt", deadline)
 
     def _call(
         self, method: str, path: str, deadline: Deadline, json: object | None = None

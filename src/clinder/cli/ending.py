@@ -1,0 +1,47 @@
+"""The end of a session that a command holds: it is stopped, or it can be stopped by hand."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from pathlib import Path
+
+from clinder import session_file
+from clinder.cli.screen import say
+from clinder.cli.sources import forgotten
+from clinder.deadline import Deadline
+from clinder.errors import Cancelled, ClinderError
+from clinder.session import Session
+
+
+def stopped_or_kept(session: Session, deadline: Deadline, path: Path | None) -> bool | None:
+    """Stop a session and remove its file; return whether it ran.
+
+    Where that fails, return ``None`` after a warning with the line to type: the session is in
+    its file, or else in a new one that only this user can read.
+    """
+    from clinder.policy.stop import stop
+
+    try:
+        ran = stop(session, deadline)
+    except ClinderError as error:
+        why = "It was told to stop in haste." if isinstance(error, Cancelled) else error
+        say(f"clinder: Warning: The session may still run. {why} {_line(session, path)}")
+        return None
+    if path and session_file.names(path, session):
+        forgotten(path)
+    return ran
+
+
+def _line(session: Session, path: Path | None) -> str:
+    try:
+        kept = path if path and session_file.names(path, session) else _kept(session)
+    except OSError as error:
+        return f"It is at {session.url}, and could not be kept in a file: {error.strerror}."
+    return f"Stop the session with: clinder stop --session-file {shlex.quote(str(kept))}"
+
+
+def _kept(session: Session) -> Path:
+    path = Path(tempfile.mkdtemp(prefix="clinder-")) / "session.json"
+    session_file.write(path, session)
+    return path

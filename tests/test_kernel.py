@@ -8,23 +8,27 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 from tornado.httpserver import HTTPServer
+from tornado.iostream import StreamClosedError
 from tornado.netutil import bind_sockets
-from tornado.web import Application
+from tornado.web import Application, RequestHandler
 from tornado.websocket import WebSocketHandler
 
 from clinder._version import USER_AGENT
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, TimedOut
+from clinder.policy.kernels import KernelLeft, running_kernel
 from clinder.session import Session
 from clinder.wire import kernel as wire
 from clinder.wire.failure import TransportError
 from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
+from clinder.wire.transport import Transport
 
 TOKEN = "secret-token"
 Message = dict[str, Any]
@@ -54,12 +58,25 @@ def stream(text: str, parent: str, name: str = "stdout") -> str:
 
 @dataclass
 class Server:
-    """Answers each request with what ``answers`` makes of its ``msg_id``; ``None`` closes."""
+    """Answers each request with what ``answers`` makes of its ``msg_id``; ``None`` closes.
+
+    Then it writes the bytes ``head``, and ``piece`` again and again, telling ``wrote`` of each; it
+    reads on after ``reads_after`` seconds. ``starts`` is called when it is to start a kernel, whose
+    id it tells after ``starts_after`` seconds.
+    """
 
     answers: Callable[[str], list[str | bytes | None]]
     refuse: int = 0
     opens_after: float = 0.0
     location: str = ""
+    head: bytes = b""
+    piece: bytes = b""
+    wrote: Callable[[], None] = lambda: None
+    reads_after: float = 0.0
+    starts: Callable[[], None] = lambda: None
+    starts_after: float = 0.0
+    removes: bool = True
+    removed: list[str] = field(default_factory=list)
     url: str = ""
     requests: list[Message] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -84,7 +101,7 @@ class Channels(WebSocketHandler):
                 self.set_header("Location", self.server.location)
             self.finish()
 
-    def on_message(self, text: str | bytes) -> None:
+    async def on_message(self, text: str | bytes) -> None:
         request = json.loads(text)
         self.server.requests.append(request)
         for answer in self.server.answers(request["header"]["msg_id"]):
@@ -92,6 +109,36 @@ class Channels(WebSocketHandler):
                 self.close()
                 return
             self.write_message(answer, binary=isinstance(answer, bytes))
+        await asyncio.sleep(self.server.reads_after)
+        assert self.ws_connection is not None
+        stream = self.ws_connection.stream
+        assert stream is not None
+        with suppress(StreamClosedError):
+            await stream.write(self.server.head)
+            while self.server.piece:
+                await stream.write(self.server.piece)
+                self.server.wrote()
+                await asyncio.sleep(0.01)
+
+
+class Kernels(RequestHandler):
+    def initialize(self, server: Server) -> None:
+        self.server = server
+
+    def get(self, _: str) -> None:
+        self.write({"default": "python3", "kernelspecs": {"python3": {}}})
+
+    async def post(self, _: str) -> None:
+        self.server.starts()
+        await asyncio.sleep(self.server.starts_after)
+        self.write({"id": "k"})
+
+    def delete(self, identity: str) -> None:
+        if not self.server.removes:
+            self.detach().close()
+            return
+        self.server.removed.append(identity)
+        self.set_status(204)
 
 
 @contextmanager
@@ -101,7 +148,15 @@ def serving(server: Server) -> Iterator[Server]:
 
     async def serve() -> None:
         sockets = bind_sockets(0, "127.0.0.1")
-        http = HTTPServer(Application([(r"/user/x/api/.*", Channels, {"server": server})]))
+        own = {"server": server}
+        http = HTTPServer(
+            Application(
+                [
+                    (r"/user/x/api/kernel(?:specs|s|s/([^/]+))", Kernels, own),
+                    (r"/user/x/api/.*", Channels, own),
+                ]
+            )
+        )
         http.add_sockets(sockets)
         server.url = f"http://127.0.0.1:{sockets[0].getsockname()[1]}/user/x/"
         ended = asyncio.Event()
@@ -296,3 +351,131 @@ def test_a_connection_that_is_closed_while_code_runs() -> None:
 )
 def test_the_servers_word_that_output_was_dropped(output: Output, lost: bool) -> None:
     assert output.tells_of_loss is lost
+
+
+ENDLESS = {
+    "a trickled frame": (b"\x81\x7f" + (1 << 20).to_bytes(8, "big"), b"x"),
+    "pings": (b"", b"\x89\x00"),
+}
+
+
+@pytest.mark.parametrize(("head", "piece"), ENDLESS.values(), ids=ENDLESS)
+def test_a_server_that_never_ends_a_message_is_bounded_by_the_deadline(
+    head: bytes, piece: bytes
+) -> None:
+    with pytest.raises(TimedOut):
+        opened(Server(lambda _: [], head=head, piece=piece), Deadline(0.5))
+
+
+@pytest.mark.parametrize(("head", "piece"), ENDLESS.values(), ids=ENDLESS)
+def test_a_server_that_never_ends_a_message_is_left_by_the_event(head: bytes, piece: bytes) -> None:
+    cancel = threading.Event()
+    server = Server(lambda _: [], head=head, piece=piece, wrote=cancel.set)
+    with pytest.raises(Cancelled):
+        opened(server, Deadline(60, cancel=cancel))
+
+
+def test_pings_between_the_parts_of_a_message() -> None:
+    said = info("PARENT").split("PARENT")
+
+    def answers(parent: str) -> list[str | bytes | None]:
+        first, last = (said[0] + parent).encode(), said[1].encode()
+        server.head = b"\x01\x7e" + len(first).to_bytes(2, "big") + first + b"\x89\x00"
+        server.head += bytes([0x80, len(last)]) + last
+        return []
+
+    server = Server(answers)
+    opened(server)
+    assert len(server.requests) == 1
+
+
+def test_a_message_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wire, "_MESSAGE_LIMIT", 1000)
+    opened(Server(lambda parent: [*[stream("x" * 500, parent)] * 5, info(parent)]))
+    with pytest.raises(TransportError, match="a message was too large"):
+        opened(Server(lambda parent: [stream("x" * 1000, parent), info(parent)]))
+
+
+LARGE = "#" * 9_000_000
+"""More than the sockets' buffers take while the server does not read."""
+
+
+def test_large_code_reaches_a_slow_server() -> None:
+    server = Server(lambda parent: [info(parent), reply(parent), idle(parent)], reads_after=0.5)
+    deadline = Deadline(30)
+    with serving(server), Kernel(server.session, "k", deadline=deadline) as kernel:
+        kernel.wait_until_ready(deadline)
+        assert [*kernel.execute(LARGE, deadline)] == []
+    assert server.requests[-1]["content"]["code"] == LARGE
+
+
+def test_code_that_a_server_does_not_read_is_bounded_by_the_deadline() -> None:
+    server = Server(lambda parent: [info(parent)], reads_after=60)
+    with serving(server), Kernel(server.session, "k", deadline=Deadline(10)) as kernel:
+        kernel.wait_until_ready(Deadline(10))
+        with pytest.raises(TimedOut):
+            next(kernel.execute(LARGE, Deadline(0.5)))
+
+
+def started(server: Server, deadline: Deadline) -> None:
+    """Start a kernel that is not to become usable."""
+    with serving(server):
+        kernel = running_kernel(server.session, "", deadline, transport=Transport())
+        with kernel:
+            raise AssertionError("it is usable")
+
+
+def test_a_kernel_whose_start_is_cancelled_is_removed() -> None:
+    cancel = threading.Event()
+    server = Server(lambda _: [], starts=cancel.set, starts_after=0.3)
+    with pytest.raises(Cancelled):
+        started(server, Deadline(60, cancel=cancel))
+    assert server.removed == ["k"]
+
+
+@pytest.mark.parametrize(
+    ("late", "removes", "raises"), [(1, True, TimedOut), (1, False, KernelLeft)]
+)
+def test_a_kernel_that_starts_too_late_is_removed(
+    late: float, removes: bool, raises: type[TimedOut]
+) -> None:
+    times = [0.0]
+    server = Server(lambda _: [], starts=lambda: times.append(60 + late), removes=removes)
+    with pytest.raises(TimedOut) as raised:
+        started(server, Deadline(60, now=lambda: times[-1]))
+    assert raised.type is raises
+    assert server.removed == ["k"] * removes
+
+
+def test_a_kernel_whose_start_is_not_answered_may_be_left() -> None:
+    times = [0.0]
+    server = Server(lambda _: [], starts=lambda: times.append(70), starts_after=0.5)
+    with pytest.raises(KernelLeft, match="did not say which kernel"):
+        started(server, Deadline(60, now=lambda: times[-1]))
+    assert server.removed == []
+
+
+def test_what_an_exception_says_is_made_plain() -> None:
+    error = {"ename": "\x1b[31mE\r\nx\x07", "evalue": "\x1b]0;title\x07v", "traceback": []}
+    assert executed(lambda parent: message("error", error, parent), idle, reply) == [
+        Raised("E x", "v", ())
+    ]
+
+
+@pytest.mark.parametrize(("value", "clean"), [("0", True), ("0\x1b[0m", False), ("\x07", False)])
+def test_only_a_clean_exit_is_one(value: str, clean: bool) -> None:
+    error = {"ename": "SystemExit", "evalue": value, "traceback": []}
+    (raised,) = executed(lambda parent: message("error", error, parent), idle, reply)
+    assert isinstance(raised, Raised)
+    assert raised.is_clean_exit is clean
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+def test_a_bundle_of_certificates_that_is_none(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    (tmp_path / "bundle").write_text("no certificate")
+    monkeypatch.setenv(variable, str(tmp_path / "bundle"))
+    with pytest.raises(TransportError, match="names no certificates"):
+        Kernel(Session("https://127.0.0.1:1/", TOKEN), "k", deadline=Deadline(10))

@@ -26,7 +26,13 @@ READY_WITHIN = 180.0
 """Seconds that a kernel may take to answer: a cold machine's first one takes tens of them."""
 
 _CLEANUP = 5.0
+_STARTING = 5.0
+"""Seconds more for the start of a kernel: without the answer its id is unknown, and it is left."""
 _RESTARTED = 0.5
+
+
+class KernelLeft(TimedOut):
+    """The time was over, and the kernel may run on: it could not be removed."""
 
 
 @contextmanager
@@ -44,12 +50,14 @@ def running_kernel(
     :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` where the
     kernel dies at once or does not answer within so many seconds,
     :class:`~clinder.wire.kernel.KernelDied` where it dies later,
-    :class:`~clinder.errors.ServerUnreachable`, what the deadline raises.
+    :class:`~clinder.errors.ServerUnreachable`, what the deadline raises: :class:`KernelLeft`
+    where the kernel could not be deleted.
     """
     server = Server(session, transport)
-    identity = server.start_kernel(name, deadline)
-    died = False
+    identity = _started(server, name, deadline)
+    died = late = False
     try:
+        deadline.check()
         with _answering(session, identity, deadline, ready_within) as kernel:
             yield kernel
     except TransportError as error:
@@ -57,8 +65,24 @@ def running_kernel(
     except (KernelDied, ServerNotReady):
         died = True
         raise
+    except TimedOut:
+        late = True
+        raise
     finally:
-        _remove(server, identity, Deadline(_CLEANUP, now=deadline.now), died=died)
+        cleanup = Deadline(_CLEANUP, now=deadline.now)
+        if not _remove(server, identity, cleanup, died=died) and late:
+            raise KernelLeft("The session's server did not say that it removed the kernel.")
+
+
+def _started(server: Server, name: str, deadline: Deadline) -> str:
+    """Start a kernel; whoever cancels, or the end of the time, waits a little for its id."""
+    starting = Deadline(deadline.remaining() + _STARTING, cancel=deadline.cancel, now=deadline.now)
+    starting.grace = _STARTING
+    deadline.check()
+    try:
+        return server.start_kernel(name, starting)
+    except TimedOut:
+        raise KernelLeft("The session's server did not say which kernel it started.") from None
 
 
 def _answering(session: Session, identity: str, deadline: Deadline, seconds: float) -> Kernel:
@@ -83,13 +107,18 @@ def _answering(session: Session, identity: str, deadline: Deadline, seconds: flo
     )
 
 
-def _remove(server: Server, identity: str, deadline: Deadline, *, died: bool) -> None:
-    """Delete the kernel; one that died again a little later: while it restarts, nobody can."""
+def _remove(server: Server, identity: str, deadline: Deadline, *, died: bool) -> bool:
+    """Delete the kernel and return whether that was answered.
+
+    One that died is deleted again a little later: while it restarts, nobody can.
+    """
     with suppress(ClinderError, TransportError):
         server.delete_kernel(identity, deadline)
         if died:
             deadline.wait(_RESTARTED)
             server.delete_kernel(identity, deadline)
+        return True
+    return False
 
 
 def execute(

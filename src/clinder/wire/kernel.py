@@ -7,31 +7,43 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import socket
 import ssl
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import websocket
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3.util.ssl_ import create_urllib3_context
 
 from clinder._version import USER_AGENT
 from clinder.address import is_loopback
 from clinder.deadline import Deadline
 from clinder.session import Session
-from clinder.wire.failure import TransportError
+from clinder.text import plain
+from clinder.wire.failure import TransportError, described
 from clinder.wire.transport import CONNECT, finished
 
 _TICK = 0.1
 _DROPPED = ("IOPub data rate exceeded.\n", "IOPub message rate exceeded.\n")
 _HANDSHAKE = 150.0
 """Seconds that a websocket may take to open: a server waits up to two minutes for its kernel."""
-
+_STUCK = 60.0
+"""Seconds that the peer may take no more of what is sent; also keeps the socket non-blocking,
+without which one thread's TLS read shuts out another's write (python/cpython#137583)."""
+_MESSAGE_LIMIT = 64 * 1024 * 1024
+_MESSAGES = 4
+"""How many messages wait to be taken before no more are read."""
 
 _DEAD = ("restarting", "dead")
+_CLEAN = ("", "0", "None")
 
 
 class KernelDied(Exception):
@@ -66,7 +78,7 @@ class Raised:
     @property
     def is_clean_exit(self) -> bool:
         """Whether this is but the code's way to end well, ``sys.exit(0)``."""
-        return self.name == "SystemExit" and self.value in ("", "0", "None")
+        return self.name == "SystemExit" and self.value in _CLEAN
 
 
 class Kernel:
@@ -79,6 +91,11 @@ class Kernel:
     def __init__(self, session: Session, identity: str, *, deadline: Deadline):
         self._conversation = uuid.uuid4().hex
         self._socket = _connected(session, identity, self._conversation, deadline)
+        self._socket.settimeout(_STUCK)
+        self._wire = self._socket.sock
+        self._queue: queue.Queue[str | bytes | BaseException] = queue.Queue(_MESSAGES)
+        self._ended = threading.Event()
+        threading.Thread(target=self._read, name="clinder-kernel", daemon=True).start()
 
     def __enter__(self) -> Kernel:
         return self
@@ -88,14 +105,17 @@ class Kernel:
 
     def close(self) -> None:
         """Close the websocket; the kernel runs on."""
-        self._socket.shutdown()
+        self._ended.set()
+        if self._wire is not None:
+            with suppress(OSError):  # wakes the reader, which closes the socket
+                self._wire.shutdown(socket.SHUT_RDWR)
 
     def wait_until_ready(self, deadline: Deadline) -> None:
         """Return once the kernel has answered a ``kernel_info_request``.
 
         Raises :class:`KernelDied`, :class:`~clinder.wire.transport.TransportError`.
         """
-        request = self._send("kernel_info_request", {})
+        request = self._send("kernel_info_request", {}, deadline)
         for message in self._messages(deadline):
             if _is_reply(message, request, "kernel_info_reply"):
                 return
@@ -110,6 +130,7 @@ class Kernel:
         request = self._send(
             "execute_request",
             {"code": code, "silent": False, "store_history": False, "allow_stdin": False},
+            deadline,
         )
         idle = replied = False
         for message in self._messages(deadline):
@@ -124,7 +145,7 @@ class Kernel:
             if idle and replied:
                 return
 
-    def _send(self, kind: str, content: Mapping[str, object]) -> str:
+    def _send(self, kind: str, content: Mapping[str, object], deadline: Deadline) -> str:
         identity = uuid.uuid4().hex
         header = {
             "msg_id": identity,
@@ -142,8 +163,9 @@ class Kernel:
             "content": content,
             "buffers": [],
         }
+        data = json.dumps(message)
         try:
-            self._socket.send(json.dumps(message))
+            finished(lambda: self._socket.send(data), deadline)
         except (OSError, websocket.WebSocketException):
             raise TransportError("the connection to the kernel broke") from None
         return identity
@@ -151,17 +173,67 @@ class Kernel:
     def _messages(self, deadline: Deadline) -> Iterator[Mapping[str, Any]]:
         while True:
             deadline.check()
-            self._socket.settimeout(_TICK)
             try:
-                data = self._socket.recv()
-            except websocket.WebSocketTimeoutException:
+                data = self._queue.get(timeout=min(_TICK, deadline.remaining()))
+            except queue.Empty:
                 continue
-            except (OSError, websocket.WebSocketException):
+            if isinstance(data, (OSError, websocket.WebSocketException)):
                 raise TransportError("the connection to the kernel broke") from None
+            if isinstance(data, BaseException):
+                raise data
             if not data:
                 raise TransportError("the session closed the connection to the kernel")
             if isinstance(data, str):  # binary frames carry widgets' buffers
                 yield _message(data)
+
+    def _read(self) -> None:
+        """Feed the queue, in a thread of its own: no read of a whole message can be bounded."""
+        try:
+            while not self._ended.is_set():
+                with suppress(websocket.WebSocketTimeoutException):
+                    data = self._socket.recv()
+                    self._put(data)
+                    if not data:
+                        return
+        except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
+            self._put(error)
+        finally:
+            self._socket.shutdown()
+
+    def _put(self, item: str | bytes | BaseException) -> None:
+        while not self._ended.is_set():
+            with suppress(queue.Full):
+                self._queue.put(item, timeout=_TICK)
+                return
+
+
+class _Bounded(websocket.WebSocket):
+    """A websocket that gives up on a message that is too large, before it is whole."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options)
+        self._left = _MESSAGE_LIMIT
+        self._receive = self.frame_buffer.recv
+        self.frame_buffer.recv = self._counted
+
+    def recv(self) -> str | bytes:
+        message = super().recv()
+        self._left = _MESSAGE_LIMIT
+        return message
+
+    def recv_frame(self) -> Any:
+        left = self._left
+        frame = self.frame_buffer.recv_frame()
+        if frame.opcode >= websocket.ABNF.OPCODE_CLOSE:
+            self._left = left  # pings between the frames of a message are no part of it
+        return frame
+
+    def _counted(self, size: int) -> bytes:
+        piece = self._receive(size)
+        self._left -= len(piece)
+        if self._left < 0:
+            raise TransportError("a message was too large")
+        return piece
 
 
 def _connected(
@@ -182,12 +254,12 @@ def _connected(
             address = (parts.hostname, parts.port or 80)
             own["socket"] = socket.create_connection(address, timeout=min(CONNECT, seconds))
             own["socket"].settimeout(seconds)
-        bundle = os.environ.get("REQUESTS_CA_BUNDLE")
         return websocket.create_connection(
             url,
             timeout=seconds,
             header=[f"Authorization: token {session.token}", f"User-Agent: {USER_AGENT}"],
-            sslopt={"ca_certs": bundle} if bundle else {"context": ssl.create_default_context()},
+            sslopt={"context": _trusting()} if scheme == "wss" else {},
+            class_=_Bounded,
             redirect_limit=0,
             suppress_origin=True,
             **own,
@@ -199,8 +271,28 @@ def _connected(
         status = getattr(error, "status_code", None)
         if status in (404, 500):
             raise KernelDied("the kernel died while it started") from None
-        why = f"the session answered {status}" if status else "no connection"
-        raise TransportError(f"{why} on the kernel's websocket") from None
+        if status:
+            what = f"the session answered {status} on the kernel's websocket"
+        else:
+            what = "no connection to the kernel's websocket"
+        if isinstance(error, (OSError, websocket.WebSocketAddressException)):
+            what += f": {described(error, connected=False, answered=False).what}"
+        raise TransportError(what) from None
+
+
+def _trusting() -> ssl.SSLContext:
+    """Return a context that trusts whom requests trusts."""
+    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    bundle = named or DEFAULT_CA_BUNDLE_PATH
+    context = create_urllib3_context()
+    try:
+        if Path(bundle).is_dir():
+            context.load_verify_locations(capath=bundle)
+        else:
+            context.load_verify_locations(cafile=bundle)
+    except OSError:
+        raise TransportError("REQUESTS_CA_BUNDLE names no certificates") from None
+    return context
 
 
 def _message(data: str) -> Mapping[str, Any]:
@@ -246,8 +338,14 @@ def _output(message: Mapping[str, Any]) -> Output | Raised | None:
     if kind == "error":
         traceback = content.get("traceback")
         return Raised(
-            str(content.get("ename", "")),
-            str(content.get("evalue", "")),
+            " ".join(plain(str(content.get("ename", ""))).split()),
+            _value(str(content.get("evalue", ""))),
             tuple(map(str, traceback)) if isinstance(traceback, list) else (),
         )
     return None
+
+
+def _value(foreign: str) -> str:
+    """Return an exception's text made plain, which must not make a clean exit of another."""
+    value = plain(foreign)
+    return ascii(foreign) if value in _CLEAN and value != foreign else value

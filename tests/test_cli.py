@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -238,3 +239,13 @@ def test_an_empty_uri_is_not_the_environments_session(
     assert main(["status", ""]) == 2
     assert main(["stop", ""]) == 2
     assert "gone" not in capsys.readouterr().err
+
+
+def test_stop_goes_on_though_standard_input_is_no_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
+    assert main(["stop", "-", "http://127.0.0.1:1/user/x/?token=t"]) == 2
+    told = capsys.readouterr().err
+    assert "Standard input cannot be read: it is not text." in told
+    assert "The session at http://127.0.0.1:1/user/x/ was already gone." in told

@@ -254,7 +254,7 @@ def _connected(
             address = (parts.hostname, parts.port or 80)
             own["socket"] = socket.create_connection(address, timeout=min(CONNECT, seconds))
             own["socket"].settimeout(seconds)
-        return websocket.create_connection(
+        made = websocket.create_connection(
             url,
             timeout=seconds,
             header=[f"Authorization: token {session.token}", f"User-Agent: {USER_AGENT}"],
@@ -264,6 +264,10 @@ def _connected(
             suppress_origin=True,
             **own,
         )
+        if made.getstatus() != 101:  # to older versions a redirect is none of its errors
+            made.shutdown()
+            raise websocket.WebSocketException
+        return made
 
     try:
         return finished(connect, deadline)

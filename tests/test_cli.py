@@ -141,6 +141,8 @@ def test_the_result_as_json_is_one_line_and_as_a_uri_is_one() -> None:
         (["start", "a/b", "--build-token", "@missing"], "cannot be read from missing"),
         (["start", "a/b", "--hub", "local", "--hub", "https://h"], "goes with no other hub"),
         (["start", "a b"], ""),
+        (["start", ""], "REPOSITORY is empty"),
+        (["run", "", "--", "true"], "REPOSITORY is empty"),
         (["start", "a/b", "--hub", ""], "A hub's URL is empty"),
         (["start", "a/b", "--build-token", f"@{os.devnull}"], "holds no build token"),
         (["run", "a/b"], "No command to run was given"),

@@ -68,10 +68,17 @@ class RunCommand(WithCommand, Forms):
     """``run``."""
 
 
+def _given_or_left_out(_: click.Context, __: click.Parameter, given: str | None) -> str:
+    """Return ``""`` for a repository left out; one that is empty is a variable without a value."""
+    if given == "":
+        raise UsageError("REPOSITORY is empty.", hint="Leave it out to launch this checkout.")
+    return given or ""
+
+
 def _launch_options(function: _Function) -> _Function:
     """Add what ``start`` and ``run`` have in common."""
     options = [
-        click.argument("repository", required=False, default=""),
+        click.argument("repository", required=False, callback=_given_or_left_out),
         click.option(
             "--hub",
             "hubs",

@@ -9,10 +9,11 @@ import responses
 
 from answers import Answer, Ending, Framing, bytewise, event, page, ready
 from clinder import errors
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import ClinderError, HubBroken, HubUnreachable, NotABinderHub
 from clinder.wire.binderhub import Progress, Ready, build
-from clinder.wire.transport import Clocks, Transport
+from clinder.wire.transport import Transport
 from hubs import ScriptedHub
 
 URL = "https://server.example.org/user/x/"

@@ -10,11 +10,12 @@ import requests
 import responses
 
 from answers import Ending, Raw, json_page, page
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, KernelspecMissing, ServerUnreachable, TimedOut, TokenRefused
 from clinder.session import Session
 from clinder.wire.jupyter import Kernelspecs, Server, State, Status
-from clinder.wire.transport import Clocks, Transport
+from clinder.wire.transport import Transport
 from hubs import Jupyter, ScriptedHub
 
 URL = "https://hub.test/user/x/"

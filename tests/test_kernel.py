@@ -183,11 +183,11 @@ def executed(*answers: Callable[[str], str | bytes | None]) -> list[Output | Rai
             return [*kernel.execute("code", deadline)]
 
 
-def opened(server: Server, deadline: Deadline | None = None) -> None:
+def opened(server: Server, deadline: Deadline | None = None, connect: float = 10) -> None:
     """Open a kernel and wait until it is ready."""
     with serving(server):
         deadline = deadline or Deadline(10)
-        with Kernel(server.session, "k", deadline=deadline) as kernel:
+        with Kernel(server.session, "k", deadline=deadline, connect=connect) as kernel:
             kernel.wait_until_ready(deadline)
 
 
@@ -213,10 +213,9 @@ def test_a_kernel_is_ready_when_it_has_answered_us() -> None:
     )
 
 
-def test_a_kernel_may_take_longer_than_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_may_take_longer_than_a_connection() -> None:
     """A server opens the websocket only once its kernel answers."""
-    monkeypatch.setattr(wire, "CONNECT", 0.1)
-    opened(Server(lambda parent: [info(parent)], opens_after=0.4))
+    opened(Server(lambda parent: [info(parent)], opens_after=0.4), connect=0.1)
 
 
 @pytest.mark.parametrize("state", ["restarting", "dead"])

@@ -9,13 +9,14 @@ from collections.abc import Callable
 import pytest
 
 from answers import Answer, Ending, Raw, moved, page
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ServerUnreachable, StopFailed, TokenRefused
 from clinder.policy.status import known_status
 from clinder.policy.stop import stop
 from clinder.session import Session
 from clinder.wire.jupyter import State
-from clinder.wire.transport import Clocks, Transport
+from clinder.wire.transport import Transport
 from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"

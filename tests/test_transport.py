@@ -21,11 +21,12 @@ import responses
 from answers import Answer, Ending, Framing, Raw, at_random, bytewise, moved, page
 from clinder._version import USER_AGENT
 from clinder.address import is_loopback
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, TimedOut
 from clinder.wire import transport as module
 from clinder.wire.failure import TransportError
-from clinder.wire.transport import Clocks, Transport, finished
+from clinder.wire.transport import Transport, finished
 from hubs import ScriptedHub
 
 TOKEN = "s3cret-token"

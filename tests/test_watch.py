@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
-from clinder.policy.stop import SERVER_CLOCKS
 from clinder.policy.watch import Pace, gone
 from clinder.session import Session
 from clinder.wire.transport import Transport
@@ -33,7 +33,7 @@ def watched(
         session,
         deadline or Deadline(60),
         keep_alive=keep_alive,
-        transport=Transport(SERVER_CLOCKS),
+        transport=Transport(Clocks().of_server),
         pace=pace,
     )
 

@@ -8,12 +8,15 @@ from collections.abc import Callable
 
 from clinder.errors import Cancelled, TimedOut
 
+Pause = Callable[[threading.Event, float], object]
+
 
 class Deadline:
     """A point in time, and an event that cancels; every wait below asks it.
 
-    ``seconds`` counts from now. ``now`` is the clock. ``grace`` is for how many seconds work
-    goes on once ``cancel`` is set: a launch raises it while a server may be about to appear.
+    ``seconds`` counts from now. ``now`` is the clock, and ``pause`` waits for an event so many
+    seconds. ``grace`` is for how many seconds work goes on once ``cancel`` is set: a launch
+    raises it while a server may be about to appear.
     """
 
     def __init__(
@@ -22,8 +25,10 @@ class Deadline:
         *,
         cancel: threading.Event | None = None,
         now: Callable[[], float] = time.monotonic,
+        pause: Pause = threading.Event.wait,
     ):
         self.now = now
+        self.pause = pause
         self.cancel = cancel or threading.Event()
         self.grace = 0.0
         self._end = now() + seconds
@@ -36,7 +41,20 @@ class Deadline:
 
     def sooner(self, seconds: float) -> Deadline:
         """Return a deadline that comes after so many seconds, or with this one if that is first."""
-        return Deadline(min(seconds, self.remaining()), cancel=self.cancel, now=self.now)
+        return self._clocked(min(seconds, self.remaining()), self.cancel)
+
+    def apart(self, seconds: float) -> Deadline:
+        """Return a deadline by the same clock that nobody cancels, for what must still be done."""
+        return self._clocked(seconds, None)
+
+    def extended(self, seconds: float) -> Deadline:
+        """Return a deadline that comes so many seconds after this one, cancelled as this one."""
+        return self._clocked(self.remaining() + seconds, self.cancel)
+
+    @property
+    def cancelled_for(self) -> float:
+        """Seconds since the cancellation was first seen; 0 where there is none."""
+        return 0.0 if self._cancelled_at is None else self.now() - self._cancelled_at
 
     def check(self) -> None:
         """Raise :class:`~clinder.errors.Cancelled` or :class:`~clinder.errors.TimedOut` if due."""
@@ -52,5 +70,9 @@ class Deadline:
         """Sleep so many seconds, ending early with an error as :meth:`check` has it."""
         self.check()
         cancelled = self.cancel.is_set()  # then only the grace ends the wait early
-        (threading.Event() if cancelled else self.cancel).wait(min(seconds, self.remaining()))
+        event = threading.Event() if cancelled else self.cancel
+        self.pause(event, min(seconds, self.remaining()))
         self.check()
+
+    def _clocked(self, seconds: float, cancel: threading.Event | None) -> Deadline:
+        return Deadline(seconds, cancel=cancel, now=self.now, pause=self.pause)

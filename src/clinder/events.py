@@ -49,9 +49,32 @@ class SessionKnown:
 
 @dataclass(frozen=True)
 class AttemptFailed:
-    """A build request ended without a session, and the launch goes on at another hub."""
+    """A build request ended without a session that is usable, and the launch goes on."""
 
     attempt: Attempt
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The launch waits so many seconds before the next build request, and why."""
+
+    seconds: float
+    why: str
+
+
+@dataclass(frozen=True)
+class SessionStopped:
+    """A session that was known, and is not handed out, is gone."""
+
+    session: Session
+
+
+@dataclass(frozen=True)
+class SessionLeft:
+    """A session that was known, and is not handed out, may still run; ``why`` is a sentence."""
+
+    session: Session
+    why: str
 
 
 @dataclass(frozen=True)
@@ -61,5 +84,16 @@ class Warned:
     text: str
 
 
-Event = BuildRequested | PhaseEntered | PhaseLeft | LogLine | SessionKnown | AttemptFailed | Warned
+Event = (
+    BuildRequested
+    | PhaseEntered
+    | PhaseLeft
+    | LogLine
+    | SessionKnown
+    | AttemptFailed
+    | Waiting
+    | SessionStopped
+    | SessionLeft
+    | Warned
+)
 Observer = Callable[[Event], None]

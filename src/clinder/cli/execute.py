@@ -25,9 +25,9 @@ def execute(
     """Run code on the session. Raises :class:`~clinder.errors.CodeRaised` where the code does."""
     named = _session(session)
     source = _code(file, code)
+    from clinder.clocks import Clocks
     from clinder.policy.kernels import KernelLeft
     from clinder.policy.kernels import execute as execute_on
-    from clinder.policy.stop import SERVER_CLOCKS
     from clinder.wire.transport import Transport
 
     with cancellation() as cancel:
@@ -38,7 +38,7 @@ def execute(
                 Deadline(timeout, cancel=cancel),
                 kernel=kernel,
                 write=_write,
-                transport=Transport(SERVER_CLOCKS),
+                transport=Transport(Clocks().of_server),
             )
         except KernelLeft:
             raise TimedOut(

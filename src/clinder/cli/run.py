@@ -138,7 +138,7 @@ class _Run:
         self._events.put(_Ended(process.wait()))
 
     def _watch(self, keep_alive: float, pace: Pace | None, done: threading.Event) -> None:
-        from clinder.policy.stop import SERVER_CLOCKS
+        from clinder.clocks import Clocks
         from clinder.policy.watch import gone
         from clinder.wire.transport import Transport
 
@@ -146,7 +146,7 @@ class _Run:
             self._session,
             Deadline(math.inf, cancel=done),
             keep_alive=keep_alive,
-            transport=Transport(SERVER_CLOCKS),
+            transport=Transport(Clocks().of_server),
             pace=pace,
         )
         if words:

@@ -58,7 +58,8 @@ def running_kernel(
     died = late = False
     try:
         deadline.check()
-        with _answering(session, identity, deadline, ready_within) as kernel:
+        connect = transport.clocks.connect
+        with _answering(session, identity, deadline, ready_within, connect) as kernel:
             yield kernel
     except TransportError as error:
         raise ServerUnreachable(f"The session's kernel is unreachable: {error.what}.") from None
@@ -69,14 +70,14 @@ def running_kernel(
         late = True
         raise
     finally:
-        cleanup = Deadline(_CLEANUP, now=deadline.now)
+        cleanup = deadline.apart(_CLEANUP)
         if not _remove(server, identity, cleanup, died=died) and late:
             raise KernelLeft("The session's server did not say that it removed the kernel.")
 
 
 def _started(server: Server, name: str, deadline: Deadline) -> str:
     """Start a kernel; whoever cancels, or the end of the time, waits a little for its id."""
-    starting = Deadline(deadline.remaining() + _STARTING, cancel=deadline.cancel, now=deadline.now)
+    starting = deadline.extended(_STARTING)
     starting.grace = _STARTING
     deadline.check()
     try:
@@ -85,10 +86,12 @@ def _started(server: Server, name: str, deadline: Deadline) -> str:
         raise KernelLeft("The session's server did not say which kernel it started.") from None
 
 
-def _answering(session: Session, identity: str, deadline: Deadline, seconds: float) -> Kernel:
+def _answering(
+    session: Session, identity: str, deadline: Deadline, seconds: float, connect: float
+) -> Kernel:
     ready_by = deadline.sooner(seconds)
     try:
-        kernel = Kernel(session, identity, deadline=ready_by)
+        kernel = Kernel(session, identity, deadline=ready_by, connect=connect)
         try:
             kernel.wait_until_ready(ready_by)
         except BaseException:

@@ -39,7 +39,7 @@ from clinder.events import (
 )
 from clinder.policy.readiness import wait_until_usable
 from clinder.policy.request import LOCAL, Request
-from clinder.policy.stop import SERVER_CLOCKS, stop
+from clinder.policy.stop import stop
 from clinder.session import Attempt, Session
 from clinder.text import lines
 from clinder.wire.binderhub import Progress, Ready, build
@@ -139,7 +139,9 @@ class _Attempt:
             self._observer(SessionKnown(session))
             self._deadline.check()
             self._raise_for_another_commit(session)
-            wait_until_usable(session, self._deadline, transport=Transport(SERVER_CLOCKS))
+            wait_until_usable(
+                session, self._deadline, transport=Transport(self._request.clocks.of_server)
+            )
             self._enter("")
         except BaseException:
             self._stop(session)

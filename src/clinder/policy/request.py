@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clinder.clocks import Clocks
 from clinder.errors import UsageError
 from clinder.policy.checkout import checkout, local_repository
 from clinder.repository import Repository, hub_url, target
@@ -26,6 +27,8 @@ class Request:
     """What to launch, on which hubs in order, and within how many seconds in all.
 
     A hub is a base URL with a trailing slash, or :data:`LOCAL`, which serves ``directory``.
+    ``warm_up`` is the kernelspec whose first kernel is started and removed again before the
+    session is handed out, ``""`` the server's default, ``None`` no kernel.
     Raises :class:`~clinder.errors.UsageError` for no hub and no time.
     """
 
@@ -34,6 +37,8 @@ class Request:
     timeout: float = TIMEOUT
     build_token: str = field(default="", repr=False)
     directory: Path = Path()
+    warm_up: str | None = ""
+    clocks: Clocks = field(default_factory=Clocks)
 
     def __post_init__(self) -> None:
         if not self.hubs:
@@ -58,6 +63,8 @@ def resolved(
     ref: str = "",
     timeout: float = TIMEOUT,
     build_token: str = "",
+    warm_up: str | None = "",
+    clocks: Clocks | None = None,
     directory: Path,
     environment: Mapping[str, str],
 ) -> Resolved:
@@ -87,6 +94,8 @@ def resolved(
         timeout=timeout,
         build_token=build_token,
         directory=directory,
+        warm_up=warm_up,
+        clocks=clocks or Clocks(),
     )
     return Resolved(request, notes, warnings)
 

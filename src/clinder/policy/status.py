@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import ServerUnreachable, TimedOut
-from clinder.policy.stop import SERVER_CLOCKS
 from clinder.session import Session
 from clinder.wire.jupyter import Server, State, Status
 from clinder.wire.transport import Transport
@@ -18,7 +18,7 @@ def known_status(
     Raises :class:`~clinder.errors.TokenRefused` at once, and
     :class:`~clinder.errors.ServerUnreachable` when the deadline has come.
     """
-    server = Server(session, transport or Transport(SERVER_CLOCKS))
+    server = Server(session, transport or Transport(Clocks().of_server))
     words = "it was not asked yet"
     delay = 0.2
     try:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import StopFailed, TimedOut, TokenRefused
 from clinder.session import Session
 from clinder.wire.jupyter import Server, State, Status
-from clinder.wire.transport import Clocks, Transport
-
-SERVER_CLOCKS = Clocks(idle=10.0)
-"""A server's calls are small: one that brings nothing for 10 s is asked again."""
+from clinder.wire.transport import Transport
 
 _ABSENT_TWICE = 2
 _ASK_AGAIN = 5.0
@@ -24,7 +22,7 @@ def stop(session: Session, deadline: Deadline, *, transport: Transport | None = 
     accepted, an absent server twice in a row. Raises :class:`~clinder.errors.TokenRefused` at
     once, :class:`~clinder.errors.StopFailed` when the deadline has come.
     """
-    server = Server(session, transport or Transport(SERVER_CLOCKS))
+    server = Server(session, transport or Transport(Clocks().of_server))
     status = Status(State.UNCLEAR, "it was not asked yet")
     accepted = ran = False
     absent, asked_at = 0, 0.0

@@ -25,11 +25,12 @@ from urllib3.util.ssl_ import create_urllib3_context
 
 from clinder._version import USER_AGENT
 from clinder.address import is_loopback
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.session import Session
 from clinder.text import plain
 from clinder.wire.failure import TransportError, described
-from clinder.wire.transport import CONNECT, finished
+from clinder.wire.transport import finished
 
 _TICK = 0.1
 _DROPPED = ("IOPub data rate exceeded.\n", "IOPub message rate exceeded.\n")
@@ -84,13 +85,21 @@ class Raised:
 class Kernel:
     """The websocket of a kernel that runs on a session. Close it, or use it as a context.
 
+    ``connect`` is in seconds, for the connection that carries it.
     Raises :class:`KernelDied` where the server knows no such kernel, or none that starts, and
     :class:`~clinder.wire.transport.TransportError`.
     """
 
-    def __init__(self, session: Session, identity: str, *, deadline: Deadline):
+    def __init__(
+        self,
+        session: Session,
+        identity: str,
+        *,
+        deadline: Deadline,
+        connect: float = Clocks.connect,
+    ):
         self._conversation = uuid.uuid4().hex
-        self._socket = _connected(session, identity, self._conversation, deadline)
+        self._socket = _connected(session, identity, self._conversation, deadline, connect)
         self._socket.settimeout(_STUCK)
         self._wire = self._socket.sock
         self._queue: queue.Queue[str | bytes | BaseException] = queue.Queue(_MESSAGES)
@@ -237,7 +246,7 @@ class _Bounded(websocket.WebSocket):
 
 
 def _connected(
-    session: Session, identity: str, conversation: str, deadline: Deadline
+    session: Session, identity: str, conversation: str, deadline: Deadline, connecting: float
 ) -> websocket.WebSocket:
     parts = urlsplit(session.url)
     scheme = "wss" if parts.scheme == "https" else "ws"
@@ -252,7 +261,7 @@ def _connected(
         if scheme == "ws" and is_loopback(session.url):
             # A connected socket keeps the environment's proxies out, which cannot reach it.
             address = (parts.hostname, parts.port or 80)
-            own["socket"] = socket.create_connection(address, timeout=min(CONNECT, seconds))
+            own["socket"] = socket.create_connection(address, timeout=min(connecting, seconds))
             own["socket"].settimeout(seconds)
         made = websocket.create_connection(
             url,

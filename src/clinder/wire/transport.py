@@ -20,21 +20,17 @@ from requests.cookies import RequestsCookieJar
 
 from clinder._version import USER_AGENT
 from clinder.address import is_loopback
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.wire.connection import Session, Token, body
 from clinder.wire.failure import TransportError, described
-
-CONNECT = 10.0
-"""Seconds within which a connection must be made."""
-IDLE = 75.0
-"""Seconds after which a connection that brings nothing is given up: three keepalives missed."""
 
 T = TypeVar("T")
 
 _TICK = 0.1
 
 _REDIRECTS = 5
-_ANSWER_LIMIT = 4 * 1024 * 1024
+_ANSWER_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -54,14 +50,6 @@ class Stream:
     status: int
     headers: Mapping[str, str]
     pieces: Iterator[bytes]
-
-
-@dataclass(frozen=True)
-class Clocks:
-    """Seconds that an exchange may take to connect, and to bring nothing."""
-
-    connect: float = CONNECT
-    idle: float = IDLE
 
 
 def finished(work: Callable[[], T], deadline: Deadline) -> T:
@@ -88,7 +76,7 @@ def finished(work: Callable[[], T], deadline: Deadline) -> T:
 
 
 class Transport:
-    """Makes requests, bounded by :class:`Clocks` and by each call's deadline.
+    """Makes requests, bounded by two of the :class:`~clinder.clocks.Clocks` and each's deadline.
 
     Cookies live as long as the transport: mybinder.org's redirect pins a member with one.
     Raises :class:`TransportError`, and what :meth:`Deadline.check` raises.

@@ -56,10 +56,10 @@ class AttemptFailed:
 
 @dataclass(frozen=True)
 class Waiting:
-    """The launch waits so many seconds before the next build request, and why."""
+    """The launch waits so many seconds before it asks a hub again."""
 
     seconds: float
-    why: str
+    hub: str
 
 
 @dataclass(frozen=True)

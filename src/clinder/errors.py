@@ -192,6 +192,15 @@ class HubUnreachable(HubError):
     hint = "Check the hub's address, and this machine's network."
 
 
+class Untrusted(HubError):
+    """The hub's certificate is not trusted; asking again will not change that."""
+
+    hint = (
+        "Check it, and this machine's clock. Where a network has an authority of its own, name "
+        "its certificate's file in REQUESTS_CA_BUNDLE."
+    )
+
+
 class HubBroken(HubError):
     """The hub answered with an error of its own."""
 
@@ -205,6 +214,12 @@ class NotABinderHub(HubError):
         "Give the hub's base URL, with its path prefix if it has one: the address at which its "
         "launch page opens."
     )
+
+
+class ServerUnusable(HubError):
+    """The hub said that the server is ready, but not usably where it is."""
+
+    hint = "The fault is the hub's: name another hub with --hub."
 
 
 class ForgeFailed(HubError):

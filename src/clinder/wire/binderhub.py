@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Generator, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
+from clinder.address import hub_url
 from clinder.deadline import Deadline
 from clinder.errors import (
     Banned,
@@ -22,6 +24,7 @@ from clinder.errors import (
     ClinderError,
     ForgeFailed,
     HubBroken,
+    HubError,
     HubFull,
     HubUnreachable,
     LaunchFailed,
@@ -33,7 +36,9 @@ from clinder.errors import (
     RateLimited,
     RefNotFound,
     Refused,
+    ServerUnusable,
     UnknownProvider,
+    Untrusted,
     UsageError,
 )
 from clinder.session import Session
@@ -50,6 +55,19 @@ class Progress:
     phase: str
     message: str
 
+    @property
+    def instead(self) -> str:
+        """The ref that the hub takes because the one asked for does not exist, or ``""``."""
+        found = _INSTEAD.search(self.message) if self.phase == "waiting" else None
+        return plain(found[1]) if found else ""
+
+
+@dataclass(frozen=True)
+class Redirected:
+    """The request was passed on to a member of a federation; ``hub`` is that one's base URL."""
+
+    hub: str
+
 
 @dataclass(frozen=True)
 class Ready:
@@ -64,6 +82,7 @@ class Ready:
     binder_persistent_request: str = ""
 
 
+_INSTEAD = re.compile(r"^Trying again with (\S+) instead of ", re.MULTILINE)  # builder.py
 _NO_LAUNCH = "launches nothing: it builds only (API-only mode)"
 
 _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
@@ -100,13 +119,13 @@ def build(
     *,
     deadline: Deadline,
     build_token: str = "",
-) -> Generator[Progress | Ready, None, None]:
+) -> Generator[Redirected | Progress | Ready, None, None]:
     """Make one build request and yield its events, the last a :class:`Ready`.
 
     ``hub`` is a base URL with a trailing slash, ``spec`` a provider spec, percent-encoded. The
     request ends when the iterator is closed. Raises the errors of :mod:`clinder.errors` that say
     how the hub refused or failed; :class:`~clinder.errors.HubUnreachable` for a stream that
-    ended or broke before its verdict.
+    ended or broke before its verdict; :class:`~clinder.errors.Untrusted`.
     """
     url = f"{hub}build/{spec}"
     if build_token:
@@ -114,13 +133,48 @@ def build(
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
     try:
         with transport.stream(url, deadline=deadline, headers=headers) as stream:
+            member = stream.url.partition("build/")[0]
+            if _origin(member) != _origin(hub):
+                yield Redirected(member)
             if not _is_event_stream(stream):
                 raise _not_a_stream(stream)
             yield from _events(stream, secure=hub.startswith("https:"))
     except TransportError as error:
+        if error.untrusted:
+            raise Untrusted(
+                f"The hub's {error.what.removeprefix('its ')}.",
+                hint=f"The address is {error.untrusted}. {Untrusted.hint}",
+            ) from None
         raise HubUnreachable(f"The hub is unreachable: {error.what}.") from None
     except EventTooLarge:
-        raise HubBroken("The hub sent an event too large to be one.") from None
+        raise HubError("The hub sent an event too large to be one.") from None
+
+
+def members(transport: Transport, hub: str, *, deadline: Deadline) -> tuple[str, ...]:
+    """Return the base URLs of a federation's members, none where the hub is no federation.
+
+    mybinder.org lists them at ``active_hosts`` (mybinder.org-deploy, ``federation-redirect``).
+    """
+    try:
+        told = _object(transport.request("GET", f"{hub}active_hosts", deadline=deadline).body)
+    except TransportError:
+        return ()
+    listed = (told or {}).get("active_hosts")
+    urls = [_member(one) for one in listed.values()] if isinstance(listed, dict) else []
+    secure = hub.startswith("https:")
+    return tuple(url for url in urls if url.startswith("https:" if secure else "http"))
+
+
+def _member(listed: object) -> str:
+    with suppress(UsageError):
+        if isinstance(listed, dict):
+            return hub_url(_text(listed, "url"))
+    return ""
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower()
 
 
 def _events(stream: Stream, *, secure: bool) -> Iterator[Progress | Ready]:
@@ -166,15 +220,17 @@ def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
     if not url or not token:
         if "url" not in event and "token" not in event:
             raise NotABinderHub(f"The hub {_NO_LAUNCH}.", hint="Use another hub with --hub.")
-        raise HubBroken("The hub said that the server is ready, but gave no URL or no token.")
+        raise ServerUnusable("The hub said that the server is ready, but gave no URL or no token.")
     try:
         url = Session(url, token).url
     except UsageError:
-        raise HubBroken(
+        raise ServerUnusable(
             "The hub said that the server is ready, but gave no http(s) URL and token of one."
         ) from None
     if secure and not url.startswith("https:"):
-        raise HubBroken("The hub is https, but its server is plain http: the token would be seen.")
+        raise ServerUnusable(
+            "The hub is https, but its server is plain http: the token would be seen."
+        )
     return Ready(
         url,
         token,
@@ -204,7 +260,7 @@ def _not_a_stream(stream: Stream) -> ClinderError:
     )
 
 
-def _object(data: str) -> Mapping[str, Any] | None:
+def _object(data: str | bytes) -> Mapping[str, Any] | None:
     """Return an event's JSON object; what is none is passed over, as a browser's page would."""
     try:
         event = json.loads(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -14,13 +15,17 @@ class TransportError(Exception):
     """An exchange that brought no whole answer; ``what`` says why, in words.
 
     ``refused``: nothing listens at that address. ``answered``: it broke after the headers came.
+    ``untrusted``: whose certificate is not trusted, as ``https://HOST``, if that is why.
     """
 
-    def __init__(self, what: str, *, refused: bool = False, answered: bool = False):
+    def __init__(
+        self, what: str, *, refused: bool = False, answered: bool = False, untrusted: str = ""
+    ):
         super().__init__(what)
         self.what = what
         self.refused = refused
         self.answered = answered
+        self.untrusted = untrusted
 
 
 _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
@@ -39,7 +44,7 @@ _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
 _ANY = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
-def described(error: BaseException, *, connected: bool, answered: bool) -> TransportError:
+def described(error: BaseException, *, connected: bool, answered: bool, url: str) -> TransportError:
     """Return what happened in words, without the URL, which may hold a token.
 
     What is no failure of a connection is a bug, and is raised as it is.
@@ -53,6 +58,7 @@ def described(error: BaseException, *, connected: bool, answered: bool) -> Trans
                     f"{words} ({reason})" if reason else words,
                     refused=kinds is ConnectionRefusedError,
                     answered=answered,
+                    untrusted=_origin(url) if kinds is ssl.SSLCertVerificationError else "",
                 )
     if not any(isinstance(cause, _ANY) for cause in causes):
         raise error
@@ -61,6 +67,11 @@ def described(error: BaseException, *, connected: bool, answered: bool) -> Trans
     if any("CA certificate bundle" in str(cause) for cause in causes):
         return TransportError("REQUESTS_CA_BUNDLE names no certificates")
     return TransportError("no connection could be made")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -289,7 +289,8 @@ def _connected(
         else:
             what = "no connection to the kernel's websocket"
         if isinstance(error, (OSError, websocket.WebSocketAddressException)):
-            what += f": {described(error, connected=False, answered=False).what}"
+            why = described(error, connected=False, answered=False, url=session.url)
+            what += f": {why.what}"
         raise TransportError(what) from None
 
 

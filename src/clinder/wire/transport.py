@@ -213,8 +213,9 @@ class _Exchange:
                     ) from None
                 continue
             if isinstance(item, _Broken):
+                connected = self._connected.is_set()
                 raise described(
-                    item.error, connected=self._connected.is_set(), answered=answered
+                    item.error, connected=connected, answered=answered, url=self._url
                 ) from None
             return item
 

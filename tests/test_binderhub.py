@@ -12,7 +12,7 @@ from clinder import errors
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import ClinderError, HubBroken, HubUnreachable, NotABinderHub
-from clinder.wire.binderhub import Progress, Ready, build
+from clinder.wire.binderhub import Progress, Ready, Redirected, build
 from clinder.wire.transport import Transport
 from hubs import ScriptedHub
 
@@ -24,7 +24,9 @@ SPEC = "gh/org/repo/HEAD"
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
 
-def answered(*events: bytes, status: int = 200, hub: str = HUB) -> list[Progress | Ready]:
+def answered(
+    *events: bytes, status: int = 200, hub: str = HUB
+) -> list[Redirected | Progress | Ready]:
     """What a build request yields where the hub answers with these events."""
     with responses.RequestsMock() as mock:
         mock.get(

@@ -6,13 +6,15 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
+from typing import Any
 
 import pytest
 
 from answers import Answer, Ending, Raw, event, page, ready
 from clinder import errors
-from clinder.errors import Cancelled, ClinderError, HubFull, ServerNotReady, TimedOut
+from clinder.errors import Cancelled, ClinderError, ServerNotReady, TimedOut
 from clinder.events import (
     AttemptFailed,
     BuildRequested,
@@ -21,12 +23,15 @@ from clinder.events import (
     PhaseEntered,
     PhaseLeft,
     SessionKnown,
+    SessionLeft,
+    Waiting,
     Warned,
 )
 from clinder.policy.launch import launch
 from clinder.policy.request import Request
 from clinder.repository import Repository
 from clinder.session import Session
+from clock import Clock
 from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"
@@ -56,8 +61,8 @@ class Recorder:
         return [each for each in self.events if isinstance(each, kind)]
 
 
-def asked(*hubs: ScriptedHub, timeout: float = 60) -> Request:
-    return Request(REPOSITORY, tuple(hub.url for hub in hubs), timeout)
+def asked(*hubs: ScriptedHub, timeout: float = 60, **more: Any) -> Request:
+    return Request(REPOSITORY, tuple(hub.url for hub in hubs), timeout, warm_up=None, **more)
 
 
 def launchable(hub: ScriptedHub, told: Jupyter | None = None, before: bytes = b"") -> str:
@@ -145,7 +150,7 @@ def test_a_phase_that_comes_again_is_accounted_once_in_all() -> None:
 def test_the_build_token_goes_to_the_hub() -> None:
     with ScriptedHub() as hub:
         launchable(hub)
-        launch(Request(REPOSITORY, (hub.url,), build_token="t.o.k"))
+        launch(asked(hub, build_token="t.o.k"))
         assert hub.builds[0].path == f"/build/{SPEC}?build_token=t.o.k"
 
 
@@ -157,20 +162,23 @@ def failed(message: str, *before: bytes, **fields: object) -> Answer:
 
 
 ANOTHER_HUB: dict[str, tuple[Answer | Raw, type[ClinderError]]] = {
-    "full": (FULL, HubFull),
+    "full": (FULL, errors.HubFull),
     "rate limit": (failed("Rate limit exceeded. Try again in 3600 s"), errors.RateLimited),
     "quota": (failed("Too many users running x! Try again soon."), errors.QuotaReached),
     "network": (failed("Requests from x are not allowed"), errors.NetworkRefused),
     "bots": (failed("Bots not allowed"), errors.BotsRefused),
     "login": (failed("Forbidden"), errors.LoginRequired),
     "launch": (failed("Spawn failed: x", LAUNCHING), errors.LaunchFailed),
+    "page": (page(200), errors.NotABinderHub),
+    "no token": (Answer(ready("http://127.0.0.1/user/x/", "")), errors.ServerUnusable),
+    "no http": (Answer(ready("ftp://127.0.0.1/user/x/", TOKEN)), errors.ServerUnusable),
+}
+AGAIN: dict[str, tuple[Answer | Raw, type[ClinderError]]] = {
     "broken": (failed("Internal Server Error"), errors.HubBroken),
     "forge": (failed("Error resolving ref for gh:x: y"), errors.ForgeFailed),
-    "page": (page(200), errors.NotABinderHub),
     "dropped": (Answer(LOG), errors.HubUnreachable),
     "reset": (Raw([], Ending.RESET), errors.HubUnreachable),
-    "no token": (Answer(ready("http://127.0.0.1/user/x/", "")), errors.HubBroken),
-    "no http": (Answer(ready("ftp://127.0.0.1/user/x/", TOKEN)), errors.HubBroken),
+    "bad gateway": (page(502), errors.HubBroken),
 }
 FINAL: dict[str, tuple[Answer, type[ClinderError]]] = {
     "provider": (failed("No provider found for prefix xx"), errors.UnknownProvider),
@@ -205,6 +213,22 @@ def test_what_lies_at_the_hub_is_tried_at_the_next(case: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("case", AGAIN)
+def test_what_broke_is_asked_again_and_then_the_next_hub(case: str) -> None:
+    answer, kind = AGAIN[case]
+    clock = Clock()
+    recorder = Recorder()
+    with ScriptedHub(*[answer] * 3) as first, ScriptedHub() as second:
+        url = launchable(second)
+        request = asked(first, second)
+        session = launch(request, recorder, now=clock.now, pause=clock.pause, chance=lambda: 0.5)
+        assert session.url == url
+        assert [len(first.builds), len(second.builds)] == [3, 1]
+    assert [each.outcome for each in session.attempts] == [kind.__name__] * 3 + ["ready"]
+    assert [each.waited for each in session.attempts] == [0, 2, 4, 0]
+    assert recorder.of(Waiting) == [Waiting(2, first.url), Waiting(4, first.url)]
+
+
 @pytest.mark.parametrize("case", FINAL)
 def test_what_lies_in_the_request_is_final(case: str) -> None:
     answer, kind = FINAL[case]
@@ -218,9 +242,9 @@ def test_what_lies_in_the_request_is_final(case: str) -> None:
 def test_the_last_hubs_error_is_the_launchs_with_where_it_happened() -> None:
     said = b"".join(event(message=f"line {number}\n") for number in range(30))
     with (
-        ScriptedHub(FULL) as first,
-        ScriptedHub(Answer(said)) as second,
-        pytest.raises(errors.HubUnreachable) as error,
+        ScriptedHub(page(200)) as first,
+        ScriptedHub(failed("Spawn failed: x", LAUNCHING, said)) as second,
+        pytest.raises(errors.LaunchFailed) as error,
     ):
         launch(asked(first, second))
     context = error.value.context
@@ -270,9 +294,9 @@ def test_a_server_that_refuses_its_own_token_cannot_be_stopped_either() -> None:
         asked_often = after(lambda: len(hub.calls("GET", "api/status")) >= 2, 121)
         with pytest.raises(ServerNotReady, match="refuses its own token"):
             launch(asked(hub, timeout=1000), recorder, now=asked_often)
-    (warning,) = recorder.of(Warned)
-    assert "may still run" in str(warning)
-    assert TOKEN not in str(warning)
+    (left,) = recorder.of(SessionLeft)
+    assert "token" in str(left)
+    assert TOKEN not in str(left)
 
 
 # Nothing is left running.
@@ -314,10 +338,10 @@ def test_a_session_that_cannot_be_stopped_is_warned_of() -> None:
         stopped = after(lambda: shutdowns(hub), 11)
         with pytest.raises(ZeroDivisionError):
             launch(asked(hub, timeout=1000), recorder, now=stopped)
-    (warning,) = recorder.of(Warned)
-    assert url in str(warning)
-    assert "still runs" in str(warning)
-    assert TOKEN not in str(warning)
+    (left,) = recorder.of(SessionLeft)
+    assert url in str(left)
+    assert "still runs" in str(left)
+    assert TOKEN not in str(left)
 
 
 # Cancelling.
@@ -443,7 +467,7 @@ def test_a_commit_that_the_hub_launched_as_asked_is_handed_out() -> None:
     with ScriptedHub() as hub:
         launchable(hub)
 
-        session = launch(Request(REPOSITORY.at(COMMIT), (hub.url,)))
+        session = launch(replace(asked(hub), repository=REPOSITORY.at(COMMIT)))
 
     assert session.persistent_spec == f"gh/org/repo/{COMMIT}"
 
@@ -455,7 +479,7 @@ def test_another_commit_than_the_one_asked_for_is_stopped_and_refused(persistent
         hub.then(Answer(ready(url, TOKEN, binder_persistent_request=persistent)))
 
         with pytest.raises(errors.CommitMismatch) as caught:
-            launch(Request(REPOSITORY.at(COMMIT), (hub.url,)))
+            launch(replace(asked(hub), repository=REPOSITORY.at(COMMIT)))
 
         assert shutdowns(hub) == 1
     assert COMMIT in str(caught.value)
@@ -488,7 +512,7 @@ def test_a_build_token_goes_to_the_hub_that_it_is_bound_to() -> None:
     with ScriptedHub(FULL) as first, ScriptedHub() as second:
         launchable(second)
 
-        launch(Request(REPOSITORY, (first.url, second.url), build_token="tok"))
+        launch(asked(first, second, build_token="tok"))
 
         assert [each.path for each in first.builds] == [f"/build/{SPEC}?build_token=tok"]
         assert [each.path for each in second.builds] == [f"/build/{SPEC}"]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping, Sequence
 
+    from clinder.clocks import Clocks
     from clinder.events import Observer
 
 __all__ = ["ClinderError", "Session", "__version__", "session", "start", "stop"]
@@ -40,6 +41,8 @@ def start(
     ref: str = "",
     timeout: float = 1200.0,
     build_token: str = "",
+    warm_up: str | None = "",
+    clocks: Clocks | None = None,
     directory: str | os.PathLike[str] = "",
     environment: Mapping[str, str] | None = None,
     observer: Observer | None = None,
@@ -50,8 +53,10 @@ def start(
     ``repository`` is any form that ``clinder start --help`` shows; ``""`` is the commit that is
     being worked on, in ``directory`` (the current one) or as CI's ``environment`` (this
     process's) has it. ``hub`` is one URL or several in order, ``local`` the embedded hub, by
-    default https://mybinder.org. ``timeout`` is in seconds, for all. ``observer`` receives the
-    values of :mod:`clinder.events`; a set ``cancel`` ends the launch and stops what it started.
+    default https://mybinder.org. ``timeout`` is in seconds, for all; ``clocks`` has the others.
+    ``warm_up`` is the kernelspec of which one kernel is started and removed beforehand, ``""``
+    the server's default, ``None`` no kernel. ``observer`` receives the values of
+    :mod:`clinder.events`; a set ``cancel`` ends the launch and stops what it started.
 
     Raises :class:`~clinder.errors.ClinderError`.
     """
@@ -65,6 +70,8 @@ def start(
         ref=ref,
         timeout=timeout,
         build_token=build_token,
+        warm_up=warm_up,
+        clocks=clocks,
         directory=Path(directory),
         environment=os.environ if environment is None else environment,
     )

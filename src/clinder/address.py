@@ -59,6 +59,11 @@ def is_loopback(url: str) -> bool:
     return False
 
 
+def is_in_the_open(url: str) -> bool:
+    """Whether others can read what is sent to a URL: plain http, to another machine."""
+    return url.startswith("http:") and not is_loopback(url)
+
+
 def with_scheme(text: str) -> str:
     """Return an address with a scheme: its own, else https, or http on this machine."""
     if is_url(text):

@@ -17,12 +17,16 @@ _TOKEN = re.compile(r"[!-~]+")  # what an HTTP header can hold, without blanks
 
 @dataclass(frozen=True)
 class Attempt:
-    """One build request: at which hub, how it ended and why, after how many seconds."""
+    """One build request: at which hub, how it ended and why, after how many seconds.
+
+    ``waited``: the seconds before it, in which nothing was asked.
+    """
 
     hub: str
     outcome: str
     reason: str = ""
     seconds: float = 0.0
+    waited: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -142,8 +146,12 @@ def _known(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _attempt(data: Mapping[str, Any]) -> Attempt:
     texts = {name: str(data.get(name, "")) for name in ("hub", "outcome", "reason")}
-    seconds = data.get("seconds")
-    return Attempt(**texts, seconds=float(seconds) if _number(seconds) else 0.0)
+    return Attempt(**texts, seconds=_seconds(data, "seconds"), waited=_seconds(data, "waited"))
+
+
+def _seconds(data: Mapping[str, Any], name: str) -> float:
+    value = data.get(name)
+    return float(value) if _number(value) else 0.0
 
 
 def _number(value: object) -> TypeGuard[float]:

@@ -26,14 +26,20 @@ def stopped_or_kept(session: Session, deadline: Deadline, path: Path | None) -> 
         ran = stop(session, deadline)
     except ClinderError as error:
         why = "It was told to stop in haste." if isinstance(error, Cancelled) else error
-        say(f"clinder: Warning: The session may still run. {why} {_line(session, path)}")
+        say(f"clinder: Warning: The session may still run. {why} {left(session, path)}")
         return None
-    if path and session_file.names(path, session):
-        forgotten(path)
+    forget(session, path)
     return ran
 
 
-def _line(session: Session, path: Path | None) -> str:
+def forget(session: Session, path: Path | None) -> None:
+    """Remove the file of a session that is gone, unless another took it over."""
+    if path and session_file.names(path, session):
+        forgotten(path)
+
+
+def left(session: Session, path: Path | None) -> str:
+    """Return the line to type to stop a session; it is in its file, or else in a new one."""
     try:
         kept = path if path and session_file.names(path, session) else _kept(session)
     except OSError as error:

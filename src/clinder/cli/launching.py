@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clinder import session_file
-from clinder.cli.ending import stopped_or_kept
-from clinder.cli.screen import Screen
+from clinder.cli.ending import forget, left
+from clinder.cli.screen import Screen, say
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
-from clinder.events import Event, SessionKnown, Warned
+from clinder.events import Event, SessionKnown, SessionLeft, SessionStopped, Warned
 from clinder.policy.request import LOCAL, Resolved, resolved
 from clinder.session import Session
-
-_SHORT = 5.0
 
 
 @dataclass(frozen=True)
@@ -32,13 +31,15 @@ class Options:
     session_file: Path | None
     quiet: bool
     verbose: bool
+    warm_up: str | None = ""
+    clocks: Clocks = field(default_factory=Clocks)
 
 
 def launched(options: Options, screen: Screen, cancel: threading.Event) -> Session:
     """Return a session, reported on the screen and written to the session file when known.
 
-    Raises :class:`~clinder.errors.ClinderError`; the session file is then removed again, unless
-    its session could not be stopped.
+    Raises :class:`~clinder.errors.ClinderError`; a session that was known is stopped by then, and
+    its file removed, or a line on the screen says how to stop it.
     """
     made = resolved(
         options.repository,
@@ -46,6 +47,8 @@ def launched(options: Options, screen: Screen, cancel: threading.Event) -> Sessi
         ref=options.ref,
         timeout=options.timeout,
         build_token=options.build_token,
+        warm_up=options.warm_up,
+        clocks=options.clocks,
         directory=Path(),
         environment=os.environ,
     )
@@ -54,11 +57,7 @@ def launched(options: Options, screen: Screen, cancel: threading.Event) -> Sessi
     from clinder.policy.launch import launch
 
     keeper = _Keeper(screen, options.session_file, before)
-    try:
-        session = launch(made.request, keeper.observe, cancel=cancel)
-    except ClinderError:
-        keeper.forget()
-        raise
+    session = launch(made.request, keeper.observe, cancel=cancel)
     keeper.complete(session)
     return session
 
@@ -74,20 +73,24 @@ def _announce(made: Resolved, screen: Screen) -> None:
 
 
 class _Keeper:
-    """Writes the session file the moment the session is known, over no other session's."""
+    """Holds what is needed to stop a session, from the moment that it is known.
+
+    The session file is written over no other session's, and removed when its session is stopped.
+    """
 
     def __init__(self, screen: Screen, path: Path | None, before: Session | None):
         self._screen = screen
         self._path = path
         self._before = before
-        self._known: Session | None = None
 
     def observe(self, event: Event) -> None:
-        if isinstance(event, SessionKnown):
-            if self._path:
-                self._keep(self._path, event.session)
-            self._known = event.session
+        if isinstance(event, SessionKnown) and self._path:
+            self._keep(self._path, event.session)
+        if isinstance(event, SessionStopped):
+            forget(event.session, self._path)
         self._screen.observe(event)
+        if isinstance(event, SessionLeft):
+            say(f"clinder: {left(event.session, self._path)}")
 
     def _keep(self, path: Path, session: Session) -> None:
         try:
@@ -107,11 +110,6 @@ class _Keeper:
         if self._path and session_file.names(self._path, session):
             with suppress(OSError):
                 session_file.write(self._path, session)
-
-    def forget(self) -> None:
-        """Remove the file of a session that was not handed out, once the session is gone."""
-        if self._known:
-            stopped_or_kept(self._known, Deadline(_SHORT), self._path)
 
 
 def _gone(path: Path, cancel: threading.Event) -> Session | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +17,7 @@ from clinder._version import __version__
 from clinder.cli.arguments import read_build_token, seconds
 from clinder.cli.output import LOST, OutputLost, discard
 from clinder.cli.screen import say, tell
+from clinder.clocks import Clocks
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -75,6 +78,29 @@ def _given_or_left_out(_: click.Context, __: click.Parameter, given: str | None)
     return given or ""
 
 
+def _kernelspec(_: click.Context, __: click.Parameter, given: str) -> str:
+    """Return the name; what is none was meant for something else."""
+    if given and not re.fullmatch(r"[A-Za-z0-9._-]+", given):
+        raise UsageError(
+            f"{given!r} is no kernelspec's name.",
+            hint="Write --warm-up=KERNEL, or leave it out: the default kernel is warmed up anyway.",
+        )
+    return given
+
+
+def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _Function]:
+    """Return the option of a clock, which the environment may set as well."""
+    return click.option(
+        name,
+        type=seconds,
+        default=default,
+        show_default=True,
+        envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}",
+        show_envvar=True,
+        help=f"Seconds {meaning}",
+    )
+
+
 def _launch_options(function: _Function) -> _Function:
     """Add what ``start`` and ``run`` have in common."""
     options = [
@@ -89,13 +115,24 @@ def _launch_options(function: _Function) -> _Function:
             " hub.  [default: https://mybinder.org]",
         ),
         click.option("--ref", default="", help="Branch, tag or commit.  [default: HEAD]"),
-        click.option(
-            "--timeout",
-            type=seconds,
-            default=1200,
-            show_default=True,
-            help="Seconds that the launch may take, everything included.",
+        _seconds("--timeout", 1200, "that the launch may take, waits and retries included."),
+        _seconds("--connect-timeout", Clocks.connect, "until a connection stands."),
+        _seconds("--idle-timeout", Clocks.idle, "that a connection may bring nothing."),
+        _seconds(
+            "--readiness-timeout", Clocks.readiness, "from a server's launch to its warmed-up use."
         ),
+        _seconds("--stop-timeout", Clocks.stop, "that stopping it may take beyond the others."),
+        click.option(
+            "--warm-up",
+            is_flag=False,
+            flag_value="",
+            default="",
+            metavar="[KERNEL]",
+            callback=_kernelspec,
+            help="Start a kernel of this kernelspec, await its answer and remove it before the"
+            " session is handed out.  [default: the server's default kernelspec]",
+        ),
+        click.option("--no-warm-up", is_flag=True, help="Start no kernel beforehand."),
         click.option(
             "--build-token",
             metavar="@FILE",
@@ -316,10 +353,18 @@ def hub(port: int, directory: Path, quiet: bool) -> None:
     serve(port, directory, quiet=quiet)
 
 
-def _options(*, build_token: str, **given: Any) -> Any:
+def _options(*, build_token: str, warm_up: str, no_warm_up: bool, **given: Any) -> Any:
     from clinder.cli.launching import Options
 
-    return Options(build_token=read_build_token(build_token), **given)
+    if warm_up and no_warm_up:
+        raise UsageError("--warm-up and --no-warm-up contradict each other.")
+    names = (each.name for each in fields(Clocks))
+    return Options(
+        build_token=read_build_token(build_token),
+        warm_up=None if no_warm_up else warm_up,
+        clocks=Clocks(**{name: given.pop(f"{name}_timeout") for name in names}),
+        **given,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -191,7 +191,8 @@ class _Run:
                 return _OutOfPatience()
 
     def _stop(self) -> None:
-        deadline = Deadline(self._patience.stop, cancel=self._hurry)
+        seconds = max(self._patience.stop, self._options.clocks.stop)
+        deadline = Deadline(seconds, cancel=self._hurry)
         deadline.grace = self._patience.stop_in_haste
         ran = stopped_or_kept(self._session, deadline, self._options.session_file)
         self._hurry.close()

@@ -18,6 +18,9 @@ from clinder.events import (
     PhaseEntered,
     PhaseLeft,
     SessionKnown,
+    SessionLeft,
+    SessionStopped,
+    Waiting,
     Warned,
 )
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 
 _DUMB = ("dumb", "unknown")
+_STAYS = (Warned, AttemptFailed, Waiting, SessionLeft)
 _SPARE = 4  # columns in which the terminal echoes a ^C without breaking the line
 
 
@@ -80,8 +84,14 @@ def told(event: Event) -> str:
             words = f"{event.phase}: {event.seconds:.1f} s"
         case AttemptFailed(attempt=attempt):
             words = f"{attempt.hub} gave no session after {attempt.seconds:.0f} s: {attempt.reason}"
+        case Waiting():
+            words = f"Asking {event.hub} again in {event.seconds:.0f} s."
         case SessionKnown():
             words = f"The session is at {event.session.url}"
+        case SessionStopped():
+            words = "The session is stopped, as it will not be handed out."
+        case SessionLeft():
+            words = f"Warning: The session may still run. {event.why}"
         case Warned():
             words = f"Warning: {event.text}"
     return words
@@ -95,7 +105,7 @@ class QuietScreen:
 
     def observe(self, event: Event) -> None:
         """Show warnings."""
-        if isinstance(event, Warned):
+        if isinstance(event, Warned | SessionLeft):
             say(f"clinder: {told(event)}")
 
     def say(self, words: str) -> None:
@@ -164,8 +174,10 @@ class LineScreen:
                 self._print(event.text)
         elif isinstance(event, PhaseEntered):
             self._phase, self._line = event.phase, ""
-        elif self._verbose or isinstance(event, Warned | AttemptFailed):
+        elif self._verbose or isinstance(event, _STAYS):
             self.say(told(event))
+        if isinstance(event, Waiting):
+            self._phase, self._line = "waiting", told(event)
 
     def say(self, words: str) -> None:
         """Write a line above the one that is drawn anew."""

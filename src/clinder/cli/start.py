@@ -15,8 +15,6 @@ from clinder.errors import Cancelled
 from clinder.events import Warned
 from clinder.session import Session
 
-_STOP = 10.0
-
 
 def start(options: Options, output: str) -> None:
     """Start a session and write it to stdout; stop it where nobody would hold it."""
@@ -33,13 +31,19 @@ def start(options: Options, output: str) -> None:
             if options.session_file:
                 shown.observe(Warned(f"{error} The session is in {options.session_file}."))
                 return
-            if stopped_or_kept(session, Deadline(_STOP), options.session_file) is not None:
+            if _stopped(session, options):
                 error.what += " So the session was stopped: nobody held it."
             raise
         except Cancelled:
-            stopped_or_kept(session, Deadline(_STOP), options.session_file)
+            _stopped(session, options)
             raise
-    shown.say(f"The session runs, {sum(session.phases.values()):.0f} s after it was asked for.")
+    seconds = sum(each.waited + each.seconds for each in session.attempts)
+    shown.say(f"The session runs, {seconds:.0f} s after it was asked for.")
+
+
+def _stopped(session: Session, options: Options) -> bool:
+    deadline = Deadline(options.clocks.stop)
+    return stopped_or_kept(session, deadline, options.session_file) is not None
 
 
 def written(session: Session, output: str) -> str:

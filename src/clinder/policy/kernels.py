@@ -29,6 +29,8 @@ _CLEANUP = 5.0
 _STARTING = 5.0
 """Seconds more for the start of a kernel: without the answer its id is unknown, and it is left."""
 _RESTARTED = 0.5
+_LOOK = 2.0
+"""Seconds between two looks at a kernel that does not answer yet."""
 
 
 class KernelLeft(TimedOut):
@@ -58,8 +60,7 @@ def running_kernel(
     died = late = False
     try:
         deadline.check()
-        connect = transport.clocks.connect
-        with _answering(session, identity, deadline, ready_within, connect) as kernel:
+        with _answering(server, identity, deadline, ready_within) as kernel:
             yield kernel
     except TransportError as error:
         raise ServerUnreachable(f"The session's kernel is unreachable: {error.what}.") from None
@@ -86,12 +87,16 @@ def _started(server: Server, name: str, deadline: Deadline) -> str:
         raise KernelLeft("The session's server did not say which kernel it started.") from None
 
 
-def _answering(
-    session: Session, identity: str, deadline: Deadline, seconds: float, connect: float
-) -> Kernel:
+def _answering(server: Server, identity: str, deadline: Deadline, seconds: float) -> Kernel:
     ready_by = deadline.sooner(seconds)
     try:
-        kernel = Kernel(session, identity, deadline=ready_by, connect=connect)
+        kernel = Kernel(
+            server.session,
+            identity,
+            deadline=ready_by,
+            connect=server.transport.clocks.connect,
+            watch=_watch(server, identity, ready_by),
+        )
         try:
             kernel.wait_until_ready(ready_by)
         except BaseException:
@@ -110,17 +115,35 @@ def _answering(
     )
 
 
+def _watch(server: Server, identity: str, deadline: Deadline) -> Callable[[], None]:
+    """Return what looks at the kernel now and then, and raises ``KernelDied`` once it is dead.
+
+    A server lets go of the websocket of a dead kernel only after a minute.
+    """
+    looked = deadline.now()
+
+    def watch() -> None:
+        nonlocal looked
+        if deadline.now() - looked < _LOOK:
+            return
+        if server.kernel_is_dead(identity, deadline):
+            raise KernelDied("the kernel died while it started")
+        looked = deadline.now()
+
+    return watch
+
+
 def _remove(server: Server, identity: str, deadline: Deadline, *, died: bool) -> bool:
-    """Delete the kernel and return whether that was answered.
+    """Delete the kernel and return whether it is gone.
 
     One that died is deleted again a little later: while it restarts, nobody can.
     """
     with suppress(ClinderError, TransportError):
-        server.delete_kernel(identity, deadline)
+        gone = server.delete_kernel(identity, deadline)
         if died:
             deadline.wait(_RESTARTED)
-            server.delete_kernel(identity, deadline)
-        return True
+            gone = server.delete_kernel(identity, deadline)
+        return gone
     return False
 
 

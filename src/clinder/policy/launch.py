@@ -2,54 +2,22 @@
 
 from __future__ import annotations
 
+import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from clinder.deadline import Deadline
-from clinder.errors import (
-    BotsRefused,
-    Cancelled,
-    ClinderError,
-    CommitMismatch,
-    Context,
-    HubBusy,
-    HubError,
-    HubUnreachable,
-    LaunchFailed,
-    LoginRequired,
-    NetworkRefused,
-    StopFailed,
-    TimedOut,
-)
-from clinder.events import (
-    AttemptFailed,
-    BuildRequested,
-    LogLine,
-    Observer,
-    PhaseEntered,
-    PhaseLeft,
-    SessionKnown,
-    Warned,
-)
-from clinder.policy.readiness import wait_until_usable
+from clinder.deadline import Deadline, Pause
+from clinder.errors import ClinderError, HubBusy, TimedOut
+from clinder.events import AttemptFailed, Observer, Waiting
+from clinder.policy.attempt import LaunchAttempt
 from clinder.policy.request import LOCAL, Request
-from clinder.policy.stop import stop
+from clinder.policy.retries import Retries, Step
 from clinder.session import Attempt, Session
-from clinder.text import lines
-from clinder.wire.binderhub import Progress, Ready, build
 from clinder.wire.transport import Transport
-
-_LOG_LINES = 20
-_GRACE = 5.0
-_STOP = 10.0
-_ANOTHER_HUB = (HubBusy, HubError, LaunchFailed, NetworkRefused, BotsRefused, LoginRequired)
-_LAUNCHING = ("built", "launching")
 
 
 def _ignored(_: object) -> None:
@@ -66,32 +34,23 @@ def launch(
     *,
     cancel: threading.Event | None = None,
     now: Callable[[], float] = time.monotonic,
+    pause: Pause = threading.Event.wait,
     utc: Callable[[], datetime] = _utc,
+    chance: Callable[[], float] = random.random,
 ) -> Session:
     """Return a session that answers, from the first of the request's hubs that gives one.
 
-    A session that became known but not usable is stopped. ``observer`` receives what happens.
-    When ``cancel`` is set the launch ends at once or, where a server may be about to appear,
-    after up to 5 s of waiting for it, to stop it. Raises the errors of :mod:`clinder.errors`,
-    each with its :class:`~clinder.errors.Context`.
+    What broke is asked again, what has no room later, as :mod:`clinder.policy.retries` has it,
+    within the request's time. A session that became known but not usable is stopped.
+    ``observer`` receives what happens. When ``cancel`` is set the launch ends at once or, where a
+    server may be about to appear, after up to 5 s of waiting for it, to stop it. Raises the
+    errors of :mod:`clinder.errors`, each with its :class:`~clinder.errors.Context`.
     """
-    observer = observer or _ignored
-    deadline = Deadline(request.timeout, cancel=cancel, now=now)
-    attempts: list[Attempt] = []
-    for number, hub in enumerate(request.hubs, start=1):
-        with _base_url(hub, request.directory) as url:
-            attempt = _Attempt(request, url, number, observer=observer, deadline=deadline, utc=utc)
-            try:
-                return attempt.session(tuple(attempts))
-            except ClinderError as error:
-                error.context = attempt.context()
-                if isinstance(error, TimedOut):
-                    error.what = f"The launch did not end within {request.timeout:g} s."
-                if number == len(request.hubs) or not isinstance(error, _ANOTHER_HUB):
-                    raise
-                attempts.append(attempt.failed(error))
-                observer(AttemptFailed(attempts[-1]))
-    raise AssertionError("a request names at least one hub")
+    deadline = Deadline(request.timeout, cancel=cancel, now=now, pause=pause)
+    with ExitStack() as stack:
+        hubs = [stack.enter_context(_base_url(hub, request.directory)) for hub in request.hubs]
+        launching = _Launch(request, Retries(hubs, chance), observer or _ignored, deadline, utc)
+        return launching.session()
 
 
 @contextmanager
@@ -105,153 +64,73 @@ def _base_url(hub: str, directory: Path) -> Iterator[str]:
         yield embedded.url
 
 
-class _Attempt:
-    """One build request, and the readiness of what it launches."""
+class _Launch:
+    """The build requests of a launch, one after another."""
 
     def __init__(
         self,
         request: Request,
-        hub: str,
-        number: int,
-        *,
+        retries: Retries,
         observer: Observer,
         deadline: Deadline,
         utc: Callable[[], datetime],
     ):
         self._request = request
-        self._hub = hub
-        self._number = number
+        self._retries = retries
         self._observer = observer
         self._deadline = deadline
         self._utc = utc
-        self._began = deadline.now()
-        self._log: deque[str] = deque(maxlen=_LOG_LINES)
-        self._phase = ""
-        self._phase_began = self._began
-        self._phases: dict[str, float] = {}
+        self._failed: list[Attempt] = []
+        self._transport = Transport(request.clocks)
 
-    def session(self, failed: tuple[Attempt, ...]) -> Session:
-        """Return the usable session that one build request gives."""
-        session = self._known(self._ready())
-        try:
-            self._deadline.grace = 0.0
-            self._enter("readiness")
-            self._observer(SessionKnown(session))
-            self._deadline.check()
-            self._raise_for_another_commit(session)
-            wait_until_usable(
-                session, self._deadline, transport=Transport(self._request.clocks.of_server)
-            )
-            self._enter("")
-        except BaseException:
-            self._stop(session)
-            raise
-        return replace(
-            session,
-            phases={name: round(seconds, 3) for name, seconds in self._phases.items()},
-            attempts=(*failed, Attempt(self._hub, "ready", "", self._seconds())),
-        )
-
-    def context(self) -> Context:
-        """Return where this attempt happened, and what the hub said last."""
-        repository = self._request.repository
-        local = LOCAL in self._request.hubs
-        return Context(
-            hub=self._hub,
-            repository=repository.spec,
-            link="" if local else repository.binder_link(self._hub),
-            log=tuple(self._log),
-        )
-
-    def failed(self, error: ClinderError) -> Attempt:
-        """Return the record of this attempt, which an error ended."""
-        return Attempt(self._hub, type(error).__name__, error.what, self._seconds())
-
-    def _ready(self) -> Ready:
-        spec = self._request.repository.spec
-        self._deadline.grace = 0.0
-        self._observer(BuildRequested(self._hub, spec, self._number))
-        events = build(
-            Transport(),
-            self._hub,
-            spec,
-            deadline=self._deadline,
-            build_token=self._build_token(),
-        )
-        try:
-            with closing(events):
-                for event in events:
-                    if isinstance(event, Ready):
-                        return event
-                    self._progress(event)
-        except (Cancelled, TimedOut, HubUnreachable):
-            if self._phase in _LAUNCHING:
-                self._observer(
-                    Warned(
-                        "The launch ended while the server was being launched: if it still comes"
-                        " up, nobody holds its token, and the hub culls it."
-                    )
+    def session(self) -> Session:
+        step = self._retries.first()
+        while True:
+            attempt = self._attempt(step)
+            try:
+                return attempt.session(self._failed)
+            except ClinderError as error:
+                error.context = attempt.context()
+                if isinstance(error, TimedOut):
+                    error.what = f"The launch did not end within {self._request.timeout:g} s."
+                following = self._retries.after(
+                    error, launching=attempt.launching, members=attempt.others
                 )
-            raise
-        raise AssertionError("a build ends with a ready event or an error")
+                if following is None or following.wait >= self._deadline.remaining():
+                    self._explain(error, following)
+                    raise
+                self._failed.append(attempt.failed(error))
+                self._observer(AttemptFailed(self._failed[-1]))
+                step = following
 
-    def _build_token(self) -> str:
-        """Return the build token for the hub that it is bound to: the first, never our own."""
-        return "" if self._number > 1 or LOCAL in self._request.hubs else self._request.build_token
-
-    def _progress(self, event: Progress) -> None:
-        if event.phase and event.phase != self._phase:
-            self._enter(event.phase)
-        if self._phase in _LAUNCHING:
-            self._deadline.grace = _GRACE
-        for line in lines(event.message):
-            self._log.append(line)
-            self._observer(LogLine(self._phase, line))
-
-    def _enter(self, phase: str) -> None:
-        """Account the phase that ends, and begin another, ``""`` for none."""
-        now = self._deadline.now()
-        if self._phase:
-            seconds = now - self._phase_began
-            self._phases[self._phase] = self._phases.get(self._phase, 0.0) + seconds
-            self._observer(PhaseLeft(self._phase, seconds))
-        self._phase, self._phase_began = phase, now
-        if phase:
-            self._observer(PhaseEntered(phase))
-
-    def _known(self, ready: Ready) -> Session:
-        persistent = ready.binder_persistent_request.removeprefix("v2/")
-        return Session(
-            ready.url,
-            ready.token,
-            hub=self._hub,
-            launch_host=ready.binder_launch_host,
-            spec=self._request.repository.spec,
-            persistent_spec=persistent,
-            repo_url=ready.repo_url,
-            ref_url=ready.binder_ref_url,
-            binder_link=f"{self._hub}v2/{persistent or self._request.repository.spec}",
-            image=ready.image,
-            started_at=self._utc().isoformat(timespec="seconds"),
+    def _attempt(self, step: Step) -> LaunchAttempt:
+        """Return the attempt that a step is, once it is due."""
+        if step.wait:
+            self._observer(Waiting(step.wait, step.address))
+            self._deadline.grace = 0.0
+            self._deadline.wait(step.wait)
+        if not step.pinned:
+            self._transport = Transport(self._request.clocks)
+        return LaunchAttempt(
+            self._request,
+            step,
+            number=len(self._failed) + 1,
+            transport=self._transport,
+            observer=self._observer,
+            deadline=self._deadline,
+            utc=self._utc,
         )
 
-    def _raise_for_another_commit(self, session: Session) -> None:
-        """Raise where a commit was asked for and the hub does not say that it launched it."""
-        repository = self._request.repository
-        launched = session.persistent_spec.rpartition("/")[2]
-        if repository.is_commit and launched.lower() != repository.ref:
-            raise CommitMismatch(
-                f"The hub launched {launched or 'an unknown commit'}, not {repository.ref}."
+    def _explain(self, error: ClinderError, following: Step | None) -> None:
+        """Have an error of a hub that is busy say how long it was so, and why that was all."""
+        if not isinstance(error, HubBusy):
+            return
+        times = len(self._failed) + 1
+        if times > 1:
+            seconds = self._request.timeout - self._deadline.remaining()
+            error.what += f" {times} build requests in {seconds:.0f} s gave no session."
+        if following is not None:
+            error.what += (
+                f" The next one, after {following.wait:.0f} s, would be beyond the timeout"
+                f" of {self._request.timeout:g} s."
             )
-
-    def _stop(self, session: Session) -> None:
-        """Stop a session that will not be handed out, also when all else was cancelled."""
-        try:
-            stop(session, Deadline(_STOP, now=self._deadline.now))
-        except StopFailed as error:
-            self._observer(
-                Warned(f"The session at {session.url} may still run until it is culled: {error}")
-            )
-
-    def _seconds(self) -> float:
-        return round(self._deadline.now() - self._began, 3)

@@ -133,7 +133,7 @@ def build(
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
     try:
         with transport.stream(url, deadline=deadline, headers=headers) as stream:
-            member = stream.url.partition("build/")[0]
+            member = stream.url.partition(f"build/{spec}")[0]
             if _origin(member) != _origin(hub):
                 yield Redirected(member)
             if not _is_event_stream(stream):

@@ -1,0 +1,133 @@
+"""What to do after a build request that failed: whom to ask next, and after how long.
+
+It is counted here, and nowhere else, how often a hub is asked: a BinderHub allows ten build
+requests an hour from one address, and every reconnect is one (``ratelimit.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from clinder.errors import (
+    BotsRefused,
+    ClinderError,
+    ForgeFailed,
+    HubBroken,
+    HubBusy,
+    HubError,
+    HubFull,
+    HubUnreachable,
+    LaunchFailed,
+    LoginRequired,
+    NetworkRefused,
+    QuotaReached,
+)
+
+REQUESTS = 3
+"""How many build requests one hub gets in all."""
+AGAIN_AFTER = (2.0, 4.0)
+"""Seconds, give or take a quarter, before the same hub is asked again after it broke."""
+LATER_AFTER = (60.0, 240.0)
+"""Seconds before the hubs that had no room are asked again."""
+
+_BROKE = (HubUnreachable, HubBroken)
+_LATER = (HubFull, QuotaReached)
+_ANOTHER_HUB = (HubBusy, HubError, LaunchFailed, NetworkRefused, BotsRefused, LoginRequired)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A build request to make: for which of the hubs, at which address, after so many seconds.
+
+    The address is another than the hub's where that is a federation, and a member is meant.
+    ``pinned``: with the cookies of the request before, to reach the same member and build again.
+    """
+
+    hub: str
+    address: str
+    wait: float = 0.0
+    pinned: bool = False
+
+
+@dataclass
+class _Hub:
+    url: str
+    asked: int = 0
+    limit: int = REQUESTS
+    broke: int = 0
+    later: bool = False
+    redirected: bool = False
+
+    @property
+    def may_be_asked(self) -> bool:
+        return self.asked < self.limit
+
+
+@dataclass
+class Retries:
+    """The hubs of a launch, and how often and with what outcome each was asked.
+
+    ``random`` gives numbers from 0 to 1.
+    """
+
+    hubs: Sequence[str]
+    random: Callable[[], float]
+    _known: list[_Hub] = field(init=False)
+    _left: list[_Hub] = field(init=False)
+    _waits: list[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._known = [_Hub(url) for url in self.hubs]
+        self._left = list(self._known)
+        self._waits = list(LATER_AFTER)
+
+    @property
+    def asked(self) -> int:
+        """How many build requests were made in all."""
+        return sum(hub.asked for hub in self._known)
+
+    def first(self) -> Step:
+        """Return the first build request."""
+        return self._step(self._left[0])
+
+    def after(
+        self, error: ClinderError, *, launching: bool, members: Callable[[], Sequence[str]]
+    ) -> Step | None:
+        """Return what to do after an error of the request before, ``None`` where it is final.
+
+        ``launching``: a server was being launched. ``members`` returns the addresses of the other
+        members, where the hub is a federation and gave the request to one of them.
+        """
+        if not isinstance(error, _ANOTHER_HUB):
+            return None
+        hub = self._left[0]
+        hub.later = isinstance(error, _LATER)
+        if isinstance(error, _BROKE) or (isinstance(error, ForgeFailed) and not launching):
+            if launching:  # each such request may leave a server behind
+                hub.limit = min(hub.limit, hub.asked + 1)
+            if hub.may_be_asked:
+                return self._again(hub)
+        if hub.later and hub.may_be_asked and not hub.redirected and (others := members()):
+            hub.redirected = True
+            return self._step(hub, address=others[int(self.random() * len(others))])
+        self._left = self._left[1:]
+        return self._step(self._left[0]) if self._left else self._later()
+
+    def _again(self, hub: _Hub) -> Step:
+        seconds = AGAIN_AFTER[min(hub.broke, len(AGAIN_AFTER) - 1)]
+        hub.broke += 1
+        return self._step(hub, wait=seconds * (0.75 + self.random() / 2), pinned=True)
+
+    def _later(self) -> Step | None:
+        """Return the first step of another round, among the hubs that had no room."""
+        self._left = [hub for hub in self._known if hub.later and hub.may_be_asked]
+        if not self._left or not self._waits:
+            return None
+        return self._step(self._left[0], wait=self._waits.pop(0))
+
+    def _step(
+        self, hub: _Hub, *, address: str = "", wait: float = 0.0, pinned: bool = False
+    ) -> Step:
+        hub.asked += 1
+        return Step(hub.url, address or hub.url, wait, pinned)

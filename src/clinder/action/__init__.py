@@ -1,0 +1,1 @@
+"""The surface that a GitHub workflow sees: the steps of the composite action."""

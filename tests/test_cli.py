@@ -15,10 +15,10 @@ import pytest
 
 from clinder import __version__
 from clinder.cli.main import cli, main
-from clinder.cli.signals import Alarm
 from clinder.cli.start import written
 from clinder.errors import EXIT_CODES
 from clinder.session import Session
+from clinder.signals import Alarm
 from e2e.world import CLINDER, World
 
 HEAVY = ("requests", "rich", "tornado", "websocket", "clinder.embedded", "clinder.wire")

@@ -10,7 +10,7 @@ import pytest
 import clinder
 
 PACKAGE = Path(clinder.__file__).parent
-FLOORS = {"wire": 1, "embedded": 1, "policy": 2, "cli": 3}
+FLOORS = {"wire": 1, "embedded": 1, "policy": 2, "cli": 3, "action": 3}
 ABOVE = {
     # The embedded hub stands beside: `--hub local` opens it, and it opens nothing of ours.
     ("policy/launch.py", "embedded"),
@@ -43,6 +43,11 @@ def test_a_module_imports_nothing_from_above_its_floor(module: str) -> None:
     above = {name for name in imported(module) if FLOORS.get(name, 0) > floor(module)}
 
     assert above == set()
+
+
+@pytest.mark.parametrize(("module", "other"), [("cli", "action"), ("action", "cli")])
+def test_no_surface_imports_another(module: str, other: str) -> None:
+    assert all(other not in imported(each) for each in MODULES if each.startswith(f"{module}/"))
 
 
 @pytest.mark.parametrize("module", MODULES)

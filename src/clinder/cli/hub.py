@@ -7,7 +7,8 @@ from pathlib import Path
 
 from clinder.cli.output import write
 from clinder.cli.screen import say
-from clinder.cli.signals import Alarm, end_at_once, handled
+from clinder.cli.signals import end_at_once
+from clinder.signals import Alarm, handled
 
 _TICK = 1.0
 

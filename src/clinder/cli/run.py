@@ -16,10 +16,11 @@ from clinder.cli.ending import stopped_or_kept
 from clinder.cli.launching import Options, launched
 from clinder.cli.process import Process, found
 from clinder.cli.screen import say, screen
-from clinder.cli.signals import Alarm, cancellation, end_at_once, exit_code, handled
+from clinder.cli.signals import cancellation, end_at_once
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, SessionGone
 from clinder.session import Session
+from clinder.signals import Alarm, exit_code, handled
 
 if TYPE_CHECKING:
     from clinder.policy.watch import Pace

@@ -12,7 +12,14 @@ import responses
 from answers import Ending, Raw, json_page, page
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
-from clinder.errors import Cancelled, KernelspecMissing, ServerUnreachable, TimedOut, TokenRefused
+from clinder.errors import (
+    Cancelled,
+    KernelspecMissing,
+    ServerNotReady,
+    ServerUnreachable,
+    TimedOut,
+    TokenRefused,
+)
 from clinder.session import Session
 from clinder.wire.jupyter import Kernelspecs, Server, State, Status
 from clinder.wire.transport import Transport
@@ -201,16 +208,41 @@ def test_a_kernelspec_that_is_missing_is_told_with_those_that_are_there(
 
 
 def test_a_kernel_is_deleted_by_its_id(web: responses.RequestsMock) -> None:
-    web.delete(URL + "api/kernels/a%2Fb", status=404)
-    SERVER.delete_kernel("a/b", Deadline(60))
-    assert len(web.calls) == 1
+    for code, gone in ((204, True), (404, True), (500, False)):
+        web.upsert("DELETE", URL + "api/kernels/a%2Fb", status=code)
+        assert SERVER.delete_kernel("a/b", Deadline(60)) is gone
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "dead"),
+    [
+        (404, '{"message": "Kernel does not exist: k"}', True),
+        (404, "<html>", False),
+        (200, '{"execution_state": "dead"}', True),
+        (200, '{"execution_state": "starting"}', False),
+        (200, '{"execution_state": ["dead"]}', False),
+        (200, "[]", False),
+        (500, '{"execution_state": "dead"}', False),
+    ],
+)
+def test_whether_a_kernel_was_given_up(
+    web: responses.RequestsMock, code: int, body: str, dead: bool
+) -> None:
+    web.get(URL + "api/kernels/a%2Fb", status=code, body=body)
+    assert SERVER.kernel_is_dead("a/b", Deadline(60)) is dead
+
+
+def test_of_a_kernel_of_a_server_that_is_away_nothing_is_known() -> None:
+    with ScriptedHub() as hub:
+        pass
+    assert not local(hub).kernel_is_dead("k", Deadline(60))
 
 
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (json_page(500, {"message": "no\x1b[31m kernel\nat all"}), "500 to .*: no kernel at all"),
-        (json_page(500, {"message": 5}), "500"),
+        (json_page(502, {"message": "no\x1b[31m kernel\nat all"}), "502 to .*: no kernel at all"),
+        (page(500), "500"),
         (page(200), "200"),
         (page(302, Location="/hub/"), "302"),
         (Raw([], Ending.RESET), "unreachable: "),
@@ -224,3 +256,13 @@ def test_a_kernel_that_cannot_be_started_is_an_error_in_words(answer: Any, words
         local(hub).start_kernel("", Deadline(60))
     assert "\x1b" not in error.value.what
     assert TOKEN not in str(error.value)
+
+
+@pytest.mark.parametrize("message", ["Unhandled error", 5])
+def test_a_server_that_fails_to_start_a_kernel_is_not_ready(message: object) -> None:
+    pages = {
+        "/user/x/api/kernelspecs": json_page(200, {}),
+        "/user/x/api/kernels": json_page(500, {"message": message}),
+    }
+    with ScriptedHub(pages=pages) as hub, pytest.raises(ServerNotReady, match="answered 500"):
+        local(hub).start_kernel("", Deadline(60))

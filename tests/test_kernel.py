@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -22,13 +24,14 @@ from tornado.websocket import WebSocketHandler
 
 from clinder._version import USER_AGENT
 from clinder.deadline import Deadline
-from clinder.errors import Cancelled, TimedOut
+from clinder.errors import Cancelled, ServerNotReady, TimedOut
 from clinder.policy.kernels import KernelLeft, running_kernel
 from clinder.session import Session
 from clinder.wire import kernel as wire
 from clinder.wire.failure import TransportError
 from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
 from clinder.wire.transport import Transport
+from e2e.world import World
 
 TOKEN = "secret-token"
 Message = dict[str, Any]
@@ -62,7 +65,8 @@ class Server:
 
     Then it writes the bytes ``head``, and ``piece`` again and again, telling ``wrote`` of each; it
     reads on after ``reads_after`` seconds. ``starts`` is called when it is to start a kernel, whose
-    id it tells after ``starts_after`` seconds.
+    id it tells after ``starts_after`` seconds. ``looks`` are its answers about that kernel, one
+    after another, status and body; the websocket opens once they are all given.
     """
 
     answers: Callable[[str], list[str | bytes | None]]
@@ -76,7 +80,9 @@ class Server:
     starts: Callable[[], None] = lambda: None
     starts_after: float = 0.0
     removes: bool = True
+    looks: list[tuple[int, str]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    looked: tuple[int, str] = (200, '{"execution_state": "starting"}')
     url: str = ""
     requests: list[Message] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -95,6 +101,8 @@ class Channels(WebSocketHandler):
         self.server.paths.append(self.request.uri or "")
         self.server.headers.append(dict(self.request.headers.get_all()))
         await asyncio.sleep(self.server.opens_after)
+        while self.server.looks:
+            await asyncio.sleep(0.01)
         if self.server.refuse:
             self.set_status(self.server.refuse)
             if self.server.location:
@@ -125,8 +133,13 @@ class Kernels(RequestHandler):
     def initialize(self, server: Server) -> None:
         self.server = server
 
-    def get(self, _: str) -> None:
-        self.write({"default": "python3", "kernelspecs": {"python3": {}}})
+    def get(self, identity: str | None) -> None:
+        if identity is None:
+            self.write({"default": "python3", "kernelspecs": {"python3": {}}})
+            return
+        code, body = self.server.looks.pop(0) if self.server.looks else self.server.looked
+        self.set_status(code)
+        self.write(body)
 
     async def post(self, _: str) -> None:
         self.server.starts()
@@ -422,6 +435,80 @@ def started(server: Server, deadline: Deadline) -> None:
         kernel = running_kernel(server.session, "", deadline, transport=Transport())
         with kernel:
             raise AssertionError("it is usable")
+
+
+def quick(seconds: float) -> Deadline:
+    """A deadline by a clock that runs twenty times as fast."""
+    return Deadline(
+        seconds,
+        now=lambda: 20 * time.monotonic(),
+        pause=lambda event, pause: event.wait(pause / 20),
+    )
+
+
+DEAD = {
+    "given up": (404, '{"message": "Kernel does not exist: k"}'),
+    "dead": (200, '{"execution_state": "dead"}'),
+}
+
+
+@pytest.mark.parametrize("opens_after", [0, 600], ids=["after the handshake", "before it"])
+@pytest.mark.parametrize("said", DEAD.values(), ids=DEAD)
+def test_a_kernel_that_its_server_gave_up_is_not_waited_for(
+    said: tuple[int, str], opens_after: float
+) -> None:
+    server = Server(lambda _: [], looked=said, opens_after=opens_after)
+    with pytest.raises(ServerNotReady, match="died while it started"):
+        started(server, quick(600))
+    assert server.removed == ["k", "k"], "once more, for a kernel that was being restarted"
+
+
+def test_what_says_nothing_of_a_kernel_is_no_reason_to_give_it_up() -> None:
+    starting = (200, '{"execution_state": "starting"}')
+    page, none, broken = (404, "<html>"), (200, "[]"), (500, '{"message": "no"}')
+    server = Server(lambda parent: [info(parent)], looks=[starting, page, none, broken, starting])
+    with (
+        serving(server),
+        running_kernel(server.session, "", quick(600), transport=Transport()) as kernel,
+    ):
+        assert isinstance(kernel, Kernel)
+    assert server.removed == ["k"]
+    assert server.looks == []
+
+
+@pytest.mark.parametrize("opens_after", [0, 600], ids=["after the handshake", "before it"])
+def test_a_kernel_that_never_answers_is_given_up_in_the_end(opens_after: float) -> None:
+    with (
+        pytest.raises(ServerNotReady, match="it did not answer within 10 s"),
+        serving(Server(lambda _: [], opens_after=opens_after)) as server,
+        running_kernel(server.session, "", quick(600), transport=Transport(), ready_within=10),
+    ):
+        raise AssertionError("it is usable")
+    assert set(server.removed) == {"k"}
+
+
+def test_kernels_of_real_servers_that_cannot_start(tmp_path: Path) -> None:
+    """A Jupyter Server restarts one that dies five times, three seconds apart, then gives it up."""
+    world = World(tmp_path)
+    world.variables["JUPYTER_PATH"] = str(tmp_path / "jupyter")
+    dies = [sys.executable, "-c", "raise SystemExit(1)"]
+    for name, argv in {"dies": dies, "missing": [str(tmp_path / "missing")]}.items():
+        spec = tmp_path / "jupyter" / "kernels" / name
+        spec.mkdir(parents=True)
+        told = {"argv": [*argv, "{connection_file}"], "display_name": name, "language": "python"}
+        (spec / "kernel.json").write_text(json.dumps(told))
+    session = world.start()
+    world.variables |= {"JUPYTER_BASE_URL": session["url"], "JUPYTER_TOKEN": session["token"]}
+    results = world.together(
+        {name: ["exec", "--kernel", name, "-c", "1"] for name in ("dies", "missing")}
+    )
+    left = json.loads(world.run("status", "-o", "json").out)["kernels"]
+    assert world.run("stop", "-q").code == 0
+    world.end()
+    assert results["dies"].code == results["missing"].code == 8
+    assert "The kernel cannot be used: the kernel died while it started." in results["dies"].err
+    assert "The session's server answered 500 to POST api/kernels" in results["missing"].err
+    assert left == 0
 
 
 def test_a_kernel_whose_start_is_cancelled_is_removed() -> None:

@@ -15,7 +15,13 @@ from urllib.parse import quote, urlsplit
 
 from clinder.address import is_loopback
 from clinder.deadline import Deadline
-from clinder.errors import KernelspecMissing, ServerUnreachable, TokenRefused
+from clinder.errors import (
+    ClinderError,
+    KernelspecMissing,
+    ServerNotReady,
+    ServerUnreachable,
+    TokenRefused,
+)
 from clinder.session import Session
 from clinder.text import plain
 from clinder.wire.failure import TransportError
@@ -108,7 +114,8 @@ class Server:
     def start_kernel(self, name: str, deadline: Deadline) -> str:
         """Start a kernel of that kernelspec and return its id; ``""`` is the server's default.
 
-        Raises :class:`~clinder.errors.KernelspecMissing`, naming those that the server has.
+        Raises :class:`~clinder.errors.KernelspecMissing`, naming those that the server has, and
+        :class:`~clinder.errors.ServerNotReady` where it fails at it, as for a missing program.
         """
         specs = self.kernelspecs(deadline)
         if name and name not in specs.names:
@@ -116,15 +123,29 @@ class Server:
                 f"The session has no kernelspec {name!r}, only: {', '.join(specs.names) or 'none'}."
             )
         chosen = {"name": name or specs.default} if name or specs.default else {}
-        told = self._asked("POST", "api/kernels", deadline, json=chosen)
+        told = self._asked("POST", "api/kernels", deadline, json=chosen, fails=ServerNotReady)
         identity = told.get("id")
         if not isinstance(identity, str) or not identity:
             raise ServerUnreachable("The session's server started no kernel, and gave no reason.")
         return identity
 
-    def delete_kernel(self, identity: str, deadline: Deadline) -> None:
-        """Delete a kernel; one that is gone already is as good."""
-        self._call("DELETE", f"api/kernels/{quote(identity, safe='')}", deadline)
+    def kernel_is_dead(self, identity: str, deadline: Deadline) -> bool:
+        """Whether the server says that it has given a kernel up.
+
+        It does so after several restarts; until then a kernel that dies is said to be starting.
+        """
+        try:
+            answer = self._call("GET", _kernel(identity), deadline)
+        except TransportError:
+            return False
+        told = _object(answer)
+        if answer.status == 404:
+            return told is not None  # a proxy's page says nothing about the kernel
+        return answer.status == 200 and told is not None and told.get("execution_state") == "dead"
+
+    def delete_kernel(self, identity: str, deadline: Deadline) -> bool:
+        """Delete a kernel; return whether it is gone, also where it was before."""
+        return self._call("DELETE", _kernel(identity), deadline).status in (204, 404)
 
     def _call(
         self, method: str, path: str, deadline: Deadline, json: object | None = None
@@ -141,8 +162,14 @@ class Server:
         return answer
 
     def _asked(
-        self, method: str, path: str, deadline: Deadline, json: object | None = None
+        self,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        json: object | None = None,
+        fails: type[ClinderError] = ServerUnreachable,
     ) -> Mapping[str, Any]:
+        """Return the JSON object that is the answer; ``fails`` is what a 500 of the server is."""
         try:
             answer = self._call(method, path, deadline, json=json)
         except TransportError as error:
@@ -150,11 +177,16 @@ class Server:
         told = _object(answer)
         if answer.status >= 300 or told is None:
             said = _text(told.get("message")) if told else ""
-            raise ServerUnreachable(
+            kind = fails if answer.status == 500 and told is not None else ServerUnreachable
+            raise kind(
                 f"The session's server answered {answer.status} to {method} {path}"
                 + (f": {said}." if said else ".")
             )
         return told
+
+
+def _kernel(identity: str) -> str:
+    return f"api/kernels/{quote(identity, safe='')}"
 
 
 def _unreached(error: TransportError, url: str) -> Status:

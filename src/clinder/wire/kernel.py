@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from clinder.deadline import Deadline
 from clinder.session import Session
 from clinder.text import plain
 from clinder.wire.failure import TransportError, described
-from clinder.wire.transport import finished
+from clinder.wire.transport import finished, unwatched
 
 _TICK = 0.1
 _DROPPED = ("IOPub data rate exceeded.\n", "IOPub message rate exceeded.\n")
@@ -85,7 +85,8 @@ class Raised:
 class Kernel:
     """The websocket of a kernel that runs on a session. Close it, or use it as a context.
 
-    ``connect`` is in seconds, for the connection that carries it.
+    ``connect`` is in seconds, for the connection that carries it. ``watch`` is called again and
+    again until the kernel is ready: what it raises ends the wait.
     Raises :class:`KernelDied` where the server knows no such kernel, or none that starts, and
     :class:`~clinder.wire.transport.TransportError`.
     """
@@ -97,9 +98,12 @@ class Kernel:
         *,
         deadline: Deadline,
         connect: float = Clocks.connect,
+        watch: Callable[[], None] = unwatched,
     ):
         self._conversation = uuid.uuid4().hex
-        self._socket = _connected(session, identity, self._conversation, deadline, connect)
+        self._watch = watch
+        handshake = _handshake(session, identity, self._conversation, deadline, connect)
+        self._socket = _connected(handshake, session.url, deadline, watch)
         self._socket.settimeout(_STUCK)
         self._wire = self._socket.sock
         self._queue: queue.Queue[str | bytes | BaseException] = queue.Queue(_MESSAGES)
@@ -125,7 +129,7 @@ class Kernel:
         Raises :class:`KernelDied`, :class:`~clinder.wire.transport.TransportError`.
         """
         request = self._send("kernel_info_request", {}, deadline)
-        for message in self._messages(deadline):
+        for message in self._messages(deadline, self._watch):
             if _is_reply(message, request, "kernel_info_reply"):
                 return
             if _state(message) in _DEAD:
@@ -179,9 +183,12 @@ class Kernel:
             raise TransportError("the connection to the kernel broke") from None
         return identity
 
-    def _messages(self, deadline: Deadline) -> Iterator[Mapping[str, Any]]:
+    def _messages(
+        self, deadline: Deadline, watch: Callable[[], None] = unwatched
+    ) -> Iterator[Mapping[str, Any]]:
         while True:
             deadline.check()
+            watch()
             try:
                 data = self._queue.get(timeout=min(_TICK, deadline.remaining()))
             except queue.Empty:
@@ -245,9 +252,10 @@ class _Bounded(websocket.WebSocket):
         return piece
 
 
-def _connected(
+def _handshake(
     session: Session, identity: str, conversation: str, deadline: Deadline, connecting: float
-) -> websocket.WebSocket:
+) -> Callable[[], websocket.WebSocket]:
+    """Return the work that opens the websocket."""
     parts = urlsplit(session.url)
     scheme = "wss" if parts.scheme == "https" else "ws"
     url = (
@@ -278,8 +286,17 @@ def _connected(
             raise websocket.WebSocketException
         return made
 
+    return connect
+
+
+def _connected(
+    handshake: Callable[[], websocket.WebSocket],
+    url: str,
+    deadline: Deadline,
+    watch: Callable[[], None],
+) -> websocket.WebSocket:
     try:
-        return finished(connect, deadline)
+        return finished(handshake, deadline, watch)
     except (OSError, websocket.WebSocketException) as error:
         status = getattr(error, "status_code", None)
         if status in (404, 500):
@@ -289,7 +306,7 @@ def _connected(
         else:
             what = "no connection to the kernel's websocket"
         if isinstance(error, (OSError, websocket.WebSocketAddressException)):
-            why = described(error, connected=False, answered=False, url=session.url)
+            why = described(error, connected=False, answered=False, url=url)
             what += f": {why.what}"
         raise TransportError(what) from None
 

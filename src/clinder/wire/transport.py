@@ -52,10 +52,15 @@ class Stream:
     pieces: Iterator[bytes]
 
 
-def finished(work: Callable[[], T], deadline: Deadline) -> T:
+def unwatched() -> None:
+    """Watch nothing."""
+
+
+def finished(work: Callable[[], T], deadline: Deadline, watch: Callable[[], None] = unwatched) -> T:
     """Return what some work returns that cannot be bounded by itself; it runs in a thread.
 
-    Raises what the work raises, and what the deadline raises, leaving the work to end by itself.
+    ``watch`` is called again and again meanwhile. Raises what the work raises, and what the
+    deadline and the watch raise, leaving the work to end by itself.
     """
     outcome: queue.Queue[T | _Broken] = queue.Queue()
 
@@ -68,6 +73,7 @@ def finished(work: Callable[[], T], deadline: Deadline) -> T:
     threading.Thread(target=run, name="clinder-work", daemon=True).start()
     while True:
         deadline.check()
+        watch()
         with suppress(queue.Empty):
             result = outcome.get(timeout=min(_TICK, deadline.remaining()))
             if isinstance(result, _Broken):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import stat
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,90 @@ def test_nobody_else_may_read_it_not_even_over_a_file_that_all_may(tmp_path: Pat
     finally:
         os.umask(before)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.posix
+def test_it_is_private_from_the_start_and_never_half_there(tmp_path: Path) -> None:
+    """Whoever looks at any moment sees a whole file, and no file that others can read."""
+    path = tmp_path / "session.json"
+    session_file.write(path, SESSION)
+    done, seen, modes = threading.Event(), set[str](), set[int]()
+
+    def look() -> None:
+        while not done.is_set():
+            seen.add(path.read_text())
+            for each in tmp_path.iterdir():
+                with suppress(FileNotFoundError):
+                    modes.add(stat.S_IMODE(each.stat().st_mode))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    before = os.umask(0)
+    try:
+        for _ in range(200):
+            session_file.write(path, SESSION)
+    finally:
+        os.umask(before)
+        done.set()
+        thread.join()
+    assert seen == {json.dumps(SESSION.to_json()) + "\n"}
+    assert modes == {0o600}
+
+
+def test_a_new_file_takes_no_others_place_and_leaves_none_behind(tmp_path: Path) -> None:
+    path = tmp_path / "session.json"
+    session_file.create(path, SESSION)
+    other = Session("http://127.0.0.1:1/", "other")
+    with pytest.raises(FileExistsError):
+        session_file.create(path, other)
+    assert session_file.read(path) == SESSION
+    with pytest.raises(OSError, match="too long"):  # the temporary file's name has a little more
+        session_file.create(tmp_path / ("x" * 250), other)
+    assert [*tmp_path.iterdir()] == [path]
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o620, 0o602, 0o777])
+def test_a_file_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "my session.json"
+    session_file.write(path, SESSION)
+    path.chmod(mode)
+    with pytest.raises(UsageError, match=f"other users: its mode is {mode:04o}") as raised:
+        session_file.read(path)
+    assert raised.value.hint.endswith(f"chmod 600 '{path}'")
+    assert SESSION.token not in f"{raised.value!r} {raised.value.hint}"
+    assert session_file.names(path, SESSION), "whoever has the session may still remove the file"
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
+def test_a_file_of_this_user_alone_is_read(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "session.json"
+    session_file.write(path, SESSION)
+    path.chmod(mode)
+    assert session_file.read(path) == SESSION
+
+
+@pytest.mark.posix
+def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    path = Path("/etc/passwd")  # root's, but who is root can give a file away
+    if os.geteuid() == 0:
+        path = tmp_path / "session.json"
+        session_file.write(path, SESSION)
+        os.chown(path, 12345, -1)
+    with pytest.raises(UsageError, match="belongs to another user"):
+        session_file.read(path)
+
+
+@pytest.mark.posix
+def test_a_file_is_judged_by_what_a_link_leads_to(tmp_path: Path) -> None:
+    path, link = tmp_path / "session.json", tmp_path / "link.json"
+    session_file.write(path, SESSION)
+    link.symlink_to(path)
+    assert session_file.read(link) == SESSION
+    path.chmod(0o644)
+    with pytest.raises(UsageError, match="other users"):
+        session_file.read(link)
 
 
 def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
@@ -91,6 +177,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 def test_url_and_token_are_enough_and_what_is_unknown_is_left(tmp_path: Path) -> None:
     path = tmp_path / "session.json"
+    path.touch(mode=0o600)
     path.write_text('{"url": "http://h/user/x/lab", "token": "t", "new": 1, "phases": {"a": "b"}}')
     assert session_file.read(path) == Session("http://h/user/x/", "t")
 

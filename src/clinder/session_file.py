@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import stat
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -13,13 +15,29 @@ from clinder.errors import UsageError
 from clinder.session import Session
 
 _LIMIT = 1024 * 1024
+_OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
 def read(path: Path) -> Session:
-    """Return the session that a file holds. Raises :class:`~clinder.errors.UsageError`."""
+    """Return the session that a file holds, which must be this user's own and nobody else's.
+
+    Raises :class:`~clinder.errors.UsageError`.
+    """
+    session, status = _read(path)
+    if sys.platform != "win32" and status.st_mode & _OTHERS:  # there the user's folder protects
+        raise UsageError(
+            f"The session file {path} can be read or changed by other users:"
+            f" its mode is {stat.S_IMODE(status.st_mode):04o}.",
+            hint=f"Make it yours alone: chmod 600 {shlex.quote(str(path))}",
+        )
+    return session
+
+
+def _read(path: Path) -> tuple[Session, os.stat_result]:
     raise_if_irregular(path)
     try:
         with path.open(encoding="utf-8") as file:
+            status = os.fstat(file.fileno())
             text = file.read(_LIMIT)
     except OSError as error:
         raise UsageError(
@@ -28,8 +46,13 @@ def read(path: Path) -> Session:
         ) from None
     except UnicodeDecodeError:
         raise _no_session_file(path) from None
+    if sys.platform != "win32" and status.st_uid != os.geteuid():
+        raise UsageError(
+            f"The session file {path} belongs to another user.",
+            hint="Use one that was written by the same user.",
+        )
     try:
-        return Session.from_json(text)
+        return Session.from_json(text), status
     except UsageError:
         raise _no_session_file(path) from None
 
@@ -37,7 +60,7 @@ def read(path: Path) -> Session:
 def names(path: Path, session: Session) -> bool:
     """Return whether a file is still the one of a session."""
     try:
-        return read(path).uri == session.uri
+        return _read(path)[0].uri == session.uri
     except UsageError:
         return False
 
@@ -48,7 +71,12 @@ def create(path: Path, session: Session) -> None:
     Raises :class:`FileExistsError`, and any other :class:`OSError`.
     """
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
-    write(path, session)
+    try:
+        write(path, session)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def write(path: Path, session: Session) -> None:

@@ -113,6 +113,7 @@ def test_a_session_file_keeps_its_session_until_that_is_gone(world: World) -> No
     assert not [*world.directory.iterdir()]
 
     path.write_text(json.dumps(session))
+    path.chmod(0o600)
     result = world.run("stop", *file)
     assert result.code == 0
     assert "was already gone" in result.err

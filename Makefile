@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format clean
+.PHONY: demo test lint format zipapp lock clean
 
 demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
@@ -22,8 +22,14 @@ format: $(VENV)/.test ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+zipapp: $(VENV)/.demo ## clinder.pyz: what a release of the action has in it, so that nothing is downloaded
+	$(BIN)/python tools/build_zipapp.py clinder.pyz
+
+lock: $(VENV)/.demo ## The action's requirements.txt, from its requirements.in
+	$(BIN)/python tools/lock.py
+
 clean: ## Remove what the above made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) clinder.pyz .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -70,20 +70,13 @@ def provide(action_root: Path, folder: Path) -> None:
     sys.path.insert(0, str(packages))
 
 
-def install(requirements: Path, target: Path) -> None:
-    """Install locked, pure packages into an empty folder. Raises :class:`Unprovided`."""
-    for installer in (_with_pip, _with_uv, _with_venv):
-        try:
-            installer(requirements, target)
-        except _Absent:
-            continue
-        for unwanted in ("bin", "tests"):  # scripts; the tests of actions-toolkit
-            shutil.rmtree(target / unwanted, ignore_errors=True)
-        return
-    raise Unprovided(
-        f"{sys.executable} has no pip, and there is no uv. "
-        "Add actions/setup-python before this step, or install python3-pip on this machine."
-    )
+def fill_from_index(made: Path, action_root: Path) -> None:
+    """Put the locked packages and clinder into an empty folder. Raises :class:`Unprovided`."""
+    _install(action_root / REQUIREMENTS, made)
+    for source in _sources(action_root):
+        copy = made / source.relative_to(action_root / "src")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
 
 
 def _made_once(action_root: Path, folder: Path) -> Path:
@@ -111,12 +104,23 @@ def _fill(made: Path, action_root: Path) -> None:
     if zipapp.is_file():
         with zipfile.ZipFile(zipapp) as archive:
             archive.extractall(made)
+    else:
+        fill_from_index(made, action_root)
+
+
+def _install(requirements: Path, target: Path) -> None:
+    for installer in (_with_pip, _with_uv, _with_venv):
+        try:
+            installer(requirements, target)
+        except _Absent:
+            continue
+        for unwanted in ("bin", "tests"):  # scripts; the tests of actions-toolkit
+            shutil.rmtree(target / unwanted, ignore_errors=True)
         return
-    install(action_root / REQUIREMENTS, made)
-    for source in _sources(action_root):
-        copy = made / source.relative_to(action_root / "src")
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, copy)
+    raise Unprovided(
+        f"{sys.executable} has no pip, and there is no uv. "
+        "Add actions/setup-python before this step, or install python3-pip on this machine."
+    )
 
 
 def _digest(action_root: Path) -> str:

@@ -1,0 +1,89 @@
+"""The entry points of the action's steps: ``python -I -S __main__.py start``, and ``stop``.
+
+Standard library only: what clinder itself needs is provided first.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType, ModuleType
+
+_ROOT = Path(__file__).resolve().parents[3]
+_ESCAPES = (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"))
+
+
+def main(step: str) -> int:
+    """Run a step and return its exit code; every failure ends in one annotation."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # on Windows it is neither, in a pipe
+        sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="\n")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
+    try:
+        return _run(step)
+    except KeyError as error:
+        return _failed(step, f"{error.args[0]} is not set: the step before this one has not run.")
+    except Exception as error:  # noqa: BLE001 - a bug still ends in one message, without a traceback
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        at = f"{Path(where.filename).name}:{where.lineno} in {where.name}"
+        return _failed(
+            step,
+            f"A bug in clinder: {type(error).__name__} at {at}.\n"
+            "What to do: report this line at https://github.com/org/clinder-action/issues",
+        )
+
+
+def _run(step: str) -> int:
+    bootstrap = _bootstrap()
+    try:
+        bootstrap.provide(_ROOT, Path(os.environ["CLINDER_SHARED"]))
+    except bootstrap.Unprovided as error:
+        return _failed(step, str(error))
+    if step == "start":
+        from clinder.action.start import start
+
+        return start(os.environ)
+    from clinder.action.stop import stop
+
+    return stop(os.environ)
+
+
+def _bootstrap() -> ModuleType:
+    """Return the module beside this one, leaving no byte code in the action's folder."""
+    spec = importlib.util.spec_from_file_location(
+        "clinder_bootstrap", Path(__file__).with_name("bootstrap.py")
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError("bootstrap")
+    module = importlib.util.module_from_spec(spec)
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.dont_write_bytecode = before
+    return module
+
+
+def _failed(step: str, what: str) -> int:
+    """Say in one annotation what went wrong, before there is a module for that."""
+    for character, escape in _ESCAPES:
+        what = what.replace(character, escape)
+    goes_on = os.environ.get("CLINDER_INPUT_FAIL_ON_ERROR", "").strip().lower() == "false"
+    kind = "warning" if step != "start" or goes_on else "error"
+    sys.stdout.write(f"::{kind} title=clinder::{what}\n")
+    sys.stdout.flush()
+    return 0 if step == "start" and goes_on else 70
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    """End at once: nothing has been started yet, or what was is in its file."""
+    sys.exit(130 if number == signal.SIGINT else 143)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,89 @@
+"""The inputs of the action, from the variables that ``action.yml`` makes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from clinder.errors import UsageError
+from clinder.policy.request import LOCAL, TIMEOUT
+
+PREFIX = "CLINDER_INPUT_"
+_A_YEAR = 366 * 86400.0
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the workflow asks for; ``timeout`` is in seconds, ``warm_up`` as a request has it."""
+
+    hubs: tuple[str, ...] = ()
+    repository: str = ""
+    ref: str = ""
+    build_token: str = field(default="", repr=False)
+    timeout: float = TIMEOUT
+    warm_up: str | None = ""
+    export_environment: bool = True
+    fail_on_error: bool = True
+
+
+def read(environment: Mapping[str, str]) -> Inputs:
+    """Return the inputs. Raises :class:`~clinder.errors.UsageError` for what one cannot be."""
+    return Inputs(
+        hubs=_hubs(_text(environment, "hub-url")),
+        repository=_text(environment, "repo"),
+        ref=_text(environment, "ref"),
+        build_token=_build_token(_text(environment, "build-token")),
+        timeout=_seconds(_text(environment, "timeout")),
+        warm_up=_warm_up(_text(environment, "warm-up")),
+        export_environment=_flag(environment, "export-environment"),
+        fail_on_error=fails_on_error(environment),
+    )
+
+
+def fails_on_error(environment: Mapping[str, str]) -> bool:
+    """Return whether the job fails where no session can be had."""
+    return _flag(environment, "fail-on-error")
+
+
+def _text(environment: Mapping[str, str], name: str) -> str:
+    return environment.get(PREFIX + name.replace("-", "_").upper(), "").strip()
+
+
+def _hubs(text: str) -> tuple[str, ...]:
+    hubs = tuple(text.split())
+    if LOCAL in (hub.lower() for hub in hubs):
+        raise UsageError(
+            "The embedded hub is not part of the action.",
+            hint="Start it in a step before with `clinder hub &`, and give its URL as `hub-url`.",
+        )
+    return hubs
+
+
+def _build_token(text: str) -> str:
+    if not re.fullmatch(r"[!-~]*", text):
+        raise UsageError("The input build-token holds characters that no token has.")
+    return text
+
+
+def _seconds(text: str) -> float:
+    try:
+        number = float(text or TIMEOUT)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < _A_YEAR:
+        raise UsageError("The input timeout is not a number of seconds more than 0.")
+    return number
+
+
+def _warm_up(text: str) -> str | None:
+    if text.lower() == "false":
+        return None
+    return "" if text.lower() == "true" else text
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    text = _text(environment, name).lower()
+    if text not in ("", "true", "false"):
+        raise UsageError(f"The input {name} is neither `true` nor `false`.")
+    return text != "false"

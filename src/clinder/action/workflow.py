@@ -1,0 +1,114 @@
+"""The workflow commands of a step, and the words between them.
+
+Everything goes to stdout: the runner reads stdout and stderr apart, so only one can be in order.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from actions_toolkit import core
+from actions_toolkit.command import issue, issue_command
+
+from clinder.errors import UsageError
+from clinder.text import lines
+
+_TITLE = {"title": "clinder"}  # core.error would write all other properties too, each empty
+
+
+class Workflow:
+    """What a step says to the runner.
+
+    Words are foreign or hold what is foreign, so the runner processes no commands while they are
+    written; before each command of ours it is told to go on.
+    """
+
+    def __init__(self) -> None:
+        self._resume = ""
+
+    def say(self, text: str) -> None:
+        """Write lines in which no command takes effect."""
+        found = lines(text)
+        if found and not self._resume:
+            self._resume = secrets.token_hex(16)
+            issue("stop-commands", self._resume)
+        for line in found:
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+
+    def resume(self) -> None:
+        """Have the runner process commands again."""
+        if self._resume:
+            issue(self._resume)
+            self._resume = ""
+        sys.stdout.flush()
+
+    @property
+    def resuming(self) -> bytes:
+        """What to write, without this object, to have the runner process commands again."""
+        return f"::{self._resume}::\n".encode() if self._resume else b""
+
+    def mask(self, secret: str) -> None:
+        """Have the runner hide a secret, each of its lines, in all that it shows from now on."""
+        self.resume()
+        for line in secret.splitlines():
+            if line.strip():  # a mask of nothing is a warning
+                core.set_secret(line.strip())
+        sys.stdout.flush()
+
+    def group(self, title: str) -> None:
+        """Begin a group that can be folded."""
+        self.resume()
+        core.start_group(_one_line(title))
+        sys.stdout.flush()
+
+    def end_group(self) -> None:
+        """End the group."""
+        self.resume()
+        core.end_group()
+        sys.stdout.flush()
+
+    def error(self, text: str) -> None:
+        """Annotate the job with an error."""
+        self._annotate("error", text)
+
+    def warning(self, text: str) -> None:
+        """Annotate the job with a warning."""
+        self._annotate("warning", text)
+
+    def output(self, name: str, value: str) -> None:
+        """Set an output of the step."""
+        _raise_unless_there("GITHUB_OUTPUT")  # else the toolkit prints the value
+        core.set_output(name, value)
+
+    def export(self, variables: Mapping[str, str]) -> None:
+        """Set variables for the later steps."""
+        _raise_unless_there("GITHUB_ENV")
+        for name, value in variables.items():
+            core.export_variable(name, value)
+
+    def summarise(self, markdown: str) -> None:
+        """Add to the job's summary, if this runner has one."""
+        path = os.environ.get("GITHUB_STEP_SUMMARY", "")
+        if path:
+            with Path(path).open("a", encoding="utf-8", newline="\n") as file:
+                file.write(markdown)
+
+    def _annotate(self, kind: str, text: str) -> None:
+        self.resume()
+        issue_command(kind, _TITLE, "\n".join(lines(text)))
+        sys.stdout.flush()
+
+
+def _raise_unless_there(variable: str) -> None:
+    path = os.environ.get(variable, "")
+    if not path or not Path(path).is_file():
+        raise UsageError(f"{variable} names no file: this runs in GitHub Actions only.")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(lines(text))[:100]

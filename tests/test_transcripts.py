@@ -111,6 +111,12 @@ each_way = pytest.mark.parametrize("way", WAYS)
 Capture = pytest.CaptureFixture[str]
 
 
+@pytest.fixture(autouse=True)
+def _once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each stream is asked for once: what comes after a failure is for the fault table."""
+    monkeypatch.setenv("CLINDER_ATTEMPTS", "1")
+
+
 def recorded(name: str, hub: ScriptedHub) -> bytes:
     """The stream as it would have come from the scripted hub."""
     return (TRANSCRIPTS / f"{name}.sse").read_bytes().replace(RECORDED_AT, hub.origin.encode())
@@ -139,7 +145,7 @@ def test_a_launch_that_succeeded_gives_the_session(name: str, way: str, capfd: C
     expected = SUCCESSES[name]
     with ScriptedHub() as hub:
         said = prepare(hub, recorded(name, hub), *WAYS[way])
-        code = main(["start", expected.asked, "--hub", hub.url, "-o", "json"])
+        code = main(["start", expected.asked, "--hub", hub.url, "-o", "json", "--no-warm-up"])
     stdout, stderr = capfd.readouterr()
     assert code == 0, stderr
     told = json.loads(stdout)
@@ -252,7 +258,7 @@ def test_stdout_is_the_result_and_nothing_else(output: str) -> None:
     """As a process of its own: what a script sees."""
     with ScriptedHub() as hub:
         said = prepare(hub, recorded("build-launch-ok", hub), bytewise, Framing.CHUNKED)
-        done = clinder("start", REQUIREMENTS, "--hub", hub.url, "-o", output)
+        done = clinder("start", REQUIREMENTS, "--hub", hub.url, "-o", output, "--no-warm-up")
     wanted = {
         "uri": f"{said['url']}?token={said['token']}\n",
         "shell": f"export JUPYTER_BASE_URL={said['url']}\nexport JUPYTER_TOKEN={said['token']}\n",

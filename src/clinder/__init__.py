@@ -43,6 +43,7 @@ def start(
     build_token: str = "",
     warm_up: str | None = "",
     clocks: Clocks | None = None,
+    attempts: int = 3,
     directory: str | os.PathLike[str] = "",
     environment: Mapping[str, str] | None = None,
     observer: Observer | None = None,
@@ -53,7 +54,8 @@ def start(
     ``repository`` is any form that ``clinder start --help`` shows; ``""`` is the commit that is
     being worked on, in ``directory`` (the current one) or as CI's ``environment`` (this
     process's) has it. ``hub`` is one URL or several in order, ``local`` the embedded hub, by
-    default https://mybinder.org. ``timeout`` is in seconds, for all; ``clocks`` has the others.
+    default https://mybinder.org. ``timeout`` is in seconds, for all; ``clocks`` has the others;
+    ``attempts`` is how many build requests one hub gets at most, from 1 to 3.
     ``warm_up`` is the kernelspec of which one kernel is started and removed beforehand, ``""``
     the server's default, ``None`` no kernel. ``observer`` receives the values of
     :mod:`clinder.events`; a set ``cancel`` ends the launch and stops what it started.
@@ -72,6 +74,7 @@ def start(
         build_token=build_token,
         warm_up=warm_up,
         clocks=clocks,
+        attempts=attempts,
         directory=Path(directory),
         environment=os.environ if environment is None else environment,
     )

@@ -15,7 +15,7 @@ from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
 from clinder.events import Event, SessionKnown, SessionLeft, SessionStopped, Warned
-from clinder.policy.request import LOCAL, Resolved, resolved
+from clinder.policy.request import ATTEMPTS, LOCAL, Resolved, resolved
 from clinder.session import Session
 
 
@@ -33,6 +33,7 @@ class Options:
     verbose: bool
     warm_up: str | None = ""
     clocks: Clocks = field(default_factory=Clocks)
+    attempts: int = ATTEMPTS
 
 
 def launched(options: Options, screen: Screen, cancel: threading.Event) -> Session:
@@ -49,6 +50,7 @@ def launched(options: Options, screen: Screen, cancel: threading.Event) -> Sessi
         build_token=options.build_token,
         warm_up=options.warm_up,
         clocks=options.clocks,
+        attempts=options.attempts,
         directory=Path(),
         environment=os.environ,
     )

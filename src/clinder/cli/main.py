@@ -94,7 +94,7 @@ def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _
         name,
         type=seconds,
         default=default,
-        show_default=True,
+        show_default=f"{default:g}",
         envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}",
         show_envvar=True,
         help=f"Seconds {meaning}",
@@ -122,6 +122,15 @@ def _launch_options(function: _Function) -> _Function:
             "--readiness-timeout", Clocks.readiness, "from a server's launch to its warmed-up use."
         ),
         _seconds("--stop-timeout", Clocks.stop, "that stopping it may take beyond the others."),
+        click.option(
+            "--attempts",
+            type=click.IntRange(1, 3),
+            default=3,
+            show_default=True,
+            envvar="CLINDER_ATTEMPTS",
+            show_envvar=True,
+            help="Build requests that one hub gets at most, where it breaks or has no room.",
+        ),
         click.option(
             "--warm-up",
             is_flag=False,

@@ -49,8 +49,8 @@ def launch(
     deadline = Deadline(request.timeout, cancel=cancel, now=now, pause=pause)
     with ExitStack() as stack:
         hubs = [stack.enter_context(_base_url(hub, request.directory)) for hub in request.hubs]
-        launching = _Launch(request, Retries(hubs, chance), observer or _ignored, deadline, utc)
-        return launching.session()
+        retries = Retries(hubs, request.attempts, chance)
+        return _Launch(request, retries, observer or _ignored, deadline, utc).session()
 
 
 @contextmanager

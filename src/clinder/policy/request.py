@@ -20,6 +20,8 @@ LOCAL = "local"
 DEFAULT_HUB = "https://mybinder.org/"
 TIMEOUT = 1200.0
 """Seconds that a launch may take in all."""
+ATTEMPTS = 3
+"""Build requests that one hub gets at most: it allows ten an hour from one address."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Request:
 
     A hub is a base URL with a trailing slash, or :data:`LOCAL`, which serves ``directory``.
     ``warm_up`` is the kernelspec whose first kernel is started and removed again before the
-    session is handed out, ``""`` the server's default, ``None`` no kernel.
+    session is handed out, ``""`` the server's default, ``None`` no kernel. ``attempts`` is how
+    many build requests one hub gets at most, from 1 to 3.
     Raises :class:`~clinder.errors.UsageError` for no hub and no time.
     """
 
@@ -39,12 +42,15 @@ class Request:
     directory: Path = Path()
     warm_up: str | None = ""
     clocks: Clocks = field(default_factory=Clocks)
+    attempts: int = ATTEMPTS
 
     def __post_init__(self) -> None:
         if not self.hubs:
             raise UsageError("A launch needs a hub.")
         if not 0 < self.timeout < math.inf:
             raise UsageError(f"A launch takes more than 0 seconds, not {self.timeout:g}.")
+        if not 1 <= self.attempts <= ATTEMPTS:
+            raise UsageError(f"A hub is asked 1 to {ATTEMPTS} times, not {self.attempts}.")
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ def resolved(
     build_token: str = "",
     warm_up: str | None = "",
     clocks: Clocks | None = None,
+    attempts: int = ATTEMPTS,
     directory: Path,
     environment: Mapping[str, str],
 ) -> Resolved:
@@ -96,6 +103,7 @@ def resolved(
         directory=directory,
         warm_up=warm_up,
         clocks=clocks or Clocks(),
+        attempts=attempts,
     )
     return Resolved(request, notes, warnings)
 

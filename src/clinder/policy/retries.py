@@ -24,8 +24,6 @@ from clinder.errors import (
     QuotaReached,
 )
 
-REQUESTS = 3
-"""How many build requests one hub gets in all."""
 AGAIN_AFTER = (2.0, 4.0)
 """Seconds, give or take a quarter, before the same hub is asked again after it broke."""
 LATER_AFTER = (60.0, 240.0)
@@ -53,8 +51,8 @@ class Step:
 @dataclass
 class _Hub:
     url: str
+    limit: int
     asked: int = 0
-    limit: int = REQUESTS
     broke: int = 0
     later: bool = False
     redirected: bool = False
@@ -68,24 +66,20 @@ class _Hub:
 class Retries:
     """The hubs of a launch, and how often and with what outcome each was asked.
 
-    ``random`` gives numbers from 0 to 1.
+    ``limit`` is how many build requests one hub gets in all; ``chance`` gives numbers from 0 to 1.
     """
 
     hubs: Sequence[str]
-    random: Callable[[], float]
+    limit: int
+    chance: Callable[[], float]
     _known: list[_Hub] = field(init=False)
     _left: list[_Hub] = field(init=False)
     _waits: list[float] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._known = [_Hub(url) for url in self.hubs]
+        self._known = [_Hub(url, self.limit) for url in self.hubs]
         self._left = list(self._known)
         self._waits = list(LATER_AFTER)
-
-    @property
-    def asked(self) -> int:
-        """How many build requests were made in all."""
-        return sum(hub.asked for hub in self._known)
 
     def first(self) -> Step:
         """Return the first build request."""
@@ -110,14 +104,14 @@ class Retries:
                 return self._again(hub)
         if hub.later and hub.may_be_asked and not hub.redirected and (others := members()):
             hub.redirected = True
-            return self._step(hub, address=others[int(self.random() * len(others))])
+            return self._step(hub, address=others[int(self.chance() * len(others))])
         self._left = self._left[1:]
         return self._step(self._left[0]) if self._left else self._later()
 
     def _again(self, hub: _Hub) -> Step:
         seconds = AGAIN_AFTER[min(hub.broke, len(AGAIN_AFTER) - 1)]
         hub.broke += 1
-        return self._step(hub, wait=seconds * (0.75 + self.random() / 2), pinned=True)
+        return self._step(hub, wait=seconds * (0.75 + self.chance() / 2), pinned=True)
 
     def _later(self) -> Step | None:
         """Return the first step of another round, among the hubs that had no room."""

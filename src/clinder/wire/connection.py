@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import unquote, urlsplit
 
 import requests
 import requests.adapters
 import requests.auth
+import requests.exceptions
+import requests.utils
 import urllib3
 from requests.cookies import RequestsCookieJar
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import Url, make_headers, parse_url
+
+from clinder.address import is_loopback
 
 _PIECE = 65536
 
@@ -50,6 +58,12 @@ class Session(requests.Session):
         adapter = _Adapter(opened, connected)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
+
+    def merge_environment_settings(self, url: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return what the environment says; raises where that names no proxy of a known kind."""
+        found = super().merge_environment_settings(url, *args, **kwargs)
+        _proxy(url, found["proxies"], "http", "https", "socks4", "socks4a", "socks5", "socks5h")
+        return found
 
     def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[requests.Response]:
         """Yield nothing: requests looks where a redirect leads, and fails where it is no URL."""
@@ -110,6 +124,68 @@ def _pools(
 def _told(made: socket.socket, opened: Callable[[socket.socket], None]) -> socket.socket:
     opened(made)
     return made
+
+
+def dialled(url: str, *, seconds: float) -> socket.socket:
+    """Return a socket to a URL's host, opened as requests opens its own, for a websocket.
+
+    Its proxies, by a tunnel, and its trust in certificates are the environment's as requests reads
+    it. ``seconds`` bounds each step of connecting. Raises what urllib3 raises, and ``OSError``.
+    """
+    parts = urlsplit(url)
+    secure = parts.scheme == "https"
+    host, port = parts.hostname or "", parts.port or (443 if secure else 80)
+    with requests.Session() as session:
+        found = session.merge_environment_settings(url, {}, None, None, None)
+    proxy = None if is_loopback(url) else _proxy(url, found["proxies"], "http")
+    to, at = (proxy.host or "", proxy.port or 80) if proxy else (host, port)
+    connection = (
+        _encrypted(to, at, seconds, found["verify"])
+        if secure
+        else HTTPConnection(to, at, timeout=seconds)
+    )
+    if proxy:
+        named = unquote(proxy.auth) if proxy.auth else None
+        connection.set_tunnel(host, port, headers=make_headers(proxy_basic_auth=named))
+    try:
+        connection.connect()
+    except Exception as error:
+        reached = connection.has_connected_to_proxy
+        connection.close()
+        if proxy and not reached:
+            raise urllib3.exceptions.ProxyError("no connection", error) from error
+        if isinstance(error, HTTPException):
+            raise urllib3.exceptions.ProtocolError("no tunnel", error) from error
+        raise
+    return cast("socket.socket", connection.sock)
+
+
+def _proxy(url: str, proxies: Mapping[str, str], *schemes: str) -> Url | None:
+    address = requests.utils.select_proxy(url, proxies)
+    if not address:
+        return None
+    try:
+        proxy = parse_url(address if "://" in address else f"http://{address}")
+    except urllib3.exceptions.LocationParseError:
+        raise requests.exceptions.InvalidProxyURL from None
+    if not proxy.host or proxy.scheme not in schemes:
+        raise requests.exceptions.InvalidProxyURL
+    return proxy
+
+
+def _encrypted(host: str, port: int, seconds: float, verify: str | bool | None) -> HTTPSConnection:
+    bundle = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
+    folder = Path(bundle).is_dir()
+    if not folder and not Path(bundle).is_file():
+        raise OSError("no CA certificate bundle")
+    return HTTPSConnection(
+        host,
+        port,
+        timeout=seconds,
+        cert_reqs="CERT_REQUIRED",
+        ca_certs=None if folder else bundle,
+        ca_cert_dir=bundle if folder else None,
+    )
 
 
 def body(raw: urllib3.HTTPResponse) -> Iterator[bytes]:

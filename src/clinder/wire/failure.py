@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from urllib.parse import urlsplit
 
 import requests
 import urllib3
+
+PROXY = "the proxy in this machine's settings"
 
 
 class TransportError(Exception):
@@ -30,7 +33,11 @@ class TransportError(Exception):
 
 _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     # A proxy's fault says nothing about the server.
-    (urllib3.exceptions.ProxyError, "the proxy in this machine's settings does not answer"),
+    (
+        (requests.exceptions.InvalidProxyURL, requests.exceptions.InvalidSchema),
+        f"{PROXY} is no address of one, or of no known kind",
+    ),
+    (urllib3.exceptions.ProxyError, f"{PROXY} does not answer"),
     ((urllib3.exceptions.NameResolutionError, socket.gaierror), "its name does not resolve"),
     (ConnectionRefusedError, "connection refused"),
     (ssl.SSLCertVerificationError, "its certificate is not trusted"),
@@ -39,8 +46,8 @@ _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
     ((urllib3.exceptions.ReadTimeoutError, TimeoutError), "nothing came in time"),
     (urllib3.exceptions.DecodeError, "its answer could not be decompressed"),
     ((requests.exceptions.InvalidURL, UnicodeError), "its address is not a valid URL"),
-    (requests.exceptions.InvalidSchema, "the proxy in this machine's settings is of no known kind"),
 )
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})\b")
 _ANY = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
@@ -50,6 +57,8 @@ def described(error: BaseException, *, connected: bool, answered: bool, url: str
     What is no failure of a connection is a bug, and is raised as it is.
     """
     causes = list(_causes(error))
+    if special := next(filter(None, map(_special, causes)), ""):
+        return TransportError(special, answered=answered)
     for kinds, words in _WORDS:
         for cause in causes:
             if isinstance(cause, kinds):
@@ -64,9 +73,18 @@ def described(error: BaseException, *, connected: bool, answered: bool, url: str
         raise error
     if connected:
         return TransportError("the connection broke before the answer was whole", answered=answered)
-    if any("CA certificate bundle" in str(cause) for cause in causes):
-        return TransportError("REQUESTS_CA_BUNDLE names no certificates")
     return TransportError("no connection could be made")
+
+
+def _special(cause: BaseException) -> str:
+    """Return the words for a cause that only its own text, or its details, tell from others."""
+    if not isinstance(cause, OSError):
+        return ""
+    if refused := _TUNNEL.match(str(cause)):
+        return f"{PROXY} refused, with {refused[1]}"
+    if "CA certificate bundle" in str(cause) or getattr(cause, "library", "") in ("X509", "PEM"):
+        return "REQUESTS_CA_BUNDLE names no certificates"
+    return ""
 
 
 def _origin(url: str) -> str:

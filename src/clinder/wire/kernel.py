@@ -6,29 +6,25 @@ The messages are those of the Jupyter messaging protocol 5.3, in JSON.
 from __future__ import annotations
 
 import json
-import os
 import queue
 import socket
-import ssl
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import urllib3
 import websocket
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
-from urllib3.util.ssl_ import create_urllib3_context
 
 from clinder._version import USER_AGENT
-from clinder.address import is_loopback
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.session import Session
 from clinder.text import plain
+from clinder.wire.connection import dialled
 from clinder.wire.failure import TransportError, described
 from clinder.wire.transport import finished, unwatched
 
@@ -265,21 +261,15 @@ def _handshake(
     seconds = min(_HANDSHAKE, deadline.remaining())
 
     def connect() -> websocket.WebSocket:
-        own: dict[str, Any] = {}
-        if scheme == "ws" and is_loopback(session.url):
-            # A connected socket keeps the environment's proxies out, which cannot reach it.
-            address = (parts.hostname, parts.port or 80)
-            own["socket"] = socket.create_connection(address, timeout=min(connecting, seconds))
-            own["socket"].settimeout(seconds)
+        opened = dialled(session.url, seconds=min(connecting, seconds))
+        opened.settimeout(seconds)
         made = websocket.create_connection(
             url,
-            timeout=seconds,
             header=[f"Authorization: token {session.token}", f"User-Agent: {USER_AGENT}"],
-            sslopt={"context": _trusting()} if scheme == "wss" else {},
             class_=_Bounded,
             redirect_limit=0,
             suppress_origin=True,
-            **own,
+            socket=opened,
         )
         if made.getstatus() != 101:  # to older versions a redirect is none of its errors
             made.shutdown()
@@ -297,7 +287,7 @@ def _connected(
 ) -> websocket.WebSocket:
     try:
         return finished(handshake, deadline, watch)
-    except (OSError, websocket.WebSocketException) as error:
+    except (OSError, urllib3.exceptions.HTTPError, websocket.WebSocketException) as error:
         status = getattr(error, "status_code", None)
         if status in (404, 500):
             raise KernelDied("the kernel died while it started") from None
@@ -305,25 +295,10 @@ def _connected(
             what = f"the session answered {status} on the kernel's websocket"
         else:
             what = "no connection to the kernel's websocket"
-        if isinstance(error, (OSError, websocket.WebSocketAddressException)):
-            why = described(error, connected=False, answered=False, url=url)
-            what += f": {why.what}"
-        raise TransportError(what) from None
-
-
-def _trusting() -> ssl.SSLContext:
-    """Return a context that trusts whom requests trusts."""
-    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
-    bundle = named or DEFAULT_CA_BUNDLE_PATH
-    context = create_urllib3_context()
-    try:
-        if Path(bundle).is_dir():
-            context.load_verify_locations(capath=bundle)
-        else:
-            context.load_verify_locations(cafile=bundle)
-    except OSError:
-        raise TransportError("REQUESTS_CA_BUNDLE names no certificates") from None
-    return context
+        if isinstance(error, websocket.WebSocketException):
+            raise TransportError(what) from None
+        why = described(error, connected=False, answered=False, url=url)
+        raise TransportError(f"{what}: {why.what}", untrusted=why.untrusted) from None
 
 
 def _message(data: str) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ from clinder.address import is_loopback
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.wire.connection import Session, Token, body
-from clinder.wire.failure import TransportError, described
+from clinder.wire.failure import PROXY, TransportError, described
 
 T = TypeVar("T")
 
@@ -81,6 +81,10 @@ def finished(work: Callable[[], T], deadline: Deadline, watch: Callable[[], None
             return result
 
 
+class Misdirected(TransportError):
+    """A redirect that leads nowhere: asking again would be led there again."""
+
+
 class Transport:
     """Makes requests, bounded by two of the :class:`~clinder.clocks.Clocks` and each's deadline.
 
@@ -124,9 +128,9 @@ class Transport:
                     return
             following = _joined(url, location)
             if url.startswith("https:") and not following.startswith("https:"):
-                raise TransportError("it redirects from https to http", answered=True)
+                raise Misdirected("it redirects from https to http", answered=True)
             url = following
-        raise TransportError("it redirects in circles", answered=True)
+        raise Misdirected("it redirects in circles", answered=True)
 
 
 def _joined(url: str, location: str) -> str:
@@ -135,7 +139,7 @@ def _joined(url: str, location: str) -> str:
         following = urljoin(url, location)
         if urlsplit(following).scheme in ("http", "https"):
             return following
-    raise TransportError("it redirects to something that is not http(s)", answered=True)
+    raise Misdirected("it redirects to something that is not http(s)", answered=True)
 
 
 @dataclass(frozen=True)
@@ -193,6 +197,8 @@ class _Exchange:
             head = self._next(deadline, answered=False)
             if not isinstance(head, _Head):
                 raise TransportError("it closed the connection without an answer")
+            if head.status == 407:
+                raise TransportError(f"{PROXY} refused, with 407")
             yield Stream(self._url, head.status, head.headers, self._pieces(deadline))
         finally:
             self._end()

@@ -1,0 +1,172 @@
+"""What stands between a client and a server of this machine: TLS, and a proxy.
+
+with ScriptedHub(...) as hub, Encrypted(hub.origin, certificate) as front:
+    ...  # ask front.origin, an https one
+with Proxy(front.origin) as proxy:
+    ...  # with proxy.url in HTTPS_PROXY, ask https://hub.test
+"""
+
+from __future__ import annotations
+
+import base64
+import select
+import socket
+import socketserver
+import ssl
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from trustme import LeafCert
+
+R = TypeVar("R", bound="Relay")
+
+
+class Relay:
+    """Passes what comes on to one server, whatever host was meant, and the answers back."""
+
+    scheme = "http"
+
+    def __init__(self, to: str):
+        self._to = (urlsplit(to).hostname, urlsplit(to).port)
+        self._listener = _Listener(self)
+        self._open: set[socket.socket] = set()
+        self.port: int = self._listener.server_address[1]
+        self.origin = f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def __enter__(self: R) -> R:
+        threading.Thread(target=self._listener.serve_forever, args=(0.01,), name="relay").start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._listener.shutdown()
+        for each in tuple(self._open):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        self._listener.server_close()  # joins the threads of the connections
+
+    def handle(self, connection: socket.socket) -> None:
+        """Serve one connection to its end."""
+        self._open.add(connection)
+        with suppress(OSError), connection:
+            self.serve(connection)
+        self._open.discard(connection)
+
+    def serve(self, connection: socket.socket) -> None:
+        """Pass everything on."""
+        self.pass_on(connection, b"")
+
+    def pass_on(self, connection: socket.socket, first: bytes) -> None:
+        """Send the first bytes to the server, then pass on what either side says."""
+        with socket.create_connection(self._to) as server:
+            self._open.add(server)
+            server.sendall(first)
+            while data := _copied(connection, server):
+                data[1].sendall(data[0])
+            self._open.discard(server)
+
+
+class Encrypted(Relay):
+    """A server's TLS, with this certificate."""
+
+    scheme = "https"
+
+    def __init__(self, to: str, certificate: LeafCert):
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(self._context)
+        super().__init__(to)
+
+    def serve(self, connection: socket.socket) -> None:
+        """Pass on what was decrypted."""
+        with self._context.wrap_socket(connection, server_side=True) as plain:
+            super().serve(plain)
+
+
+class Proxy(Relay):
+    """An HTTP proxy to one server. ``account`` is the ``user:password`` that it wants, if any.
+
+    ``answers`` is what it says to every request in place of passing it on. ``heads`` are those
+    that came.
+    """
+
+    def __init__(self, to: str, *, account: str = "", answers: bytes = b""):
+        super().__init__(to)
+        self._account = account
+        self._answers = answers
+        self.heads: list[str] = []
+        self.url = f"http://{account}{'@' if account else ''}127.0.0.1:{self.port}"
+
+    @property
+    def asked_for(self) -> list[str]:
+        """What the requests were for, as they had it: ``CONNECT hub.test:443``, ``GET http…``."""
+        return [
+            head.rpartition(" HTTP/")[0] for head in (each.split("\r\n")[0] for each in self.heads)
+        ]
+
+    def serve(self, connection: socket.socket) -> None:
+        """Answer a CONNECT, pass another request on."""
+        head, body = _head(connection)
+        self.heads.append(head)
+        credentials = f"basic {base64.b64encode(self._account.encode()).decode()}"
+        if self._answers:
+            connection.sendall(self._answers)
+        elif self._account and _account(head) != credentials:
+            connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
+        elif head.startswith("CONNECT "):
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            self.pass_on(connection, b"")
+        else:
+            method, url, rest = head.split(" ", 2)
+            parts = urlsplit(url)
+            path = parts.path + (f"?{parts.query}" if parts.query else "")
+            self.pass_on(connection, f"{method} {path} {rest}".encode() + body)
+
+
+def _account(head: str) -> str:
+    fields = (line.partition(":") for line in head.split("\r\n"))
+    found = [value for name, _, value in fields if name.lower() == "proxy-authorization"]
+    kind, _, code = found[0].strip().partition(" ") if found else ("", "", "")
+    return f"{kind.lower()} {code}"
+
+
+def _head(connection: socket.socket) -> tuple[str, bytes]:
+    came = b""
+    while b"\r\n\r\n" not in came:
+        if not (more := connection.recv(65536)):
+            raise ConnectionResetError
+        came += more
+    head, _, body = came.partition(b"\r\n\r\n")
+    return head.decode("latin-1") + "\r\n\r\n", body
+
+
+def _copied(one: socket.socket, other: socket.socket) -> tuple[bytes, socket.socket] | None:
+    """Wait for either to say something; return it and for whom it is, or nothing at the end."""
+    decrypted = [
+        each for each in (one, other) if isinstance(each, ssl.SSLSocket) and each.pending()
+    ]
+    ready = decrypted or select.select([one, other], [], [])[0]
+    data = ready[0].recv(65536)
+    return (data, other if ready[0] is one else one) if data else None
+
+
+class _Listener(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def __init__(self, relay: Relay):
+        self._relay = relay
+        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+
+    def finish_request(self, request: object, client_address: object) -> None:
+        assert isinstance(request, socket.socket)
+        self._relay.handle(request)
+
+    def shutdown_request(self, request: object) -> None:
+        """Leave the closing to who handles it."""

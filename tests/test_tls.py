@@ -1,0 +1,355 @@
+"""Certificates and proxies, against a real authority and a real proxy of this machine.
+
+Each way of asking goes through the same: an answer, a stream, and a kernel's websocket.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+import trustme
+
+from answers import Answer, moved, ready
+from channels import TOKEN, Server, info, serving
+from clinder.clocks import Clocks
+from clinder.deadline import Deadline
+from clinder.errors import HubUnreachable, Untrusted
+from clinder.session import Session
+from clinder.wire.binderhub import Ready, build
+from clinder.wire.failure import TransportError
+from clinder.wire.kernel import Kernel
+from clinder.wire.transport import Transport
+from hubs import ScriptedHub
+from proxies import Encrypted, Proxy
+
+pytestmark = pytest.mark.usefixtures("_no_threads_left")
+
+AUTHORITY = trustme.CA()
+GOOD = AUTHORITY.issue_cert("hub.test", "localhost", "127.0.0.1")
+PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
+READY = ready("https://hub.test/user/x/", TOKEN)
+
+Ask = Callable[[str], object]
+
+
+def requested(url: str) -> object:
+    """An answer of a server, with its token."""
+    return Transport(Clocks(5, 5)).request("GET", url + "x", deadline=Deadline(30), token=TOKEN)
+
+
+def streamed(url: str) -> object:
+    """The body of a stream."""
+    within = Deadline(30)
+    with Transport(Clocks(5, 5)).stream(url + "x", deadline=within, headers={}) as stream:
+        return b"".join(stream.pieces)
+
+
+def conversed(url: str) -> object:
+    """A kernel's websocket, until the kernel has answered."""
+    deadline = Deadline(30)
+    with Kernel(Session(url + "user/x/", TOKEN), "k", deadline=deadline, connect=5) as kernel:
+        kernel.wait_until_ready(deadline)
+    return kernel
+
+
+ASKS = pytest.mark.parametrize("ask", [requested, streamed, conversed])
+
+
+class Settings:
+    """The environment's variables about the network, by their upper-case names."""
+
+    NAMES = (
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+        *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
+    )
+
+    def __init__(self, patch: pytest.MonkeyPatch):
+        self._patch = patch
+        self.clear()
+
+    def clear(self) -> None:
+        for name in self.NAMES:
+            self._patch.delenv(name, raising=False)
+            self._patch.delenv(name.lower(), raising=False)
+
+    def set(self, **variables: str) -> None:
+        for name, value in variables.items():
+            self._patch.setenv(name, value)
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> str:
+    """The file of the authority's certificate."""
+    path = tmp_path / "authority.pem"
+    AUTHORITY.cert_pem.write_to_path(str(path))
+    return str(path)
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, bundle: str) -> Settings:
+    """The settings of a machine that trusts the authority, and has no proxy."""
+    made = Settings(monkeypatch)
+    made.set(REQUESTS_CA_BUNDLE=bundle)
+    return made
+
+
+@pytest.fixture
+def behind() -> Iterator[str]:
+    """The address of what is asked: any page, and a kernel that answers."""
+    with serving(Server(lambda parent: [info(parent)])) as server:
+        yield server.session.url.removesuffix("user/x/")
+
+
+# Certificates.
+
+
+@ASKS
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_a_certificate_of_an_authority_that_the_environment_names(
+    ask: Ask, host: str, behind: str, settings: Settings
+) -> None:
+    with Encrypted(behind, GOOD) as front:
+        assert ask(f"https://{host}:{front.port}/")
+
+
+OTHER = trustme.CA()
+FUTURE = datetime(2999, 1, 1, tzinfo=timezone.utc)
+CERTIFICATES: dict[str, tuple[trustme.LeafCert, str]] = {
+    "of a wrong name": (AUTHORITY.issue_cert("other.test"), "not valid for 'localhost'"),
+    "expired": (AUTHORITY.issue_cert("localhost", not_after=PAST), "expired"),
+    "not yet valid": (AUTHORITY.issue_cert("localhost", not_before=FUTURE), "not yet valid"),
+    "of an unknown authority": (OTHER.issue_cert("localhost"), "unable to get local issuer"),
+    "self-signed": (
+        trustme.LeafCert(OTHER.private_key_pem.bytes(), OTHER.cert_pem.bytes(), []),
+        "self.signed certificate",
+    ),
+}
+
+
+@ASKS
+@pytest.mark.parametrize(("certificate", "words"), CERTIFICATES.values(), ids=CERTIFICATES)
+def test_a_certificate_that_is_not_trusted(
+    ask: Ask, certificate: trustme.LeafCert, words: str, behind: str, settings: Settings
+) -> None:
+    with Encrypted(behind, certificate) as front:
+        url = f"https://localhost:{front.port}/"
+        with pytest.raises(TransportError, match=f"certificate is not trusted .*{words}") as broken:
+            ask(url)
+        assert broken.value.untrusted == url[:-1]
+        assert TOKEN not in shown(broken.value)
+
+
+def test_without_settings_the_authority_is_unknown(settings: Settings, behind: str) -> None:
+    settings.clear()
+    with Encrypted(behind, GOOD) as front, pytest.raises(TransportError, match="not trusted"):
+        requested(f"https://localhost:{front.port}/")
+
+
+def built(hub: str) -> Ready:
+    """What comes of one build request."""
+    *_, last = build(Transport(Clocks(5, 5)), hub, "gh/a/b/HEAD", deadline=Deadline(30))
+    assert isinstance(last, Ready)
+    return last
+
+
+def test_a_hub_that_is_not_trusted_is_told_from_one_that_does_not_answer(
+    settings: Settings,
+) -> None:
+    """Asking it again is pointless."""
+    certificate, _ = CERTIFICATES["self-signed"]
+    with ScriptedHub(Answer(READY)) as hub, Encrypted(hub.origin, certificate) as front:
+        with pytest.raises(Untrusted, match="The hub's certificate is not trusted") as raised:
+            built(f"https://localhost:{front.port}/")
+        assert not hub.builds
+    assert raised.value.exit_code == 6
+    assert f"https://localhost:{front.port}." in raised.value.hint
+    assert "REQUESTS_CA_BUNDLE" in raised.value.hint
+    with pytest.raises(HubUnreachable):
+        built(f"https://localhost:{front.port}/")
+
+
+def test_a_member_of_a_federation_that_is_not_trusted_is_named(settings: Settings) -> None:
+    certificate, _ = CERTIFICATES["expired"]
+    with (
+        ScriptedHub() as hub,
+        Encrypted(hub.origin, certificate) as member,
+        Encrypted(hub.origin, GOOD) as front,
+    ):
+        hub.then(moved(f"https://localhost:{member.port}/build/gh/a/b/HEAD", 307))
+        with pytest.raises(Untrusted) as raised:
+            built(f"https://localhost:{front.port}/")
+    assert f"https://localhost:{member.port}." in raised.value.hint
+
+
+def test_an_https_hub_launches_an_https_server(settings: Settings) -> None:
+    with ScriptedHub(Answer(READY)) as hub, Encrypted(hub.origin, GOOD) as front:
+        assert built(f"https://localhost:{front.port}/").url == "https://hub.test/user/x/"
+
+
+# Certificates that are no certificates.
+
+
+@ASKS
+@pytest.mark.parametrize("kind", ["missing", "garbage", "empty"])
+def test_a_bundle_that_holds_none(
+    ask: Ask, kind: str, behind: str, settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / kind
+    if kind != "missing":
+        path.write_text("no certificate" * (kind == "garbage"))
+    settings.set(REQUESTS_CA_BUNDLE=str(path))
+    with (
+        Encrypted(behind, GOOD) as front,
+        pytest.raises(TransportError, match="REQUESTS_CA_BUNDLE names no certificates"),
+    ):
+        ask(f"https://localhost:{front.port}/")
+
+
+# Proxies.
+
+
+@ASKS
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
+def test_an_https_proxy_is_given_a_tunnel_and_sees_nothing(
+    ask: Ask, name: str, behind: str, settings: Settings
+) -> None:
+    with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
+        settings.set(**{name: proxy.url})
+        assert ask("https://hub.test/")
+    assert proxy.asked_for == ["CONNECT hub.test:443"]
+    assert TOKEN not in proxy.heads[0]
+
+
+@pytest.mark.parametrize(
+    ("ask", "request_line"),
+    [
+        (requested, "GET http://hub.test/x"),
+        (streamed, "GET http://hub.test/x"),
+        (conversed, "CONNECT hub.test:80"),
+    ],
+)
+@pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_an_http_proxy(
+    ask: Ask, request_line: str, name: str, behind: str, settings: Settings
+) -> None:
+    with Proxy(behind) as proxy:
+        settings.set(**{name: proxy.url})
+        assert ask("http://hub.test/")
+    assert proxy.asked_for == [request_line]
+
+
+@ASKS
+@pytest.mark.parametrize("exceptions", ["hub.test", ".test", "test", "a.test, hub.test", "*"])
+def test_no_proxy_for_whom_the_environment_excepts(
+    ask: Ask, exceptions: str, behind: str, settings: Settings
+) -> None:
+    with Proxy(behind) as proxy:
+        settings.set(HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, NO_PROXY=exceptions)
+        for scheme in ("http", "https"):
+            with pytest.raises(TransportError, match="name does not resolve"):
+                ask(f"{scheme}://hub.test/")
+    assert proxy.heads == []
+
+
+@ASKS
+def test_the_exceptions_of_others_are_not_ours(ask: Ask, behind: str, settings: Settings) -> None:
+    with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
+        settings.set(HTTPS_PROXY=proxy.url, NO_PROXY="other.test,b.test,localhost")
+        assert ask("https://hub.test/")
+    assert len(proxy.heads) == 1
+
+
+@ASKS
+def test_no_proxy_stands_between_us_and_this_machine(
+    ask: Ask, behind: str, settings: Settings
+) -> None:
+    with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
+        settings.set(HTTPS_PROXY=proxy.url, HTTP_PROXY=proxy.url, NO_PROXY="other.test")
+        assert ask(f"https://localhost:{front.port}/")
+        assert ask(behind)
+    assert proxy.heads == []
+
+
+@ASKS
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_an_account(
+    ask: Ask, scheme: str, behind: str, settings: Settings
+) -> None:
+    """Its password is in its URL, percent-encoded, and never shown."""
+    with Encrypted(behind, GOOD) as front:
+        to = front.origin if scheme == "https" else behind
+        with Proxy(to, account="some:p@ss/word") as proxy:
+            at = f"127.0.0.1:{proxy.port}"
+            settings.set(**{f"{scheme.upper()}_PROXY": f"http://some:p%40ss%2Fword@{at}"})
+            assert ask(f"{scheme}://hub.test/")
+            settings.set(**{f"{scheme.upper()}_PROXY": f"http://some:wr0ng@{at}"})
+            with pytest.raises(TransportError, match=r"the proxy .* refused, with 407") as broken:
+                ask(f"{scheme}://hub.test/")
+    assert "wr0ng" not in shown(broken.value)
+    assert TOKEN not in shown(broken.value)
+
+
+@ASKS
+@pytest.mark.parametrize(
+    ("says", "words"),
+    [
+        (b"HTTP/1.1 403 \x1b[31mno\r\n\r\n", "the proxy .* refused, with 403"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "refused, with 502"),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", "proxy|connection"),
+        (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000 + b"\r\n", "proxy|connection|TLS"),
+        (b"HTTP/1.1 200 " + b"x" * 1_000_000 + b"\r\n\r\n", "proxy|connection|TLS"),
+        (b"HTTP/1.1 200 OK\r\n\r\nno TLS at all", "TLS|connection"),
+    ],
+    ids=["forbids", "fails", "no HTTP", "headers", "long", "no TLS"],
+)
+def test_a_proxy_that_does_not_do_its_work(
+    ask: Ask, says: bytes, words: str, behind: str, settings: Settings
+) -> None:
+    with Proxy(behind, answers=says) as proxy:
+        settings.set(HTTPS_PROXY=proxy.url)
+        with pytest.raises(TransportError, match=words) as broken:
+            ask("https://hub.test/")
+    assert broken.value.what.isprintable()
+    assert not broken.value.refused
+    assert not broken.value.untrusted
+
+
+@ASKS
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_is_not_there(ask: Ask, scheme: str, behind: str, settings: Settings) -> None:
+    with Proxy(behind) as gone:
+        pass
+    settings.set(**{f"{scheme.upper()}_PROXY": gone.url})
+    with pytest.raises(TransportError, match="the proxy in this machine's settings") as broken:
+        ask(f"{scheme}://hub.test/")
+    assert not broken.value.refused, "the proxy refused, which says nothing about the server"
+
+
+@ASKS
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1:1", "http://", "http://a:hidden@[::1", "x y"])
+def test_a_proxy_that_is_no_address_of_one(ask: Ask, address: str, settings: Settings) -> None:
+    settings.set(HTTPS_PROXY=address)
+    with pytest.raises(TransportError, match="the proxy in this machine's settings") as broken:
+        ask("https://hub.test/")
+    assert "hidden" not in shown(broken.value)
+
+
+@ASKS
+def test_a_proxy_does_not_make_a_certificate_good(
+    ask: Ask, behind: str, settings: Settings
+) -> None:
+    certificate, _ = CERTIFICATES["of an unknown authority"]
+    with Encrypted(behind, certificate) as front, Proxy(front.origin) as proxy:
+        settings.set(HTTPS_PROXY=proxy.url)
+        with pytest.raises(TransportError, match="certificate is not trusted") as broken:
+            ask("https://hub.test/")
+    assert broken.value.untrusted == "https://hub.test"
+
+
+def shown(error: BaseException) -> str:
+    """All that a traceback of an error would show."""
+    return "".join(traceback.format_exception(error))

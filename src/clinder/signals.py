@@ -20,11 +20,13 @@ class Alarm(threading.Event):
     """An event that a signal handler may set.
 
     An event's lock is not reentrant, and the main thread may hold it in ``wait`` when the signal
-    comes: so the handler only puts into a queue, and a thread sets the event.
+    so the handler only puts into a queue, and a thread sets the event.
+    ``number`` is the signal's, where there was one.
     """
 
     def __init__(self) -> None:
         super().__init__()
+        self.number = 0
         self._rung = False
         self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="clinder-alarm", daemon=True).start()
@@ -68,27 +70,26 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextmanager
-def cancellation(end: Callable[[int], object]) -> Iterator[threading.Event]:
+def cancellation(end: Callable[[int], object]) -> Iterator[Alarm]:
     """Yield an event that the first signal sets; ``end`` is given the number of each later one.
 
     :class:`~clinder.errors.Cancelled` leaves with the first signal's exit code.
     """
     cancel = Alarm()
-    received: list[int] = []
 
     def handle(number: int) -> None:
-        received.append(number)
-        if len(received) > 1:
+        if cancel.number:
             end(number)
+        cancel.number = number
         cancel.ring()
 
     with handled(handle), closing(cancel):
         try:
             yield cancel
         except Cancelled as error:
-            if received:
-                error.exit_code = exit_code(received[0])
-                error.what = f"Cancelled by {signal.Signals(received[0]).name}."
+            if cancel.number:
+                error.exit_code = exit_code(cancel.number)
+                error.what = f"Cancelled by {signal.Signals(cancel.number).name}."
             error.context = Context()  # who cancels does not ask what the hub said
             raise
 

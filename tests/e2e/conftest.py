@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from e2e.action import built
 from e2e.world import World
 
 
@@ -22,3 +23,9 @@ def module_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     made = World(tmp_path_factory.mktemp("world"))
     yield made
     made.end()
+
+
+@pytest.fixture(scope="session")
+def action(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The action as a release has it, with its zipapp."""
+    return built(tmp_path_factory.mktemp("action") / "v1")

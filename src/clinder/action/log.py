@@ -28,7 +28,7 @@ class Log:
     def observe(self, event: Event) -> None:
         """Write what happened."""
         if isinstance(event, LogLine):
-            self._workflow.say(event.text)
+            self._workflow.quote(event.text)
             return
         if not isinstance(event, Warned):
             self.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping
@@ -28,7 +27,7 @@ from clinder.events import (
 from clinder.policy.launch import launch
 from clinder.policy.request import resolved
 from clinder.session import Attempt, Session
-from clinder.signals import cancellation, exit_code
+from clinder.signals import Alarm, cancellation, exit_code
 
 _CANCELLED = 6.5
 """Seconds from a signal to the end: after 7.5 the runner sends another, 2.5 later it kills."""
@@ -149,10 +148,10 @@ def _cancellation(workflow: Workflow) -> Iterator[threading.Event]:
         os.write(sys.stdout.fileno(), workflow.resuming + _LAST_WORDS)
         os._exit(exit_code(number))
 
-    def watch(cancel: threading.Event) -> None:
+    def watch(cancel: Alarm) -> None:
         cancel.wait()
         if not over.wait(_CANCELLED):
-            end(signal.SIGINT)
+            end(cancel.number)
 
     with cancellation(end) as cancel:
         threading.Thread(target=watch, args=(cancel,), name="clinder-cancel", daemon=True).start()

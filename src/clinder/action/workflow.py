@@ -6,6 +6,7 @@ Everything goes to stdout: the runner reads stdout and stderr apart, so only one
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import sys
 from collections.abc import Mapping
@@ -17,21 +18,31 @@ from actions_toolkit.command import issue, issue_command
 from clinder.errors import UsageError
 from clinder.text import lines
 
+_HARMLESS = re.compile(r"(?:(?!::|##\[)[ -~])+")
+"""One line without what a command begins with; beyond ASCII, .NET may find that where none is."""
 _TITLE = {"title": "clinder"}  # core.error would write all other properties too, each empty
 
 
 class Workflow:
     """What a step says to the runner.
 
-    Words are foreign or hold what is foreign, so the runner processes no commands while they are
-    written; before each command of ours it is told to go on.
+    The runner processes no commands while foreign words are written; before each command of ours
+    it is told to go on.
     """
 
     def __init__(self) -> None:
         self._resume = ""
 
     def say(self, text: str) -> None:
-        """Write lines in which no command takes effect."""
+        """Write our own words, in which what they hold of others takes no effect either."""
+        if _HARMLESS.fullmatch(text):
+            sys.stdout.write(f"{text}\n")
+            sys.stdout.flush()
+        else:
+            self.quote(text)
+
+    def quote(self, text: str) -> None:
+        """Write lines of others, in which no command takes effect."""
         found = lines(text)
         if found and not self._resume:
             self._resume = secrets.token_hex(16)

@@ -20,7 +20,11 @@ class Clock:
     def pause(self, event: threading.Event, seconds: float) -> None:
         self.pauses.append(seconds)
         if not event.is_set():
-            self._skipped += seconds
+            self.jump(seconds)
+
+    def jump(self, seconds: float) -> None:
+        """Have so many seconds gone by."""
+        self._skipped += seconds
 
     @property
     def passed(self) -> float:

@@ -18,12 +18,16 @@ import socketserver
 import struct
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 
 from answers import Answer, Ending, Raw, json_page, moved, page
+from kernels import Kernel, Mood, about_kernels, converse
+
+Build = Answer | Raw | Callable[[], Answer | Raw]
+"""The answer to a build request, or what makes it once the request came."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Jupyter:
     stays: bool = False
     after: tuple[int, ...] = (503, 503, 302)
     kernels: int = 0
+    kernel: Kernel = field(default_factory=Kernel)
     status: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -60,7 +65,7 @@ class ScriptedHub:
 
     def __init__(
         self,
-        *builds: Answer | Raw,
+        *builds: Build,
         servers: Mapping[str, Jupyter] | None = None,
         pages: Mapping[str, Answer | Raw] | None = None,
         prefix: str = "/",
@@ -77,7 +82,7 @@ class ScriptedHub:
         self.origin = f"http://127.0.0.1:{self._listener.server_address[1]}"
         self.url = self.origin + prefix
 
-    def then(self, *builds: Answer | Raw) -> None:
+    def then(self, *builds: Build) -> None:
         """Answer the next build requests so."""
         self._builds.extend(builds)
 
@@ -131,11 +136,23 @@ class ScriptedHub:
                     with self.came:
                         self.requests.append(request)
                         self.came.notify_all()
-                    _send(connection, self._answer(request))
+                    if kernel := self._opened(request):
+                        converse(connection, request.headers, kernel)
+                    else:
+                        _send(connection, self._answer(request))
         finally:
             self._connections.discard(connection)
             connection.close()
             left.set()
+
+    def _opened(self, request: Request) -> Kernel | None:
+        """The kernel whose websocket opens for this request, if it does."""
+        name = request.path.partition("/user/")[2].partition("/")[0]
+        server = self._servers.get(name)
+        if server is None or "upgrade" not in request.headers or not server.knows(request):
+            return None
+        kernel = server.told.kernel
+        return None if kernel.mood is Mood.UNREACHABLE else kernel
 
     def _answer(self, request: Request) -> Raw:
         path = request.path.partition("?")[0]
@@ -144,7 +161,8 @@ class ScriptedHub:
             if path in self.pages:
                 answer = self.pages[path]
             elif path.startswith(f"{self.prefix}build/"):
-                answer = self._builds.popleft() if self._builds else page(500)
+                told = self._builds.popleft() if self._builds else page(500)
+                answer = told() if callable(told) else told
             elif path.startswith("/user/"):
                 name, _, rest = path.removeprefix("/user/").partition("/")
                 server = self._servers.get(name)
@@ -169,10 +187,14 @@ class _Server:
     def silent(self) -> bool:
         return not self.running and not self.told.after
 
+    def knows(self, request: Request) -> bool:
+        """Whether it runs, and the request holds its token."""
+        return self.running and request.headers.get("authorization") == f"token {self.told.token}"
+
     def answer(self, request: Request, rest: str) -> Answer:
         if self._before or not self.running:
             return _by_status(self._before.popleft() if self._before else next(self._after))
-        if request.headers.get("authorization") != f"token {self.told.token}":
+        if not self.knows(request):
             return json_page(403, {"message": "Forbidden"})
         match request.method, rest:
             case "POST", "api/shutdown":
@@ -183,7 +205,7 @@ class _Server:
                 return json_page(200, {"kernels": self.told.kernels, **self.told.status})
             case "GET", "api/kernels":
                 return json_page(200, [{"id": str(n)} for n in range(self.told.kernels)])
-        return json_page(404, {"message": "Not Found"})
+        return about_kernels(self.told.kernel, request.method, rest)
 
 
 def _staying(statuses: tuple[int, ...]) -> Iterator[int]:

@@ -43,9 +43,9 @@ from clinder.wire.transport import Transport
 _LOG_LINES = 20
 _GRACE = 5.0
 """Seconds after a cancellation in which a server that is being launched may still come up."""
-_CANCELLED = 7.0
-"""Seconds from a cancellation to the end of everything."""
-_STOP_AT_LEAST = 2.0
+_CANCELLED = 6.5
+"""Seconds from a cancellation until a session is let go of: a CI job's step has 7 in all."""
+_STOP_AT_LEAST = 1.5
 _LAUNCHING = ("built", "launching")
 _LEFT = (
     "The launch ended while the server was being launched: if it still comes up, nobody holds its"

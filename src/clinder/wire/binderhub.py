@@ -45,7 +45,7 @@ from clinder.session import Session
 from clinder.text import plain
 from clinder.wire.failure import TransportError
 from clinder.wire.framing import EventTooLarge, events
-from clinder.wire.transport import Stream, Transport
+from clinder.wire.transport import Misdirected, Stream, Transport
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,8 @@ def build(
             if not _is_event_stream(stream):
                 raise _not_a_stream(stream)
             yield from _events(stream, secure=hub.startswith("https:"))
+    except Misdirected as error:
+        raise NotABinderHub(f"This is not a BinderHub's address: {error.what}.") from None
     except TransportError as error:
         if error.untrusted:
             raise Untrusted(

@@ -1,0 +1,93 @@
+"""A scripted kernel: what a Jupyter Server tells of it, and its websocket."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import socket
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+
+from answers import Answer, json_page, page
+
+_MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
+
+
+class Mood(Enum):
+    """What a kernel does when it is asked who it is."""
+
+    ANSWERS = "answers"
+    SILENT = "says nothing"
+    DEAD = "is found dead"
+    UNREACHABLE = "has its websocket refused"
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """The kernels of a server, all of one kernelspec and in one mood."""
+
+    mood: Mood = Mood.ANSWERS
+    name: str = "python3"
+
+    @property
+    def state(self) -> str:
+        """What the server says of it."""
+        return "dead" if self.mood is Mood.DEAD else "starting"
+
+
+def about_kernels(kernel: Kernel, method: str, path: str) -> Answer:
+    """The answer of a server's REST API to a request about its kernels."""
+    match method, path:
+        case "GET", "api/kernelspecs":
+            return json_page(200, {"default": kernel.name, "kernelspecs": {kernel.name: {}}})
+        case "POST", "api/kernels":
+            return json_page(201, {"id": "k1"})
+        case "GET", "api/kernels/k1":
+            return json_page(200, {"id": "k1", "execution_state": kernel.state})
+        case "GET", "api/kernels/k1/channels":
+            return page(502)
+        case "DELETE", "api/kernels/k1":
+            return page(204, b"")
+    return json_page(404, {"message": "Not Found"})
+
+
+def converse(connection: socket.socket, headers: Mapping[str, str], kernel: Kernel) -> None:
+    """Open the websocket and answer as the kernel's mood is, until the client leaves."""
+    key = headers["sec-websocket-key"].encode()
+    accept = base64.b64encode(hashlib.sha1(key + _MAGIC).digest()).decode()
+    connection.sendall(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+    )
+    with suppress(OSError), connection.makefile("rb") as file:
+        while (text := _message(file.read)) is not None:
+            if kernel.mood is Mood.ANSWERS and text:
+                request = json.loads(text)["header"]
+                connection.sendall(_frame(_reply(request["msg_id"])))
+
+
+def _reply(request: str) -> bytes:
+    header = {"msg_type": "kernel_info_reply", "msg_id": "reply"}
+    return json.dumps(
+        {"channel": "shell", "header": header, "parent_header": {"msg_id": request}, "content": {}}
+    ).encode()
+
+
+def _frame(payload: bytes) -> bytes:
+    """Return a text frame, of less than 64 KiB."""
+    return b"\x81\x7e" + len(payload).to_bytes(2, "big") + payload
+
+
+def _message(read: Callable[[int], bytes]) -> bytes | None:
+    """Return a client's masked frame, ``None`` at the end."""
+    head = read(2)
+    if len(head) < 2 or head[0] & 15 == 8:
+        return None
+    size = head[1] & 127
+    if size > 125:
+        size = int.from_bytes(read(2 if size == 126 else 8), "big")
+    mask, data = read(4), read(size)
+    return bytes(byte ^ mask[at % 4] for at, byte in enumerate(data))

@@ -1,0 +1,104 @@
+"""Every row of the fault table ends as it says, in bounded time, and leaves nothing running."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from answers import Answer, Ending, Raw, ready
+from clinder.deadline import Deadline
+from clinder.errors import ClinderError, explained
+from clinder.events import Event, SessionLeft, SessionStopped, Warned
+from clinder.policy.launch import launch
+from clinder.policy.request import Request
+from clinder.policy.stop import stop
+from clinder.repository import Repository
+from clock import Clock
+from faults import TABLE, Fault, Launch, Silence, Stage, Told
+from hubs import Build, ScriptedHub
+from reliability import PAGE, written
+
+ROWS = [row for rows in TABLE.values() for row in rows]
+
+pytestmark = pytest.mark.usefixtures("_no_threads_left")
+
+
+class Watcher:
+    """An observer that keeps what it sees, and cancels where a row says so."""
+
+    def __init__(self, row: Fault):
+        self.cancel = threading.Event()
+        self.events: list[Event] = []
+        self._row = row
+
+    def __call__(self, seen: Event) -> None:
+        self.events.append(seen)
+        if self._row.cancel and self._row.cancel(seen):
+            self.cancel.set()
+
+    def count(self, kind: type[Event]) -> int:
+        return sum(isinstance(each, kind) for each in self.events)
+
+
+@contextmanager
+def staged(row: Fault) -> Iterator[Stage]:
+    """The hubs of a row, each with its answers."""
+    with ExitStack() as stack:
+        stage = Stage(Clock())
+        for told in row.hubs:
+            hub = stack.enter_context(ScriptedHub())
+            stage.hubs.append(hub)
+            hub.then(*(_answer(each, number, stage, hub) for number, each in enumerate(told)))
+        yield stage
+
+
+def _answer(told: Told, number: int, stage: Stage, hub: ScriptedHub) -> Build:
+    if isinstance(told, Launch):
+        url = hub.serve(f"u{number}", told.server)
+        persistent = f"v2/gh/org/repo/{told.commit}"
+        end = ready(told.url or url, told.token, binder_persistent_request=persistent)
+        parts = (told.before, Silence(stage.clock, 1.0, told.quiet), end)
+        return Answer(parts if told.quiet else told.before + end, ending=Ending.HELD)
+    if isinstance(told, Answer | Raw):
+        return told
+    return lambda: told(stage)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"\W+", "-", row.happens))
+def test_a_fault_ends_as_the_table_says(row: Fault) -> None:
+    watcher = Watcher(row)
+    with staged(row) as stage:
+        hubs = (row.address,) if row.address else tuple(hub.url for hub in stage.hubs[: row.named])
+        repository = Repository("gh", "org/repo", row.ref)
+        request = Request(repository, hubs, row.timeout, warm_up=row.kernel)
+        code, words = _played(request, watcher, stage)
+        assert (code, [len(hub.builds) for hub in stage.hubs]) == (row.code, list(row.requests))
+        assert row.hint in words
+        assert stage.clock.passed < row.within
+        for hub in stage.hubs:
+            for each in hub.requests:
+                assert each.left.wait(20), f"{each.path} is still open"
+    assert watcher.count(SessionStopped) == row.stopped
+    assert watcher.count(SessionLeft) == row.left
+    warnings = [each.text for each in watcher.events if isinstance(each, Warned)]
+    assert row.warns in " ".join(warnings)
+    assert bool(row.warns) == bool(warnings)
+
+
+def _played(request: Request, watcher: Watcher, stage: Stage) -> tuple[int, str]:
+    """Return the exit code and what a person is told; a session that comes of it is stopped."""
+    clock = stage.clock
+    try:
+        session = launch(request, watcher, cancel=watcher.cancel, now=clock.now, pause=clock.pause)
+    except ClinderError as error:
+        return error.exit_code, "\n".join(explained(error))
+    assert stop(session, Deadline(30)) is True
+    return 0, ""
+
+
+def test_the_page_shows_the_table() -> None:
+    assert PAGE.read_text(encoding="utf-8") == written(), "type: make docs-tables"

@@ -1,0 +1,298 @@
+"""Every example does what it says: workflows under act, the scripts of other platforms in a shell.
+
+The hub is the embedded one. Actions of others and programs that would be downloaded have stand-ins;
+``myst`` runs a line on the session, as MyST would, and writes what it printed as the page. All
+examples run at once, each in a repository of its own, for most of their time they wait.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from e2e.world import World, line_with
+
+pytestmark = pytest.mark.posix  # act in host mode, and node beside it
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ACT = str(Path(sys.executable).with_name("act"))
+SECONDS = 100
+FORK = "0123456789abcdef0123456789abcdef01234567"
+PAGE = "import os; print('executed for', os.environ['BINDER_REQUEST'])"
+PROGRAMS = {
+    "python": 'case "$*" in "-m pip install "*) ;; *) exit 3 ;; esac',  # clinder is there already
+    "pipx": 'test "$1" = run && shift && exec "$@"',
+    "myst": """
+case " $* " in
+  *" --execute "*) page=$(clinder exec -c "$PAGE") || exit 1 ;;
+  *) page="not executed" ;;
+esac
+mkdir -p _build/html && echo "$page" > _build/html/index.html && echo "the page: $page"
+""",
+}
+UPLOADED = 'test -s _build/html/index.html && echo "uploaded"'
+STAND_INS = {
+    "actions/checkout": ":",
+    "actions/setup-python": ":",
+    "actions/upload-artifact": UPLOADED,
+    "actions/upload-pages-artifact": UPLOADED,
+    "actions/deploy-pages": 'echo "page_url=https://org.github.io/caller" >> "$GITHUB_OUTPUT"',
+}
+HEAD = {"sha": FORK, "ref": "patch", "repo": {"full_name": "someone/caller"}}
+EVENTS: dict[str, tuple[str, dict[str, object]]] = {
+    "smallest.yml": ("push", {}),
+    "pages.yml": ("push", {"repository": {"name": "caller"}}),
+    "preview.yml": ("pull_request", {"number": 1, "pull_request": {"number": 1, "head": HEAD}}),
+    "still-launches.yml": ("schedule", {}),
+    "warm-image.yml": ("push", {}),
+    "two-hubs.yml": ("push", {}),
+}
+PLATFORMS = {
+    "gitlab-ci.yml": {
+        "GITLAB_CI": "true",
+        "CI_PROJECT_URL": "https://gitlab.com/org/caller",
+        "CI_COMMIT_SHA": FORK,
+    },
+    "readthedocs.yaml": {
+        "READTHEDOCS": "True",
+        "READTHEDOCS_GIT_CLONE_URL": "https://github.com/org/caller.git",
+        "READTHEDOCS_GIT_COMMIT_HASH": FORK,
+        "READTHEDOCS_OUTPUT": "output",
+    },
+    "netlify.toml": {
+        "NETLIFY": "true",
+        "REPOSITORY_URL": "https://github.com/org/caller",
+        "COMMIT_REF": FORK,
+    },
+}
+DOWN = "with both hubs down"
+
+
+@dataclass(frozen=True)
+class Run:
+    """An example that is being run in a folder of its own, until it is asked what came of it."""
+
+    folder: Path
+    process: subprocess.Popen[str]
+
+    def said(self) -> str:
+        """Return what its steps printed; it must have ended well."""
+        code = self.process.wait(SECONDS)
+        text = (self.folder / "output").read_text(encoding="utf-8")
+        assert code == 0, text
+        told = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+        return "".join(each["msg"] for each in told if each.get("raw_output")) or text
+
+    @property
+    def commit(self) -> str:
+        command = ["git", "rev-parse", "HEAD"]
+        return subprocess.check_output(command, cwd=self.folder / "caller", text=True).strip()
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Where examples run, in a world of their own, on a hub of their own."""
+
+    world: World
+    action: Path
+    hub: str
+    """The embedded hub's address."""
+
+    def workflow(self, example: str, first: str, then: str) -> Run:
+        """Run a workflow under act; ``first`` and ``then`` are addresses of hubs in it."""
+        folder, caller = self._caller(example + ("" if then == self.hub else DOWN))
+        text = (EXAMPLES / example).read_text(encoding="utf-8")
+        text = text.replace("https://binder.projectpythia.org", first)
+        text = text.replace("https://mybinder.org", then)
+        (caller / ".github" / "workflows").mkdir(parents=True)
+        (caller / ".github" / "workflows" / "w.yml").write_text(text, encoding="utf-8")
+        _commit(caller)
+        name, payload = EVENTS[example]
+        (folder / "event.json").write_text(json.dumps(payload))
+        options = ["--json", "-W", ".github/workflows/w.yml", "-e", str(folder / "event.json")]
+        command = [ACT, name, *options, *self._options(folder, text)]
+        return self._start(folder, command, {"XDG_CACHE_HOME": str(folder / "xdg")})
+
+    def script(self, example: str) -> Run:
+        """Run the lines of another platform's file, with that platform's variables."""
+        folder, _ = self._caller(example)
+        command = ["bash", "-ec", _script(example)]
+        return self._start(folder, command, {**PLATFORMS[example], "CLINDER_HUB": self.hub})
+
+    def _caller(self, name: str) -> tuple[Path, Path]:
+        folder = self.world.root / name.replace(" ", "-")
+        (folder / "caller").mkdir(parents=True)
+        return folder, folder / "caller"
+
+    def _start(self, folder: Path, command: list[str], variables: Mapping[str, str]) -> Run:
+        with (folder / "output").open("w") as output:
+            process = self.world.popen(
+                command,
+                cwd=folder / "caller",
+                env=variables,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        return Run(folder, process)
+
+    def _options(self, folder: Path, workflow: str) -> Iterator[str]:
+        yield from ("-P", "ubuntu-latest=-self-hosted", "--no-cache-server")
+        yield from ("--use-new-action-cache", "--action-cache-path", str(folder / "cache"))
+        yield from ("--local-repository", f"org/clinder-action@v1={self.action}")
+        for name, ref in set(re.findall(r"uses: (actions/[\w-]+)@(\w+)", workflow)):
+            yield from ("--local-repository", f"{name}@{ref}={_stand_in(folder, name)}")
+
+
+def _commit(folder: Path) -> None:
+    author = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    for arguments in (
+        ("init", "--quiet", "--initial-branch=main"),
+        ("add", "."),
+        (*author, "commit", "--quiet", "--message=t"),
+        ("remote", "add", "origin", "https://github.com/org/caller"),
+    ):
+        subprocess.run(["git", *arguments], cwd=folder, check=True)
+
+
+def _stand_in(folder: Path, name: str) -> Path:
+    made = folder / name
+    made.mkdir(parents=True)
+    step = {"id": "it", "shell": "bash", "run": STAND_INS[name]}
+    outputs = {"page_url": {"value": "${{ steps.it.outputs.page_url }}"}}
+    manifest = {"name": name, "outputs": outputs, "runs": {"using": "composite", "steps": [step]}}
+    (made / "action.yml").write_text(json.dumps(manifest))
+    return made
+
+
+def _script(example: str) -> str:
+    text = (EXAMPLES / example).read_text(encoding="utf-8")
+    if example == "netlify.toml":
+        (command,) = re.findall(r'command = """(.*?)"""', text, re.DOTALL)
+        return str(command)
+    parsed = yaml.safe_load(text)
+    lines = parsed["site"]["script"] if "site" in parsed else parsed["build"]["commands"]
+    return "\n".join(lines)
+
+
+def _for_act(action: Path, target: Path, hub: str) -> Path:
+    """Copy the action, with the test's hub by default, and without what act does not know."""
+    shutil.copytree(action, target)
+    manifest = target / "action.yml"
+    text = manifest.read_text(encoding="utf-8")
+    for what, instead in (
+        ("uses: $/post", "uses: org/clinder-action/post@v1"),  # nektos/act#6189
+        ('`repo` names.\n    default: ""', f'`repo` names.\n    default: "{hub}"'),
+    ):
+        assert text.count(what) == 1
+        text = text.replace(what, instead)
+    manifest.write_text(text, encoding="utf-8")
+    return target
+
+
+@pytest.fixture(scope="module")
+def runs(module_world: World, action: Path) -> Iterator[dict[str, Run]]:
+    """All examples, being run."""
+    serving = module_world.clinder("hub", "--port", "0", "-q")
+    hub = line_with(serving.stdout, "http://").strip()
+    programs = module_world.root / "programs"
+    programs.mkdir()
+    for name, script in PROGRAMS.items():
+        (programs / name).write_text(f"#!/bin/sh -e\n{script}\n")
+        (programs / name).chmod(0o755)
+    path = (programs, Path(sys.executable).parent, os.environ["PATH"])
+    module_world.variables |= {"PATH": os.pathsep.join(map(str, path)), "PAGE": PAGE}
+    runner = Runner(module_world, _for_act(action, module_world.root / "action", hub), hub)
+    none = f"{hub}none"
+    yield {
+        **{example: runner.workflow(example, none, hub) for example in EVENTS},
+        DOWN: runner.workflow("two-hubs.yml", none, none),
+        **{example: runner.script(example) for example in PLATFORMS},
+    }
+    module_world.wait_for_servers(0)
+    serving.terminate()
+    module_world.finish(serving)
+
+
+STOPPED = re.compile(r"^The session at \S+ is stopped\.$", re.MULTILINE)
+
+
+def test_smallest(runs: dict[str, Run]) -> None:
+    said = runs["smallest.yml"].said()
+
+    assert '"default": "python3"' in said
+    assert len(STOPPED.findall(said)) == 1
+
+
+def test_pages(runs: dict[str, Run]) -> None:
+    said = runs["pages.yml"].said()
+
+    assert f"the page: executed for v2/gh/org/caller/{runs['pages.yml'].commit}\n" in said
+    assert "uploaded" in said
+    assert len(STOPPED.findall(said)) == 1
+
+
+def test_preview_is_of_the_fork(runs: dict[str, Run]) -> None:
+    said = runs["preview.yml"].said()
+
+    assert f"the page: executed for v2/gh/someone/caller/{FORK}\n" in said
+    assert "uploaded" in said
+    assert len(STOPPED.findall(said)) == 1
+
+
+def test_still_launches(runs: dict[str, Run]) -> None:
+    said = runs["still-launches.yml"].said()
+
+    assert "to launch gh/org/caller/HEAD." in said
+    assert len(STOPPED.findall(said)) == 1
+
+
+def test_warm_image(runs: dict[str, Run]) -> None:
+    said = runs["warm-image.yml"].said()
+
+    assert f"to launch gh/org/caller/{runs['warm-image.yml'].commit}." in said
+    assert len(STOPPED.findall(said)) == 1
+
+
+def test_the_second_of_two_hubs(runs: dict[str, Run]) -> None:
+    said = runs["two-hubs.yml"].said()
+
+    assert f"the page: executed for v2/gh/org/caller/{runs['two-hubs.yml'].commit}\n" in said
+    assert len(STOPPED.findall(said)) == 1
+
+
+def test_neither_of_two_hubs(runs: dict[str, Run]) -> None:
+    assert "the page: not executed\n" in runs[DOWN].said()
+
+
+@pytest.mark.parametrize(
+    ("example", "launched", "site"),
+    [
+        ("gitlab-ci.yml", f"gl/org%2Fcaller/{FORK}", "_build/html"),
+        ("readthedocs.yaml", f"gh/org/caller/{FORK}", "output/html"),
+        ("netlify.toml", f"gh/org/caller/{FORK}", "_build/html"),
+    ],
+)
+def test_another_platform(runs: dict[str, Run], example: str, launched: str, site: str) -> None:
+    said = runs[example].said()
+
+    assert f"the page: executed for v2/{launched}\n" in said
+    assert "The session is stopped." in said
+    assert (runs[example].folder / "caller" / site / "index.html").is_file()
+
+
+def test_every_example_is_in_the_index_and_in_a_test() -> None:
+    index = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    files = {each.name for each in EXAMPLES.iterdir()} - {"README.md"}
+
+    assert set(re.findall(r"^\| \[(\S+)\]\(\1\) \|", index, re.MULTILINE)) == files
+    assert files - {"hello.py"} == EVENTS.keys() | PLATFORMS.keys()

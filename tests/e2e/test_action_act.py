@@ -262,7 +262,7 @@ def test_foreign_words_and_hostile_values_are_only_words(
     assert ended.code == 0, ended.out
     assert ended.with_("GOT") == [f"GOT {url} "]
     assert ended.with_("EVIL") == [], "neither a variable nor a file"
-    assert ended.commands("error", "set-env", "save-state") == []
+    assert not {"x", "evil"} & set(ended.commands("error", "set-env", "set-output", "group"))
     assert len(ended.commands("warning")) == 1
     assert ended.commands("add-mask")[0] == TOKEN
 

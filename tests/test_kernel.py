@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import itertools
 import json
+import re
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from channels import TOKEN, Message, Server, info, message, reply, serving, status, stream
 from clinder._version import USER_AGENT
@@ -21,7 +28,7 @@ from clinder.session import Session
 from clinder.wire import kernel as wire
 from clinder.wire.failure import TransportError
 from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
-from clinder.wire.transport import Transport
+from clinder.wire.transport import Transport, unwatched
 from e2e.world import World
 
 
@@ -404,3 +411,149 @@ def test_a_bundle_of_certificates_that_is_none(
         session = Session(f"https://127.0.0.1:{server.getsockname()[1]}/", TOKEN)
         with pytest.raises(TransportError, match="names no certificates"):
             Kernel(session, "k", deadline=Deadline(10))
+
+
+# Bytes that no Jupyter Server sends.
+
+
+@contextmanager
+def saying(answer: Callable[[str], Iterable[bytes]]) -> Iterator[Session]:
+    """A session whose server says some bytes to one request, whatever that is, and hangs up.
+
+    ``answer`` is given what a websocket's handshake has to contain.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError), listener.accept()[0] as connection:
+                head = connection.recv(65536).decode()
+                key = re.search("Sec-WebSocket-Key: (.*)\r\n", head, re.IGNORECASE)
+                for piece in answer(accepting(key[1]) if key else ""):
+                    connection.sendall(piece)
+                connection.shutdown(socket.SHUT_WR)
+                connection.recv(65536)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield Session(f"http://127.0.0.1:{listener.getsockname()[1]}/", TOKEN)
+        thread.join(20)
+        assert not thread.is_alive(), "the client has not left"
+
+
+def accepting(key: str) -> str:
+    """What answers the key of a handshake (RFC 6455)."""
+    together = f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()
+    return base64.b64encode(hashlib.sha1(together).digest()).decode()
+
+
+def reached(session: Session, deadline: Deadline, watch: Callable[[], None] = unwatched) -> None:
+    """Open a kernel's websocket and wait for the kernel."""
+    with Kernel(session, "k", deadline=deadline, watch=watch) as kernel:
+        kernel.wait_until_ready(deadline)
+
+
+def broken(answer: Callable[[str], Iterable[bytes]]) -> str:
+    """What is said of a kernel whose server answers so."""
+    with saying(answer) as session, pytest.raises((TransportError, KernelDied)) as raised:
+        reached(session, Deadline(20))
+    error = raised.value
+    assert isinstance(error, TransportError | KernelDied)
+    assert error.what.isprintable()
+    return error.what
+
+
+def forever(first: bytes, rest: bytes) -> Callable[[str], Iterable[bytes]]:
+    return lambda _: itertools.chain([first], itertools.repeat(rest))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        forever(b"HTTP/1.1 101 ", b"x" * 65536),
+        forever(b"HTTP/1.1 101 Yes\r\nX: ", b"x" * 65536),
+        forever(b"HTTP/1.1 101 Yes\r\n", b"X: y\r\n" * 10_000),
+        forever(b"HTTP/1.1 500 No\r\nContent-Length: 99999999999\r\n\r\n", b"x" * 65536),
+    ],
+    ids=["a status line", "a header", "headers", "an error's page"],
+)
+def test_an_endless_handshake_is_given_up(answer: Callable[[str], Iterable[bytes]]) -> None:
+    assert "too large" in broken(answer)
+
+
+@pytest.mark.parametrize("way", ["by the deadline", "by the event", "by the watch"])
+def test_a_handshake_that_is_given_up_is_over(way: str) -> None:
+    """The connection is closed, not left behind."""
+    never, cancel = threading.Event(), threading.Event()
+
+    def answer(_: str) -> Iterator[bytes]:
+        yield b"HTTP/1.1 101 Yes\r\n"
+        cancel.set()
+        while not never.wait(0.01):
+            yield b"X: y\r\n"
+
+    def watch() -> None:
+        if cancel.is_set():
+            raise KernelDied("it was watched")
+
+    deadline = Deadline(0.3 if "deadline" in way else 60)
+    if "event" in way:
+        deadline.cancel = cancel
+    with saying(answer) as session, pytest.raises((TimedOut, Cancelled, KernelDied)):
+        reached(session, deadline, watch if "watch" in way else unwatched)
+
+
+HEADS = [
+    b"HTTP/1.1 101 Switching Protocols\r\n",
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 500 No\r\n",
+    b"HTTP/1.1 x\r\n",
+    b"HTTP/1.1\r\n",
+    b"Content-Length: x\r\n",
+    b"Content-Length: -5\r\n",
+    b"Content-Length: 3\r\n",
+    b"Upgrade: websocket\r\nConnection: Upgrade\r\n",
+    b"Sec-WebSocket-Accept: \xff\r\n",
+    b"Set-Cookie: ;;=\r\n",
+    b"Location: http://[::1\r\n",
+    b": \r\n",
+    b"\r\n",
+]
+
+
+@given(st.lists(st.one_of(st.sampled_from(HEADS), st.binary(max_size=20)), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_no_bytes_in_the_place_of_a_handshake_crash_it(pieces: list[bytes]) -> None:
+    broken(lambda _: pieces)
+
+
+def opening(accept: str) -> bytes:
+    """The end of a handshake, after which there are frames."""
+    head = "HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    return f"{head}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+
+
+FRAMES = [
+    b"\x81\x02{}",
+    b"\x81\x02[]",
+    b"\x81\x01\xff",
+    b"\x81\x03\xed\xa0\x80",
+    b"\x01\x01{",
+    b"\x80\x01}",
+    b"\x82\x01x",
+    b"\x89\x00",
+    b"\x8a\x00",
+    b"\x88\x00",
+    b"\x88\x02\x03\xe8",
+    b"\x88\x01x",
+    b"\x83\x00",
+    b"\xf1\x00",
+    b"\x81\x81abcdx",
+    b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\xff",
+    b"\x81\x7e\x00",
+]
+
+
+@given(st.lists(st.one_of(st.sampled_from(FRAMES), st.binary(max_size=20)), max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_no_bytes_in_the_place_of_frames_crash_it(pieces: list[bytes]) -> None:
+    broken(lambda accept: [opening(accept), *pieces])

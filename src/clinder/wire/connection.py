@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -94,6 +94,18 @@ class _Adapter(requests.adapters.HTTPAdapter):
 def _pools(
     opened: Callable[[socket.socket], None], connected: threading.Event
 ) -> dict[str, type[urllib3.HTTPConnectionPool]]:
+    class PlainPool(urllib3.HTTPConnectionPool):
+        ConnectionCls = _plain(opened, connected)
+
+    class EncryptedPool(urllib3.HTTPSConnectionPool):
+        ConnectionCls = _encrypted(opened, connected)
+
+    return {"http": PlainPool, "https": EncryptedPool}
+
+
+def _plain(
+    opened: Callable[[socket.socket], None], connected: threading.Event
+) -> type[HTTPConnection]:
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
             return _told(super()._new_conn(), opened)
@@ -102,6 +114,12 @@ def _pools(
             super().connect()
             connected.set()
 
+    return Plain
+
+
+def _encrypted(
+    opened: Callable[[socket.socket], None], connected: threading.Event
+) -> type[HTTPSConnection]:
     class Encrypted(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
             return _told(super()._new_conn(), opened)
@@ -112,13 +130,7 @@ def _pools(
                 _told(self.sock, opened)  # the handshake took the first socket's place
             connected.set()
 
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
-
-    class EncryptedPool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = Encrypted
-
-    return {"http": PlainPool, "https": EncryptedPool}
+    return Encrypted
 
 
 def _told(made: socket.socket, opened: Callable[[socket.socket], None]) -> socket.socket:
@@ -126,11 +138,12 @@ def _told(made: socket.socket, opened: Callable[[socket.socket], None]) -> socke
     return made
 
 
-def dialled(url: str, *, seconds: float) -> socket.socket:
+def dialled(url: str, *, seconds: float, opened: Callable[[socket.socket], None]) -> socket.socket:
     """Return a socket to a URL's host, opened as requests opens its own, for a websocket.
 
     Its proxies, by a tunnel, and its trust in certificates are the environment's as requests reads
-    it. ``seconds`` bounds each step of connecting. Raises what urllib3 raises, and ``OSError``.
+    it. ``seconds`` bounds each step of connecting; ``opened`` is given each socket on the way.
+    Raises what urllib3 raises, and ``OSError``.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "https"
@@ -139,25 +152,32 @@ def dialled(url: str, *, seconds: float) -> socket.socket:
         found = session.merge_environment_settings(url, {}, None, None, None)
     proxy = None if is_loopback(url) else _proxy(url, found["proxies"], "http")
     to, at = (proxy.host or "", proxy.port or 80) if proxy else (host, port)
+    connected = threading.Event()
     connection = (
-        _encrypted(to, at, seconds, found["verify"])
+        _encrypted(opened, connected)(
+            to, at, timeout=seconds, cert_reqs="CERT_REQUIRED", **_trusted(found["verify"])
+        )
         if secure
-        else HTTPConnection(to, at, timeout=seconds)
+        else _plain(opened, connected)(to, at, timeout=seconds)
     )
     if proxy:
         named = unquote(proxy.auth) if proxy.auth else None
         connection.set_tunnel(host, port, headers=make_headers(proxy_basic_auth=named))
+    _connect(connection, by_proxy=proxy is not None)
+    return cast("socket.socket", connection.sock)
+
+
+def _connect(connection: HTTPConnection, *, by_proxy: bool) -> None:
     try:
         connection.connect()
     except Exception as error:
         reached = connection.has_connected_to_proxy
         connection.close()
-        if proxy and not reached:
+        if by_proxy and not reached:
             raise urllib3.exceptions.ProxyError("no connection", error) from error
         if isinstance(error, HTTPException):
             raise urllib3.exceptions.ProtocolError("no tunnel", error) from error
         raise
-    return cast("socket.socket", connection.sock)
 
 
 def _proxy(url: str, proxies: Mapping[str, str], *schemes: str) -> Url | None:
@@ -173,19 +193,18 @@ def _proxy(url: str, proxies: Mapping[str, str], *schemes: str) -> Url | None:
     return proxy
 
 
-def _encrypted(host: str, port: int, seconds: float, verify: str | bool | None) -> HTTPSConnection:
+class _Trusted(TypedDict, total=False):
+    ca_certs: str
+    ca_cert_dir: str
+
+
+def _trusted(verify: str | bool | None) -> _Trusted:
     bundle = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
-    folder = Path(bundle).is_dir()
-    if not folder and not Path(bundle).is_file():
+    if Path(bundle).is_dir():
+        return {"ca_cert_dir": bundle}
+    if not Path(bundle).is_file():
         raise OSError("no CA certificate bundle")
-    return HTTPSConnection(
-        host,
-        port,
-        timeout=seconds,
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=None if folder else bundle,
-        ca_cert_dir=bundle if folder else None,
-    )
+    return {"ca_certs": bundle}
 
 
 def body(raw: urllib3.HTTPResponse) -> Iterator[bytes]:

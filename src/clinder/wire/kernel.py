@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import urllib3
 import websocket
@@ -36,6 +36,7 @@ _STUCK = 60.0
 """Seconds that the peer may take no more of what is sent; also keeps the socket non-blocking,
 without which one thread's TLS read shuts out another's write (python/cpython#137583)."""
 _MESSAGE_LIMIT = 64 * 1024 * 1024
+_HEAD_LIMIT = 256 * 1024
 _MESSAGES = 4
 """How many messages wait to be taken before no more are read."""
 
@@ -98,7 +99,12 @@ class Kernel:
     ):
         self._conversation = uuid.uuid4().hex
         self._watch = watch
-        handshake = _handshake(session, identity, self._conversation, deadline, connect)
+        handshake = _Handshake(
+            session,
+            f"api/kernels/{quote(identity, safe='')}/channels?session_id={self._conversation}",
+            seconds=min(_HANDSHAKE, deadline.remaining()),
+            connect=connect,
+        )
         self._socket = _connected(handshake, session.url, deadline, watch)
         self._socket.settimeout(_STUCK)
         self._wire = self._socket.sock
@@ -248,42 +254,72 @@ class _Bounded(websocket.WebSocket):
         return piece
 
 
-def _handshake(
-    session: Session, identity: str, conversation: str, deadline: Deadline, connecting: float
-) -> Callable[[], websocket.WebSocket]:
-    """Return the work that opens the websocket."""
-    parts = urlsplit(session.url)
-    scheme = "wss" if parts.scheme == "https" else "ws"
-    url = (
-        f"{scheme}://{parts.netloc}{parts.path}api/kernels/{quote(identity, safe='')}"
-        f"/channels?session_id={conversation}"
-    )
-    seconds = min(_HANDSHAKE, deadline.remaining())
+class _Head:
+    """A socket from which no more can be read than the head of an answer is long."""
 
-    def connect() -> websocket.WebSocket:
-        opened = dialled(session.url, seconds=min(connecting, seconds))
-        opened.settimeout(seconds)
-        made = websocket.create_connection(
-            url,
-            header=[f"Authorization: token {session.token}", f"User-Agent: {USER_AGENT}"],
-            class_=_Bounded,
-            redirect_limit=0,
-            suppress_origin=True,
-            socket=opened,
-        )
+    def __init__(self, opened: socket.socket):
+        self._opened = opened
+        self._left = _HEAD_LIMIT
+
+    def recv(self, size: int) -> bytes:
+        if self._left <= 0:
+            raise TransportError("the answer on the kernel's websocket was too large")
+        piece = self._opened.recv(min(size, self._left))
+        self._left -= len(piece)
+        return piece
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._opened, name)
+
+
+class _Handshake:
+    """The opening of a websocket, as work for a thread; ended at any moment by its socket."""
+
+    def __init__(self, session: Session, path: str, *, seconds: float, connect: float):
+        self._session = session
+        self._path = path
+        self._seconds = seconds
+        self._connect = connect
+        self._sockets: list[socket.socket] = []
+        self._ended = threading.Event()
+
+    def __call__(self) -> websocket.WebSocket:
+        url = self._session.url
+        opened = dialled(url, seconds=min(self._connect, self._seconds), opened=self._opened)
+        opened.settimeout(self._seconds)
+        try:
+            made = websocket.create_connection(
+                f"ws{url.removeprefix('http')}{self._path}",
+                header=[f"Authorization: token {self._session.token}", f"User-Agent: {USER_AGENT}"],
+                class_=_Bounded,
+                redirect_limit=0,
+                suppress_origin=True,
+                socket=_Head(opened),
+            )
+        except (LookupError, TypeError, ValueError):  # of an answer that is none
+            opened.close()
+            raise websocket.WebSocketException from None
+        made.sock = opened
         if made.getstatus() != 101:  # to older versions a redirect is none of its errors
             made.shutdown()
             raise websocket.WebSocketException
         return made
 
-    return connect
+    def _opened(self, opened: socket.socket) -> None:
+        self._sockets.append(opened)
+        if self._ended.is_set():
+            self.end()
+
+    def end(self) -> None:
+        """End it, wherever it is."""
+        self._ended.set()
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
 
 
 def _connected(
-    handshake: Callable[[], websocket.WebSocket],
-    url: str,
-    deadline: Deadline,
-    watch: Callable[[], None],
+    handshake: _Handshake, url: str, deadline: Deadline, watch: Callable[[], None]
 ) -> websocket.WebSocket:
     try:
         return finished(handshake, deadline, watch)
@@ -299,6 +335,9 @@ def _connected(
             raise TransportError(what) from None
         why = described(error, connected=False, answered=False, url=url)
         raise TransportError(f"{what}: {why.what}", untrusted=why.untrusted) from None
+    except BaseException:
+        handshake.end()
+        raise
 
 
 def _message(data: str) -> Mapping[str, Any]:

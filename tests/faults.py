@@ -157,6 +157,12 @@ def member_of_federation(*members: int) -> Callable[[Stage], Answer]:
     return told
 
 
+def silent_federation(stage: Stage) -> Answer:
+    """Redirect to the second hub, and never list the members."""
+    stage.hubs[0].pages["/active_hosts"] = mute(stage)
+    return to_second(stage)
+
+
 def to_itself(stage: Stage) -> Answer:
     return moved(stage.hubs[0].origin + stage.hubs[0].builds[-1].path, 307)
 
@@ -441,6 +447,15 @@ BUSY = (
         0,
         requests=(1, 1, 1),
         named=1,
+    ),
+    Fault(
+        "A member of a federation is full, and the others cannot be learned",
+        "waits 60 s",
+        ((silent_federation, to_second), (FULL, Launch())),
+        0,
+        requests=(2, 2),
+        named=1,
+        within=90,
     ),
     Fault(
         "All members of a federation are full",
@@ -842,3 +857,81 @@ TABLE: dict[str, tuple[Fault, ...]] = {
     "Cancelling, and the end of the time": CANCELLED,
 }
 """Every row, by the heading under which the documentation shows it."""
+
+
+@dataclass(frozen=True)
+class StopFault:
+    """What a session's address answers, and how ``clinder stop`` and ``clinder status`` end.
+
+    ``answers`` is a server, or the answer to everything, ``None`` that nothing listens there.
+    ``asked`` is how often it was told to shut down.
+    """
+
+    happens: str
+    does: str
+    answers: Jupyter | Told | None
+    stop: int
+    status: int
+    asked: int = 0
+    within: float = 5.0
+
+
+STOPPING = (
+    StopFault(
+        "It runs, and shuts down as behind a hub: 503, then 302 to the hub",
+        "is gone when 503 came twice",
+        Jupyter(TOKEN),
+        0,
+        0,
+        1,
+    ),
+    StopFault(
+        "It runs, and then answers 404 or 502",
+        "is gone when that came twice",
+        Jupyter(TOKEN, after=(502, 404)),
+        0,
+        0,
+        1,
+    ),
+    StopFault(
+        "It runs, and the proxy has a hiccup at first",
+        "asks again until the answer is clear",
+        Jupyter(TOKEN, before=(502, 503, 404)),
+        0,
+        0,
+        1,
+    ),
+    StopFault(
+        "It runs, and the first shutdown fails",
+        "tells it again",
+        Jupyter(TOKEN, shutdown=(500, 200)),
+        0,
+        0,
+        2,
+    ),
+    StopFault(
+        "It runs, and goes on running",
+        "tells it again every 5 s",
+        Jupyter(TOKEN, stays=True),
+        9,
+        0,
+        6,
+        within=32,
+    ),
+    StopFault("302 to a `/hub/` page", "is gone", moved("/hub/user/x/"), 0, 10),
+    StopFault("424 (mybinder.org)", "is gone", page(424), 0, 10),
+    StopFault("Nothing listens there, on this machine", "is gone", None, 0, 10),
+    StopFault("403: the token is refused", "ends at once", Jupyter("another"), 9, 9),
+    StopFault("502 for ever", "asks until the time is over", page(502), 9, 6, within=32),
+    StopFault("404 for ever", "asks until the time is over", page(404), 9, 6, within=32),
+    StopFault(
+        "A redirect to another page than the hub's",
+        "does not follow, and asks until the time is over",
+        moved("/login"),
+        9,
+        6,
+        within=32,
+    ),
+    StopFault("A page, not a server's JSON", "asks until the time is over", page(200), 9, 6, 0, 32),
+    StopFault("Silence", "gives each request 10 s", mute, 9, 6, within=42),
+)

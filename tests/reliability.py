@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from clinder.errors import EXIT_CODES
-from faults import TABLE, Fault
+from faults import STOPPING, TABLE, Fault
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- The fault table: begin -->\n", "<!-- The fault table: end -->\n"
@@ -19,7 +19,8 @@ def written() -> str:
 
 
 def _tables() -> str:
-    return "".join(f"\n## {heading}\n\n{_table(rows)}\n" for heading, rows in TABLE.items())
+    launches = (f"\n## {heading}\n\n{_table(rows)}" for heading, rows in TABLE.items())
+    return "".join(launches) + f"\n## A session that is to be stopped\n\n{_stopping()}\n"
 
 
 def _table(rows: tuple[Fault, ...]) -> str:
@@ -35,6 +36,17 @@ def _row(row: Fault) -> str:
     assert row.code in meaning
     requests = " + ".join(map(str, row.requests)) or "none arrives"
     return f"| {row.happens} | {row.does} | {row.code} | {requests} | {row.within:g} s |\n"
+
+
+def _stopping() -> str:
+    head = (
+        "| what its address answers | what `clinder stop` does | exit code | of `clinder status` |"
+        " within |\n|---|---|---:|---:|---:|\n"
+    )
+    return head + "".join(
+        f"| {row.happens} | {row.does} | {row.stop} | {row.status} | {row.within:g} s |\n"
+        for row in STOPPING
+    )
 
 
 if __name__ == "__main__":

@@ -11,15 +11,18 @@ import pytest
 
 from answers import Answer, Ending, Raw, ready
 from clinder.deadline import Deadline
-from clinder.errors import ClinderError, explained
+from clinder.errors import ClinderError, SessionGone, explained
 from clinder.events import Event, SessionLeft, SessionStopped, Warned
 from clinder.policy.launch import launch
 from clinder.policy.request import Request
+from clinder.policy.status import known_status
 from clinder.policy.stop import stop
 from clinder.repository import Repository
+from clinder.session import Session
+from clinder.wire.jupyter import State
 from clock import Clock
-from faults import TABLE, Fault, Launch, Silence, Stage, Told
-from hubs import Build, ScriptedHub
+from faults import STOPPING, TABLE, TOKEN, Fault, Launch, Silence, Stage, StopFault, Told
+from hubs import Build, Jupyter, ScriptedHub
 from reliability import PAGE, written
 
 ROWS = [row for rows in TABLE.values() for row in rows]
@@ -98,6 +101,49 @@ def _played(request: Request, watcher: Watcher, stage: Stage) -> tuple[int, str]
         return error.exit_code, "\n".join(explained(error))
     assert stop(session, Deadline(30)) is True
     return 0, ""
+
+
+@pytest.mark.parametrize("row", STOPPING, ids=lambda row: re.sub(r"\W+", "-", row.happens))
+@pytest.mark.parametrize("command", ["stop", "status"])
+def test_a_session_is_stopped_or_not_as_the_table_says(row: StopFault, command: str) -> None:
+    with ScriptedHub() as hub:
+        stage = Stage(Clock(), [hub])
+        session = Session(hub.serve("x", Jupyter(TOKEN)), TOKEN)
+        if isinstance(row.answers, Jupyter):
+            hub.serve("x", row.answers)
+        elif row.answers is not None:
+            hub.pages["/user/x/api/status"] = _page(row.answers, stage)
+        if row.answers is None:
+            hub.__exit__(None, None, None)
+        clock = stage.clock
+        deadline = Deadline(30, now=clock.now, pause=clock.pause)
+        code = _stopped(session, deadline) if command == "stop" else _status(session, deadline)
+        asked = len(hub.calls("POST", "api/shutdown"))
+    assert code == (row.stop if command == "stop" else row.status)
+    assert asked == (row.asked if command == "stop" else 0)
+    assert clock.passed < row.within
+
+
+def _page(told: object, stage: Stage) -> Answer | Raw:
+    answer = told(stage) if callable(told) else told
+    assert isinstance(answer, Answer | Raw)
+    return answer
+
+
+def _stopped(session: Session, deadline: Deadline) -> int:
+    try:
+        stop(session, deadline)
+    except ClinderError as error:
+        return error.exit_code
+    return 0
+
+
+def _status(session: Session, deadline: Deadline) -> int:
+    try:
+        status = known_status(session, deadline)
+    except ClinderError as error:
+        return error.exit_code
+    return 0 if status.state is State.RUNNING else SessionGone.exit_code
 
 
 def test_the_page_shows_the_table() -> None:

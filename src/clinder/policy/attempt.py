@@ -116,7 +116,10 @@ class LaunchAttempt:
         """Return the members of the federation beside the one that the request was given to."""
         if not self._member:
             return ()
-        listed = members(self._transport, self._step.hub, deadline=self._deadline.sooner(10))
+        try:
+            listed = members(self._transport, self._step.hub, deadline=self._deadline.sooner(10))
+        except TimedOut:
+            return ()
         return [url for url in listed if url != self._member]
 
     def context(self) -> Context:

@@ -52,6 +52,7 @@ class Step:
 class _Hub:
     url: str
     limit: int
+    address: str
     asked: int = 0
     broke: int = 0
     later: bool = False
@@ -66,7 +67,8 @@ class _Hub:
 class Retries:
     """The hubs of a launch, and how often and with what outcome each was asked.
 
-    ``limit`` is how many build requests one hub gets in all; ``chance`` gives numbers from 0 to 1.
+    ``limit`` is how many build requests one hub gets in all; ``chance`` gives numbers from 0 up to
+    1, which is none of them.
     """
 
     hubs: Sequence[str]
@@ -77,13 +79,13 @@ class Retries:
     _waits: list[float] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._known = [_Hub(url, self.limit) for url in self.hubs]
+        self._known = [_Hub(url, self.limit, url) for url in self.hubs]
         self._left = list(self._known)
         self._waits = list(LATER_AFTER)
 
     def first(self) -> Step:
-        """Return the first build request."""
-        return self._step(self._left[0])
+        """Return the first build request, of all or of those that are left."""
+        return self._step(self._left[0], self._left[0].url)
 
     def after(
         self, error: ClinderError, *, launching: bool, members: Callable[[], Sequence[str]]
@@ -104,24 +106,24 @@ class Retries:
                 return self._again(hub)
         if hub.later and hub.may_be_asked and not hub.redirected and (others := members()):
             hub.redirected = True
-            return self._step(hub, address=others[int(self.chance() * len(others))])
+            return self._step(hub, others[int(self.chance() * len(others))])
         self._left = self._left[1:]
-        return self._step(self._left[0]) if self._left else self._later()
+        return self.first() if self._left else self._later()
 
     def _again(self, hub: _Hub) -> Step:
         seconds = AGAIN_AFTER[min(hub.broke, len(AGAIN_AFTER) - 1)]
         hub.broke += 1
-        return self._step(hub, wait=seconds * (0.75 + self.chance() / 2), pinned=True)
+        wait = seconds * (0.75 + self.chance() / 2)
+        return self._step(hub, hub.address, wait=wait, pinned=True)
 
     def _later(self) -> Step | None:
         """Return the first step of another round, among the hubs that had no room."""
         self._left = [hub for hub in self._known if hub.later and hub.may_be_asked]
         if not self._left or not self._waits:
             return None
-        return self._step(self._left[0], wait=self._waits.pop(0))
+        return self._step(self._left[0], self._left[0].url, wait=self._waits.pop(0))
 
-    def _step(
-        self, hub: _Hub, *, address: str = "", wait: float = 0.0, pinned: bool = False
-    ) -> Step:
+    def _step(self, hub: _Hub, address: str, *, wait: float = 0.0, pinned: bool = False) -> Step:
         hub.asked += 1
-        return Step(hub.url, address or hub.url, wait, pinned)
+        hub.address = address
+        return Step(hub.url, address, wait, pinned)

@@ -1,0 +1,143 @@
+"""Whom to ask next, and when: no hub is asked too often, whatever happens."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clinder import errors
+from clinder.errors import ClinderError
+from clinder.policy.retries import AGAIN_AFTER, LATER_AFTER, Retries, Step
+
+A, B, MEMBER = "https://a.example/", "https://b.example/", "https://member.example/"
+KINDS: tuple[type[ClinderError], ...] = (
+    errors.HubUnreachable,
+    errors.HubBroken,
+    errors.ForgeFailed,
+    errors.HubFull,
+    errors.QuotaReached,
+    errors.RateLimited,
+    errors.LaunchFailed,
+    errors.ServerNotReady,
+    errors.ServerUnusable,
+    errors.NetworkRefused,
+    errors.BotsRefused,
+    errors.LoginRequired,
+    errors.NotABinderHub,
+    errors.Untrusted,
+)
+
+
+def steps(
+    *kinds: type[ClinderError],
+    hubs: tuple[str, ...] = (A, B),
+    launching: bool = False,
+    members: tuple[str, ...] = (),
+    chance: float = 0.5,
+) -> list[Step | None]:
+    """Return the steps of a launch whose requests end in these errors, one after another."""
+    retries = Retries(hubs, 3, lambda: chance)
+    made: list[Step | None] = [retries.first()]
+    for kind in kinds:
+        made.append(retries.after(kind("x"), launching=launching, members=lambda: members))
+    return made
+
+
+def test_what_broke_is_asked_again_at_once_with_its_cookies() -> None:
+    broken = [errors.HubUnreachable, errors.HubBroken, errors.ForgeFailed]
+    assert steps(*broken) == [Step(A, A), Step(A, A, 2, True), Step(A, A, 4, True), Step(B, B)]
+
+
+@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 1.5), (0.999, 2.499)])
+def test_the_wait_is_a_quarter_more_or_less(chance: float, seconds: float) -> None:
+    again = steps(errors.HubBroken, chance=chance)[1]
+    assert again is not None
+    assert again.wait == pytest.approx(seconds)
+
+
+def test_what_broke_while_launching_is_asked_once_more_only() -> None:
+    broken = [errors.HubUnreachable, errors.HubUnreachable]
+    made = steps(*broken, launching=True, hubs=(A,))
+    assert made == [Step(A, A), Step(A, A, 2, True), None]
+
+
+def test_a_forge_that_fails_while_launching_is_none_that_an_orphan_is_risked_for() -> None:
+    assert steps(errors.ForgeFailed, launching=True) == [Step(A, A), Step(B, B)]
+
+
+def test_no_room_is_asked_for_at_the_next_hub_and_then_after_the_waits() -> None:
+    full = [errors.HubFull] * 6
+    assert steps(*full) == [
+        Step(A, A),
+        Step(B, B),
+        Step(A, A, 60),
+        Step(B, B),
+        Step(A, A, 240),
+        Step(B, B),
+        None,
+    ]
+
+
+def test_only_the_hubs_without_room_are_waited_for() -> None:
+    made = steps(errors.HubFull, errors.LaunchFailed, errors.HubFull, errors.HubFull)
+    assert made == [Step(A, A), Step(B, B), Step(A, A, 60), Step(A, A, 240), None]
+
+
+def test_a_hub_that_limits_is_not_asked_again() -> None:
+    assert steps(errors.RateLimited, errors.RateLimited) == [Step(A, A), Step(B, B), None]
+
+
+def test_a_federation_without_room_is_asked_at_one_other_member() -> None:
+    made = steps(errors.HubFull, errors.HubFull, hubs=(A,), members=(MEMBER,))
+    assert made == [Step(A, A), Step(A, MEMBER), Step(A, A, 60)]
+
+
+def test_a_member_that_broke_is_asked_again_itself() -> None:
+    """The build that is to be attached to goes on there."""
+    made = steps(errors.HubFull, errors.HubUnreachable, hubs=(A,), members=(MEMBER,))
+    assert made == [Step(A, A), Step(A, MEMBER), Step(A, MEMBER, 2, True)]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [errors.RefNotFound, errors.Banned, errors.BuildFailed, errors.TimedOut, errors.Cancelled],
+)
+def test_what_no_hub_can_mend_is_final(kind: type[ClinderError]) -> None:
+    assert steps(kind) == [Step(A, A), None]
+
+
+@given(
+    hubs=st.lists(st.sampled_from([A, B, "https://c.example/"]), min_size=1, unique=True),
+    limit=st.integers(1, 3),
+    ends=st.lists(st.tuples(st.sampled_from(KINDS), st.booleans()), min_size=40, max_size=40),
+    members=st.sampled_from([(), (MEMBER,), (MEMBER, "https://other.example/")]),
+    chance=st.floats(0, 1, exclude_max=True),
+)
+def test_whatever_happens_it_ends_and_no_hub_is_asked_too_often(
+    hubs: list[str],
+    limit: int,
+    ends: list[tuple[type[ClinderError], bool]],
+    members: tuple[str, ...],
+    chance: float,
+) -> None:
+    retries = Retries(hubs, limit, lambda: chance)
+    step: Step | None = retries.first()
+    asked: Counter[str] = Counter()
+    limited: set[str] = set()
+    waited = 0.0
+    for kind, launching in ends:
+        if step is None:
+            break
+        assert step.hub not in limited
+        asked[step.hub] += 1
+        waited += step.wait
+        if kind is errors.RateLimited:
+            limited.add(step.hub)
+        step = retries.after(kind("x"), launching=launching, members=lambda: members)
+    assert step is None
+    assert set(asked) == set(hubs)
+    assert max(asked.values()) <= limit
+    assert waited <= sum(LATER_AFTER) + len(hubs) * 1.25 * sum(AGAIN_AFTER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import stat
 import threading
@@ -406,3 +407,23 @@ def test_a_launch_that_was_killed_half_way(
 
     assert post.annotation.name == "warning"
     assert f"If {phases['launching'].url} still launches {SPEC}" in post.annotation.data
+
+
+def test_a_clone_without_the_zipapp_installs_its_packages_once_and_for_itself_alone(
+    world: World, tmp_path: Path, hub: ScriptedHub
+) -> None:
+    """The one test that needs the package index."""
+    cloned = of.built(tmp_path / "clone", zipapp=False)
+    source = {each: each.stat().st_mtime_ns for each in cloned.rglob("*")}
+    hub.then(Answer(session(hub, "a")), Answer(session(hub, "b")))
+    used = use(world, cloned, hub)
+    used.variables = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+
+    first, second = used.started(), used.started()
+
+    assert [first.code, second.code] == [0, 0], first.out + second.out
+    assert len(list(Path(used.folders["shared"]).iterdir())) == 1
+    used.post()
+    assert len(hub.calls("POST", "/api/shutdown")) == 2
+    assert {each: each.stat().st_mtime_ns for each in cloned.rglob("*")} == source
+    assert {each.name for each in world.home.iterdir()} <= {".rustup"}, "pip asks for rustc"

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from clinder.errors import ClinderError
 from clinder.session import Attempt, Session
 
-_STRUCTURE = re.compile(r"[^\w\s,.:/+=@-]|(?<!\w)[_@]|[_@](?!\w)")
+_STRUCTURE = re.compile(r"^[-+=\d]|[^\w\s,.:/+=@-]|(?<!\w)[_@]|[_@](?!\w)")
 _LINKABLE = re.compile(r"https?://[\w.:/%@+=,~-]+", re.ASCII)
 _MYBINDER = "mybinder.org"
 _MYBINDER_MAXIMUM = timedelta(hours=6)

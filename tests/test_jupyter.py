@@ -266,3 +266,59 @@ def test_a_server_that_fails_to_start_a_kernel_is_not_ready(message: object) -> 
     }
     with ScriptedHub(pages=pages) as hub, pytest.raises(ServerNotReady, match="answered 500"):
         local(hub).start_kernel("", Deadline(60))
+
+
+# What is too much.
+
+
+def test_very_many_kernelspecs_are_not_all_told(web: responses.RequestsMock) -> None:
+    many: dict[str, object] = {f"kernel-{n:05}-\x1b[31m": {} for n in range(30_000)}
+    web.get(URL + "api/kernelspecs", json={"kernelspecs": many})
+    with pytest.raises(KernelspecMissing, match=r"kernel-00000-, .* and 29980 more\.$") as raised:
+        SERVER.start_kernel("julia", Deadline(60))
+    assert len(raised.value.what) < 1000
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"kernelspecs": {"x" * 500_000: {}}, "default": "y" * 500_000},
+        {"kernelspecs": [], "default": 5},
+        {"kernelspecs": None},
+        {"kernelspecs": "x"},
+    ],
+)
+def test_kernelspecs_that_are_none(web: responses.RequestsMock, told: object) -> None:
+    web.get(URL + "api/kernelspecs", json=told)
+    with pytest.raises(KernelspecMissing) as raised:
+        SERVER.start_kernel("julia", Deadline(60))
+    assert len(raised.value.what) < 1000
+
+
+def test_an_error_of_a_server_is_not_longer_than_anybody_reads(web: responses.RequestsMock) -> None:
+    web.get(URL + "api/kernelspecs", json={"message": "no " * 200_000}, status=500)
+    with pytest.raises(ServerUnreachable, match="no no") as raised:
+        SERVER.kernelspecs(Deadline(60))
+    assert len(raised.value.what) < 1000
+
+
+@pytest.mark.parametrize("identity", ["x" * 500_000, "", 5, None, ["x"]])
+def test_an_id_that_no_kernel_has(web: responses.RequestsMock, identity: object) -> None:
+    web.get(URL + "api/kernelspecs", json={})
+    web.post(URL + "api/kernels", json={"id": identity}, status=201)
+    with pytest.raises(ServerUnreachable, match="started no kernel"):
+        SERVER.start_kernel("", Deadline(60))
+
+
+def test_what_a_status_tells_is_not_longer_than_anybody_reads(
+    web: responses.RequestsMock,
+) -> None:
+    web.get(URL + "api/status", json={"started": "x" * 500_000, "kernels": 10**400})
+    found = status(SERVER)
+    assert found.state is State.RUNNING
+    assert len(found.started) == 600
+
+
+def test_an_answer_over_a_mebibyte_says_nothing(web: responses.RequestsMock) -> None:
+    web.get(URL + "api/status", body=b'{"started": "' + b"x" * 1024 * 1024 + b'"}')
+    assert status(SERVER).state is State.UNCLEAR

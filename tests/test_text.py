@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinder.text import lines, plain
+from clinder.text import LINE, cut, line, lines, plain
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,33 @@ def test_no_text_keeps_a_control_character(text: str) -> None:
 @given(st.text())
 def test_plain_text_stays_as_it_is(text: str) -> None:
     assert plain(plain(text)) == plain(text)
+
+
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "\x1b[31m" * 50_000 + "x" * 5000, "x " * 5000])
+def test_a_line_is_not_longer_than_anybody_reads(text: str) -> None:
+    (only,) = lines(text)
+    assert len(only) == LINE
+    assert only.startswith("x")
+    assert only.endswith(" …")
+    assert len(line(text, 10)) == 10
+
+
+def test_a_line_of_the_right_length_is_whole() -> None:
+    assert lines("x" * LINE) == ["x" * LINE]
+    assert line("a\n b\t\x1b[1mc ", 5) == "a b c"
+    assert cut("four", 4) == "four"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x1b]" * 100_000,
+        "\x1b[" + "0!" * 100_000,
+        "\x1b[" * 100_000,
+        "\x1b" * 200_000,
+        "\r" * 200_000,
+    ],
+)
+def test_text_that_is_all_escapes_does_not_take_long(text: str) -> None:
+    """A pattern that looked twice at each would take hours, and the test's own time runs out."""
+    assert "\x1b" not in plain(text)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+LINE = 2000
+"""Characters of a line: more than anybody reads, less than what fills a screen or a log."""
+
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
     r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # titles, links and other strings, on one line
@@ -26,5 +29,15 @@ def plain(text: str) -> str:
 
 
 def lines(text: str) -> list[str]:
-    """Return the lines of a text, made plain, without empty ones."""
-    return [line.rstrip() for line in plain(text).split("\n") if line.strip()]
+    """Return the lines of a text, made plain, without empty ones, each cut at :data:`LINE`."""
+    return [cut(each.rstrip()) for each in plain(text).split("\n") if each.strip()]
+
+
+def line(text: str, limit: int = LINE) -> str:
+    """Return a text, made plain, as one line of so many characters at most."""
+    return cut(" ".join(plain(text).split()), limit)
+
+
+def cut(text: str, limit: int = LINE) -> str:
+    """Return a text of so many characters at most, its end told where it is not its own."""
+    return text if len(text) <= limit else text[: limit - 2] + " …"

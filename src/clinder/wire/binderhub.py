@@ -42,7 +42,7 @@ from clinder.errors import (
     UsageError,
 )
 from clinder.session import Session
-from clinder.text import plain
+from clinder.text import line
 from clinder.wire.failure import TransportError
 from clinder.wire.framing import EventTooLarge, events
 from clinder.wire.transport import Misdirected, Stream, Transport
@@ -59,7 +59,7 @@ class Progress:
     def instead(self) -> str:
         """The ref that the hub takes because the one asked for does not exist, or ``""``."""
         found = _INSTEAD.search(self.message) if self.phase == "waiting" else None
-        return plain(found[1]) if found else ""
+        return line(found[1]) if found else ""
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,11 @@ _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
     (r"Unhandled error watching for build", HubBroken, "The hub lost sight of the build"),
 )
 """What a ``failed`` event's message begins with, what that means, and in words."""
+
+_PHASES = ("", "built", "launching", "ready", "failed", "failure")
+"""Those by which something is decided."""
+_FIELD = 1000  # characters of what ``ready`` tells beside URL and token
+_ADDRESS = 8000  # characters of those, more than a server takes
 
 _BY_STATUS: Mapping[int, type[ClinderError]] = {429: RateLimited}
 
@@ -185,7 +190,7 @@ def _events(stream: Stream, *, secure: bool) -> Iterator[Progress | Ready]:
         event = _object(data)
         if event is None:
             continue
-        phase, message = plain(_text(event, "phase")).strip().lower(), _text(event, "message")
+        phase, message = _phase(event, seen), _text(event, "message")
         if phase in ("failed", "failure"):
             raise _failure(event.get("status_code") or stream.status, message, seen)
         if phase == "ready":
@@ -199,15 +204,21 @@ def _events(stream: Stream, *, secure: bool) -> Iterator[Progress | Ready]:
     raise HubUnreachable("The hub ended the stream before the launch had ended.")
 
 
+def _phase(event: Mapping[str, Any], seen: list[str]) -> str:
+    """Return an event's phase; one more than a hub can have is ``unknown``."""
+    phase = line(_text(event, "phase"), 40).lower()
+    return phase if phase in _PHASES or phase in seen or len(seen) < 20 else "unknown"
+
+
 def _failure(status: object, message: str, seen: list[str]) -> ClinderError:
     """Return the error that a ``failed`` event means after the phases seen before it."""
-    said = " ".join(plain(message).split())
+    said = line(message)
     for beginning, kind, meaning in _REFUSALS:
         if re.match(beginning, said):
             return kind(_joined(meaning, said))
     if "built" in seen or "launching" in seen:
         return LaunchFailed(_joined("The server could not be launched", said))
-    if isinstance(status, int) and status >= 400:
+    if isinstance(status, int) and 400 <= status < 600:
         kind = _BY_STATUS.get(status, Refused if status < 500 else HubBroken)
         return kind(_joined(f"The hub answered {status}", said))
     if seen:
@@ -219,6 +230,10 @@ def _failure(status: object, message: str, seen: list[str]) -> ClinderError:
 
 def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
     url, token = _text(event, "url"), _text(event, "token")
+    if len(url) > _ADDRESS or len(token) > _ADDRESS:
+        raise ServerUnusable(
+            "The hub said that the server is ready, but gave too long a URL or token."
+        )
     if not url or not token:
         if "url" not in event and "token" not in event:
             raise NotABinderHub(f"The hub {_NO_LAUNCH}.", hint="Use another hub with --hub.")
@@ -236,11 +251,11 @@ def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
     return Ready(
         url,
         token,
-        image=plain(_text(event, "image")),
-        repo_url=plain(_text(event, "repo_url")),
-        binder_ref_url=plain(_text(event, "binder_ref_url")),
-        binder_launch_host=plain(_text(event, "binder_launch_host")),
-        binder_persistent_request=plain(_text(event, "binder_persistent_request")),
+        image=line(_text(event, "image"), _FIELD),
+        repo_url=line(_text(event, "repo_url"), _FIELD),
+        binder_ref_url=line(_text(event, "binder_ref_url"), _FIELD),
+        binder_launch_host=line(_text(event, "binder_launch_host"), _FIELD),
+        binder_persistent_request=line(_text(event, "binder_persistent_request"), _FIELD),
     )
 
 

@@ -23,9 +23,12 @@ from clinder.errors import (
     TokenRefused,
 )
 from clinder.session import Session
-from clinder.text import plain
+from clinder.text import cut, line
 from clinder.wire.failure import TransportError
 from clinder.wire.transport import Answer, Transport
+
+_NAMES = 20
+_IDENTITY = 200  # characters; a kernel's id is a UUID
 
 
 class State(Enum):
@@ -59,6 +62,11 @@ class Kernelspecs:
 
     default: str
     names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return the names as a sentence has them, the first of very many."""
+        more = f" and {len(self.names) - _NAMES} more" if len(self.names) > _NAMES else ""
+        return cut(", ".join(self.names[:_NAMES]), 600) + more or "none"
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,8 @@ class Server:
         """Return the kernelspecs that the server has."""
         told = self._asked("GET", "api/kernelspecs", deadline)
         specs = told.get("kernelspecs")
-        names = tuple(sorted(map(plain, specs))) if isinstance(specs, dict) else ()
-        return Kernelspecs(str(told.get("default", "")), names)
+        names = tuple(sorted(map(_text, specs))) if isinstance(specs, dict) else ()
+        return Kernelspecs(_text(told.get("default")), names)
 
     def start_kernel(self, name: str, deadline: Deadline) -> str:
         """Start a kernel of that kernelspec and return its id; ``""`` is the server's default.
@@ -119,13 +127,11 @@ class Server:
         """
         specs = self.kernelspecs(deadline)
         if name and name not in specs.names:
-            raise KernelspecMissing(
-                f"The session has no kernelspec {name!r}, only: {', '.join(specs.names) or 'none'}."
-            )
+            raise KernelspecMissing(f"The session has no kernelspec {name!r}, only: {specs}.")
         chosen = {"name": name or specs.default} if name or specs.default else {}
         told = self._asked("POST", "api/kernels", deadline, json=chosen, fails=ServerNotReady)
         identity = told.get("id")
-        if not isinstance(identity, str) or not identity:
+        if not isinstance(identity, str) or not 0 < len(identity) <= _IDENTITY:
             raise ServerUnreachable("The session's server started no kernel, and gave no reason.")
         return identity
 
@@ -223,8 +229,8 @@ def _object(answer: Answer) -> Mapping[str, Any] | None:
 
 
 def _text(value: object) -> str:
-    """Return foreign text as one plain line."""
-    return " ".join(plain(value).split()) if isinstance(value, str) else ""
+    """Return foreign text as one plain line, not too long to read."""
+    return line(value, 600) if isinstance(value, str) else ""
 
 
 def _count(value: object) -> int:

@@ -23,7 +23,7 @@ from clinder._version import USER_AGENT
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.session import Session
-from clinder.text import plain
+from clinder.text import line, plain
 from clinder.wire.connection import dialled
 from clinder.wire.failure import TransportError, described
 from clinder.wire.transport import finished, unwatched
@@ -383,7 +383,7 @@ def _output(message: Mapping[str, Any]) -> Output | Raised | None:
     if kind == "error":
         traceback = content.get("traceback")
         return Raised(
-            " ".join(plain(str(content.get("ename", ""))).split()),
+            line(str(content.get("ename", "")), 200),
             _value(str(content.get("evalue", ""))),
             tuple(map(str, traceback)) if isinstance(traceback, list) else (),
         )

@@ -111,6 +111,7 @@ _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
 
 _PHASES = ("", "built", "launching", "ready", "failed", "failure")
 """Those by which something is decided."""
+_SECRET = 16  # characters of a build token that a hub's echo is told from its own words by
 _FIELD = 1000  # characters of what ``ready`` tells beside URL and token
 _ADDRESS = 8000  # characters of those, more than a server takes
 
@@ -143,7 +144,7 @@ def build(
                 yield Redirected(member)
             if not _is_event_stream(stream):
                 raise _not_a_stream(stream)
-            yield from _events(stream, secure=hub.startswith("https:"))
+            yield from _events(stream, secure=hub.startswith("https:"), secret=build_token)
     except Misdirected as error:
         raise NotABinderHub(f"This is not a BinderHub's address: {error.what}.") from None
     except TransportError as error:
@@ -184,10 +185,10 @@ def _origin(url: str) -> tuple[str, str]:
     return parts.scheme, parts.netloc.lower()
 
 
-def _events(stream: Stream, *, secure: bool) -> Iterator[Progress | Ready]:
+def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress | Ready]:
     seen: list[str] = []
     for data in events(stream.pieces):
-        event = _object(data)
+        event = _object(data.replace(secret, "…") if len(secret) >= _SECRET else data)
         if event is None:
             continue
         phase, message = _phase(event, seen), _text(event, "message")

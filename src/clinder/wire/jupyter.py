@@ -183,6 +183,7 @@ class Server:
         told = _object(answer)
         if answer.status >= 300 or told is None:
             said = _text(told.get("message")) if told else ""
+            said = said.replace(self.session.token, "…")  # whoever answers may echo what it got
             kind = fails if answer.status == 500 and told is not None else ServerUnreachable
             raise kind(
                 f"The session's server answered {answer.status} to {method} {path}"

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format zipapp lock clean
+.PHONY: demo test lint format soak docs-tables zipapp lock clean
 
 demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
@@ -21,6 +21,12 @@ lint: $(VENV)/.test ## Style and types
 format: $(VENV)/.test ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+soak: $(VENV)/.test ## 200 sessions with random faults and signals: is a server left? Some minutes
+	$(BIN)/python tests/soak.py
+
+docs-tables: $(VENV)/.test ## The tables in docs/ that are made from data
+	$(BIN)/python tests/reliability.py
 
 zipapp: $(VENV)/.demo ## clinder.pyz: what a release of the action has in it, so that nothing is downloaded
 	$(BIN)/python tools/build_zipapp.py clinder.pyz

@@ -19,8 +19,8 @@ def written() -> str:
 
 
 def _tables() -> str:
-    launches = (f"\n## {heading}\n\n{_table(rows)}" for heading, rows in TABLE.items())
-    return "".join(launches) + f"\n## A session that is to be stopped\n\n{_stopping()}\n"
+    launches = (f"\n### {heading}\n\n{_table(rows)}" for heading, rows in TABLE.items())
+    return "".join(launches) + f"\n### A session that is to be stopped\n\n{_stopping()}\n"
 
 
 def _table(rows: tuple[Fault, ...]) -> str:

@@ -133,8 +133,8 @@ class World:
         return {name: self.finish(process) for name, process in running.items()}
 
     def start(self, *arguments: str) -> dict[str, Any]:
-        """Start a session and return it as JSON has it."""
-        result = self.run("start", "--hub", "local", "-o", "json", *arguments)
+        """Start a session, its first kernel cold, and return it as JSON has it."""
+        result = self.run("start", "--hub", "local", "-o", "json", "--no-warm-up", *arguments)
         assert result.code == 0, result.err
         return self.known(result.out)
 

@@ -3,8 +3,8 @@
     python tests/soak.py --sessions 200 --at-once 8
 
 Each session is a clinder of its own (``start`` and ``stop``, or ``run``), which may be sent SIGINT
-or SIGTERM at a random time; the way to the hub resets, cuts, stalls or fails at random. In the end no
-Jupyter Server whose token clinder received may run. Takes some minutes; POSIX only.
+or SIGTERM at a random time; the way to the hub resets, cuts, stalls or fails at random. At the end
+no Jupyter Server whose token clinder received may run. Takes some minutes; POSIX only.
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from answers import Answer, Ending, Raw, event, page, ready
+from answers import Answer, Ending, Raw, event, json_page, moved, page, ready
 from clinder import errors
+from clinder.clocks import Clocks
 from clinder.errors import Cancelled, ClinderError, ServerNotReady, TimedOut
 from clinder.events import (
     AttemptFailed,
@@ -516,3 +517,63 @@ def test_a_build_token_goes_to_the_hub_that_it_is_bound_to() -> None:
 
         assert [each.path for each in first.builds] == [f"/build/{SPEC}?build_token=tok"]
         assert [each.path for each in second.builds] == [f"/build/{SPEC}"]
+
+
+def test_a_federation_is_asked_again_with_its_cookie_so_that_the_build_is_attached_to() -> None:
+    clock = Clock()
+    with ScriptedHub(Answer(LOG)) as member, ScriptedHub() as federation:
+        launchable(member)
+        there = f"{member.url}build/{SPEC}"
+        cookie = f"host=member; Path=/build/{SPEC}"
+        federation.then(page(307, b"", Location=there, Set_Cookie=cookie), moved(there, 307))
+
+        session = launch(asked(federation), now=clock.now, pause=clock.pause)
+
+        cookies = [each.headers.get("cookie") for each in federation.builds]
+        assert cookies == [None, "host=member"]
+        assert len(member.builds) == 2
+    assert session.hub == federation.url
+
+
+def test_a_federation_that_is_full_is_drawn_from_anew_without_its_cookie() -> None:
+    clock = Clock()
+    with ScriptedHub(FULL) as member, ScriptedHub() as federation:
+        launchable(member)
+        there = f"{member.url}build/{SPEC}"
+        cookie = f"host=member; Path=/build/{SPEC}"
+        federation.then(page(307, b"", Location=there, Set_Cookie=cookie), moved(there, 307))
+
+        launch(asked(federation, timeout=100), now=clock.now, pause=clock.pause)
+
+        assert [each.headers.get("cookie") for each in federation.builds] == [None, None]
+
+
+def test_a_busy_hub_says_how_long_it_was_asked() -> None:
+    clock = Clock()
+    with ScriptedHub(FULL, FULL) as hub, pytest.raises(errors.HubFull) as caught:
+        launch(asked(hub, timeout=200), now=clock.now, pause=clock.pause)
+    assert "2 build requests in 60 s gave no session." in caught.value.what
+    assert "The next one, after 240 s, would be beyond the timeout of 200 s." in caught.value.what
+
+
+def test_a_build_token_does_not_go_to_another_member() -> None:
+    with ScriptedHub(FULL) as member, ScriptedHub() as other, ScriptedHub() as federation:
+        launchable(other)
+        listed = {"one": {"url": member.url}, "two": {"url": other.url}, "odd": {"url": 7}}
+        federation.pages["/active_hosts"] = json_page(200, {"active_hosts": listed})
+        federation.then(moved(f"{member.url}build/{SPEC}", 307))
+
+        launch(asked(federation, build_token="tok"))
+
+        assert federation.builds[0].path.endswith("?build_token=tok")
+        assert other.builds[0].path == f"/build/{SPEC}"
+
+
+def test_a_server_on_plain_http_of_another_machine_is_warned_of() -> None:
+    recorder = Recorder()
+    with ScriptedHub() as hub:
+        hub.then(Answer(ready("http://server.invalid/user/x/", TOKEN)))
+        with pytest.raises(ServerNotReady):
+            launch(asked(hub, clocks=Clocks(readiness=0.3, stop=0.3)), recorder)
+    (warning,) = recorder.of(Warned)
+    assert "http://server.invalid/user/x/ is plain http" in str(warning)

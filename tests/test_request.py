@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from answers import Answer, event, page, ready
 from clinder.cli.main import main
+from clinder.clocks import Clocks
 from clinder.errors import UsageError
 from clinder.policy.request import DEFAULT_HUB, LOCAL, Request, Resolved, resolved
 from clinder.repository import Repository
@@ -304,3 +306,87 @@ def test_a_bug_ends_in_one_message_without_a_traceback(
     assert ": RuntimeError at test_request.py:" in message
     assert message.endswith(" in read.")
     assert hint.startswith("  what to do: report this line")
+
+
+@pytest.mark.parametrize(
+    ("hub", "words"),
+    [
+        ("http://hub.example.org", "http://hub.example.org/ is plain http"),
+        ("https://hub.example.org", ""),
+        ("http://127.0.0.1:8585", ""),
+        ("http://localhost:8585", ""),
+    ],
+)
+def test_a_hub_that_shows_the_token_to_others_is_warned_of(
+    hub: str, words: str, tmp_path: Path
+) -> None:
+    made = resolved("org/repo", hubs=[hub], directory=tmp_path, environment={})
+    assert bool(made.warnings) is bool(words)
+    assert words in "".join(made.warnings)
+
+
+@pytest.mark.parametrize("attempts", [0, 4, -1])
+def test_a_hub_is_asked_one_to_three_times(attempts: int, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="asked 1 to 3 times"):
+        resolved("org/repo", attempts=attempts, directory=tmp_path, environment={})
+
+
+CLOCKS = ("connect", "idle", "readiness", "stop")
+
+
+@pytest.mark.parametrize("name", CLOCKS)
+@pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
+def test_a_clock_has_some_time(name: str, seconds: float) -> None:
+    with pytest.raises(UsageError, match=f"{name} timeout is more than 0"):
+        Clocks(**{name: seconds})
+
+
+@pytest.mark.parametrize("way", ["option", "environment"])
+@pytest.mark.parametrize("name", CLOCKS)
+def test_each_clock_is_an_option_and_a_variable(
+    way: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["start", "org/repo", "--hub", "http://127.0.0.1:1", "--attempts", "1"]
+    if way == "option":
+        arguments += [f"--{name}-timeout", "soon"]
+    else:
+        monkeypatch.setenv(f"CLINDER_{name.upper()}_TIMEOUT", "soon")
+    assert main(arguments) == 2
+    assert "'soon' is not a number of seconds" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--idle-timeout", "nothing came"),
+        ("--readiness-timeout", "never became usable"),
+        ("--timeout", "did not end within 0.3 s"),
+    ],
+)
+def test_a_clock_that_is_given_is_the_one_that_counts(
+    option: str, words: str, two: Hubs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub, _ = two
+    url = hub.serve("x", Jupyter(TOKEN, before=(503,) * 99))
+    silent, launched = Answer((BUILDING, threading.Event())), Answer(ready(url, TOKEN))
+    hub.then(launched if option == "--readiness-timeout" else silent)
+    more = ["--stop-timeout", "0.5", "--attempts", "1"]
+    assert main(["start", "org/repo", "--hub", hub.url, option, "0.3", *more]) in (6, 7, 8)
+    assert words in capsys.readouterr().err
+
+
+def test_a_session_that_does_not_stop_gets_the_time_that_is_given(
+    two: Hubs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub, _ = two
+    file = tmp_path / "session.json"
+    hub.then(Answer(ready(hub.serve("x", Jupyter(TOKEN, stays=True)), TOKEN)))
+    arguments = ["start", "org/repo", "--hub", hub.url, "--session-file", str(file)]
+    arguments += ["--warm-up=julia", "--stop-timeout", "0.3"]
+    assert main(arguments) == 3
+    told = capsys.readouterr()
+    assert "has no kernelspec 'julia', only: python3" in told.err
+    assert "The session may still run. The session still runs" in told.err
+    assert f"clinder stop --session-file {file}" in told.err
+    assert file.exists()
+    assert told.out == ""

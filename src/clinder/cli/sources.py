@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinder import session_file
+from clinder.address import is_in_the_open
 from clinder.cli.screen import say
 from clinder.errors import ClinderError, UsageError
 from clinder.session import Session
@@ -31,7 +32,7 @@ def named(texts: Sequence[str], files: Sequence[Path]) -> list[Named]:
     Raises :class:`~clinder.errors.UsageError` where nothing is named at all.
     """
     if not texts and not files:
-        return [Named(from_environment())]
+        return _seen([Named(from_environment())])
     found: list[Named] = []
     for given in texts:
         try:
@@ -45,7 +46,7 @@ def named(texts: Sequence[str], files: Sequence[Path]) -> list[Named]:
             found.append(Named(None, error))
     if not found:
         raise UsageError("Standard input named no session.", hint="One URI or JSON object a line.")
-    return found
+    return _seen(found)
 
 
 def one(texts: Sequence[str], files: Sequence[Path]) -> Session:
@@ -86,6 +87,15 @@ def forgotten(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError as error:
         say(f"clinder: Warning: The session file {path} cannot be removed: {error.strerror}.")
+
+
+def _seen(found: list[Named]) -> list[Named]:
+    """Return what was found, having warned of tokens that others can see on the way."""
+    for each in found:
+        if each.session and is_in_the_open(each.session.url):
+            url = each.session.url
+            say(f"clinder: Warning: {url} is plain http: others on the way can see its token.")
+    return found
 
 
 def _expanded(given: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clinder.address import is_in_the_open
 from clinder.clocks import Clocks
 from clinder.errors import UsageError
 from clinder.policy.checkout import checkout, local_repository
@@ -95,6 +96,11 @@ def resolved(
         found = checkout(_existing(directory), environment, ref)
         repository, warnings = found.repository, found.warnings
         notes = (f"Launching {repository.spec}, from {found.source}.",)
+    warnings += tuple(
+        f"{hub} is plain http: others on the way can see the session's token."
+        for hub in urls
+        if is_in_the_open(hub)
+    )
     request = Request(
         repository.at(ref) if ref else repository,
         hubs=urls or (DEFAULT_HUB,),

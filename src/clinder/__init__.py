@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
 from clinder._version import __version__
+from clinder.clocks import UNTIL_GONE
 from clinder.errors import ClinderError
 from clinder.session import Session
 
@@ -84,7 +85,9 @@ def start(
     return launch(made.request, observer, cancel=cancel)
 
 
-def stop(session: Session, *, timeout: float = 30.0, cancel: threading.Event | None = None) -> bool:
+def stop(
+    session: Session, *, timeout: float = UNTIL_GONE, cancel: threading.Event | None = None
+) -> bool:
     """Stop a session and return once it is gone: ``True``, or ``False`` if it was gone already.
 
     ``timeout`` is in seconds. Raises :class:`~clinder.errors.StopFailed`, of which

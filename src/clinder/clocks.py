@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields, replace
 
 from clinder.errors import UsageError
 
+UNTIL_GONE = 45.0
+"""Seconds in which a session's end is known: JupyterHub looks for its servers every 30 s."""
+
 
 @dataclass(frozen=True)
 class Clocks:

@@ -223,9 +223,15 @@ class ServerUnusable(HubError):
 
 
 class ForgeFailed(HubError):
-    """The hub could not ask the place where the repository is kept."""
+    """The hub could not ask the place where the repository is kept.
 
-    hint = "The fault lies between the hub and the repository's host: try again later."
+    That is also what a hub says of a git URL that does not exist, or is not public.
+    """
+
+    hint = (
+        "Check that the repository exists and is public. If it is, the fault lies between the hub "
+        "and the repository's host: try again later."
+    )
 
 
 class ServerUnreachable(HubError):

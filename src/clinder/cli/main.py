@@ -17,7 +17,7 @@ from clinder._version import __version__
 from clinder.cli.arguments import read_build_token, seconds
 from clinder.cli.output import LOST, OutputLost, discard
 from clinder.cli.screen import say, tell
-from clinder.clocks import Clocks
+from clinder.clocks import UNTIL_GONE, Clocks
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -165,8 +165,8 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="Show warnings and err
 _stop_timeout = click.option(
     "--timeout",
     type=seconds,
-    default=30,
-    show_default=True,
+    default=UNTIL_GONE,
+    show_default=f"{UNTIL_GONE:g}",
     help="Seconds until an answer must be clear.",
 )
 

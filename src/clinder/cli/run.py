@@ -17,6 +17,7 @@ from clinder.cli.launching import Options, launched
 from clinder.cli.process import Process, found
 from clinder.cli.screen import say, screen
 from clinder.cli.signals import cancellation, end_at_once
+from clinder.clocks import UNTIL_GONE, Clocks
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, SessionGone
 from clinder.session import Session
@@ -33,7 +34,7 @@ class Patience:
     """Seconds: for the command to end when asked to, for the stop, for it after a second signal."""
 
     end: float = 10.0
-    stop: float = 30.0
+    stop: float = UNTIL_GONE
     stop_in_haste: float = 5.0
 
 
@@ -139,7 +140,6 @@ class _Run:
         self._events.put(_Ended(process.wait()))
 
     def _watch(self, keep_alive: float, pace: Pace | None, done: threading.Event) -> None:
-        from clinder.clocks import Clocks
         from clinder.policy.watch import gone
         from clinder.wire.transport import Transport
 

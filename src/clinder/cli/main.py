@@ -93,8 +93,8 @@ def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _
     return click.option(
         name,
         type=seconds,
-        default=default,
-        show_default=f"{default:g}",
+        default=f"{default:g}",
+        show_default=True,
         envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}",
         show_envvar=True,
         help=f"Seconds {meaning}",
@@ -165,8 +165,8 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="Show warnings and err
 _stop_timeout = click.option(
     "--timeout",
     type=seconds,
-    default=UNTIL_GONE,
-    show_default=f"{UNTIL_GONE:g}",
+    default=f"{UNTIL_GONE:g}",
+    show_default=True,
     help="Seconds until an answer must be clear.",
 )
 

@@ -80,7 +80,7 @@ def cancellation(end: Callable[[int], object]) -> Iterator[Alarm]:
     def handle(number: int) -> None:
         if cancel.number:
             end(number)
-        cancel.number = number
+        cancel.number = cancel.number or number
         cancel.ring()
 
     with handled(handle), closing(cancel):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import runner
 from answers import Answer, event, page, ready
 from clinder.errors import BuildFailed
 from e2e import action as of
@@ -144,7 +146,13 @@ def test_the_file_of_a_session_is_nobody_elses(
     used.post()
 
 
-@pytest.mark.parametrize("where", ["log", "phase", "fields", "failed", "input"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("log", "phase", "fields", "failed"),
+        *("hub_url", "repo", "ref", "timeout", "warm_up", "export_environment", "build_token"),
+    ],
+)
 def test_no_word_of_others_is_a_command(
     world: World, action: Path, hub: ScriptedHub, where: str
 ) -> None:
@@ -160,27 +168,29 @@ def test_no_word_of_others_is_a_command(
         hub.then(Answer(launched(*lines) + session(hub)))
     elif where == "fields":
         names = ("image", "repo_url", "binder_ref_url", "binder_launch_host")
-        hub.then(Answer(launched() + session(hub, **dict.fromkeys(names, IN_ONE))))
+        fields = dict.fromkeys(names, IN_ONE)
+        hub.then(Answer(launched() + session(hub, "x::error::x", **fields)))
     elif where == "failed":
         lines = [event(phase="building", message=each + "\n") for each in said]
         failed = event(phase="failed", message=IN_ONE)
         hub.then(Answer(b"".join([*lines, failed])))
     else:
-        inputs = dict.fromkeys(("repo", "ref", "timeout", "export_environment"), IN_ONE)
+        inputs = {where: IN_ONE}
     used = use(world, action, hub, **inputs)
 
     ran = used.run()
 
     annotated = [each.name for each in ran.log.annotations]
     assert annotated == ([] if where in ("log", "phase", "fields") else ["error"])
+    assert (used.outputs != {}) == (not annotated)
     assert {each.name for each in ran.log.commands} <= {"group", "endgroup", "add-mask", "error"}
-    assert set(ran.log.masks) <= {TOKEN, "s3cret%2Ftoken%2B1"}
+    if where != "build_token":
+        assert set(ran.log.masks) <= {TOKEN, "s3cret%2Ftoken%2B1"}
     assert [each.properties for each in ran.log.annotations] in ([], [{"title": "clinder"}])
     if where == "log":
         assert len(ran.log.of("group")) == 5
         assert "::error::x" in ran.log.shown
-    if "url" in used.outputs:
-        assert used.outputs["url"] == f"{hub.origin}/user/x/"
+    assert used.outputs.get("url", "").rpartition("/user/")[2] in ("", "x/", "x::error::x/")
     assert set(used.outputs) <= {"url", "token", "uri", "hub", "spec", "image", "started"}
 
 
@@ -371,11 +381,13 @@ def test_a_signal_in_any_phase(
     assert {phase: each.code for phase, each in ran.items()} == dict.fromkeys(PHASES, code)
     assert "is stopped" in ran["readiness"].said
     assert "culls it" in ran["launching"].annotation.data
+    assert "may still run" in ran["stuck"].annotation.data
     assert [each.outputs for each in uses.values()] == [{}] * len(uses)
 
     phases["stuck"].pages.clear()
     posts = {phase: each.post() for phase, each in reversed(uses.items())}
     assert [phase for phase, each in posts.items() if "is stopped." in each.said] == ["stuck"]
+    assert "No session was left to stop." in posts["readiness"].said
     assert not [each for each in posts.values() if each.log.annotations]
 
 
@@ -392,6 +404,35 @@ def test_a_second_signal_ends_it_at_once(
     assert used.ended(process, read).code == 143
     phases["stuck"].pages.clear()
     assert "is stopped." in used.post().said
+
+
+HANGS = """
+import sys, time
+sys.path.insert(0, sys.argv[1])
+from clinder.action.cancelling import cancellable
+from clinder.action.workflow import Workflow
+workflow = Workflow()
+with cancellable(workflow, seconds=0.1):
+    workflow.quote("::error::x")
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_does_not_end_after_a_signal_is_ended(
+    world: World, action: Path, number: signal.Signals
+) -> None:
+    python = [sys.executable, "-I", "-S", "-c", HANGS, str(action / "clinder.pyz")]
+    process = world.popen(python)
+    read = line_with(process.stdout, "::error::x")
+    process.send_signal(number)
+
+    ran = world.finish(process)
+
+    log = runner.read(read + ran.out)
+    assert ran.code == (130 if number is signal.SIGINT else 143)
+    assert log.shown[-2:] == ["Cancelled: the post step stops what is left.", ""]
+    assert (log.stopped, log.commands) == ("", [])
 
 
 def test_a_launch_that_was_killed_half_way(
@@ -423,7 +464,7 @@ def test_a_clone_without_the_zipapp_installs_its_packages_once_and_for_itself_al
 
     assert [first.code, second.code] == [0, 0], first.out + second.out
     assert len(list(Path(used.folders["shared"]).iterdir())) == 1
-    used.post()
+    assert used.post().log.annotations == []
     assert len(hub.calls("POST", "/api/shutdown")) == 2
     assert {each: each.stat().st_mtime_ns for each in cloned.rglob("*")} == source
     assert {each.name for each in world.home.iterdir()} <= {".rustup"}, "pip asks for rustc"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
 from clinder.action import failure, summary
+from clinder.action.cancelling import cancellable
 from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import PREFIX, Inputs, fails_on_error, read
 from clinder.action.log import Log
@@ -27,11 +25,6 @@ from clinder.events import (
 from clinder.policy.launch import launch
 from clinder.policy.request import resolved
 from clinder.session import Attempt, Session
-from clinder.signals import Alarm, cancellation, exit_code
-
-_CANCELLED = 6.5
-"""Seconds from a signal to the end: after 7.5 the runner sends another, 2.5 later it kills."""
-_LAST_WORDS = b"Cancelled: the post step stops what is left.\n"
 
 
 def start(environment: Mapping[str, str]) -> int:
@@ -42,7 +35,7 @@ def start(environment: Mapping[str, str]) -> int:
         workflow.mask(environment.get(f"{PREFIX}BUILD_TOKEN", ""))
         inputs = read(environment)
         observer = _Observer(Folder.of(environment), workflow, attempts)
-        with _cancellation(workflow) as cancel:
+        with cancellable(workflow) as cancel:
             session = _launched(inputs, environment, observer, cancel)
         _hand_on(session, inputs, workflow)
     except Cancelled as error:
@@ -137,25 +130,3 @@ def _goes_on(environment: Mapping[str, str]) -> bool:
         return not fails_on_error(environment)
     except ClinderError:
         return False
-
-
-@contextmanager
-def _cancellation(workflow: Workflow) -> Iterator[threading.Event]:
-    """Yield an event that a signal sets; a second one, or too much time, ends the process."""
-    over = threading.Event()
-
-    def end(number: int) -> None:
-        os.write(sys.stdout.fileno(), workflow.resuming + _LAST_WORDS)
-        os._exit(exit_code(number))
-
-    def watch(cancel: Alarm) -> None:
-        cancel.wait()
-        if not over.wait(_CANCELLED):
-            end(cancel.number)
-
-    with cancellation(end) as cancel:
-        threading.Thread(target=watch, args=(cancel,), name="clinder-cancel", daemon=True).start()
-        try:
-            yield cancel
-        finally:
-            over.set()

@@ -68,6 +68,7 @@ class Use:
     inputs: Mapping[str, str]
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
+    shared: Path | None = None  # packages that were made before, which saves a second
     state: dict[str, str] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)
 
@@ -81,6 +82,8 @@ class Use:
         assert (ran.code, ran.out) == (0, "")
         self.state = self.values("GITHUB_STATE")
         self.folders = self.values("GITHUB_OUTPUT")
+        if self.shared:
+            self.folders["shared"] = self.state["clinder_shared"] = str(self.shared)
         (self.files / "GITHUB_OUTPUT").write_text("")
 
     def start(self) -> subprocess.Popen[str]:

@@ -29,3 +29,9 @@ def module_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def action(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The action as a release has it, with its zipapp."""
     return built(tmp_path_factory.mktemp("action") / "v1")
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for the action's packages that many uses share."""
+    return tmp_path_factory.mktemp("shared")

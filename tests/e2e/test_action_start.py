@@ -7,7 +7,7 @@ import signal
 import stat
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -75,14 +75,24 @@ def launched(*before: bytes) -> bytes:
     )
 
 
-def use(world: World, action: Path, hub: ScriptedHub, **inputs: str) -> Use:
-    given = {name.replace("_", "-"): value for name, value in inputs.items()}
-    return Use(world, action, {"hub-url": hub.url, "warm-up": "false", **given}, secrets=[TOKEN])
+Uses = Callable[..., Use]
 
 
-def test_a_session_is_handed_on_and_stopped(world: World, action: Path, hub: ScriptedHub) -> None:
+@pytest.fixture
+def use(world: World, action: Path, shared: Path) -> Uses:
+    """Have the action used, by default with nothing warmed up."""
+
+    def used(hub: ScriptedHub, *, shared: Path | None = shared, **inputs: str) -> Use:
+        given = {name.replace("_", "-"): value for name, value in inputs.items()}
+        given = {"hub-url": hub.url, "warm-up": "false", **given}
+        return Use(world, action, given, secrets=[TOKEN], shared=shared)
+
+    return used
+
+
+def test_a_session_is_handed_on_and_stopped(use: Uses, hub: ScriptedHub) -> None:
     hub.then(Answer(launched() + session(hub, image="r.example/i:1")))
-    used = use(world, action, hub, build_token="b1ld")
+    used = use(hub, build_token="b1ld")
     used.secrets.append("b1ld")
 
     ran = used.started()
@@ -118,11 +128,9 @@ def test_a_session_is_handed_on_and_stopped(world: World, action: Path, hub: Scr
     assert TOKEN not in used.summary
 
 
-def test_nothing_is_exported_where_that_is_not_wanted(
-    world: World, action: Path, hub: ScriptedHub
-) -> None:
+def test_nothing_is_exported_where_that_is_not_wanted(use: Uses, hub: ScriptedHub) -> None:
     hub.then(Answer(session(hub)))
-    used = use(world, action, hub, export_environment="false")
+    used = use(hub, export_environment="false")
 
     used.run()
 
@@ -130,11 +138,9 @@ def test_nothing_is_exported_where_that_is_not_wanted(
     assert used.outputs["started"] == "true"
 
 
-def test_the_file_of_a_session_is_nobody_elses(
-    world: World, action: Path, hub: ScriptedHub
-) -> None:
+def test_the_file_of_a_session_is_nobody_elses(use: Uses, hub: ScriptedHub) -> None:
     hub.then(Answer(session(hub)))
-    used = use(world, action, hub)
+    used = use(hub)
     used.started()
 
     folder = Path(used.folders["folder"])
@@ -153,9 +159,7 @@ def test_the_file_of_a_session_is_nobody_elses(
         *("hub_url", "repo", "ref", "timeout", "warm_up", "export_environment", "build_token"),
     ],
 )
-def test_no_word_of_others_is_a_command(
-    world: World, action: Path, hub: ScriptedHub, where: str
-) -> None:
+def test_no_word_of_others_is_a_command(use: Uses, hub: ScriptedHub, where: str) -> None:
     """A hostile hub, and hostile inputs: only our own commands take effect."""
     said = [*HOSTILE, IN_ONE]
     inputs = {}
@@ -176,7 +180,8 @@ def test_no_word_of_others_is_a_command(
         hub.then(Answer(b"".join([*lines, failed])))
     else:
         inputs = {where: IN_ONE}
-    used = use(world, action, hub, **inputs)
+        hub.then(Answer(session(hub)))
+    used = use(hub, **inputs)
 
     ran = used.run()
 
@@ -198,13 +203,11 @@ def refused(message: str) -> Answer:
     return Answer(event(phase="failed", message=message))
 
 
-def test_a_failed_build_is_one_annotation_with_all_that_helps(
-    world: World, action: Path, hub: ScriptedHub
-) -> None:
+def test_a_failed_build_is_one_annotation_with_all_that_helps(use: Uses, hub: ScriptedHub) -> None:
     lines = ["Collecting nope\n", "ERROR: No matching distribution found for nope\n", "Removing\n"]
     log = [event(phase="building", message=each) for each in lines]
     hub.then(Answer(b"".join(log) + event(phase="failed", message="Command failed\n")))
-    used = use(world, action, hub)
+    used = use(hub)
 
     ran = used.run()
 
@@ -220,11 +223,9 @@ def test_a_failed_build_is_one_annotation_with_all_that_helps(
     assert "No Jupyter session" in used.summary
 
 
-def test_a_job_that_goes_on_without_a_session_is_warned(
-    world: World, action: Path, hub: ScriptedHub
-) -> None:
+def test_a_job_that_goes_on_without_a_session_is_warned(use: Uses, hub: ScriptedHub) -> None:
     hub.then(refused("Sorry, org/repo is not allowed to launch\n"))
-    used = use(world, action, hub, fail_on_error="false")
+    used = use(hub, fail_on_error="false")
 
     ran = used.run()
 
@@ -249,9 +250,9 @@ def test_a_job_that_goes_on_without_a_session_is_warned(
     ],
 )
 def test_an_input_that_is_not_what_it_should_be(
-    world: World, action: Path, inputs: dict[str, str], words: str
+    world: World, action: Path, shared: Path, inputs: dict[str, str], words: str
 ) -> None:
-    ran = Use(world, action, inputs).run()
+    ran = Use(world, action, inputs, shared=shared).run()
 
     assert ran.code == 2
     assert ran.annotation.name == "error"
@@ -285,11 +286,9 @@ def test_without_a_python_there_is_one_clear_error(world: World, action: Path) -
     used.post()
 
 
-def test_two_uses_are_two_sessions_of_one_installation(
-    world: World, action: Path, hub: ScriptedHub
-) -> None:
+def test_two_uses_are_two_sessions_of_one_installation(use: Uses, hub: ScriptedHub) -> None:
     hub.then(Answer(session(hub, "a")), Answer(session(hub, "b")))
-    first, second = use(world, action, hub), use(world, action, hub)
+    first, second = use(hub, shared=None), use(hub, shared=None)
     shared = Path(first.folders["shared"])
     first.started()
     (made,) = shared.iterdir()
@@ -308,10 +307,10 @@ def test_two_uses_are_two_sessions_of_one_installation(
 
 
 def test_the_post_step_takes_another_python_where_the_first_is_gone(
-    world: World, action: Path, hub: ScriptedHub
+    use: Uses, hub: ScriptedHub
 ) -> None:
     hub.then(Answer(session(hub)))
-    used = use(world, action, hub)
+    used = use(hub)
     used.started()
     (Path(used.folders["folder"]) / "python").write_text("/nonexistent/python3")
 
@@ -321,11 +320,9 @@ def test_the_post_step_takes_another_python_where_the_first_is_gone(
     assert hub.calls("POST", "/api/shutdown")
 
 
-def test_the_post_step_warns_of_what_it_cannot_stop(
-    world: World, action: Path, hub: ScriptedHub
-) -> None:
+def test_the_post_step_warns_of_what_it_cannot_stop(use: Uses, hub: ScriptedHub) -> None:
     hub.then(Answer(session(hub)))
-    used = use(world, action, hub)
+    used = use(hub)
     used.started()
     hub.serve("x", Jupyter("another token"))
 
@@ -366,10 +363,10 @@ def phases() -> Iterator[dict[str, ScriptedHub]]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_any_phase(
-    world: World, action: Path, phases: dict[str, ScriptedHub], number: signal.Signals
+    use: Uses, phases: dict[str, ScriptedHub], number: signal.Signals
 ) -> None:
     """The start step ends in time. What it could not stop by then, the post step stops."""
-    uses = {phase: use(world, action, hub) for phase, hub in phases.items()}
+    uses = {phase: use(hub) for phase, hub in phases.items()}
     processes = {phase: each.start() for phase, each in uses.items()}
     read = {phase: line_with(each.stdout, PHASES[phase]) for phase, each in processes.items()}
 
@@ -391,10 +388,8 @@ def test_a_signal_in_any_phase(
     assert not [each for each in posts.values() if each.log.annotations]
 
 
-def test_a_second_signal_ends_it_at_once(
-    world: World, action: Path, phases: dict[str, ScriptedHub]
-) -> None:
-    used = use(world, action, phases["stuck"])
+def test_a_second_signal_ends_it_at_once(use: Uses, phases: dict[str, ScriptedHub]) -> None:
+    used = use(phases["stuck"])
     process = used.start()
     read = line_with(process.stdout, PHASES["stuck"])
     process.send_signal(signal.SIGINT)
@@ -435,10 +430,8 @@ def test_what_does_not_end_after_a_signal_is_ended(
     assert (log.stopped, log.commands) == ("", [])
 
 
-def test_a_launch_that_was_killed_half_way(
-    world: World, action: Path, phases: dict[str, ScriptedHub]
-) -> None:
-    used = use(world, action, phases["launching"])
+def test_a_launch_that_was_killed_half_way(use: Uses, phases: dict[str, ScriptedHub]) -> None:
+    used = use(phases["launching"])
     process = used.start()
     line_with(process.stdout, PHASES["launching"])
     process.kill()
@@ -457,7 +450,7 @@ def test_a_clone_without_the_zipapp_installs_its_packages_once_and_for_itself_al
     cloned = of.built(tmp_path / "clone", zipapp=False)
     source = {each: each.stat().st_mtime_ns for each in cloned.rglob("*")}
     hub.then(Answer(session(hub, "a")), Answer(session(hub, "b")))
-    used = use(world, cloned, hub)
+    used = Use(world, cloned, {"hub-url": hub.url, "warm-up": "false"}, secrets=[TOKEN])
     used.variables = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 
     first, second = used.started(), used.started()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ import pytest
 from answers import Answer, event, page, ready
 from clinder import session_file
 from clinder.cli.launching import Options, launched
+from clinder.cli.main import main
 from clinder.errors import Cancelled, ClinderError, CommitMismatch, TimedOut, UsageError
 from clinder.events import Event, PhaseLeft, SessionKnown
 from clinder.session import Session
@@ -285,3 +287,28 @@ def test_what_went_wrong_stays_on_the_terminal_and_the_log_only_if_asked_for(
     assert f"{url}?token={TOKEN}" in lines
     assert ("a log line" in lines) is verbose
     assert any(line.startswith("clinder: building: ") for line in lines) is verbose
+
+
+def test_each_attempt_wait_and_reason_is_a_line_on_stderr_and_in_the_json(
+    hub: ScriptedHub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.then(page(502))
+    launchable(hub)
+
+    assert main(["start", "org/repo", "--hub", hub.url, "-o", "json"]) == 0
+
+    told = capsys.readouterr()
+    failed, ready = json.loads(told.out)["attempts"]
+    assert (failed["hub"], failed["outcome"], failed["waited"]) == (hub.url, "HubBroken", 0)
+    assert failed["reason"] == "The hub answered 502."
+    assert (ready["hub"], ready["outcome"], ready["reason"]) == (hub.url, "ready", "")
+    assert 1.5 <= ready["waited"] <= 2.5
+    lines = told.err.splitlines()
+    asking = f"clinder: Asking {hub.url} to launch gh/org/repo/HEAD."
+    at = [number for number, line in enumerate(lines) if line == asking]
+    assert len(at) == 2
+    between = [re.sub(r"\d+ s", "N s", line) for line in lines[at[0] + 1 : at[1]]]
+    assert between == [
+        f"clinder: {hub.url} gave no session after N s: The hub answered 502.",
+        f"clinder: Asking {hub.url} again in N s.",
+    ]

@@ -19,7 +19,16 @@ from clinder.action import summary
 from clinder.action.failure import failing_line, in_inputs, told
 from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import Inputs, read
-from clinder.errors import BuildFailed, ClinderError, Context, RefNotFound, UsageError
+from clinder.errors import (
+    BuildFailed,
+    ClinderError,
+    Context,
+    LoginRequired,
+    RateLimited,
+    RefNotFound,
+    TimedOut,
+    UsageError,
+)
 from clinder.session import Attempt, Session
 from runner import Command
 
@@ -155,6 +164,19 @@ def test_a_fork_whose_commit_the_hub_cannot_see_has_its_own_words(tmp_path: Path
     assert "push the commit to a branch of org/repo" in words
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (RateLimited("Too often."), "which the runners of a CI provider can share"),
+        (RateLimited("Too often."), "name a second hub with `hub-url`"),
+        (LoginRequired("It needs a login."), "use another hub with `hub-url`, for example https"),
+        (TimedOut("It took long."), "Give it longer with `timeout`"),
+    ],
+)
+def test_other_refusals_say_what_to_do_in_a_workflow(error: ClinderError, words: str) -> None:
+    assert words in told(error, {})
+
+
 @pytest.mark.parametrize("head", ["org/repo", "somebody/repo"])
 def test_another_repository_has_not(tmp_path: Path, head: str) -> None:
     error = unseen("another/repo")
@@ -219,10 +241,12 @@ def test_the_summary_of_its_end() -> None:
     now = datetime(2026, 8, 1, 11, 0, tzinfo=timezone.utc) + timedelta(seconds=754)
 
     assert summary.stopped(SESSION, now, ran=True) == (
-        "The session is stopped, it lived 12 min 34 s.\n\n"
+        f"The session of {SPEC} is stopped, it lived 12 min 34 s.\n\n"
     )
     assert "gone before the end of the job" in summary.stopped(SESSION, now, ran=False)
-    assert "stopped.\n" in summary.stopped(Session("http://h/", "t"), now, ran=True)
+    assert summary.stopped(Session("http://h/", "t"), now, ran=True) == (
+        "The session is stopped.\n\n"
+    )
 
 
 def test_the_summary_of_a_failure() -> None:

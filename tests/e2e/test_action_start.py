@@ -121,10 +121,11 @@ def test_a_session_is_handed_on_and_stopped(use: Uses, hub: ScriptedHub) -> None
     post = used.post()
 
     assert hub.calls("POST", "/api/shutdown")
-    assert post.out.startswith(f"::add-mask::{TOKEN}\n")
+    assert post.out.startswith("::add-mask::")
+    assert post.log.masks == [TOKEN, "s3cret%2Ftoken%2B1"]
     assert f"The session at {url} is stopped." in post.said
     assert post.log.annotations == []
-    assert "The session is stopped, it lived " in used.summary
+    assert f"The session of {SPEC} is stopped, it lived " in used.summary
     assert TOKEN not in used.summary
 
 
@@ -271,6 +272,31 @@ def test_it_does_not_start_what_nothing_would_stop(world: World, action: Path) -
     post = used.post()
     assert post.annotation.name == "warning"
     assert "was removed during the job" in post.annotation.data
+
+
+def test_a_binder_link_names_its_hub(
+    world: World, action: Path, shared: Path, hub: ScriptedHub
+) -> None:
+    hub.then(Answer(session(hub)))
+    inputs = {"repo": f"{hub.url}v2/gh/org/other/HEAD", "warm-up": "false"}
+
+    ran = Use(world, action, inputs, secrets=[TOKEN], shared=shared).run()
+
+    assert ran.code == 0
+    assert [each.path for each in hub.builds] == ["/build/gh/org/other/HEAD"]
+
+
+@pytest.mark.parametrize(("goes_on", "kind", "code"), [("", "error", 1), ("false", "warning", 0)])
+def test_packages_that_cannot_be_had_are_one_annotation(
+    world: World, tmp_path: Path, goes_on: str, kind: str, code: int
+) -> None:
+    used = Use(world, of.built(tmp_path / "clone", zipapp=False), {"fail-on-error": goes_on})
+    used.variables = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
+
+    ran = used.run()
+
+    assert (ran.code, ran.annotation.name) == (code, kind)
+    assert "cannot install what clinder needs" in ran.annotation.data
 
 
 def test_without_a_python_there_is_one_clear_error(world: World, action: Path) -> None:

@@ -26,8 +26,8 @@ def main(step: str) -> int:
         signal.signal(number, _end)
     try:
         return _run(step)
-    except KeyError as error:
-        return _failed(step, f"{error.args[0]} is not set: the step before this one has not run.")
+    except OSError as error:
+        return _failed(step, f"This runner does not work as it should: {error}")
     except Exception as error:  # noqa: BLE001 - a bug still ends in one message, without a traceback
         where = traceback.extract_tb(error.__traceback__)[-1]
         at = f"{Path(where.filename).name}:{where.lineno} in {where.name}"
@@ -35,13 +35,17 @@ def main(step: str) -> int:
             step,
             f"A bug in clinder: {type(error).__name__} at {at}.\n"
             "What to do: report this line at https://github.com/org/clinder-action/issues",
+            code=70,
         )
 
 
 def _run(step: str) -> int:
     bootstrap = _bootstrap()
+    shared = os.environ.get("CLINDER_SHARED", "")
+    if not shared:
+        return _failed(step, "The step that stops the session was not registered.")
     try:
-        bootstrap.provide(_ROOT, Path(os.environ["CLINDER_SHARED"]))
+        bootstrap.provide(_ROOT, Path(shared))
     except bootstrap.Unprovided as error:
         return _failed(step, str(error))
     if step == "start":
@@ -69,7 +73,7 @@ def _bootstrap() -> ModuleType:
     return module
 
 
-def _failed(step: str, what: str) -> int:
+def _failed(step: str, what: str, code: int = 1) -> int:
     """Say in one annotation what went wrong, before there is a module for that."""
     for character, escape in _ESCAPES:
         what = what.replace(character, escape)
@@ -77,7 +81,7 @@ def _failed(step: str, what: str) -> int:
     kind = "warning" if step != "start" or goes_on else "error"
     sys.stdout.write(f"::{kind} title=clinder::{what}\n")
     sys.stdout.flush()
-    return 0 if step == "start" and goes_on else 70
+    return 0 if step == "start" and goes_on else code
 
 
 def _end(number: int, _: FrameType | None) -> None:

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from clinder import session_file
@@ -51,12 +51,11 @@ class Folder:
 
     def record_python(self) -> None:
         """Record which Python runs, for the post step to take the same."""
-        (self.path / "python").write_text(sys.executable, encoding="utf-8")
+        self._write("python", sys.executable)
 
     def begin(self, launching: Launching) -> None:
         """Record that a build request goes out: a server may come of it."""
-        told = json.dumps({"hub": launching.hub, "spec": launching.spec})
-        self._launching.write_text(told, encoding="utf-8")
+        self._write("launching.json", json.dumps(asdict(launching)))
 
     def end(self) -> None:
         """Record that no build request is under way."""
@@ -78,7 +77,7 @@ class Folder:
         try:
             session_file.write(path, session)
         except OSError as error:
-            raise UsageError(f"The session file {path} cannot be written: {error}.") from None
+            raise _unwritable(path, error) from None
         self.end()
 
     def forget(self, session: Session) -> None:
@@ -86,7 +85,20 @@ class Folder:
         if path := self._file_of(session):
             path.unlink(missing_ok=True)
 
+    def _write(self, name: str, text: str) -> None:
+        try:
+            (self.path / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(self.path / name, error) from None
+
     def _file_of(self, session: Session) -> Path | None:
         return next(
             (path for path in self.session_files if session_file.names(path, session)), None
         )
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"The file {path} cannot be written: {error.strerror}.",
+        hint="Without it nothing would stop the session. Look at the runner's disk.",
+    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import quote
 
 from clinder.action import failure, summary
 from clinder.action.cancelling import cancellable
@@ -65,7 +64,6 @@ class _Observer:
             case SessionKnown():
                 self.folder.keep(event.session)
                 self.workflow.mask(event.session.token)
-                self.workflow.mask(quote(event.session.token, safe=""))  # as the URI has it
             case SessionStopped():
                 self.folder.forget(event.session)
             case AttemptFailed():

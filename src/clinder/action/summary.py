@@ -40,10 +40,12 @@ def failed(error: ClinderError, words: str, attempts: Iterable[Attempt]) -> str:
 
 def stopped(session: Session, now: datetime, *, ran: bool) -> str:
     """Return how a session ended and, by its start and ``now``, how long it lived."""
+    spec = session.persistent_spec or session.spec
+    name = f"The session of {_text(spec)}" if spec else "The session"
     if not ran:
-        return "The session was gone before the end of the job.\n\n"
+        return f"{name} was gone before the end of the job.\n\n"
     lived = _lived(session, now)
-    return f"The session is stopped{lived and f', it lived {lived}'}.\n\n"
+    return f"{name} is stopped{lived and f', it lived {lived}'}.\n\n"
 
 
 def left(why: str) -> str:

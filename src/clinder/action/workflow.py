@@ -11,6 +11,7 @@ import secrets
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import quote
 
 from actions_toolkit import core
 from actions_toolkit.command import issue, issue_command
@@ -64,11 +65,14 @@ class Workflow:
         return f"::{self._resume}::\n".encode() if self._resume else b""
 
     def mask(self, secret: str) -> None:
-        """Have the runner hide a secret, each of its lines, in all that it shows from now on."""
+        """Have the runner hide a secret, each of its lines, in all that it shows from now on.
+
+        Its form in a URL is hidden too.
+        """
         self.resume()
-        for line in secret.splitlines():
-            if line.strip():  # a mask of nothing is a warning
-                core.set_secret(line.strip())
+        for line in filter(None, map(str.strip, secret.splitlines())):  # nothing is no mask
+            for form in dict.fromkeys((line, quote(line, safe=""))):
+                core.set_secret(form)
         sys.stdout.flush()
 
     def group(self, title: str) -> None:
@@ -105,9 +109,12 @@ class Workflow:
     def summarise(self, markdown: str) -> None:
         """Add to the job's summary, if this runner has one."""
         path = os.environ.get("GITHUB_STEP_SUMMARY", "")
-        if path:
-            with Path(path).open("a", encoding="utf-8", newline="\n") as file:
-                file.write(markdown)
+        try:
+            if path:
+                with Path(path).open("a", encoding="utf-8", newline="\n") as file:
+                    file.write(markdown)
+        except OSError as error:
+            self.say(f"The job's summary cannot be written: {error.strerror}.")
 
     def _annotate(self, kind: str, text: str) -> None:
         self.resume()

@@ -102,6 +102,22 @@ def test_the_action_hands_each_of_its_inputs_on_and_no_expression_is_in_a_script
     assert "${{" not in scripts[0]
 
 
+def test_each_output_is_that_of_the_start_step() -> None:
+    """act hands an inner step's outputs on by itself, so it does not tell."""
+    manifest = (ROOT / "action.yml").read_text(encoding="utf-8")
+    outputs = manifest.partition("outputs:")[2].partition("runs:")[0]
+
+    assert re.findall(r"^  (\w+):$", outputs, re.M) == [
+        *("url", "token", "uri", "hub", "spec", "image", "started")
+    ]
+    for name, value in re.findall(
+        r"^  (\w+):\n    description: .*\n    value: (.*)$", outputs, re.M
+    ):
+        assert re.fullmatch(
+            rf"\$\{{\{{ steps\.start\.outputs\.{name}( \|\| 'false')? \}}\}}", value
+        )
+
+
 def kinds(kind: type[ClinderError] = ClinderError) -> Iterator[type[ClinderError]]:
     yield kind
     for each in kind.__subclasses__():

@@ -107,15 +107,12 @@ def test_each_output_is_that_of_the_start_step() -> None:
     manifest = (ROOT / "action.yml").read_text(encoding="utf-8")
     outputs = manifest.partition("outputs:")[2].partition("runs:")[0]
 
-    assert re.findall(r"^  (\w+):$", outputs, re.M) == [
-        *("url", "token", "uri", "hub", "spec", "image", "started")
-    ]
-    for name, value in re.findall(
-        r"^  (\w+):\n    description: .*\n    value: (.*)$", outputs, re.M
-    ):
-        assert re.fullmatch(
-            rf"\$\{{\{{ steps\.start\.outputs\.{name}( \|\| 'false')? \}}\}}", value
-        )
+    found = re.findall(
+        r"^  (\w+):\n.*\n    value: \$\{\{ steps\.start\.outputs\.(\w+)", outputs, re.M
+    )
+
+    names = ("url", "token", "uri", "hub", "spec", "image", "started")
+    assert found == [(name, name) for name in names]
 
 
 def kinds(kind: type[ClinderError] = ClinderError) -> Iterator[type[ClinderError]]:

@@ -10,7 +10,7 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
 
-test: $(VENV)/.test ## The whole suite
+test: $(VENV)/.test $(VENV)/.myst ## The whole suite
 	$(BIN)/pytest
 
 lint: $(VENV)/.test ## Style and types
@@ -45,4 +45,11 @@ $(VENV)/.demo: pyproject.toml
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # knows --group
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group workflows --group lint
+	touch $@
+
+# Jupyter Book and MyST, in an environment of their own: they are there to be run, not imported.
+$(VENV)/.myst: pyproject.toml $(VENV)/.test
+	$(PYTHON) -m venv --without-pip $(VENV)/myst
+	$(BIN)/python -m pip --python $(VENV)/myst/bin/python install --quiet \
+	  --disable-pip-version-check --group myst
 	touch $@

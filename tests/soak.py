@@ -29,7 +29,7 @@ from proxies import Relay
 
 KNOWN = re.compile(r"The session is at (\S+)")
 FAULTS = ("none", "none", "none", "reset", "cut", "stall", "503")
-LAUNCH = ("--attempts", "3", "--timeout", "60", "--idle-timeout", "5", "--readiness-timeout", "30")
+LAUNCH = ("--timeout", "180", "--idle-timeout", "20", "--readiness-timeout", "60")
 
 
 class Unreliable(Relay):
@@ -55,7 +55,7 @@ class Unreliable(Relay):
                 passed += len(data)
                 if fault != "none" and passed > at:
                     if fault == "stall":
-                        time.sleep(self._dice.uniform(0.5, 8))
+                        time.sleep(self._dice.uniform(0.5, 25))
                         fault = "none"
                         continue
                     if fault == "reset":
@@ -101,7 +101,7 @@ class Soak:
         began = time.monotonic()
         process = self.world.clinder(*arguments)
         name = self.dice.choice(("none", "SIGINT", "SIGTERM"))
-        after = self.dice.uniform(0, 6)
+        after = self.dice.uniform(0, 15)
         self.signals[name] += 1
         if name != "none":
             with suppress(subprocess.TimeoutExpired):
@@ -143,8 +143,6 @@ def main() -> int:
             with ThreadPoolExecutor(given.at_once) as pool:
                 list(pool.map(soak.session, range(given.sessions)))
             left = soak.left()
-            hub.send_signal(signal.SIGINT)
-            world.finish(hub)
         print(f"sessions: {given.sessions}, {given.at_once} at a time, seed {given.seed}")
         print(f"seconds:  {time.monotonic() - began:.0f}, the slowest clinder {soak.slowest:.1f}")
         print(f"exits:    {_counted(soak.codes)}")
@@ -152,6 +150,8 @@ def main() -> int:
         print(f"faults:   {_counted(way.faults)}")
         print(f"tokens:   {len(soak.known)} received, {len(left)} of their servers left")
         print(f"odd:      {len(soak.odd)}", *soak.odd, sep="\n")
+        hub.send_signal(signal.SIGINT)
+        world.finish(hub)
     return 1 if left or soak.odd else 0
 
 

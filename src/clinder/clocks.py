@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from clinder.errors import UsageError
 
 UNTIL_GONE = 60.0
-"""Seconds in which a session's end is known: JupyterHub looks for its servers every 30 s, and is slow at times."""
+"""Seconds in which a session's end is known: JupyterHub looks for its servers every 30 s."""
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
     dice = random.Random(given.seed)
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

@@ -386,7 +386,7 @@ def test_a_session_that_does_not_stop_gets_the_time_that_is_given(
     assert main(arguments) == 3
     told = capsys.readouterr()
     assert "has no kernelspec 'julia', only: python3" in told.err
-    assert "The session may still run. The session still runs" in told.err
+    assert "may still run. The session still runs" in told.err
     assert f"clinder stop --session-file {file}" in told.err
     assert file.exists()
     assert told.out == ""

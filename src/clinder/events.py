@@ -97,3 +97,26 @@ Event = (
     | Warned
 )
 Observer = Callable[[Event], None]
+
+
+def told(event: Event) -> str:
+    """Return the words for an event, or ``""`` where it has none."""
+    words = ""
+    match event:
+        case BuildRequested():
+            words = f"Asking {event.hub} to launch {event.spec}."
+        case PhaseLeft():
+            words = f"{event.phase}: {event.seconds:.1f} s"
+        case AttemptFailed(attempt=attempt):
+            words = f"{attempt.hub} gave no session after {attempt.seconds:.0f} s: {attempt.reason}"
+        case Waiting():
+            words = f"Asking {event.hub} again in {event.seconds:.0f} s."
+        case SessionKnown():
+            words = f"The session is at {event.session.url}"
+        case SessionStopped():
+            words = f"The session at {event.session.url} is stopped: it will not be handed out."
+        case SessionLeft():
+            words = f"The session at {event.session.url} may still run. {event.why}"
+        case Warned():
+            words = event.text
+    return words

@@ -12,16 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 from clinder.errors import ClinderError, explained
 from clinder.events import (
     AttemptFailed,
-    BuildRequested,
     Event,
     LogLine,
     PhaseEntered,
-    PhaseLeft,
-    SessionKnown,
     SessionLeft,
-    SessionStopped,
     Waiting,
     Warned,
+    told,
 )
 
 if TYPE_CHECKING:
@@ -29,7 +26,8 @@ if TYPE_CHECKING:
 
 
 _DUMB = ("dumb", "unknown")
-_STAYS = (Warned, AttemptFailed, Waiting, SessionLeft)
+_WARNINGS = (Warned, SessionLeft)
+_STAYS = (*_WARNINGS, AttemptFailed, Waiting)
 _SPARE = 4  # columns in which the terminal echoes a ^C without breaking the line
 
 
@@ -74,27 +72,8 @@ def screen(*, quiet: bool, verbose: bool, now: Callable[[], float] = time.monoto
     return LogScreen()
 
 
-def told(event: Event) -> str:
-    """Return the words for an event, or ``""`` where it has none."""
-    words = ""
-    match event:
-        case BuildRequested():
-            words = f"Asking {event.hub} to launch {event.spec}."
-        case PhaseLeft():
-            words = f"{event.phase}: {event.seconds:.1f} s"
-        case AttemptFailed(attempt=attempt):
-            words = f"{attempt.hub} gave no session after {attempt.seconds:.0f} s: {attempt.reason}"
-        case Waiting():
-            words = f"Asking {event.hub} again in {event.seconds:.0f} s."
-        case SessionKnown():
-            words = f"The session is at {event.session.url}"
-        case SessionStopped():
-            words = "The session is stopped, as it will not be handed out."
-        case SessionLeft():
-            words = f"Warning: The session may still run. {event.why}"
-        case Warned():
-            words = f"Warning: {event.text}"
-    return words
+def _words(event: Event) -> str:
+    return f"Warning: {told(event)}" if isinstance(event, _WARNINGS) else told(event)
 
 
 class QuietScreen:
@@ -105,8 +84,8 @@ class QuietScreen:
 
     def observe(self, event: Event) -> None:
         """Show warnings."""
-        if isinstance(event, Warned | SessionLeft):
-            say(f"clinder: {told(event)}")
+        if isinstance(event, _WARNINGS):
+            say(f"clinder: Warning: {told(event)}")
 
     def say(self, words: str) -> None:
         """Show nothing."""
@@ -126,7 +105,7 @@ class LogScreen:
         """Write the event as lines."""
         if isinstance(event, LogLine):
             say(event.text)
-        elif words := told(event):
+        elif words := _words(event):
             self.say(words)
 
     def say(self, words: str) -> None:
@@ -175,7 +154,7 @@ class LineScreen:
         elif isinstance(event, PhaseEntered):
             self._phase, self._line = event.phase, ""
         elif self._verbose or isinstance(event, _STAYS):
-            self.say(told(event))
+            self.say(_words(event))
         if isinstance(event, Waiting):
             self._phase, self._line = "waiting", told(event)
 

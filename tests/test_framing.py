@@ -6,13 +6,20 @@ https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from answers import Answer, Ending, Raw, event
+from clinder.deadline import Deadline
+from clinder.errors import ClinderError
 from clinder.wire import framing
+from clinder.wire.binderhub import build
 from clinder.wire.framing import EVENT_LIMIT, EventTooLarge, events
+from clinder.wire.transport import Transport
+from hubs import ScriptedHub
 
 BOM = b"\xef\xbb\xbf"
 
@@ -171,3 +178,26 @@ def test_what_was_sent_is_what_comes(sent: list[str]) -> None:
     stream = b"".join(f"data: {data}\n\n".encode(errors="replace") for data in sent)
     came = framed(stream)
     assert came == [data.encode(errors="replace").decode() for data in sent]
+
+
+def peak(megabytes: int) -> int:
+    """The bytes that reading a build's log of that size needs at most at one time."""
+    line = event(message="x" * 1000 + "\n")
+    sent = b"%x\r\n%s\r\n" % (len(line) * 50, line * 50)
+    head = Answer(b"", ending=Ending.BROKEN).raw().parts
+    log = itertools.repeat(sent, megabytes * 20)
+    end = event(phase="failed", message="the end")
+    last = b"%x\r\n%s\r\n" % (len(end), end)
+    with ScriptedHub(Raw(itertools.chain(head, log, [last]), Ending.HELD)) as hub:
+        tracemalloc.start()
+        with pytest.raises(ClinderError, match="the end"):
+            for _ in build(Transport(), hub.url, "gh/a/b/HEAD", deadline=Deadline(60)):
+                pass
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    return most
+
+
+def test_memory_stays_flat_over_a_long_log() -> None:
+    peak(1)  # what is imported and kept for good
+    assert peak(10) < 2 * peak(2)

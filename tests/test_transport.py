@@ -139,6 +139,18 @@ BROKEN: dict[str, tuple[Answer | Raw, str]] = {
         Raw(itertools.chain([CHUNKED], forever(b"0" * 65536))),
         "connection broke",
     ),
+    "a trailer without end": (
+        Raw(itertools.chain([CHUNKED + b"0\r\n"], forever(b"x" * 65536))),
+        "nothing came|connection broke",
+    ),
+    "trailers without end": (
+        Raw(itertools.chain([CHUNKED + b"0\r\n"], forever(b"X: y\r\n"))),
+        "nothing came|connection broke",
+    ),
+    "interim answers without end": (
+        Raw(forever(b"HTTP/1.1 100 Continue\r\n\r\n")),
+        "nothing came|connection broke",
+    ),
     "no gzip": (Answer(b"one", headers={"Content-Encoding": "gzip"}), "not be decompressed"),
     "gzip cut": (
         Answer(

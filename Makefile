@@ -27,6 +27,7 @@ soak: $(VENV)/.test ## 200 sessions with random faults and signals: is a server 
 
 docs-tables: $(VENV)/.test ## The tables in docs/ that are made from data
 	$(BIN)/python tests/reliability.py
+	$(BIN)/python tools/docs.py
 
 zipapp: $(VENV)/.demo ## clinder.pyz: what a release of the action has in it, so that nothing is downloaded
 	$(BIN)/python tools/build_zipapp.py clinder.pyz

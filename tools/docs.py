@@ -1,0 +1,289 @@
+"""The parts of docs/ that are made from the code: ``make docs-tables`` writes them anew.
+
+A part stands between ``<!-- made: NAME -->`` and ``<!-- end: NAME -->`` in a page.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import click
+import yaml
+
+import clinder
+import clinder.cli.output
+import clinder.policy.kernels
+from clinder import errors, events
+from clinder.cli.main import Forms, cli
+from clinder.clocks import Clocks
+from clinder.repository import FORMS
+from clinder.session import Attempt, Session
+from messages import FAMILIES, MESSAGES
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+_PART = re.compile(r"<!-- made: (\S+) -->\n(.*?)<!-- end: \1 -->\n", re.DOTALL)
+_ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
+_DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
+
+
+def pages() -> list[Path]:
+    """Return the pages that have a made part."""
+    return [page for page in sorted(DOCS.glob("*.md")) if _PART.search(page.read_text("utf-8"))]
+
+
+def written(page: Path) -> str:
+    """Return a page with its made parts as they are now. Raises KeyError for an unknown part."""
+    return _PART.sub(_part, page.read_text("utf-8"))
+
+
+def _part(found: re.Match[str]) -> str:
+    name = found[1]
+    kind, _, argument = name.partition(":")
+    made = _example(argument) if kind == "example" else PARTS[name]()
+    return f"<!-- made: {name} -->\n\n{made.strip()}\n\n<!-- end: {name} -->\n"
+
+
+def _example(name: str) -> str:
+    text = (ROOT / "examples" / name).read_text("utf-8")
+    language = "toml" if name.endswith(".toml") else "yaml"
+    return f"```{language}\n{text.rstrip()}\n```"
+
+
+def _table(*rows: tuple[str, ...]) -> str:
+    """Return a table whose first row is its head."""
+    head, *body = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows)
+    rule = "|".join("---" for _ in rows[0])
+    return f"| {head} |\n|{rule}|\n" + "".join(f"| {row} |\n" for row in body)
+
+
+# The action
+
+
+def _action() -> Mapping[str, Any]:
+    loaded: Mapping[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
+    return loaded
+
+
+def _inputs() -> str:
+    rows = ((f"`{name}`", *_described(each)) for name, each in _action()["inputs"].items())
+    return _table(("input", "what it is", "default"), *rows)
+
+
+def _described(given: Mapping[str, str]) -> tuple[str, str]:
+    """Return what an input is, and its default, which is a value or is told in words."""
+    text, _, told = given["description"].strip().partition("Default: ")
+    value = f"`{given['default']}`" if given["default"] else told.strip().removesuffix(".")
+    return text.strip(), value or "none"
+
+
+def _outputs() -> str:
+    rows = ((f"`{name}`", each["description"]) for name, each in _action()["outputs"].items())
+    return _table(("output", "what it is"), *rows)
+
+
+# The command line
+
+
+def _commands() -> str:
+    return "\n".join(_command(name, command) for name, command in cli.commands.items())
+
+
+def _command(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=f"clinder {name}")
+    usage = " ".join([f"clinder {name}", *command.collect_usage_pieces(context)])
+    text, _, examples = inspect.cleandoc(command.help or "").partition("\b\nExamples:\n")
+    options = [each for each in command.params if isinstance(each, click.Option)]
+    forms = "\nThe [forms of REPOSITORY](#forms-of-repository) are below.\n"
+    return (
+        f"## clinder {name}\n\n```text\n{usage}\n```\n\n{text.strip()}\n\n"
+        f"```sh\n{inspect.cleandoc(examples)}\n```\n\n"
+        + _table(("option", "what it does"), *(_option(each, context) for each in options))
+        + (forms if isinstance(command, Forms) else "")
+    )
+
+
+def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
+    names = ", ".join([*option.opts, *option.secondary_opts])
+    text, default = option.help or "", ""
+    if found := _DEFAULT.search(text):
+        text, default = text[: found.start()], found[1]
+    elif option.show_default:
+        default = str(option.default)
+    default = default if " " in default or not default else f"`{default}`"
+    variable = f" Variable: `{option.envvar}`." if option.envvar else ""
+    told = f"{text}{default and f' Default: {default}.'}{variable}"
+    return f"`{names}{_metavar(option, context)}`", told.strip()
+
+
+def _metavar(option: click.Option, context: click.Context) -> str:
+    if option.is_flag:
+        return ""
+    if isinstance(option.type, click.IntRange):
+        return f" {option.type.min}-{option.type.max}"
+    return f" {option.make_metavar(context)}"
+
+
+def _forms() -> str:
+    return _table(("form", "example"), *((form, f"`{example}`") for form, example in FORMS))
+
+
+def _exit_codes() -> str:
+    rows = ((str(code), meaning) for code, meaning in errors.EXIT_CODES)
+    return _table(("code", "meaning"), *rows)
+
+
+def _variables() -> str:
+    """Return the variables that stand for an option of ``start`` and ``run``."""
+    options = [each for each in cli.commands["run"].params if isinstance(each, click.Option)]
+    context = click.Context(cli.commands["run"])
+    rows = (
+        (f"`{each.envvar}`", f"`{each.opts[0]}`", _option(each, context)[1].split(" Variable:")[0])
+        for each in options
+        if each.envvar
+    )
+    return _table(("variable", "option", "what it does"), *rows)
+
+
+# The Python API
+
+
+def _python() -> str:
+    functions = [_function(name) for name in ("start", "stop", "session")]
+    values = [Session, Attempt, Clocks, errors.ClinderError, errors.Context]
+    return "\n".join([*functions, *map(_value, values), _events()])
+
+
+def _function(name: str) -> str:
+    function = getattr(clinder, name)
+    parameters = inspect.signature(function).parameters.values()
+    lines = "".join(f"    {line},\n" for line in _parameters(parameters))
+    returned = {"session": "AbstractContextManager[Session]"}.get(name) or str(
+        inspect.signature(function).return_annotation
+    )
+    return (
+        f"## clinder.{name}\n\n```python\nclinder.{name}(\n{lines}) -> {returned}\n```\n\n"
+        f"{_markdown(function)}\n"
+    )
+
+
+def _parameters(parameters: Any) -> Iterator[str]:
+    keyword_only = False
+    for each in parameters:
+        if each.kind is each.KEYWORD_ONLY and not keyword_only:
+            keyword_only = True
+            yield "*"
+        default = "" if each.default is each.empty else f" = {each.default!r}"
+        yield f"{each.name}: {each.annotation}{default}"
+
+
+def _value(kind: type) -> str:
+    parts = [f"## {kind.__name__}", _markdown(kind)]
+    if dataclasses.is_dataclass(kind):
+        rows = ((f"`{each.name}`", f"`{each.type}`") for each in dataclasses.fields(kind))
+        parts.append(_table(("field", "type"), *rows).rstrip())
+    told = [
+        (name, one)
+        for name, one in vars(kind).items()
+        if not name.startswith("_") and isinstance(one, property | classmethod | FunctionType)
+    ]
+    if told:
+        named = ((f"`{_named(name, one)}`", _line(one)) for name, one in told)
+        parts.append(_table(("member", "what it is"), *named).rstrip())
+    return "\n\n".join(parts) + "\n"
+
+
+def _named(name: str, member: property | classmethod[Any, Any, Any] | FunctionType) -> str:
+    if isinstance(member, property):
+        return name
+    function = member.__func__ if isinstance(member, classmethod) else member
+    return f"{name}({', '.join(list(inspect.signature(function).parameters)[1:])})"
+
+
+def _events() -> str:
+    kinds = [
+        kind
+        for kind in vars(events).values()
+        if inspect.isclass(kind) and kind.__module__ == events.__name__
+    ]
+    rows = ((f"`{kind.__name__}`", _fields(kind), _line(kind)) for kind in kinds)
+    head = "## The events\n\nWhat an `observer` receives, from `clinder.events`.\n\n"
+    return head + _table(("event", "fields", "when"), *rows)
+
+
+def _fields(kind: Any) -> str:
+    return ", ".join(f"`{each.name}`" for each in dataclasses.fields(kind))
+
+
+def _markdown(what: object) -> str:
+    """Return a docstring in Markdown: code in single backticks, roles as plain names."""
+    text = inspect.getdoc(what) or ""
+    return _ROLE.sub(r"`\1`", text).replace("``", "`")
+
+
+def _line(what: object) -> str:
+    return " ".join(_markdown(what).split())
+
+
+# The messages
+
+
+def family(base: type[errors.ClinderError]) -> Iterator[type[errors.ClinderError]]:
+    """Yield an error and all that are under it, in the order of their definition."""
+    yield base
+    for kind in base.__subclasses__():
+        yield from family(kind)
+
+
+def _messages() -> str:
+    codes = [code for code, _ in errors.EXIT_CODES if code]
+    return "\n".join(filter(None, map(_of_code, codes)))
+
+
+def _of_code(code: int) -> str:
+    kinds = [
+        kind
+        for kind in family(errors.ClinderError)
+        if kind.exit_code == code and kind.__name__ not in FAMILIES
+    ]
+    if not kinds:
+        return ""
+    meaning = dict(errors.EXIT_CODES)[code]
+    return "\n\n".join([f"## {code}: {meaning}", *map(_message, kinds)]) + "\n"
+
+
+def _message(kind: type[errors.ClinderError]) -> str:
+    message = MESSAGES[kind.__name__]
+    first, *more = message.says
+    also = "".join(f"- {each}\n" for each in more)
+    do = " ".join(filter(None, (kind.hint, message.do)))
+    return (
+        f"### {first}\n\n"
+        + (f"Or:\n\n{also}\n" if also else "")
+        + f"{message.why}\n\n"
+        + (f"**What to do:** {do}\n\n" if do else "")
+        + f"In Python: `{kind.__name__}`."
+    )
+
+
+PARTS: Mapping[str, Callable[[], str]] = {
+    "inputs": _inputs,
+    "outputs": _outputs,
+    "commands": _commands,
+    "forms": _forms,
+    "exit-codes": _exit_codes,
+    "variables": _variables,
+    "python": _python,
+    "messages": _messages,
+}
+
+
+if __name__ == "__main__":
+    for each in pages():
+        each.write_text(written(each), encoding="utf-8", newline="\n")

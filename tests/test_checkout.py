@@ -12,6 +12,7 @@ import pytest
 
 from clinder.errors import UsageError
 from clinder.policy.checkout import checkout, local_repository
+from clinder.policy.git import Git
 from clinder.repository import Repository
 
 HEAD = "1f" * 20
@@ -84,6 +85,7 @@ def test_a_pull_request_is_its_heads_commit_forks_too(
     assert found.repository == Repository("gh", head, HEAD)
     assert found.source == f"GitHub Actions' event {event}"
     assert found.warnings == ()
+    assert found.base == (None if head == "org/repo" else Repository("gh", "org/repo", BASE))
 
 
 def test_pull_request_target_is_the_base_never_the_foreign_head(tmp_path: Path) -> None:
@@ -543,16 +545,13 @@ def test_git_that_is_missing_is_an_error(clone: Clone, tmp_path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_git_that_hangs_is_an_error(
-    clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("clinder.policy.checkout._SECONDS", 0.1)
+def test_git_that_hangs_is_an_error(clone: Clone, tmp_path: Path) -> None:
     script = tmp_path / "git"
     script.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
     script.chmod(0o755)
     environment = {**clone.environment, "PATH": f"{tmp_path}:{clone.environment['PATH']}"}
     with pytest.raises(UsageError, match=r"git took over 0\.1 s"):
-        checkout(clone.path, environment)
+        Git(clone.path, environment, seconds=0.1).read("status")
 
 
 # The directory itself, for the embedded hub

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,14 +14,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from clinder.errors import UsageError
+from clinder.policy.git import EXAMPLES, Git, without_password
 from clinder.repository import Repository, target
 
-_EXAMPLES = (
-    "Name the repository, for example ORG/REPO@REF, or its URL as a browser shows it, "
-    "https://github.com/ORG/REPO."
-)
-_SECONDS = 30  # for one call of git, which a large tree on a network's disk can need
-_UNATTENDED = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
 _PULL_REQUEST_EVENTS = ("pull_request", "pull_request_review", "pull_request_review_comment")
 _PLATFORMS = (
     ("READTHEDOCS", "Read the Docs", "READTHEDOCS_GIT_CLONE_URL", "READTHEDOCS_GIT_COMMIT_HASH"),
@@ -35,12 +29,14 @@ class Checkout:
     """What is being worked on.
 
     ``source`` says in words where this was taken from, each of ``warnings`` in a sentence why the
-    hub may not build what the person sees.
+    hub may not build what the person sees. ``base`` is, for a fork's pull request, the repository
+    that it was sent to, at a commit that is known to be there.
     """
 
     repository: Repository
     source: str
     warnings: tuple[str, ...] = ()
+    base: Repository | None = None
 
 
 def checkout(directory: Path, environment: Mapping[str, str], ref: str = "") -> Checkout:
@@ -52,7 +48,7 @@ def checkout(directory: Path, environment: Mapping[str, str], ref: str = "") -> 
     """
     found = _in_ci(environment)
     if found is None:
-        return _in_git(_Git(directory, environment), ref)
+        return _in_git(Git(directory, environment), ref)
     return replace(found, repository=found.repository.at(ref)) if ref else found
 
 
@@ -63,7 +59,7 @@ def local_repository(directory: Path, environment: Mapping[str, str]) -> Reposit
     """
     path = urlsplit(directory.resolve().as_uri()).path
     try:
-        head = _Git(directory, environment).run("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        head = Git(directory, environment).run("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
         commit = head.stdout.strip()
     except UsageError:
         commit = ""
@@ -92,7 +88,7 @@ def _is_true(environment: Mapping[str, str], variable: str) -> bool:
 def _needed(environment: Mapping[str, str], platform: str, *names: str) -> list[str]:
     missing = [name for name in names if not environment.get(name)]
     if missing:
-        raise UsageError(f"{platform} did not set {' and '.join(missing)}.", hint=_EXAMPLES)
+        raise UsageError(f"{platform} did not set {' and '.join(missing)}.", hint=EXAMPLES)
     return [environment[name] for name in names]
 
 
@@ -111,20 +107,21 @@ def _in_github(environment: Mapping[str, str]) -> Checkout:
     warnings: tuple[str, ...] = ()
     if event in _PULL_REQUEST_EVENTS or event == "workflow_run":
         try:
-            name, commit = _head(event, Path(environment.get("GITHUB_EVENT_PATH", "")))
+            payload = json.loads(Path(environment.get("GITHUB_EVENT_PATH", "")).read_bytes())
+            name, commit = _head(event, payload)
         except (OSError, ValueError, KeyError, TypeError):
             warnings = (
                 f"The file of the {event} event names no head: GITHUB_SHA is used instead.",
             )
         else:
-            return Checkout(_repository(f"{server}/{name}", commit), source)
+            head = _repository(f"{server}/{name}", commit)
+            return Checkout(head, source, base=_base(server, head, payload))
     name, commit = _needed(environment, "GitHub Actions", "GITHUB_REPOSITORY", "GITHUB_SHA")
     return Checkout(_repository(f"{server}/{name}", commit), source, warnings)
 
 
-def _head(event: str, path: Path) -> tuple[str, str]:
-    """Return the head's repository and commit; raises what reading an odd file raises."""
-    payload: Any = json.loads(path.read_text(encoding="utf-8"))
+def _head(event: str, payload: Any) -> tuple[str, str]:
+    """Return the head's repository and commit; raises what reading an odd payload raises."""
     if event == "workflow_run":
         run = payload["workflow_run"]
         repository, commit = run["head_repository"], run["head_sha"]
@@ -139,8 +136,18 @@ def _head(event: str, path: Path) -> tuple[str, str]:
         )
     name = repository["full_name"]
     if not (isinstance(name, str) and name and isinstance(commit, str) and commit):
-        raise TypeError(path)
+        raise TypeError(name)
     return name, commit
+
+
+def _base(server: str, head: Repository, payload: Any) -> Repository | None:
+    """Return what a fork's pull request was sent to, or ``None`` where there is no such thing."""
+    try:
+        base = payload["pull_request"]["base"]
+        sent_to = _repository(f"{server}/{base['repo']['full_name']}", base["sha"])
+    except (KeyError, TypeError, AttributeError, UsageError):
+        return None
+    return sent_to if sent_to.is_commit and sent_to.name != head.name else None
 
 
 def _in_gitlab(environment: Mapping[str, str]) -> Checkout:
@@ -153,50 +160,16 @@ def _in_gitlab(environment: Mapping[str, str]) -> Checkout:
     url = environment.get("CI_MERGE_REQUEST_SOURCE_PROJECT_URL") or url
     commit = environment.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or commit
     what = "merge request" if environment.get("CI_MERGE_REQUEST_IID") else "commit"
-    return Checkout(_repository(url, commit), f"GitLab CI's {what}")
+    source = _repository(url, commit)
+    target_url = environment.get("CI_MERGE_REQUEST_PROJECT_URL", "")
+    known = environment.get("CI_MERGE_REQUEST_DIFF_BASE_SHA", "")
+    base = _repository(target_url, known) if target_url and known else None
+    if base and base.name == source.name:
+        base = None
+    return Checkout(source, f"GitLab CI's {what}", base=base)
 
 
-@dataclass(frozen=True)
-class _Git:
-    """git, asked about one directory with one environment; it changes nothing, asks nobody."""
-
-    directory: Path
-    environment: Mapping[str, str]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        try:
-            return subprocess.run(  # noqa: S603 - no shell, and the arguments are ours
-                ["git", "-C", str(self.directory), *arguments],  # noqa: S607 - the user's own git
-                env={**self.environment, **_UNATTENDED},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise UsageError(f"git took over {_SECONDS} s.", hint=_EXAMPLES) from None
-        except OSError as error:
-            raise UsageError(f"git cannot be run: {error.strerror}.", hint=_EXAMPLES) from None
-
-    def read(self, *arguments: str) -> list[str]:
-        """Return the lines of the answer; raises UsageError with git's own words."""
-        done = self.run(*arguments)
-        if done.returncode == 0:
-            return [line for line in done.stdout.split("\n") if line]
-        words = _without_password(done.stderr.strip())
-        if "not a git repository" in words or "must be run in a work tree" in words:
-            raise UsageError("No repository is named, and this is no git checkout.", hint=_EXAMPLES)
-        said, _, more = words.partition("\n")
-        raise UsageError(f"git cannot read this checkout: {said}", hint=more.strip() or _EXAMPLES)
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"://[^/\s]+@", "://", text)
-
-
-def _in_git(git: _Git, ref: str) -> Checkout:
+def _in_git(git: Git, ref: str) -> Checkout:
     lines = git.read("status", "--porcelain=v2", "--branch")
     state = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
     changes = len(lines) - len(state)
@@ -215,17 +188,17 @@ def _in_git(git: _Git, ref: str) -> Checkout:
     return Checkout(_repository(origin, commit), "this checkout's origin and HEAD", warnings)
 
 
-def _origin(git: _Git) -> str:
+def _origin(git: Git) -> str:
     """Return the URL of ``origin``, rewritten by ``url.*.insteadOf`` as when git fetches it."""
     remotes = git.read("remote")
     if "origin" not in remotes:
         others = f", only {', '.join(remotes)}" if remotes else ""
-        raise UsageError(f"This checkout has no remote origin{others}.", hint=_EXAMPLES)
+        raise UsageError(f"This checkout has no remote origin{others}.", hint=EXAMPLES)
     url = next(iter(git.read("remote", "get-url", "origin")), "")
     if _is_path(url):
         raise UsageError(
-            f"This checkout's origin is on this machine, not on a server: {_without_password(url)}",
-            hint=_EXAMPLES,
+            f"This checkout's origin is on this machine, not on a server: {without_password(url)}",
+            hint=EXAMPLES,
         )
     return url
 
@@ -236,7 +209,7 @@ def _is_path(url: str) -> bool:
     return ":" not in host or host == "file:" or bool(re.match(r"[A-Za-z]:[\\/]", url))
 
 
-def _unseen(git: _Git, commit: str, state: Mapping[str, str]) -> tuple[str, ...]:
+def _unseen(git: Git, commit: str, state: Mapping[str, str]) -> tuple[str, ...]:
     """Warn where the commit is on no branch of origin that was seen; raise if it cannot be."""
     containing = ("for-each-ref", f"--contains={commit}", "--format=%(refname:lstrip=2)")
     branches = git.read(*containing, "refs/remotes")

@@ -1,0 +1,69 @@
+"""git, asked about one directory: it changes nothing and asks nobody."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from clinder.errors import UsageError
+
+EXAMPLES = (
+    "Name the repository, for example ORG/REPO@REF, or its URL as a browser shows it, "
+    "https://github.com/ORG/REPO."
+)
+_UNATTENDED = {
+    "GIT_NO_LAZY_FETCH": "1",  # a partial clone would ask its server, object by object
+    "GIT_NO_REPLACE_OBJECTS": "1",  # a hub's clone has no such replacements
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+
+
+@dataclass(frozen=True)
+class Git:
+    """git in one directory, with one environment.
+
+    ``seconds`` bound one call, which a large tree on a network's disk can need.
+    """
+
+    directory: Path
+    environment: Mapping[str, str]
+    seconds: float = 30
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Return what became of the command. Raises UsageError where git itself does not run."""
+        try:
+            return subprocess.run(  # noqa: S603 - no shell, and the arguments are ours
+                ["git", "-C", str(self.directory), *arguments],  # noqa: S607 - the user's own git
+                env={**self.environment, **_UNATTENDED},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=self.seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise UsageError(f"git took over {self.seconds:g} s.", hint=EXAMPLES) from None
+        except OSError as error:
+            raise UsageError(f"git cannot be run: {error.strerror}.", hint=EXAMPLES) from None
+
+    def read(self, *arguments: str, end: str = "\n") -> list[str]:
+        """Return the lines of the answer; raises UsageError with git's own words."""
+        done = self.run(*arguments)
+        if done.returncode == 0:
+            return [line for line in done.stdout.split(end) if line]
+        words = without_password(done.stderr.strip())
+        if "not a git repository" in words or "must be run in a work tree" in words:
+            raise UsageError("No repository is named, and this is no git checkout.", hint=EXAMPLES)
+        said, _, more = words.partition("\n")
+        raise UsageError(f"git cannot read this checkout: {said}", hint=more.strip() or EXAMPLES)
+
+
+def without_password(text: str) -> str:
+    """Return the text with the user and password taken out of its URLs."""
+    return re.sub(r"://[^/\s]+@", "://", text)

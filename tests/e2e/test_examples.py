@@ -292,7 +292,7 @@ def test_another_platform(runs: dict[str, Run], example: str, launched: str, sit
 
 def test_every_example_is_in_the_index_and_in_a_test() -> None:
     index = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    files = {each.name for each in EXAMPLES.iterdir()} - {"README.md"}
+    files = {each.name for each in EXAMPLES.iterdir() if each.is_file()} - {"README.md"}
 
     assert set(re.findall(r"^\| \[(\S+)\]\(\1\) \|", index, re.MULTILINE)) == files
     assert files - {"hello.py"} == EVENTS.keys() | PLATFORMS.keys()

@@ -477,7 +477,10 @@ def forever(first: bytes, rest: bytes) -> Callable[[str], Iterable[bytes]]:
     ids=["a status line", "a header", "headers", "an error's page"],
 )
 def test_an_endless_handshake_is_given_up(answer: Callable[[str], Iterable[bytes]]) -> None:
-    assert "too large" in broken(answer)
+    assert broken(answer) in (
+        "the answer on the kernel's websocket was too large",
+        "the kernel died while it started",  # its page was read in part, and left
+    )
 
 
 @pytest.mark.parametrize("way", ["by the deadline", "by the event", "by the watch"])

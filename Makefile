@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format soak docs-tables zipapp lock clean
+.PHONY: demo test lint format soak docs docs-tables zipapp lock clean
 
 demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
@@ -25,7 +25,11 @@ format: $(VENV)/.test ## Bring the code into shape
 soak: $(VENV)/.test ## 200 sessions with random faults and signals: is a server left? Some minutes
 	$(BIN)/python tests/soak.py
 
-docs-tables: $(VENV)/.test ## The tables in docs/ that are made from data
+docs: $(VENV)/.test $(VENV)/.myst ## The documentation as plain pages, in docs/_build/html
+	$(BIN)/clinder run --hub local --quiet -- \
+	  $(BIN)/python tools/build_docs.py $(CURDIR)/$(VENV)/myst/bin/myst
+
+docs-tables: $(VENV)/.test ## What docs/ has that is made from data and code
 	$(BIN)/python tests/reliability.py
 	$(BIN)/python tools/docs.py
 

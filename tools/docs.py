@@ -100,7 +100,7 @@ def _command(name: str, command: click.Command) -> str:
     usage = " ".join([f"clinder {name}", *command.collect_usage_pieces(context)])
     text, _, examples = inspect.cleandoc(command.help or "").partition("\b\nExamples:\n")
     options = [each for each in command.params if isinstance(each, click.Option)]
-    forms = "\nThe [forms of REPOSITORY](#forms-of-repository) are below.\n"
+    forms = "\nThe [forms of REPOSITORY](commands.md#forms-of-repository) are below.\n"
     return (
         f"## clinder {name}\n\n```text\n{usage}\n```\n\n{text.strip()}\n\n"
         f"```sh\n{inspect.cleandoc(examples)}\n```\n\n"
@@ -224,7 +224,7 @@ def _fields(kind: Any) -> str:
 def _markdown(what: object) -> str:
     """Return a docstring in Markdown: code in single backticks, roles as plain names."""
     text = inspect.getdoc(what) or ""
-    return _ROLE.sub(r"`\1`", text).replace("``", "`")
+    return _ROLE.sub(r"`\1`", text.replace(":mod:`", "``")).replace("``", "`")
 
 
 def _line(what: object) -> str:

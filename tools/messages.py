@@ -23,10 +23,11 @@ FAMILIES = ("HubBusy",)
 
 MESSAGES = {
     "CodeRaised": Message(
-        ("The code raised … on the session.", "The session's code did not end: …."),
+        ("The code raised … on the session.", "The session's code did not end: …"),
         "`clinder exec` ran the code, and it failed there, on the hub. The traceback stands above "
         "the message. In the second case the kernel died, most often because the session ran out "
         "of memory: 2 GB on mybinder.org.",
+        "Mend the code, or the environment of the image.",
     ),
     "UsageError": Message(
         (
@@ -46,7 +47,7 @@ MESSAGES = {
         "Read that line. `clinder COMMAND --help` has the options, with examples.",
     ),
     "OutputLost": Message(
-        ("The output could not be written: ….",),
+        ("The output could not be written: …",),
         "Whatever should have read clinder's output is gone, or the disk is full. A session that "
         "was started is stopped, as nobody has its token.",
     ),
@@ -101,13 +102,13 @@ MESSAGES = {
         "[Hubs](hubs.md#hubs-that-need-a-login) says more.",
     ),
     "KernelspecMissing": Message(
-        ("The session has no kernelspec …, only: ….",),
+        ("The session has no kernelspec …, only: …",),
         "`--warm-up`, `warm-up` or `--kernel` names a kernelspec that is not in the image. Its "
-        "name is not the language's: it is `python3`, `ir`, `julia-1.11`. The message lists those that "
-        "are there.",
+        "name is not the language's: it is `python3`, `ir`, `julia-1.11`. The message lists those "
+        "that are there.",
     ),
     "CommitMismatch": Message(
-        ("The hub launched …, not ….",),
+        ("The hub launched …, not …",),
         "A commit was asked for and another one runs. clinder has stopped that session, as it "
         "would have run the wrong code.",
     ),
@@ -133,15 +134,15 @@ MESSAGES = {
             "Rate limit exceeded: the hub, or what stands before it, answered 429.",
         ),
         "Each build request counts, reconnections too. The number of seconds in the hub's own "
-        "words is the length of its period, not the time that is left. clinder does not ask that hub "
-        "again.",
+        "words is the length of its period, not the time that is left. clinder does not ask "
+        "that hub again.",
     ),
     "HubError": Message(
         ("The hub sent an event too large to be one.",),
         "One message of the hub had over 256 KiB, so what answers is hardly a BinderHub.",
     ),
     "HubUnreachable": Message(
-        ("The hub is unreachable: ….", "The hub ended the stream before the launch had ended."),
+        ("The hub is unreachable: …", "The hub ended the stream before the launch had ended."),
         "There was no connection, or it broke. clinder has asked three times.",
         "The message says what the network did: a name that does not resolve, a refused "
         "connection, nothing that came for 75 s.",
@@ -156,7 +157,7 @@ MESSAGES = {
         (
             "The hub failed: …",
             "The hub failed without a word.",
-            "The hub answered ….",
+            "The hub answered …",
             "The hub lost sight of the build: …",
         ),
         "The hub answered with an error of its own. clinder has asked three times.",
@@ -184,10 +185,10 @@ MESSAGES = {
     ),
     "ServerUnreachable": Message(
         (
-            "The session's server is unreachable: ….",
+            "The session's server is unreachable: …",
             "The session's server answered … to …",
-            "The session's kernel is unreachable: ….",
-            "Whether the session runs is not known: ….",
+            "The session's kernel is unreachable: …",
+            "Whether the session runs is not known: …",
         ),
         "Something answers at the session's address, or nothing does, and it does not prove that "
         "the session is gone either. It may be a hiccup of the hub's proxy.",
@@ -219,9 +220,9 @@ MESSAGES = {
     ),
     "ServerNotReady": Message(
         (
-            "The server was launched but never became usable: ….",
+            "The server was launched but never became usable: …",
             "The server was launched, but no kernel: …",
-            "The kernel cannot be used: ….",
+            "The kernel cannot be used: …",
         ),
         "The server did not answer in 120 s, or its first kernel died. With a kernel that dies the "
         "environment is usually the cause: two packages that do not fit.",
@@ -230,7 +231,7 @@ MESSAGES = {
     "StopFailed": Message(
         (
             "The session still runs: it did not shut down in time.",
-            "Whether the session still runs is not known: ….",
+            "Whether the session still runs is not known: …",
         ),
         "The server was told to shut down, again and again, and did not do it in time; or it "
         "cannot be seen whether it did.",
@@ -241,8 +242,8 @@ MESSAGES = {
     ),
     "SessionGone": Message(
         (
-            "The session is gone: ….",
-            "The session at … is gone: ….",
+            "The session is gone: …",
+            "The session at … is gone: …",
             "The session went away, so the command was ended.",
         ),
         "Nothing runs at that address any more. A hub stops what was idle, 10 min on mybinder.org, "
@@ -256,7 +257,7 @@ MESSAGES = {
     "Cancelled": Message(
         ("Cancelled.", "Cancelled by …"),
         "Ctrl-C, or the end of the CI job, which sends a signal. What was started is stopped; "
-        "where that is not certain, the line before says so. The exit code is 130 for Ctrl-C, 143 for "
-        "SIGTERM and SIGHUP.",
+        "where that is not certain, the line before says so. The exit code is 130 for Ctrl-C, 143 "
+        "for SIGTERM and SIGHUP.",
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,8 @@ def _found(*patterns: str) -> list[str]:
 
 ACTIONS = ["action.yml", "post/action.yml"]
 OWN = _found(".github/workflows/*.yml")
-EXAMPLES = _found("examples/*.yml")
+COOKBOOK = _found("examples/pythia-cookbook/.github/workflows/*.yml")
+EXAMPLES = [*_found("examples/*.yml"), *COOKBOOK]
 SCHEMAS = [
     ("github-actions", ACTIONS),
     ("github-workflows", [*OWN, *EXAMPLES]),
@@ -37,11 +39,11 @@ SCHEMAS = [
 ]
 
 
-def _says(command: str | Path, *arguments: str) -> str:
-    """Run a validator in the project's root; return what it says of it, nothing if it is well."""
+def _says(command: str | Path, *arguments: str, root: Path = ROOT) -> str:
+    """Run a validator in a project's root; return what it says of it, nothing if it is well."""
     ran = subprocess.run(
         [command, *arguments],
-        cwd=ROOT,
+        cwd=root,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -64,10 +66,23 @@ def test_the_schema_is_kept(schema: str, files: Sequence[str]) -> None:
     assert says == ""
 
 
-def test_actionlint_with_shellcheck() -> None:
-    shellcheck = f"-shellcheck={BIN / 'shellcheck'}"
+ACTIONLINT = (BIN / "actionlint", "-no-color", f"-shellcheck={BIN / 'shellcheck'}")
 
-    assert _says(BIN / "actionlint", "-no-color", shellcheck, *OWN, *EXAMPLES) == ""
+
+def test_actionlint_with_shellcheck() -> None:
+    files = [*OWN, *(each for each in EXAMPLES if each not in COOKBOOK)]
+
+    assert _says(*ACTIONLINT, *files) == ""
+
+
+def test_actionlint_of_the_cookbook_as_a_repository_of_its_own(tmp_path: Path) -> None:
+    """There one of its workflows finds the other."""
+    root = tmp_path / "cookbook"
+    shutil.copytree(ROOT / "examples" / "pythia-cookbook", root)
+    (root / ".git").mkdir()
+
+    assert len([*root.glob(".github/workflows/*.yml")]) == len(COOKBOOK) == 2
+    assert _says(*ACTIONLINT, root=root) == ""
 
 
 def test_zizmor_at_its_most_pedantic() -> None:
@@ -115,4 +130,4 @@ def test_nothing_is_permitted_that_a_job_does_not_name(file: str) -> None:
 
     assert workflow["permissions"] == {}
     for job in workflow["jobs"].values():
-        assert job["timeout-minutes"] <= 60
+        assert "uses" in job or job["timeout-minutes"] <= 60  # a workflow that is used has its own

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -68,6 +67,8 @@ class Workflow:
     action: Path
     variables: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
+    stand_ins: dict[str, Path] = field(default_factory=dict)
+    """Where act finds what a workflow uses, ``OWNER/REPO@REF``."""
 
     def __post_init__(self) -> None:
         self.root = self.world.root / "act"
@@ -89,13 +90,21 @@ class Workflow:
         self, jobs: str, event: str = "push", payload: Mapping[str, Any] | None = None
     ) -> subprocess.Popen[str]:
         """Begin to run jobs, as YAML has them."""
-        self._commit(f"on: {event}\njobs:\n{jobs}")
+        return self.start_workflow(f"on: {event}\njobs:\n{jobs}", event, payload)
+
+    def start_workflow(
+        self, workflow: str, event: str = "push", payload: Mapping[str, Any] | None = None
+    ) -> subprocess.Popen[str]:
+        """Begin to run a whole workflow."""
+        self._commit(workflow)
         command = [
             *(ACT, event, "--json", "-C", str(self.caller), "-W", ".github/workflows/t.yml"),
             *("-P", "ubuntu-latest=-self-hosted", "--action-cache-path", str(self.root / "cache")),
             *("--no-cache-server", "--use-new-action-cache"),
             *("--local-repository", f"{ACTION}@v1={self.released}"),
         ]
+        for used, folder in self.stand_ins.items():
+            command += ["--local-repository", f"{used}={folder}"]
         for name, value in self.variables.items():
             command += ["--var", f"{name}={value}"]
         for name, value in self.secrets.items():
@@ -104,7 +113,7 @@ class Workflow:
             path = self.root / "event.json"
             path.write_text(json.dumps(payload), encoding="utf-8")
             command += ["-e", str(path)]
-        env = {"XDG_CACHE_HOME": str(self.root / "xdg"), "PATH": os.environ["PATH"]}
+        env = {"XDG_CACHE_HOME": str(self.root / "xdg")}
         return self.world.popen(command, env=env, stderr=subprocess.STDOUT)
 
     def ended(self, process: subprocess.Popen[str], read: str = "") -> Ended:

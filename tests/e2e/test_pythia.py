@@ -1,0 +1,214 @@
+"""What Project Pythia's cookbooks need: one that is built as they are, and its action replaced.
+
+The cookbook is the one in ``examples/``, built by the real MyST under act on the embedded hub.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from answers import Answer, ready
+from e2e.act import CALLER, Ended, Workflow
+from e2e.myst import MYST, OFFLINE, outputs, printed, theme
+from e2e.world import World, line_with
+from hubs import Jupyter, ScriptedHub
+
+pytestmark = pytest.mark.posix  # act in host mode, and node beside it
+
+COOKBOOK = Path(__file__).resolve().parents[2] / "examples" / "pythia-cookbook"
+HUB = "https://binder.projectpythia.org"
+FORK, HEAD = "somebody/fork", "c0ffee" * 6 + "abcd"
+TOKEN = "s3cret/token+1"
+BUILD_TOKEN = "build-s3cret"
+DROP_IN = """
+name: build-book
+
+on:
+  push:
+  pull_request:
+
+jobs:
+  build:
+    runs-on: ubuntu-latest
+    timeout-minutes: 30
+    steps:
+      - uses: org/clinder-action/last@v1
+      - name: Setup execution environment on a BinderHub
+        id: binder
+        uses: 2i2c-org/clinder@main
+        with:
+          hub-url: https://binder.projectpythia.org/
+      - name: Use its variables, as MyST does
+        run: |
+          kernels="${JUPYTER_BASE_URL%/}/api/kernels"
+          curl --silent --fail --header "Authorization: token $JUPYTER_TOKEN" "$kernels"
+      - name: Use its outputs
+        env:
+          URL: ${{ steps.binder.outputs.url }}
+          TOKEN: ${{ steps.binder.outputs.token }}
+        run: |
+          test "$URL" = "$JUPYTER_BASE_URL"
+          test "$TOKEN" = "$JUPYTER_TOKEN"
+          echo "GOT $URL $TOKEN"
+"""
+"""How an action that is not ours is used; only the job's last step, from which we hear, is ours."""
+OTHER_INPUTS = """
+          repo: ProjectPythia/radar-cookbook
+          ref: main
+          build-token: ${{ secrets.BUILD_TOKEN }}"""
+PYTHON = 'case "$*" in "-m pip install "*) ;; *) exec python3 "$@" ;; esac'
+CONDA = f"""
+echo "conda $*"
+bin="$(dirname "$0")/../envs/cookbook/bin"
+mkdir -p "$bin"
+echo '#!/bin/sh' > "$bin/python"
+echo 'exec {sys.executable} "$@" --allow-root --no-browser' >> "$bin/python"
+chmod +x "$bin/python"
+"""
+"""A conda whose environments have a Python that may run a server as root."""
+
+
+@pytest.fixture
+def workflow(world: World, action: Path) -> Workflow:
+    return Workflow(world, action)
+
+
+@pytest.fixture
+def cookbook(world: World, workflow: Workflow) -> Iterator[Workflow]:
+    """The example's cookbook in a repository, with the embedded hub for its own."""
+    programs, conda = world.root / "programs", world.root / "conda"
+    for program, script in (
+        (programs / "python", PYTHON),
+        (programs / "myst", f'exec {MYST} "$@"'),
+        (conda / "bin" / "conda", CONDA),
+    ):
+        program.parent.mkdir(parents=True, exist_ok=True)
+        program.write_text(f"#!/bin/sh -e\n{script}\n")
+        program.chmod(0o755)
+    path = [str(programs), str(Path(sys.executable).parent), os.environ["PATH"]]
+    world.variables |= {"PATH": os.pathsep.join(path), "CONDA": str(conda), **OFFLINE}
+    shutil.copytree(COOKBOOK, workflow.caller)
+    theme(workflow.caller)
+    replaced(workflow.caller / "myst.yml", "template: book-theme", "template: ./theme")
+    serving = world.clinder("hub", "--port", "0")
+    build_book = workflow.caller / ".github" / "workflows" / "build-book.yml"
+    text = replaced(build_book, HUB, line_with(serving.stdout, "http").strip())
+    for used in re.findall(r"uses: (actions/[\w-]+@\w+)", text):
+        workflow.stand_ins[used] = stand_in(world, used.partition("@")[0])
+    yield workflow
+    world.wait_for_servers(0)
+    serving.terminate()
+    world.finish(serving)
+
+
+def replaced(path: Path, what: str, instead: str) -> str:
+    """Replace what is once in a file; return what the file holds then."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(what) == 1
+    path.write_text(text.replace(what, instead), encoding="utf-8")
+    return path.read_text(encoding="utf-8")
+
+
+def stand_in(world: World, name: str) -> Path:
+    """Return an action that does nothing but keep what it is told to upload."""
+    folder = world.root / name
+    folder.mkdir(parents=True)
+    kept = f'test -z "$UPLOADED" || cp -r "$UPLOADED" {world.root / "site"}'
+    step = {"shell": "bash", "run": kept, "env": {"UPLOADED": "${{ inputs.path }}"}}
+    manifest = {
+        "name": name,
+        "inputs": {"path": {"default": ""}},
+        "runs": {"using": "composite", "steps": [step]},
+    }
+    (folder / "action.yml").write_text(json.dumps(manifest))
+    return folder
+
+
+def built(cookbook: Workflow) -> tuple[Ended, Path]:
+    """Run the cookbook's workflow; return it, and the site."""
+    caller = (COOKBOOK / ".github" / "workflows" / "build.yml").read_text(encoding="utf-8")
+    ended = cookbook.ended(cookbook.start_workflow(caller))
+    assert ended.code == 0, ended.out
+    return ended, cookbook.world.root / "site"
+
+
+def test_a_cookbook_with_the_tag_is_executed_on_the_hub(cookbook: Workflow) -> None:
+    ended, site = built(cookbook)
+
+    assert printed(site, "index") == f"v2/gh/{CALLER}/{cookbook.commit}\n"
+    assert "image/svg+xml" in outputs(site, "means")[-1]["data"]
+    assert printed(site, "trend") == "+0.4 °C in ten years\n"
+    assert len([each for each in ended.said() if each.endswith(" is stopped.")]) == 1
+    assert not ended.with_("conda ")
+
+
+def test_a_cookbook_without_the_tag_is_executed_in_the_job(cookbook: Workflow) -> None:
+    tag = re.search(r"  tags:\n.*\n", (cookbook.caller / "myst.yml").read_text(encoding="utf-8"))
+    assert tag
+    replaced(cookbook.caller / "myst.yml", tag[0], "")
+    ended, site = built(cookbook)
+
+    assert printed(site, "index") == "not on a BinderHub\n"
+    assert printed(site, "trend") == "+0.4 °C in ten years\n"
+    (conda,) = ended.with_("conda ")
+    assert conda.endswith("--name cookbook --file binder/environment.yml")
+    assert not ended.with_("Asking http")
+
+
+PULL_REQUEST = {
+    "number": 7,
+    "pull_request": {
+        "number": 7,
+        "head": {"ref": "topic", "sha": HEAD, "repo": {"full_name": FORK}},
+        "base": {"ref": "main", "sha": "ba5e" * 10, "repo": {"full_name": CALLER}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("event", "payload", "inputs", "asked"),
+    [
+        ("push", {}, "", f"gh/{CALLER}/COMMIT"),
+        ("pull_request", PULL_REQUEST, "", f"gh/{FORK}/{HEAD}"),
+        (
+            "pull_request",
+            PULL_REQUEST,
+            OTHER_INPUTS,
+            f"gh/ProjectPythia/radar-cookbook/main?build_token={BUILD_TOKEN}",
+        ),
+    ],
+    ids=["of a push", "of a fork", "of what the inputs name"],
+)
+def test_a_workflow_that_uses_the_action_of_project_pythia_passes_with_ours(
+    workflow: Workflow, event: str, payload: dict[str, Any], inputs: str, asked: str
+) -> None:
+    """Nothing but the hub's address is changed in it."""
+    workflow.stand_ins["2i2c-org/clinder@main"] = workflow.released
+    workflow.secrets["BUILD_TOKEN"] = BUILD_TOKEN
+    with ScriptedHub() as hub:
+        url = hub.serve("a", Jupyter(TOKEN))
+
+        def launched() -> Answer:
+            spec = hub.builds[0].path.partition("?")[0].removeprefix("/build/")
+            return Answer(ready(url, TOKEN, binder_persistent_request=f"v2/{spec}"))
+
+        hub.then(launched)
+        text = DROP_IN.replace(f"{HUB}/", hub.url + inputs)
+        ended = workflow.ended(workflow.start_workflow(text, event, payload))
+
+    assert ended.code == 0, ended.out
+    expected = asked.replace("COMMIT", workflow.commit)
+    assert [each.path for each in hub.builds] == [f"/build/{expected}"]
+    assert ended.with_("GOT") == [f"GOT {url} ***"]
+    assert TOKEN in ended.commands("add-mask")
+    assert len(hub.calls("POST", "/user/a/api/shutdown")) == 1
+    assert ended.with_("LEFT") == ["LEFT ."]

@@ -27,7 +27,7 @@ soak: $(VENV)/.test ## 200 sessions with random faults and signals: is a server 
 
 docs: $(VENV)/.test $(VENV)/.myst ## The documentation as plain pages, in docs/_build/html
 	$(BIN)/clinder run --hub local --quiet -- \
-	  $(BIN)/python tools/build_docs.py $(CURDIR)/$(VENV)/myst/bin/myst
+	  $(BIN)/python tools/build_docs.py $(CURDIR)/$(VENV)/myst/bin/myst docs/_build/html
 
 docs-tables: $(VENV)/.test ## What docs/ has that is made from data and code
 	$(BIN)/python tests/reliability.py

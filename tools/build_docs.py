@@ -1,4 +1,4 @@
-"""The documentation as plain pages: ``python tools/build_docs.py MYST``; ``make docs`` runs it.
+"""The documentation as plain pages: ``make docs`` runs this with MyST's path and a folder.
 
 MyST reads ``docs/``, checks it and, where a session is in the environment, executes its code. Its
 own theme has to be downloaded, so what it has read is drawn here without one: the same content, and
@@ -21,7 +21,8 @@ from typing import Any
 import yaml
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-TARGET = DOCS / "_build" / "html"
+_OFFLINE = {"API_URL": "http://127.0.0.1:9", "npm_config_registry": "http://127.0.0.1:9"}
+"""What MyST looks up when it starts, such as a newer version: it finds nobody who listens there."""
 Node = Mapping[str, Any]
 
 _STYLE = """
@@ -45,16 +46,16 @@ img { max-width: 100%; } dt { font-weight: 600; }
 """
 
 
-def main(myst: str) -> None:
-    """Build the site; exit with MyST's words where it has something against it."""
+def main(myst: str, target: Path) -> None:
+    """Build the site into a folder; exit with MyST's words where it has something against it."""
     with tempfile.TemporaryDirectory(prefix="docs-") as folder:
         copy = Path(folder, "docs")
         shutil.copytree(DOCS, copy, ignore=shutil.ignore_patterns("_build"))
         _without_theme(copy)
         _build(myst, copy)
-        shutil.rmtree(TARGET, ignore_errors=True)
-        TARGET.mkdir(parents=True)
-        _draw(copy / "_build" / "site")
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        _draw(copy / "_build" / "site", target)
 
 
 def _without_theme(copy: Path) -> None:
@@ -70,6 +71,7 @@ def _build(myst: str, copy: Path) -> None:
     ran = subprocess.run(  # noqa: S603 - no shell, and the program is the Makefile's
         [myst, "build", "--site", "--strict", "--ci", *execute],
         cwd=copy,
+        env={**os.environ, **_OFFLINE},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -81,16 +83,16 @@ def _build(myst: str, copy: Path) -> None:
         sys.exit(ran.stdout)
 
 
-def _draw(site: Path) -> None:
+def _draw(site: Path, target: Path) -> None:
     config = json.loads((site / "config.json").read_text("utf-8"))["projects"][0]
     listed = [{"slug": config["index"], "title": "Start here"}, *config["pages"]]
     for page in listed:
         if slug := page.get("slug"):
             content = json.loads((site / "content" / f"{slug}.json").read_text("utf-8"))
             text = _page(content, listed)
-            (TARGET / f"{slug}.html").write_text(text, encoding="utf-8", newline="\n")
+            (target / f"{slug}.html").write_text(text, encoding="utf-8", newline="\n")
     for file in (site / "public").glob("*.svg"):
-        shutil.copy(file, TARGET)
+        shutil.copy(file, target)
 
 
 def _page(content: Node, listed: list[Node]) -> str:
@@ -199,4 +201,4 @@ _KINDS: Mapping[str, Callable[[Node], str]] = {
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], Path(sys.argv[2]))

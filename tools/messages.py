@@ -148,10 +148,9 @@ MESSAGES = {
         "connection, nothing that came for 75 s.",
     ),
     "Untrusted": Message(
-        ("The hub's …",),
-        "The message goes on with `certificate is not trusted` and the reason: it is expired, or "
-        "of another name, or its authority is unknown here. Many companies' networks have an "
-        "authority of their own.",
+        ("The hub's certificate is not trusted …",),
+        "The reason stands in brackets: it is expired, or of another name, or its authority is "
+        "unknown here. Many companies' networks have an authority of their own.",
     ),
     "HubBroken": Message(
         (
@@ -163,13 +162,11 @@ MESSAGES = {
         "The hub answered with an error of its own. clinder has asked three times.",
     ),
     "NotABinderHub": Message(
-        (
-            "This is not a BinderHub's address: …",
-            "The hub launches nothing: it builds only (API-only mode).",
-        ),
+        ("This is not a BinderHub's address: …",),
         "A web page answered, or a redirect, where a BinderHub has its build service. The usual "
         "causes are a mistyped address, a JupyterHub's address in place of a BinderHub's, and a "
-        "path prefix that is missing, as in `https://example.org/services/binder/`.",
+        "path prefix that is missing, as in `https://example.org/services/binder/`. A hub in "
+        "API-only mode launches nothing; the message then says that it builds only.",
     ),
     "ServerUnusable": Message(
         (

@@ -11,7 +11,14 @@ from answers import Answer, Ending, Framing, bytewise, event, page, ready
 from clinder import errors
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
-from clinder.errors import ClinderError, HubBroken, HubUnreachable, NotABinderHub
+from clinder.errors import (
+    ClinderError,
+    HubBroken,
+    HubError,
+    HubUnreachable,
+    NotABinderHub,
+    ServerUnusable,
+)
 from clinder.wire.binderhub import Progress, Ready, Redirected, build
 from clinder.wire.transport import Transport
 from hubs import ScriptedHub
@@ -251,7 +258,7 @@ def test_the_token_is_not_in_the_repr() -> None:
 )
 def test_a_server_that_cannot_be_used_is_the_hubs_fault(url: str, token: str) -> None:
     error = refused(ready(url, token))
-    assert type(error) is HubBroken
+    assert type(error) is ServerUnusable
     assert error.exit_code == 6
     assert TOKEN not in str(error)
 
@@ -339,7 +346,7 @@ def test_an_event_too_large_to_be_one_is_the_hubs_fault() -> None:
     with ScriptedHub(Answer(b"data: " + b"x" * 300_000, ending=Ending.HELD)) as hub:
         error = failure(hub)
         assert hub.builds[0].left.wait(20)
-    assert type(error) is HubBroken
+    assert type(error) is HubError
 
 
 # What is asked.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ import pytest
 
 from e2e.action import built
 from e2e.world import World
+
+
+collect_ignore = ["test_terminal.py"] if sys.platform == "win32" else []  # no pseudo-terminal
 
 
 @pytest.fixture

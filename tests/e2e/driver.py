@@ -8,6 +8,7 @@ import sys
 from clinder.cli.launching import Options
 from clinder.cli.run import Patience, run
 from clinder.cli.screen import tell
+from clinder.clocks import Clocks
 from clinder.errors import ClinderError
 from clinder.policy.watch import Pace
 
@@ -24,6 +25,8 @@ def main(settings: str, *command: str) -> int:
         session_file=None,
         quiet=False,
         verbose=False,
+        warm_up=None,
+        clocks=Clocks(stop=min(Clocks.stop, given.get("stop", Clocks.stop))),
     )
     try:
         return run(

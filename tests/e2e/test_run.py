@@ -18,7 +18,7 @@ from hubs import Jupyter, ScriptedHub
 
 CHILD = [sys.executable, str(Path(__file__).with_name("child.py"))]
 DRIVER = [sys.executable, str(Path(__file__).with_name("driver.py"))]
-LOCAL = ["run", "--hub", "local"]
+LOCAL = ["run", "--hub", "local", "--no-warm-up"]
 
 
 def driven(world: World, command: list[str], **settings: object) -> subprocess.Popen[str]:

@@ -11,16 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from e2e.world import CLINDER, World, until
-
-if sys.platform == "win32":
-    pytest.skip("a pseudo-terminal is POSIX", allow_module_level=True)
-
 from e2e.terminal import CTRL_C, Terminal
+from e2e.world import CLINDER, World, until
 
 pytestmark = pytest.mark.posix
 
-START = [*CLINDER, "start", "--hub", "local"]
+START = [*CLINDER, "start", "--hub", "local", "--no-warm-up"]
 LAUNCHING = "launching  0:0"
 
 

@@ -56,8 +56,8 @@ def check(world: World, url: str, expected: dict[str, tuple[int, str]]) -> None:
     session = f"{url}/user/x/?token=secret-token"
     results = world.together(
         {
-            "start": ["start", "o/r", "--timeout", "20", "--hub", url],
-            "run": ["run", "o/r", "--timeout", "20", "--hub", url, "--", "sh", "-c", "echo begun"],
+            "start": ["start", "o/r", "--attempts", "1", "--hub", url],
+            "run": ["run", "o/r", "--attempts", "1", "--hub", url, "--", "echo", "begun"],
             "status": ["status", "--timeout", "2", session],
             "stop": ["stop", "--timeout", "2", session],
             "exec": ["exec", "-c", "1", "--timeout", "20", "--session", session],

@@ -11,7 +11,6 @@ import pytest
 from e2e.action import built
 from e2e.world import World
 
-
 collect_ignore = ["test_terminal.py"] if sys.platform == "win32" else []  # no pseudo-terminal
 
 

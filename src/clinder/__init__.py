@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Literal, ParamSpec
 
 from clinder._version import __version__
 from clinder.clocks import UNTIL_GONE
@@ -45,6 +45,7 @@ def start(
     warm_up: str | None = "",
     clocks: Clocks | None = None,
     attempts: int = 3,
+    reuse_environment: bool | Literal["force"] = False,
     directory: str | os.PathLike[str] = "",
     environment: Mapping[str, str] | None = None,
     observer: Observer | None = None,
@@ -58,8 +59,10 @@ def start(
     default https://mybinder.org. ``timeout`` is in seconds, for all; ``clocks`` has the others;
     ``attempts`` is how many build requests one hub gets at most, from 1 to 3.
     ``warm_up`` is the kernelspec of which one kernel is started and removed beforehand, ``""``
-    the server's default, ``None`` no kernel. ``observer`` receives the values of
-    :mod:`clinder.events`; a set ``cancel`` ends the launch and stops what it started.
+    the server's default, ``None`` no kernel. ``reuse_environment`` launches the oldest commit of
+    this checkout's history that has had the same environment, which the hub need not build again,
+    and ``"force"`` does so though the build may read more of the repository. ``observer`` receives
+    the values of :mod:`clinder.events`; a set ``cancel`` ends the launch and stops what it started.
 
     Raises :class:`~clinder.errors.ClinderError`.
     """
@@ -76,6 +79,7 @@ def start(
         warm_up=warm_up,
         clocks=clocks,
         attempts=attempts,
+        reuse_environment=reuse_environment,
         directory=Path(directory),
         environment=os.environ if environment is None else environment,
     )

@@ -33,9 +33,11 @@ class Attempt:
 class Session:
     """A running Jupyter Server and the token that opens it.
 
-    ``url`` ends in a slash. ``phases`` maps each phase to its seconds, ``started_at`` is UTC in
-    ISO 8601. The token is never shown by ``repr`` or ``str``; :attr:`uri` and :meth:`to_json`
-    hold it. Raises :class:`~clinder.errors.UsageError` where URL or token cannot be used.
+    ``url`` ends in a slash. ``spec`` is what was launched; where an environment was to be
+    reused, ``asked_spec`` is what was asked for, and ``reuse`` a sentence on why the one and not
+    the other. ``phases`` maps each phase to its seconds, ``started_at`` is UTC in ISO 8601. The token is never shown by
+    ``repr`` or ``str``; :attr:`uri` and :meth:`to_json` hold it. Raises
+    :class:`~clinder.errors.UsageError` where URL or token cannot be used.
     """
 
     url: str
@@ -43,6 +45,8 @@ class Session:
     hub: str = ""
     launch_host: str = ""
     spec: str = ""
+    asked_spec: str = ""
+    reuse: str = ""
     persistent_spec: str = ""
     repo_url: str = ""
     ref_url: str = ""

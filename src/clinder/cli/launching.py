@@ -7,6 +7,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from clinder import session_file
 from clinder.cli.ending import forget, left
@@ -34,6 +35,7 @@ class Options:
     warm_up: str | None = ""
     clocks: Clocks = field(default_factory=Clocks)
     attempts: int = ATTEMPTS
+    reuse_environment: bool | Literal["force"] = False
 
 
 def launched(options: Options, screen: Screen, cancel: threading.Event) -> Session:
@@ -51,6 +53,7 @@ def launched(options: Options, screen: Screen, cancel: threading.Event) -> Sessi
         warm_up=options.warm_up,
         clocks=options.clocks,
         attempts=options.attempts,
+        reuse_environment=options.reuse_environment,
         directory=Path(),
         environment=os.environ,
     )

@@ -88,6 +88,16 @@ def _kernelspec(_: click.Context, __: click.Parameter, given: str) -> str:
     return given
 
 
+def _reuse(_: click.Context, __: click.Parameter, given: str) -> bool | str:
+    """Return whether, or ``force``; what is neither was meant for something else."""
+    if given not in ("", "true", "force"):
+        raise UsageError(
+            f"--reuse-environment takes `force` or nothing, not {given!r}.",
+            hint="Put REPOSITORY before it, or another option after it.",
+        )
+    return given if given == "force" else bool(given)
+
+
 def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _Function]:
     """Return the option of a clock, which the environment may set as well."""
     return click.option(
@@ -142,6 +152,16 @@ def _launch_options(function: _Function) -> _Function:
             " session is handed out.  [default: the server's default kernelspec]",
         ),
         click.option("--no-warm-up", is_flag=True, help="Start no kernel beforehand."),
+        click.option(
+            "--reuse-environment",
+            is_flag=False,
+            flag_value="true",
+            default="",
+            metavar="[force]",
+            callback=_reuse,
+            help="Launch the oldest commit of this checkout's history with the same environment"
+            " files, which needs no build of its own; `force`: though the build may read more.",
+        ),
         click.option(
             "--build-token",
             metavar="@FILE",

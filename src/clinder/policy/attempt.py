@@ -202,12 +202,15 @@ class LaunchAttempt:
     def _known(self, ready: Ready) -> Session:
         persistent = ready.binder_persistent_request.removeprefix("v2/")
         spec = self._request.repository.spec
+        choice = self._request.choice
         return Session(
             ready.url,
             ready.token,
             hub=self._step.address,
             launch_host=ready.binder_launch_host,
             spec=spec,
+            asked_spec=choice.asked.spec if choice else "",
+            reuse=choice.why if choice else "",
             persistent_spec=persistent,
             repo_url=ready.repo_url,
             ref_url=ready.binder_ref_url,

@@ -295,3 +295,28 @@ def test_cancelled_while_launching_the_post_step_says_what_may_be_left(
     (warning,) = ended.commands("warning")
     assert f"If {hub.url} still launches gh/org/repo/HEAD" in warning
     assert ended.with_("LEFT") == ["LEFT ."]
+
+
+def test_what_the_readme_shows_first_gives_myst_a_session(
+    world: World, workflow: Workflow, embedded: str
+) -> None:
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("```yaml\n")[2].partition("```")[0]
+    steps = shown.replace("https://mybinder.org", embedded)
+    assert steps.count(embedded) == 1
+    path = world.root / "bin"
+    path.mkdir()
+    myst = path / "myst"
+    myst.write_text(
+        f'#!/bin/sh\nexport PATH="$OLD"\n{" ".join(CLINDER)} status && echo "myst $*"\n'
+    )
+    myst.chmod(0o755)
+    setup = f'- run: echo "OLD=$PATH" >> $GITHUB_ENV; echo {path} >> $GITHUB_PATH\n{steps}'
+    indented = "".join(f"      {line}\n" for line in setup.splitlines())
+
+    ended = workflow.run(f"  t:\n    runs-on: ubuntu-latest\n    steps:\n{indented}")
+
+    assert ended.code == 0, ended.out
+    assert ended.with_("state:         running")
+    assert ended.with_("myst build --execute")
+    world.wait_for_servers(0)

@@ -163,6 +163,8 @@ def test_a_launch_that_succeeded_gives_the_session(name: str, way: str, capfd: C
         "ref_url": said["binder_ref_url"],
         "binder_link": f"{hub.url}v2/{persistent}",
         "image": said["image"],
+        "asked_spec": "",
+        "reuse": "",
     }
     assert told == told | wanted
     assert set(told) - set(wanted) == {"started_at", "phases", "attempts"}

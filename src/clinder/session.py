@@ -35,8 +35,8 @@ class Session:
 
     ``url`` ends in a slash. ``spec`` is what was launched; where an environment was to be
     reused, ``asked_spec`` is what was asked for, and ``reuse`` a sentence on why the one and not
-    the other. ``phases`` maps each phase to its seconds, ``started_at`` is UTC in ISO 8601. The token is never shown by
-    ``repr`` or ``str``; :attr:`uri` and :meth:`to_json` hold it. Raises
+    the other. ``phases`` maps each phase to its seconds, ``started_at`` is UTC in ISO 8601. The
+    token is never shown by ``repr`` or ``str``; :attr:`uri` and :meth:`to_json` hold it. Raises
     :class:`~clinder.errors.UsageError` where URL or token cannot be used.
     """
 
@@ -45,13 +45,13 @@ class Session:
     hub: str = ""
     launch_host: str = ""
     spec: str = ""
-    asked_spec: str = ""
-    reuse: str = ""
     persistent_spec: str = ""
     repo_url: str = ""
     ref_url: str = ""
     binder_link: str = ""
     image: str = ""
+    asked_spec: str = ""
+    reuse: str = ""
     started_at: str = ""
     phases: Mapping[str, float] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()

@@ -15,7 +15,7 @@ from e2e.world import Result, World, line_with, until
 
 FIELDS = [
     "url", "token", "uri", "hub", "launch_host", "spec", "persistent_spec", "repo_url",
-    "ref_url", "binder_link", "image", "started_at", "phases", "attempts",
+    "ref_url", "binder_link", "image", "asked_spec", "reuse", "started_at", "phases", "attempts",
 ]  # fmt: skip
 
 

@@ -22,6 +22,8 @@ import clinder.policy.kernels
 from clinder import errors, events
 from clinder.cli.main import Forms, cli
 from clinder.clocks import Clocks
+from clinder.policy.buildpacks import ROOT as ENVIRONMENT_FILES
+from clinder.policy.buildpacks import ROOT_PATTERNS
 from clinder.repository import FORMS
 from clinder.session import Attempt, Session
 from messages import FAMILIES, MESSAGES
@@ -137,6 +139,10 @@ def _forms() -> str:
 def _exit_codes() -> str:
     rows = ((str(code), meaning) for code, meaning in errors.EXIT_CODES)
     return _table(("code", "meaning"), *rows)
+
+
+def _environment_files() -> str:
+    return ", ".join(f"`{name}`" for name in (*ENVIRONMENT_FILES, *ROOT_PATTERNS)) + "."
 
 
 def _variables() -> str:
@@ -278,6 +284,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "commands": _commands,
     "forms": _forms,
     "exit-codes": _exit_codes,
+    "environment-files": _environment_files,
     "variables": _variables,
     "python": _python,
     "messages": _messages,

@@ -212,7 +212,7 @@ _LABEXTENSION = re.compile(r"jupyter[\s-]labextension\s+install\s+(?P<arguments>
 _CONDA_WORD = re.compile(
     r"-[ynqc]|--(?:yes|quiet|all|channel|name|freeze-installed)|\w[\w.:=<>*-]*"
 )
-_OF_NPM = re.compile(r"--?[a-z][a-z-]*|@[\w.-]+/[\w.@^-]+")
+_OF_NPM = re.compile(r"--?[a-z][a-z-]*(?:=True|=False)?|@[\w.-]+/[\w.@^-]+")
 _JUPYTER_WORD = re.compile(rf"{_OF_NPM.pattern}|\w[\w.-]*")
 
 

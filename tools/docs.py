@@ -60,9 +60,13 @@ def _example(name: str) -> str:
 
 def _table(*rows: tuple[str, ...]) -> str:
     """Return a table whose first row is its head."""
-    head, *body = (" | ".join(cell.replace("|", "\\|") for cell in row) for row in rows)
+    head, *body = (" | ".join(map(_cell, row)) for row in rows)
     rule = "|".join("---" for _ in rows[0])
     return f"| {head} |\n|{rule}|\n" + "".join(f"| {row} |\n" for row in body)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 # The action
@@ -104,7 +108,7 @@ def _command(name: str, command: click.Command) -> str:
     options = [each for each in command.params if isinstance(each, click.Option)]
     forms = "\nThe [forms of REPOSITORY](commands.md#forms-of-repository) are below.\n"
     return (
-        f"## clinder {name}\n\n```text\n{usage}\n```\n\n{text.strip()}\n\n"
+        f"## clinder {name}\n\n```text\n{usage}\n```\n\n{_unfilled(text.strip())}\n\n"
         f"```sh\n{inspect.cleandoc(examples)}\n```\n\n"
         + _table(("option", "what it does"), *(_option(each, context) for each in options))
         + (forms if isinstance(command, Forms) else "")
@@ -200,7 +204,7 @@ def _value(kind: type) -> str:
         if not name.startswith("_") and isinstance(one, property | classmethod | FunctionType)
     ]
     if told:
-        named = ((f"`{_named(name, one)}`", _line(one)) for name, one in told)
+        named = ((f"`{_named(name, one)}`", _markdown(one)) for name, one in told)
         parts.append(_table(("member", "what it is"), *named).rstrip())
     return "\n\n".join(parts) + "\n"
 
@@ -218,7 +222,7 @@ def _events() -> str:
         for kind in vars(events).values()
         if inspect.isclass(kind) and kind.__module__ == events.__name__
     ]
-    rows = ((f"`{kind.__name__}`", _fields(kind), _line(kind)) for kind in kinds)
+    rows = ((f"`{kind.__name__}`", _fields(kind), _markdown(kind)) for kind in kinds)
     head = "## The events\n\nWhat an `observer` receives, from `clinder.events`.\n\n"
     return head + _table(("event", "fields", "when"), *rows)
 
@@ -229,12 +233,13 @@ def _fields(kind: Any) -> str:
 
 def _markdown(what: object) -> str:
     """Return a docstring in Markdown: code in single backticks, roles as plain names."""
-    text = inspect.getdoc(what) or ""
+    text = _unfilled(inspect.getdoc(what) or "")
     return _ROLE.sub(r"`\1`", text.replace(":mod:`", "``")).replace("``", "`")
 
 
-def _line(what: object) -> str:
-    return " ".join(_markdown(what).split())
+def _unfilled(text: str) -> str:
+    """Return text with a line for each paragraph: where its lines end is of no interest."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
 # The messages

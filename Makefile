@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format soak docs docs-tables zipapp lock clean
+.PHONY: demo test lint format soak docs docs-tables dist zipapp lock clean
 
 demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
@@ -33,6 +33,11 @@ docs-tables: $(VENV)/.test ## What docs/ has that is made from data and code
 	$(BIN)/python tests/reliability.py
 	$(BIN)/python tools/docs.py
 
+dist: $(VENV)/.dist ## The sdist and, made from that, the wheel, in dist/; the same sources give the same bytes
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation --outdir dist
+	$(BIN)/twine check --strict dist/*
+
 zipapp: $(VENV)/.demo ## clinder.pyz: what a release of the action has in it, so that nothing is downloaded
 	$(BIN)/python tools/build_zipapp.py clinder.pyz
 
@@ -40,7 +45,7 @@ lock: $(VENV)/.demo ## The action's requirements.txt, from its requirements.in
 	$(BIN)/python tools/lock.py
 
 clean: ## Remove what the above made
-	rm -rf $(VENV) clinder.pyz .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist clinder.pyz .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,6 +55,11 @@ $(VENV)/.demo: pyproject.toml
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # knows --group
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group workflows --group lint
+	touch $@
+
+$(VENV)/.dist: $(VENV)/.demo
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # knows --group
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dist
 	touch $@
 
 # Jupyter Book and MyST, in an environment of their own: they are there to be run, not imported.

@@ -62,10 +62,15 @@ def cold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Built]]
     """MyST with two cold servers. It mostly waits, so the other tests go on meanwhile."""
     world = World(tmp_path_factory.mktemp("cold"), variables={**OFFLINE})
     world.variables["JUPYTER_PATH"] = str(_cold_kernel(world.root / "share"))
-    yield {
+    running = {
         "cold": _with_cold_server(world, "cold", "--no-warm-up"),
         "warmed": _with_cold_server(world, "warmed"),
     }
+    yield running
+    for each in running.values():
+        if each.process.poll() is None:  # only other tests were chosen
+            each.process.terminate()
+            each.result()
     world.end()
 
 
@@ -116,13 +121,20 @@ def test_a_book_is_executed_on_a_session_that_is_gone_afterwards(
     world.wait_for_servers(0)
 
 
-def test_a_later_step_of_a_job_builds_the_book_on_the_session_of_the_action(
-    world: World, action: Path
-) -> None:
-    workflow = Workflow(world, action)
-    book(workflow.caller, PAGES)
+@pytest.fixture
+def hub(world: World) -> Iterator[str]:
+    """The embedded hub's address."""
     serving = world.clinder("hub", "--port", "0")
-    workflow.variables["HUB"] = line_with(serving.stdout, "http").strip()
+    yield line_with(serving.stdout, "http").strip()
+    serving.terminate()
+    world.finish(serving)
+
+
+def test_a_later_step_of_a_job_builds_the_book_on_the_session_of_the_action(
+    world: World, action: Path, hub: str
+) -> None:
+    workflow = Workflow(world, action, variables={"HUB": hub})
+    book(workflow.caller, PAGES)
     checkout = "uses: actions/checkout@v7"  # which is act itself: it copies the caller's files
     kept = world.root / "content"
     build = f"run: {MYST} {' '.join(SITE)} && cp -r {CONTENT} {kept}"
@@ -134,8 +146,6 @@ def test_a_later_step_of_a_job_builds_the_book_on_the_session_of_the_action(
     assert len([each for each in ended.said() if each.endswith(" is stopped.")]) == 1
     assert ended.with_("LEFT") == ["LEFT ."]
     world.wait_for_servers(0)
-    serving.terminate()
-    world.finish(serving)
 
 
 def test_a_session_that_dies_while_a_cell_runs_ends_myst_and_says_why(world: World) -> None:

@@ -117,7 +117,8 @@ def _raise_for_gaps(git: Git, commit: str) -> None:
     if "not a git repository" in asked.stderr:
         raise Unlike(f"there is no clone whose history would tell. {_whole(git)}")
     if asked.returncode:
-        raise Unlike(f"git cannot read this clone: {without_password(asked.stderr.strip())}")
+        said = without_password(asked.stderr.strip()).partition("\n")[0]
+        raise Unlike(f"git cannot read this clone: {said}")
     if asked.stdout.strip() == "true":
         raise Unlike(f"this clone is shallow, and its history may not tell. {_whole(git)}")
     if git.run("cat-file", "-e", f"{commit}^{{commit}}").returncode:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
@@ -64,6 +65,7 @@ def test_inputs_as_a_workflow_gives_them() -> None:
         "BUILD_TOKEN": "t0ken\n",
         "TIMEOUT": "60",
         "WARM_UP": "False",
+        "REUSE_ENVIRONMENT": "True",
         "EXPORT_ENVIRONMENT": "False",
         "FAIL_ON_ERROR": "FALSE",
     }
@@ -77,6 +79,7 @@ def test_inputs_as_a_workflow_gives_them() -> None:
         build_token="t0ken",
         timeout=60.0,
         warm_up=None,
+        reuse_environment=True,
         export_environment=False,
         fail_on_error=False,
     )
@@ -88,6 +91,18 @@ def test_inputs_as_a_workflow_gives_them() -> None:
 )
 def test_the_kernel_to_warm_up(given: str, kernel: str | None) -> None:
     assert read({"CLINDER_INPUT_WARM_UP": given}).warm_up == kernel
+
+
+@pytest.mark.parametrize(
+    ("given", "reuse"), [("", False), ("false", False), ("TRUE", True), (" Force\n", "force")]
+)
+def test_the_environment_to_reuse(given: str, reuse: bool | str) -> None:
+    assert read({"CLINDER_INPUT_REUSE_ENVIRONMENT": given}).reuse_environment == reuse
+
+
+def test_an_environment_is_reused_or_not_or_by_force() -> None:
+    with pytest.raises(UsageError, match="reuse-environment is not `true`, `false` or `force`"):
+        read({"CLINDER_INPUT_REUSE_ENVIRONMENT": "yes"})
 
 
 def test_the_action_hands_each_of_its_inputs_on_and_no_expression_is_in_a_script() -> None:
@@ -250,6 +265,14 @@ def test_the_summary_of_a_session() -> None:
     assert "s3cret" not in page.text
 
 
+def test_the_summary_of_a_session_says_which_commits_files_it_has() -> None:
+    why = f"Commit {COMMIT[:12]} is launched in place of 0123456789ab. Files are those of it."
+    page = Page(summary.started(replace(SESSION, reuse=why)))
+
+    assert f"environment {why}" in " ".join(page.text.split())
+    assert "environment" not in Page(summary.started(SESSION)).text
+
+
 def test_the_summary_of_its_end() -> None:
     now = datetime(2026, 8, 1, 11, 0, tzinfo=timezone.utc) + timedelta(seconds=754)
 
@@ -282,7 +305,16 @@ def test_what_others_say_is_only_text_in_the_summary() -> None:
         "https://h.example/user/x/",
         "t",
         **dict.fromkeys(
-            ("hub", "launch_host", "spec", "persistent_spec", "ref_url", "binder_link", "image"),
+            (
+                "hub",
+                "launch_host",
+                "spec",
+                "persistent_spec",
+                "ref_url",
+                "binder_link",
+                "image",
+                "reuse",
+            ),
             HOSTILE,
         ),
         phases={HOSTILE: 1.0},

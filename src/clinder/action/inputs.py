@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from clinder.errors import UsageError
-from clinder.policy.request import LOCAL, TIMEOUT
+from clinder.policy.request import FORCE, LOCAL, TIMEOUT
 
 PREFIX = "CLINDER_INPUT_"
 _A_YEAR = 366 * 86400.0
@@ -15,7 +16,7 @@ _A_YEAR = 366 * 86400.0
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the workflow asks for; ``timeout`` is in seconds, ``warm_up`` as a request has it."""
+    """What the workflow asks for; ``timeout`` is in seconds, the others as a request has them."""
 
     hubs: tuple[str, ...] = ()
     repository: str = ""
@@ -23,6 +24,7 @@ class Inputs:
     build_token: str = field(default="", repr=False)
     timeout: float = TIMEOUT
     warm_up: str | None = ""
+    reuse_environment: bool | Literal["force"] = False
     export_environment: bool = True
     fail_on_error: bool = True
 
@@ -36,6 +38,7 @@ def read(environment: Mapping[str, str]) -> Inputs:
         build_token=_build_token(_text(environment, "build-token")),
         timeout=_seconds(_text(environment, "timeout")),
         warm_up=_warm_up(_text(environment, "warm-up")),
+        reuse_environment=_reuse(_text(environment, "reuse-environment").lower()),
         export_environment=_flag(environment, "export-environment"),
         fail_on_error=fails_on_error(environment),
     )
@@ -80,6 +83,14 @@ def _warm_up(text: str) -> str | None:
     if text.lower() == "false":
         return None
     return "" if text.lower() == "true" else text
+
+
+def _reuse(text: str) -> bool | Literal["force"]:
+    if text == FORCE:
+        return FORCE
+    if text not in ("", "true", "false"):
+        raise UsageError(f"The input reuse-environment is not `true`, `false` or `{FORCE}`.")
+    return text == "true"
 
 
 def _flag(environment: Mapping[str, str], name: str) -> bool:

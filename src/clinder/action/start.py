@@ -84,6 +84,7 @@ def _launched(
         timeout=inputs.timeout,
         build_token=inputs.build_token,
         warm_up=inputs.warm_up,
+        reuse_environment=inputs.reuse_environment,
         directory=Path(),
         environment=environment,
     )

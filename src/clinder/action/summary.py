@@ -21,6 +21,7 @@ def started(session: Session) -> str:
     rows = [
         ("hub", _link(session.hub, session.hub) + _member(session)),
         ("repository", _commit(session)),
+        ("environment", _text(session.reuse)),
         ("image", f"<code>{_text(session.image)}</code>" if session.image else ""),
         ("time", _phases(session)),
         ("culled", _culling(session)),

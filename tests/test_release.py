@@ -95,10 +95,11 @@ class Clone:
         return self.git("ls-remote", "origin", f"refs/tags/{ref}").partition("\t")[0]
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Clone:
-    """A clone whose main is version 1.2.3, tagged, and whose zipapp was built."""
-    folder = tmp_path / "clone"
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of a clone, whose main is version 1.2.3, tagged, and of its origin."""
+    template = tmp_path_factory.mktemp("template")
+    folder = template / "clone"
     for name in ("changelog.py", "release.py"):
         (folder / "tools").mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / "tools" / name, folder / "tools" / name)
@@ -108,11 +109,19 @@ def clone(tmp_path: Path) -> Clone:
     (folder / ".gitignore").write_text("clinder.pyz\n__pycache__/\n", encoding="utf-8")
     clone = Clone(folder)
     clone.git("init", "--quiet", "--initial-branch=main")
-    clone.git("init", "--quiet", "--bare", str(tmp_path / "origin"))
-    clone.git("remote", "add", "origin", str(tmp_path / "origin"))
+    clone.git("init", "--quiet", "--bare", "../origin")
+    clone.git("remote", "add", "origin", "../origin")
     clone.git("add", ".")
     clone.at("1.2.3")
-    (folder / "clinder.pyz").write_bytes(ZIPAPP)
+    return template
+
+
+@pytest.fixture
+def clone(template: Path, tmp_path: Path) -> Clone:
+    """A clone of its own, whose zipapp was built."""
+    shutil.copytree(template, tmp_path / "here")
+    clone = Clone(tmp_path / "here" / "clone")
+    (clone.folder / "clinder.pyz").write_bytes(ZIPAPP)
     return clone
 
 
@@ -156,6 +165,16 @@ def test_the_changelog_has_this_version_at_its_top() -> None:
 
     assert len(headings) == changelog.count("\n## ")
     assert f'__version__ = "{headings[0]}"' in source
+
+
+def test_outside_of_a_repository_it_says_what_is_missing(clone: Clone, tmp_path: Path) -> None:
+    script = str(clone.folder / "tools" / "changelog.py")
+
+    ran = Clone(tmp_path).run(sys.executable, script, "1.2.3")
+
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert ran.stderr.startswith("changelog: ")
+    assert "No such file or directory: 'CHANGELOG.md'" in ran.stderr
 
 
 # Is it ready?

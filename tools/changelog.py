@@ -39,5 +39,5 @@ def notes(changelog: str, version: str) -> str:
 if __name__ == "__main__":
     try:
         sys.stdout.write(notes(Path("CHANGELOG.md").read_text(encoding="utf-8"), sys.argv[1]))
-    except NotReady as not_ready:
-        sys.exit(f"changelog: {not_ready}")
+    except (NotReady, OSError) as error:
+        sys.exit(f"changelog: {error}")

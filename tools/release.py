@@ -116,8 +116,8 @@ def main() -> None:
     asked = parser.parse_args()
     try:
         said = check(asked.tag) if asked.command == "check" else push(asked.zipapp)
-    except NotReady as not_ready:
-        sys.exit(f"release: {not_ready}")
+    except (NotReady, OSError) as error:
+        sys.exit(f"release: {error}")
     except subprocess.CalledProcessError as failed:
         sys.exit(f"release: `git {failed.cmd[1]}` failed, see above. Nothing was pushed.")
     sys.stdout.write(f"{said}\n")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+# A shell's background job ignores SIGINT, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what the developer's shell holds out of the tests."""
-    for name in ("CLINDER_HUB", "CLINDER_BUILD_TOKEN", "JUPYTER_BASE_URL", "JUPYTER_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    for name in tuple(os.environ):
+        if name.startswith(("CLINDER_", "JUPYTER_BASE_URL", "JUPYTER_TOKEN")):
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture

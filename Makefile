@@ -11,7 +11,7 @@ demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
 
 test: $(VENV)/.test $(VENV)/.myst ## The whole suite
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadfile # most tests wait most of their time
 
 lint: $(VENV)/.test ## Style and types
 	$(BIN)/ruff check .

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-# A shell's background job ignores SIGINT, and so would all that it starts.
+# A background job ignores SIGINT, one of nohup SIGHUP, and so would all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -24,9 +24,8 @@ COMMIT = "1f" * 20
 
 WAITING = event(phase="waiting", message="Waiting for build to start...\n")
 BUILDING = WAITING + event(phase="building", message="Step 1/9\n") + event(message="a log line\n")
-LAUNCHING = event(phase="built", message="Built image, launching...\n") + event(
-    phase="launching", message="Launching server...\n"
-)
+BUILT = event(phase="built", message="Built image, launching...\n")
+LAUNCHING = BUILT + event(phase="launching", message="Launching server...\n")
 
 
 @dataclass(frozen=True)
@@ -161,6 +160,12 @@ def silent_federation(stage: Stage) -> Answer:
     """Redirect to the second hub, and never list the members."""
     stage.hubs[0].pages["/active_hosts"] = mute(stage)
     return to_second(stage)
+
+
+def fails_later(stage: Stage) -> Answer:
+    """A launch that fails a second after it began."""
+    spawn = event(phase="failed", message="Spawn failed: no\n")
+    return Answer((BUILDING + LAUNCHING, Silence(stage.clock, 0.05, 1.0), spawn))
 
 
 def to_itself(stage: Stage) -> Answer:
@@ -299,13 +304,10 @@ SAYS = (
     ),
     Fault(
         "The hub's JupyterHub is down",
-        "asks once more, as a server was being launched",
-        ((transcript("nohub"),) * 2,),
-        6,
-        "fault is the hub's",
-        requests=(2,),
-        within=8,
-        warns="nobody holds its token",
+        "tries the next hub; it is the only one",
+        ((transcript("nohub"),),),
+        8,
+        "another hub",
     ),
     Fault(
         "`master` does not exist, and the hub takes HEAD",
@@ -330,6 +332,7 @@ SAYS = (
         ((Launch(token=""),),),
         6,
         "fault is the hub's",
+        warns="nobody holds its token",
     ),
     Fault(
         "`ready` comes with a URL that is not http(s)",
@@ -337,6 +340,7 @@ SAYS = (
         ((Launch(url="ftp://127.0.0.1/user/x/"),),),
         6,
         "fault is the hub's",
+        warns="nobody holds its token",
     ),
     Fault(
         "The stream stays open after `failed`",
@@ -382,6 +386,13 @@ BUSY = (
         ((RATE,), (Launch(),)),
         0,
         requests=(1, 1),
+    ),
+    Fault(
+        "Rate limit exceeded (429), in an event stream that says nothing",
+        "never asks that hub again",
+        ((Answer(b"", 429),),),
+        5,
+        "ten build requests an hour",
     ),
     Fault(
         "Rate limit exceeded (429) in front of the hub, as a page",
@@ -508,7 +519,7 @@ NETWORK = (
         6,
         "path prefix",
     ),
-    Fault("The hub redirects in circles", "ends", ((to_itself,) * 6,), 6, "path prefix", (6,)),
+    Fault("The hub redirects in circles", "ends", ((to_itself,) * 2,), 6, "path prefix"),
     Fault(
         "The hub redirects to something that is not http(s)",
         "ends",
@@ -564,6 +575,16 @@ NETWORK = (
         "asks once more, having said that a server may be left to the culler",
         ((DROPPED_LAUNCHING, Launch()),),
         0,
+        requests=(2,),
+        within=8,
+        warns="nobody holds its token",
+    ),
+    Fault(
+        "The stream drops once the image is built, twice",
+        "asks once more",
+        ((Answer(BUILDING + BUILT, ending=Ending.BROKEN),) * 2,),
+        6,
+        "network",
         requests=(2,),
         within=8,
         warns="nobody holds its token",
@@ -649,7 +670,7 @@ NETWORK = (
         6,
         "network",
         requests=(3,),
-        within=250,
+        within=300,
     ),
     Fault(
         "The hub falls silent during the build",
@@ -658,7 +679,7 @@ NETWORK = (
         6,
         "network",
         requests=(3,),
-        within=250,
+        within=300,
     ),
     Fault(
         "The hub falls silent while launching",
@@ -693,7 +714,7 @@ NETWORK = (
         6,
         "network",
         requests=(3,),
-        within=250,
+        within=300,
     ),
     Fault(
         "The hub sends a byte a second in the headers",
@@ -702,7 +723,7 @@ NETWORK = (
         6,
         "network",
         requests=(3,),
-        within=250,
+        within=300,
     ),
 )
 
@@ -801,6 +822,14 @@ CANCELLED = (
         cancel=entered("launching"),
         within=7,
         warns="nobody holds its token",
+    ),
+    Fault(
+        "Ctrl-C while launching, and the launch fails",
+        "ends as cancelled",
+        ((fails_later,),),
+        130,
+        cancel=entered("launching"),
+        within=7,
     ),
     Fault(
         "Ctrl-C when the session is known",

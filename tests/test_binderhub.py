@@ -131,7 +131,9 @@ ROWS = {
     ),
     "launch failed without a word": Row("", errors.LaunchFailed, 8, 500, LAUNCH),
     "hub broken": Row("Internal Server Error\n", errors.HubBroken, 6, 500),
-    "hub broken while launching": Row("Internal Server Error\n", HubBroken, 6, 500, LAUNCH),
+    "hub broken while launching": Row(
+        "Internal Server Error\n", errors.LaunchFailed, 8, 500, LAUNCH
+    ),
     "the build is lost": Row(
         "Unhandled error watching for build x\n", errors.HubBroken, 6, 500, LOG
     ),

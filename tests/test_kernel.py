@@ -28,7 +28,8 @@ from clinder.session import Session
 from clinder.wire import kernel as wire
 from clinder.wire.failure import TransportError
 from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
-from clinder.wire.transport import Transport, unwatched
+from clinder.wire.transport import Transport
+from clinder.work import unwatched
 from e2e.world import World
 
 

@@ -34,6 +34,7 @@ from clinder.repository import Repository
 from clinder.session import Session
 from clock import Clock
 from hubs import Jupyter, ScriptedHub
+from kernels import Kernel, Mood
 
 TOKEN = "s3cret-token"
 REPOSITORY = Repository("gh", "org/repo", "feature/x")
@@ -577,3 +578,32 @@ def test_a_server_on_plain_http_of_another_machine_is_warned_of() -> None:
             launch(asked(hub, clocks=Clocks(readiness=0.3, stop=0.3)), recorder)
     (warning,) = recorder.of(Warned)
     assert "http://server.invalid/user/x/ is plain http" in str(warning)
+
+
+def test_cancelling_a_warm_up_that_hangs_stops_the_session_at_once() -> None:
+    """The clock stands still, so no grace would ever end."""
+    cancel = threading.Event()
+    with ScriptedHub() as hub:
+        launchable(hub)
+        hub.pages["/user/x/api/kernels"] = Raw((threading.Event(),))
+
+        def cancel_then() -> None:
+            hub.awaited("POST", "api/kernels")
+            cancel.set()
+
+        waiter = threading.Thread(target=cancel_then)
+        waiter.start()
+        with pytest.raises(Cancelled):
+            launch(replace(asked(hub), warm_up=""), cancel=cancel, now=lambda: 1000.0)
+        waiter.join()
+        assert shutdowns(hub) == 1
+
+
+def test_a_warm_up_that_does_not_reach_its_kernel_is_tried_three_times() -> None:
+    clock = Clock()
+    with ScriptedHub() as hub:
+        launchable(hub, Jupyter(TOKEN, kernel=Kernel(Mood.UNREACHABLE)))
+        with pytest.raises(ServerNotReady, match="but no kernel"):
+            launch(replace(asked(hub), warm_up=""), now=clock.now, pause=clock.pause)
+        assert len(hub.calls("POST", "api/kernels")) == 3
+        assert len(hub.calls("DELETE", "api/kernels/k1")) == 3

@@ -109,6 +109,18 @@ def test_what_no_hub_can_mend_is_final(kind: type[ClinderError]) -> None:
     assert steps(kind) == [Step(A, A), None]
 
 
+def test_a_member_that_is_also_named_is_asked_no_more_often_for_that() -> None:
+    retries = Retries((A, MEMBER), 3, lambda: 0.5)
+    asked: Counter[str] = Counter()
+    step: Step | None = retries.first()
+    while step is not None:
+        redirected = MEMBER if step.address == A else ""
+        asked[redirected or step.address] += 1
+        full = errors.HubFull("x")
+        step = retries.after(full, launching=False, member=redirected, members=lambda: ())
+    assert asked == {MEMBER: 3}
+
+
 @given(
     hubs=st.lists(st.sampled_from([A, B, "https://c.example/"]), min_size=1, unique=True),
     limit=st.integers(1, 3),

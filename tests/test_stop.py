@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 
 import pytest
+import responses
+from responses.registries import OrderedRegistry
 
 from answers import Answer, Ending, Raw, moved, page
 from clinder.clocks import Clocks
@@ -197,3 +199,27 @@ def test_a_status_with_a_wrong_token_is_refused_at_once() -> None:
         with pytest.raises(TokenRefused):
             known_status(session(hub, "wrong"), Deadline(60))
         assert len(hub.requests) == 1
+
+
+def test_a_server_that_answers_in_between_was_not_absent_twice() -> None:
+    """After the shutdown 503, 200 and 503 again are a proxy with hiccups."""
+    url = "http://server.example.org/user/x/"
+    with responses.RequestsMock(registry=OrderedRegistry) as web:
+        web.get(f"{url}api/status", json={})
+        web.post(f"{url}api/shutdown")
+        for status in (503, 200, 503, 503):
+            web.get(f"{url}api/status", json={}, status=status)
+        assert stop(Session(url, TOKEN), Deadline(60)) is True
+
+
+def test_a_shutdown_that_was_accepted_once_counts_though_another_is_not() -> None:
+    url = "http://server.example.org/user/x/"
+    times = itertools.count(step=4)
+    with responses.RequestsMock(registry=OrderedRegistry) as web:
+        web.get(f"{url}api/status", json={})
+        web.post(f"{url}api/shutdown")
+        web.get(f"{url}api/status", json={})
+        web.post(f"{url}api/shutdown", status=500)
+        web.get(f"{url}api/status", status=503)
+        web.get(f"{url}api/status", status=503)
+        assert stop(Session(url, TOKEN), Deadline(1e6, now=lambda: float(next(times)))) is True

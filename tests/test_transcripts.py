@@ -87,7 +87,7 @@ EXPECTED: dict[str, Success | Failure] = {
     ),
     "git-provider-bad": Failure(6, ("could not ask", "Unable to run git ls-remote", "later"), 500),
     "github-ratelimited": Failure(6, ("could not ask", "in 25 minutes", "later"), 500),
-    "nohub": Failure(6, ("The hub failed", "Internal Server Error", "fault is the hub's")),
+    "nohub": Failure(8, ("not be launched", "Internal Server Error", "another hub")),
     "trailing-slash": Failure(6, ("ended the stream before the launch", "| [Normal] Started")),
     "launch-fail": Failure(8, ("not be launched", "ImagePullBackOff", "| Launch attempt 3 failed")),
     "launch-timeout": Failure(

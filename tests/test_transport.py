@@ -26,7 +26,8 @@ from clinder.deadline import Deadline
 from clinder.errors import Cancelled, TimedOut
 from clinder.wire import transport as module
 from clinder.wire.failure import TransportError
-from clinder.wire.transport import Transport, finished
+from clinder.wire.transport import Transport
+from clinder.work import finished
 from hubs import ScriptedHub
 
 TOKEN = "s3cret-token"
@@ -348,6 +349,14 @@ def test_a_redirect_in_circles_ends() -> None:
     with ScriptedHub(pages={"/x": moved("/x")}) as hub:
         with pytest.raises(TransportError, match="in circles"):
             streamed(hub.url + "x")
+        assert len(hub.requests) == 1
+
+
+def test_a_redirect_from_place_to_place_ends() -> None:
+    pages = {f"/{at}": moved(f"/{at + 1}") for at in range(9)}
+    with ScriptedHub(pages=pages) as hub:
+        with pytest.raises(TransportError, match="in circles"):
+            streamed(hub.url + "0")
         assert len(hub.requests) == 6
 
 

@@ -11,6 +11,12 @@ from clinder.errors import Cancelled, TimedOut
 Pause = Callable[[threading.Event, float], object]
 
 
+class _Seen:
+    """When a cancellation was first seen."""
+
+    at: float | None = None
+
+
 class Deadline:
     """A point in time, and an event that cancels; every wait below asks it.
 
@@ -33,7 +39,7 @@ class Deadline:
         self.grace = 0.0
         self._end = now() + seconds
         self._seconds = seconds
-        self._cancelled_at: float | None = None
+        self._seen = _Seen()
 
     def remaining(self) -> float:
         """Return the seconds left, never less than 0."""
@@ -54,14 +60,14 @@ class Deadline:
     @property
     def cancelled_for(self) -> float:
         """Seconds since the cancellation was first seen; 0 where there is none."""
-        return 0.0 if self._cancelled_at is None else self.now() - self._cancelled_at
+        return 0.0 if self._seen.at is None else self.now() - self._seen.at
 
     def check(self) -> None:
         """Raise :class:`~clinder.errors.Cancelled` or :class:`~clinder.errors.TimedOut` if due."""
         if self.cancel.is_set():
-            if self._cancelled_at is None:
-                self._cancelled_at = self.now()
-            if self.now() >= self._cancelled_at + self.grace:
+            if self._seen.at is None:
+                self._seen.at = self.now()
+            if self.now() >= self._seen.at + self.grace:
                 raise Cancelled("Cancelled.")
         if not self.remaining():
             raise TimedOut(f"Nothing came of it in {self._seconds:g} s.")
@@ -75,4 +81,6 @@ class Deadline:
         self.check()
 
     def _clocked(self, seconds: float, cancel: threading.Event | None) -> Deadline:
-        return Deadline(seconds, cancel=cancel, now=self.now, pause=self.pause)
+        made = Deadline(seconds, cancel=cancel, now=self.now, pause=self.pause)
+        made._seen = self._seen
+        return made

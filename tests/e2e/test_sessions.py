@@ -145,13 +145,13 @@ START = "$CLINDER start --hub local -q"
 SCRIPTS = {
     "shell": f'eval "$({START} -o shell)" && $CLINDER status -o json && $CLINDER stop -q;'
     ' echo "$JUPYTER_BASE_URL"',
-    "kept": f"{START} --session-file session.json >&-",
+    "in a file": f"{START} --session-file it.json >&-; code=$?; test ! -e it.json && exit $code",
     "closed": f"{START} >&-",
     "unread": f"{{ {START}; echo $? >code; }} | :; exit $(cat code; rm code)",
     "full": f"{START} >/dev/full",
 }
 
-WAYS = [("closed", "closed"), ("unread", "Broken pipe")]
+WAYS = [("closed", "closed"), ("in a file", "closed"), ("unread", "Broken pipe")]
 if Path("/dev/full").exists():  # not on a Mac
     WAYS.append(("full", "No space left on device"))
 
@@ -184,22 +184,6 @@ def test_a_session_that_cannot_be_handed_out_is_stopped(
         " So the session was stopped: nobody held it."
     )
     assert hint.startswith("  what to do: ")
-
-
-@pytest.mark.posix
-def test_a_session_in_a_file_outlives_a_lost_output(
-    module_world: World, results: dict[str, Result]
-) -> None:
-    result = results["kept"]
-    assert result.code == 0
-    assert result.err == (
-        "clinder: Warning: The output could not be written: closed."
-        " The session is in session.json.\n"
-    )
-    module_world.known((module_world.directory / "session.json").read_text())
-    until(lambda: len(module_world.servers()) == 1)  # those of the others are gone
-    assert module_world.run("stop", "--session-file", "session.json", "-q").code == 0
-    assert not [*module_world.directory.iterdir()]
 
 
 @pytest.mark.posix

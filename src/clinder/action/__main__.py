@@ -45,7 +45,9 @@ def _run(step: str) -> int:
     if not shared:
         return _failed(step, "The step that stops the session was not registered.")
     try:
-        bootstrap.provide(_ROOT, Path(shared))
+        # What the job's steps removed is no reason not to stop: the use's own folder will do.
+        there = Path(shared).is_dir() or step == "start"
+        bootstrap.provide(_ROOT, Path(shared if there else os.environ["CLINDER_FOLDER"]))
     except bootstrap.Unprovided as error:
         return _failed(step, str(error))
     if step == "start":

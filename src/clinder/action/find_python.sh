@@ -32,7 +32,11 @@ if sys.version_info >= (3, 10): print(sys.executable)' 2>/dev/null </dev/null | 
 
 CLINDER_PYTHON=$(clinder_python)
 if [ -z "$CLINDER_PYTHON" ]; then
-  echo "::error title=clinder::No Python 3.10 or newer was found on this runner. Add actions/setup-python, or install python3, before this step."
+  clinder_what="No Python 3.10 or newer was found on this runner. Add actions/setup-python, or install python3, before this step."
+  case ${CLINDER_INPUT_FAIL_ON_ERROR:-} in
+    [Ff][Aa][Ll][Ss][Ee]) echo "::warning title=clinder::$clinder_what" && exit 0 ;;
+  esac
+  echo "::error title=clinder::$clinder_what"
   exit 1
 fi
 export CLINDER_PYTHON

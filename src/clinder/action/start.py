@@ -12,6 +12,7 @@ from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import PREFIX, Inputs, fails_on_error, read
 from clinder.action.log import Log
 from clinder.action.workflow import Workflow
+from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError
 from clinder.events import (
     AttemptFailed,
@@ -36,6 +37,7 @@ def start(environment: Mapping[str, str]) -> int:
         observer = _Observer(Folder.of(environment), workflow, attempts)
         with cancellable(workflow) as cancel:
             session = _launched(inputs, environment, observer, cancel)
+            Deadline(1, cancel=cancel).check()
         _hand_on(session, inputs, workflow)
     except Cancelled as error:
         workflow.say(error.what)
@@ -102,11 +104,11 @@ def _launched(
 
 
 def _hand_on(session: Session, inputs: Inputs, workflow: Workflow) -> None:
+    if inputs.export_environment:
+        workflow.export(session.environment)
     for name in ("url", "token", "uri", "hub", "spec", "image"):
         workflow.output(name, getattr(session, name))
     workflow.output("started", "true")
-    if inputs.export_environment:
-        workflow.export(session.environment)
     workflow.summarise(summary.started(session))
     seconds = sum(session.phases.values())
     workflow.say(f"The session at {session.url} runs, {seconds:.0f} s after it was asked for.")

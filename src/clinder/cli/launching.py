@@ -18,6 +18,7 @@ from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
 from clinder.events import Event, SessionKnown, SessionLeft, SessionStopped, Warned
 from clinder.policy.request import ATTEMPTS, LOCAL, Resolved, resolved
 from clinder.session import Session
+from clinder.work import finished
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,20 @@ def launched(options: Options, screen: Screen, cancel: threading.Event) -> Sessi
     Raises :class:`~clinder.errors.ClinderError`; a session that was known is stopped by then, and
     its file removed, or a line on the screen says how to stop it.
     """
-    made = resolved(
+    may_hang = Deadline(options.timeout, cancel=cancel)  # git, on a network's disk
+    made = finished(lambda: _resolved(options), may_hang)
+    _announce(made, screen)  # words come before the wire is imported, which takes its time
+    before = _gone(options.session_file, cancel) if options.session_file else None
+    from clinder.policy.launch import launch
+
+    keeper = _Keeper(screen, options.session_file, before)
+    session = launch(made.request, keeper.observe, cancel=cancel)
+    keeper.complete(session)
+    return session
+
+
+def _resolved(options: Options) -> Resolved:
+    return resolved(
         options.repository,
         hubs=options.hubs,
         ref=options.ref,
@@ -57,14 +71,6 @@ def launched(options: Options, screen: Screen, cancel: threading.Event) -> Sessi
         directory=Path(),
         environment=os.environ,
     )
-    _announce(made, screen)  # words come before the wire is imported, which takes its time
-    before = _gone(options.session_file, cancel) if options.session_file else None
-    from clinder.policy.launch import launch
-
-    keeper = _Keeper(screen, options.session_file, before)
-    session = launch(made.request, keeper.observe, cancel=cancel)
-    keeper.complete(session)
-    return session
 
 
 def _announce(made: Resolved, screen: Screen) -> None:

@@ -131,7 +131,11 @@ def _launch_options(function: _Function) -> _Function:
         _seconds(
             "--readiness-timeout", Clocks.readiness, "from a server's launch to its warmed-up use."
         ),
-        _seconds("--stop-timeout", Clocks.stop, "that stopping it may take beyond the others."),
+        _seconds(
+            "--stop-timeout",
+            Clocks.stop,
+            f"beyond the others for stopping; after `run`'s COMMAND {UNTIL_GONE:g}, unless given.",
+        ),
         click.option(
             "--attempts",
             type=click.IntRange(1, 3),

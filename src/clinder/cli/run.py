@@ -192,7 +192,8 @@ class _Run:
                 return _OutOfPatience()
 
     def _stop(self) -> None:
-        seconds = max(self._patience.stop, self._options.clocks.stop)
+        given = self._options.clocks.stop
+        seconds = self._patience.stop if given == Clocks.stop else given
         deadline = Deadline(seconds, cancel=self._hurry)
         deadline.grace = self._patience.stop_in_haste
         ran = stopped_or_kept(self._session, deadline, self._options.session_file)

@@ -12,7 +12,6 @@ from clinder.cli.screen import screen
 from clinder.cli.signals import cancellation
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled
-from clinder.events import Warned
 from clinder.session import Session
 
 
@@ -28,9 +27,6 @@ def start(options: Options, output: str) -> None:
             Deadline(1, cancel=cancel).check()
             write(written(session, output) + "\n")
         except OutputLost as error:
-            if options.session_file:
-                shown.observe(Warned(f"{error} The session is in {options.session_file}."))
-                return
             if _stopped(session, options):
                 error.what += " So the session was stopped: nobody held it."
             raise

@@ -15,8 +15,7 @@ from clinder.errors import (
     ClinderError,
     CommitMismatch,
     Context,
-    HubBroken,
-    HubUnreachable,
+    HubError,
     StopFailed,
     TimedOut,
 )
@@ -76,7 +75,8 @@ class LaunchAttempt:
         self._utc = utc
         self._began = deadline.now()
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
-        self._member = ""
+        self.member = ""
+        """The base URL of the member to which a federation gave the request."""
         self._phase = ""
         self._phase_began = self._began
         self._phases: dict[str, float] = {}
@@ -114,13 +114,13 @@ class LaunchAttempt:
 
     def others(self) -> Sequence[str]:
         """Return the members of the federation beside the one that the request was given to."""
-        if not self._member:
+        if not self.member:
             return ()
         try:
             listed = members(self._transport, self._step.hub, deadline=self._deadline.sooner(10))
         except TimedOut:
             return ()
-        return [url for url in listed if url != self._member]
+        return [url for url in listed if url != self.member]
 
     def context(self) -> Context:
         """Return where this attempt happened, and what the hub said last."""
@@ -160,7 +160,7 @@ class LaunchAttempt:
                     if isinstance(event, Ready):
                         return event
                     self._happened(event)
-        except (Cancelled, TimedOut, HubUnreachable, HubBroken):
+        except (Cancelled, TimedOut, HubError):
             if self.launching:
                 self._observer(Warned(_LEFT))
             raise
@@ -173,7 +173,7 @@ class LaunchAttempt:
 
     def _happened(self, event: Redirected | Progress) -> None:
         if isinstance(event, Redirected):
-            self._member = event.hub
+            self.member = event.hub
             return
         if event.phase and event.phase != self._phase:
             self._enter(event.phase)

@@ -26,8 +26,6 @@ READY_WITHIN = 180.0
 """Seconds that a kernel may take to answer: a cold machine's first one takes tens of them."""
 
 _CLEANUP = 5.0
-_STARTING = 5.0
-"""Seconds more for the start of a kernel: without the answer its id is unknown, and it is left."""
 _RESTARTED = 0.5
 _LOOK = 2.0
 """Seconds between two looks at a kernel that does not answer yet."""
@@ -45,10 +43,13 @@ def running_kernel(
     *,
     transport: Transport,
     ready_within: float = READY_WITHIN,
+    beyond: float = _CLEANUP,
 ) -> Iterator[Kernel]:
     """Yield a kernel that has answered, of the named kernelspec (``""``: the server's default).
 
-    It is deleted on leaving, whatever happened; what it runs then is interrupted by that. Raises
+    It is deleted on leaving, whatever happened; what it runs then is interrupted by that. Its start
+    and its end may each take ``beyond`` seconds more than the deadline, or than a cancellation has
+    it: without the answer to its start it would be left. Raises
     :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` where the
     kernel dies at once or does not answer within so many seconds,
     :class:`~clinder.wire.kernel.KernelDied` where it dies later,
@@ -56,7 +57,7 @@ def running_kernel(
     where the kernel could not be deleted.
     """
     server = Server(session, transport)
-    identity = _started(server, name, deadline)
+    identity = _started(server, name, deadline, beyond)
     died = late = False
     try:
         deadline.check()
@@ -71,15 +72,15 @@ def running_kernel(
         late = True
         raise
     finally:
-        cleanup = deadline.apart(_CLEANUP)
+        cleanup = deadline.apart(beyond) if beyond else deadline.sooner(_CLEANUP)
         if not _remove(server, identity, cleanup, died=died) and late:
             raise KernelLeft("The session's server did not say that it removed the kernel.")
 
 
-def _started(server: Server, name: str, deadline: Deadline) -> str:
+def _started(server: Server, name: str, deadline: Deadline, beyond: float) -> str:
     """Start a kernel; whoever cancels, or the end of the time, waits a little for its id."""
-    starting = deadline.extended(_STARTING)
-    starting.grace = _STARTING
+    starting = deadline.extended(beyond)
+    starting.grace = beyond
     deadline.check()
     try:
         return server.start_kernel(name, starting)

@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from clinder.deadline import Deadline, Pause
-from clinder.errors import ClinderError, HubBusy, TimedOut
+from clinder.errors import Cancelled, ClinderError, HubBusy, TimedOut
 from clinder.events import AttemptFailed, Observer, Waiting
 from clinder.policy.attempt import LaunchAttempt
 from clinder.policy.request import LOCAL, Request
@@ -90,11 +90,16 @@ class _Launch:
             try:
                 return attempt.session(self._failed)
             except ClinderError as error:
+                if self._deadline.cancel.is_set() and not isinstance(error, Cancelled):
+                    raise Cancelled("Cancelled.", context=attempt.context()) from None
                 error.context = attempt.context()
                 if isinstance(error, TimedOut):
                     error.what = f"The launch did not end within {self._request.timeout:g} s."
                 following = self._retries.after(
-                    error, launching=attempt.launching, members=attempt.others
+                    error,
+                    launching=attempt.launching,
+                    member=attempt.member,
+                    members=attempt.others,
                 )
                 if following is None or following.wait >= self._deadline.remaining():
                     self._explain(error, following)

@@ -72,6 +72,7 @@ def _warm_up(session: Session, kernel: str, ready_by: Deadline, transport: Trans
                 ready_by,
                 transport=transport,
                 ready_within=ready_by.remaining(),
+                beyond=0.0,  # where it fails, the session is stopped, and its kernels with it
             ):
                 return
         except (ServerUnreachable, TokenRefused, KernelDied) as error:

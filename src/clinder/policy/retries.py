@@ -6,6 +6,7 @@ requests an hour from one address, and every reconnect is one (``ratelimit.py``)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -56,11 +57,8 @@ class _Hub:
     asked: int = 0
     broke: int = 0
     later: bool = False
+    member: str = ""
     redirected: bool = False
-
-    @property
-    def may_be_asked(self) -> bool:
-        return self.asked < self.limit
 
 
 @dataclass
@@ -77,6 +75,7 @@ class Retries:
     _known: list[_Hub] = field(init=False)
     _left: list[_Hub] = field(init=False)
     _waits: list[float] = field(init=False)
+    _reached: Counter[str] = field(init=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._known = [_Hub(url, self.limit, url) for url in self.hubs]
@@ -88,27 +87,39 @@ class Retries:
         return self._step(self._left[0], self._left[0].url)
 
     def after(
-        self, error: ClinderError, *, launching: bool, members: Callable[[], Sequence[str]]
+        self,
+        error: ClinderError,
+        *,
+        launching: bool,
+        member: str = "",
+        members: Callable[[], Sequence[str]],
     ) -> Step | None:
         """Return what to do after an error of the request before, ``None`` where it is final.
 
-        ``launching``: a server was being launched. ``members`` returns the addresses of the other
-        members, where the hub is a federation and gave the request to one of them.
+        ``launching``: a server was being launched. ``member``: the address of the one to which the
+        hub, a federation, gave the request; ``members`` returns those of the others.
         """
         if not isinstance(error, _ANOTHER_HUB):
             return None
         hub = self._left[0]
+        hub.member = member
+        self._reached[member] += 1
         hub.later = isinstance(error, _LATER)
         if isinstance(error, _BROKE) or (isinstance(error, ForgeFailed) and not launching):
             if launching:  # each such request may leave a server behind
                 hub.limit = min(hub.limit, hub.asked + 1)
-            if hub.may_be_asked:
+            if self._may_ask(hub):
                 return self._again(hub)
-        if hub.later and hub.may_be_asked and not hub.redirected and (others := members()):
+        if hub.later and self._may_ask(hub) and not hub.redirected and (others := members()):
             hub.redirected = True
             return self._step(hub, others[int(self.chance() * len(others))])
-        self._left = self._left[1:]
+        self._left = [each for each in self._left[1:] if self._may_ask(each)]
         return self.first() if self._left else self._later()
+
+    def _may_ask(self, hub: _Hub) -> bool:
+        """Whether a hub was asked less than its limit, under its name or as another's member."""
+        at = (self._reached[url] for url in (hub.url, hub.member) if url)
+        return hub.asked < hub.limit and all(times < self.limit for times in at)
 
     def _again(self, hub: _Hub) -> Step:
         seconds = AGAIN_AFTER[min(hub.broke, len(AGAIN_AFTER) - 1)]
@@ -118,7 +129,7 @@ class Retries:
 
     def _later(self) -> Step | None:
         """Return the first step of another round, among the hubs that had no room."""
-        self._left = [hub for hub in self._known if hub.later and hub.may_be_asked]
+        self._left = [hub for hub in self._known if hub.later and self._may_ask(hub)]
         if not self._left or not self._waits:
             return None
         return self._step(self._left[0], self._left[0].url, wait=self._waits.pop(0))
@@ -126,4 +137,5 @@ class Retries:
     def _step(self, hub: _Hub, address: str, *, wait: float = 0.0, pinned: bool = False) -> Step:
         hub.asked += 1
         hub.address = address
+        self._reached[address] += 1
         return Step(hub.url, address, wait, pinned)

@@ -200,6 +200,8 @@ def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress |
         if phase not in seen:
             seen.append(phase)
         yield Progress(phase, message)
+    if stream.status == 429:
+        raise RateLimited("The hub limits how often it may be asked, and did not say more.")
     if stream.status >= 400:
         raise HubBroken(f"The hub answered {stream.status} and did not say why.")
     raise HubUnreachable("The hub ended the stream before the launch had ended.")
@@ -214,10 +216,11 @@ def _phase(event: Mapping[str, Any], seen: list[str]) -> str:
 def _failure(status: object, message: str, seen: list[str]) -> ClinderError:
     """Return the error that a ``failed`` event means after the phases seen before it."""
     said = line(message)
+    launching = "built" in seen or "launching" in seen
     for beginning, kind, meaning in _REFUSALS:
-        if re.match(beginning, said):
+        if re.match(beginning, said) and not (launching and kind is HubBroken):
             return kind(_joined(meaning, said))
-    if "built" in seen or "launching" in seen:
+    if launching:
         return LaunchFailed(_joined("The server could not be launched", said))
     if isinstance(status, int) and 400 <= status < 600:
         kind = _BY_STATUS.get(status, Refused if status < 500 else HubBroken)

@@ -26,7 +26,7 @@ from clinder.session import Session
 from clinder.text import line, plain
 from clinder.wire.connection import dialled
 from clinder.wire.failure import TransportError, described
-from clinder.wire.transport import finished, unwatched
+from clinder.work import finished, unwatched
 
 _TICK = 0.1
 _DROPPED = ("IOPub data rate exceeded.\n", "IOPub message rate exceeded.\n")

@@ -10,10 +10,10 @@ from __future__ import annotations
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 from urllib.parse import urljoin, urlsplit
 
 from requests.cookies import RequestsCookieJar
@@ -24,8 +24,7 @@ from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.wire.connection import Session, Token, body
 from clinder.wire.failure import PROXY, TransportError, described
-
-T = TypeVar("T")
+from clinder.work import Broken
 
 _TICK = 0.1
 
@@ -50,35 +49,6 @@ class Stream:
     status: int
     headers: Mapping[str, str]
     pieces: Iterator[bytes]
-
-
-def unwatched() -> None:
-    """Watch nothing."""
-
-
-def finished(work: Callable[[], T], deadline: Deadline, watch: Callable[[], None] = unwatched) -> T:
-    """Return what some work returns that cannot be bounded by itself; it runs in a thread.
-
-    ``watch`` is called again and again meanwhile. Raises what the work raises, and what the
-    deadline and the watch raise, leaving the work to end by itself.
-    """
-    outcome: queue.Queue[T | _Broken] = queue.Queue()
-
-    def run() -> None:
-        try:
-            outcome.put(work())
-        except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
-            outcome.put(_Broken(error))
-
-    threading.Thread(target=run, name="clinder-work", daemon=True).start()
-    while True:
-        deadline.check()
-        watch()
-        with suppress(queue.Empty):
-            result = outcome.get(timeout=min(_TICK, deadline.remaining()))
-            if isinstance(result, _Broken):
-                raise result.error
-            return result
 
 
 class Misdirected(TransportError):
@@ -120,7 +90,9 @@ class Transport:
         self, url: str, *, deadline: Deadline, headers: Mapping[str, str]
     ) -> Iterator[Stream]:
         """Yield the answer to a GET as a stream, following redirects that lose no encryption."""
-        for _ in range(_REDIRECTS + 1):
+        asked: set[str] = set()
+        while url not in asked and len(asked) <= _REDIRECTS:
+            asked.add(url)
             with _Exchange("GET", url, self, headers=headers).running(deadline) as stream:
                 location = stream.headers.get("Location", "")
                 if stream.status not in (301, 302, 303, 307, 308) or not location:
@@ -146,11 +118,6 @@ def _joined(url: str, location: str) -> str:
 class _Head:
     status: int
     headers: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class _Broken:
-    error: BaseException
 
 
 _END = object()
@@ -224,7 +191,7 @@ class _Exchange:
                         f"nothing came for {self._clocks.idle:g} s", answered=answered
                     ) from None
                 continue
-            if isinstance(item, _Broken):
+            if isinstance(item, Broken):
                 connected = self._connected.is_set()
                 raise described(
                     item.error, connected=connected, answered=answered, url=self._url
@@ -243,7 +210,7 @@ class _Exchange:
                         return
             self._put(_END)
         except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
-            self._put(_Broken(error))
+            self._put(Broken(error))
 
     def _put(self, item: object) -> bool:
         while not self._ended.is_set():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -310,6 +311,33 @@ def test_without_a_python_there_is_one_clear_error(world: World, action: Path) -
     assert "No Python 3.10 or newer" in ran.annotation.data
     used.variables = {}
     used.post()
+
+
+def test_without_a_python_a_job_may_go_on(world: World, action: Path) -> None:
+    used = Use(world, action, {"fail-on-error": "False"})
+    used.variables = {"PATH": str(world.root)}
+    (world.root / "bash").symlink_to("/bin/bash")
+
+    ran = used.started()
+
+    assert (ran.code, ran.annotation.name) == (0, "warning")
+    assert "No Python 3.10 or newer" in ran.annotation.data
+    used.variables = {}
+    used.post()
+
+
+def test_the_post_step_needs_nothing_that_the_jobs_steps_may_have_removed(
+    use: Uses, hub: ScriptedHub
+) -> None:
+    hub.then(Answer(session(hub)))
+    used = use(hub, shared=None)
+    used.started()
+    shutil.rmtree(used.folders["shared"])
+
+    post = used.post()
+
+    assert post.log.annotations == []
+    assert len(hub.calls("POST", "/api/shutdown")) == 1
 
 
 def test_two_uses_are_two_sessions_of_one_installation(use: Uses, hub: ScriptedHub) -> None:

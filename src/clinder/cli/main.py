@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from clinder._version import __version__
-from clinder.cli.arguments import read_build_token, seconds
+from clinder.cli.arguments import seconds
+from clinder.cli.options import launch_options, made, quiet_option, stop_timeout
 from clinder.cli.output import LOST, OutputLost, discard
 from clinder.cli.screen import say, tell
-from clinder.clocks import UNTIL_GONE, Clocks
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -71,130 +69,6 @@ class RunCommand(WithCommand, Forms):
     """``run``."""
 
 
-def _given_or_left_out(_: click.Context, __: click.Parameter, given: str | None) -> str:
-    """Return ``""`` for a repository left out; one that is empty is a variable without a value."""
-    if given == "":
-        raise UsageError("REPOSITORY is empty.", hint="Leave it out to launch this checkout.")
-    return given or ""
-
-
-def _kernelspec(_: click.Context, __: click.Parameter, given: str) -> str:
-    """Return the name; what is none was meant for something else."""
-    if given and not re.fullmatch(r"[A-Za-z0-9._-]+", given):
-        raise UsageError(
-            f"{given!r} is no kernelspec's name.",
-            hint="Write --warm-up=KERNEL, or leave it out: the default kernel is warmed up anyway.",
-        )
-    return given
-
-
-def _reuse(_: click.Context, __: click.Parameter, given: str) -> bool | str:
-    """Return whether, or ``force``; what is neither was meant for something else."""
-    if given not in ("", "true", "force"):
-        raise UsageError(
-            f"--reuse-environment takes `force` or nothing, not {given!r}.",
-            hint="Put REPOSITORY before it, or another option after it.",
-        )
-    return given if given == "force" else bool(given)
-
-
-def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _Function]:
-    """Return the option of a clock, which the environment may set as well."""
-    return click.option(
-        name,
-        type=seconds,
-        default=f"{default:g}",
-        show_default=True,
-        envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}",
-        show_envvar=True,
-        help=f"Seconds {meaning}",
-    )
-
-
-def _launch_options(function: _Function) -> _Function:
-    """Add what ``start`` and ``run`` have in common."""
-    options = [
-        click.argument("repository", required=False, callback=_given_or_left_out),
-        click.option(
-            "--hub",
-            "hubs",
-            multiple=True,
-            envvar="CLINDER_HUB",
-            metavar="URL",
-            help="A BinderHub; may be given again, to be tried in order; `local` is the embedded"
-            " hub.  [default: https://mybinder.org]",
-        ),
-        click.option("--ref", default="", help="Branch, tag or commit.  [default: HEAD]"),
-        _seconds("--timeout", 1200, "that the launch may take, waits and retries included."),
-        _seconds("--connect-timeout", Clocks.connect, "until a connection stands."),
-        _seconds("--idle-timeout", Clocks.idle, "that a connection may bring nothing."),
-        _seconds(
-            "--readiness-timeout", Clocks.readiness, "from a server's launch to its warmed-up use."
-        ),
-        _seconds(
-            "--stop-timeout",
-            Clocks.stop,
-            f"beyond the others for stopping; after `run`'s COMMAND {UNTIL_GONE:g}, unless given.",
-        ),
-        click.option(
-            "--attempts",
-            type=click.IntRange(1, 3),
-            default=3,
-            show_default=True,
-            envvar="CLINDER_ATTEMPTS",
-            show_envvar=True,
-            help="Build requests that one hub gets at most, where it breaks or has no room.",
-        ),
-        click.option(
-            "--warm-up",
-            is_flag=False,
-            flag_value="",
-            default="",
-            metavar="[KERNEL]",
-            callback=_kernelspec,
-            help="Start a kernel of this kernelspec, await its answer and remove it before the"
-            " session is handed out.  [default: the server's default kernelspec]",
-        ),
-        click.option("--no-warm-up", is_flag=True, help="Start no kernel beforehand."),
-        click.option(
-            "--reuse-environment",
-            is_flag=False,
-            flag_value="true",
-            default="",
-            metavar="[force]",
-            callback=_reuse,
-            help="Launch the oldest commit of this checkout's history with the same environment"
-            " files, which needs no build of its own; `force`: though the build may read more.",
-        ),
-        click.option(
-            "--build-token",
-            metavar="@FILE",
-            default="",
-            help="Read a hub's build token from a file; or set CLINDER_BUILD_TOKEN to the token.",
-        ),
-        click.option(
-            "--session-file",
-            type=click.Path(path_type=Path),
-            help="Also write the session to this file (JSON, mode 0600) once it is known.",
-        ),
-        _quiet,
-        click.option("-v", "--verbose", is_flag=True, help="Show the whole build log."),
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only.")
-_stop_timeout = click.option(
-    "--timeout",
-    type=seconds,
-    default=f"{UNTIL_GONE:g}",
-    show_default=True,
-    help="Seconds until an answer must be clear.",
-)
-
-
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EXIT_CODES,
@@ -214,7 +88,7 @@ def cli() -> None:
 
 
 @cli.command(cls=Forms)
-@_launch_options
+@launch_options
 @click.option(
     "-o",
     "--output",
@@ -237,7 +111,7 @@ def start(output: str, **options: Any) -> None:
     """
     from clinder.cli.start import start as start_session
 
-    start_session(_options(**options), output)
+    start_session(made(**options), output)
 
 
 @cli.command()
@@ -249,8 +123,8 @@ def start(output: str, **options: Any) -> None:
     multiple=True,
     help="A session file; it is removed once its session is gone. May be given again.",
 )
-@_stop_timeout
-@_quiet
+@stop_timeout
+@quiet_option
 def stop(uris: tuple[str, ...], files: tuple[Path, ...], timeout: float, quiet: bool) -> int:
     """Stop sessions and wait until they are gone.
 
@@ -272,7 +146,7 @@ def stop(uris: tuple[str, ...], files: tuple[Path, ...], timeout: float, quiet: 
 @cli.command()
 @click.argument("uri", required=False)
 @click.option("--session-file", "file", type=click.Path(path_type=Path), help="A session file.")
-@_stop_timeout
+@stop_timeout
 @click.option(
     "-o",
     "--output",
@@ -298,7 +172,7 @@ def status(uri: str | None, file: Path | None, timeout: float, output: str) -> N
 
 
 @cli.command(cls=RunCommand)
-@_launch_options
+@launch_options
 @click.option(
     "--keep-alive",
     type=seconds,
@@ -323,7 +197,7 @@ def run(keep_alive: float, **options: Any) -> int:
     command = click.get_current_context().meta.get(_COMMAND)
     if not command:
         raise _no_command()
-    return run_command(_options(**options), command, keep_alive=keep_alive)
+    return run_command(made(**options), command, keep_alive=keep_alive)
 
 
 @cli.command("exec")
@@ -368,7 +242,7 @@ def execute(
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="What its sessions see as their files.  [default: .]",
 )
-@_quiet
+@quiet_option
 def hub(port: int, directory: Path, quiet: bool) -> None:
     """Run the embedded hub, for this machine only, until Ctrl-C.
 
@@ -384,20 +258,6 @@ def hub(port: int, directory: Path, quiet: bool) -> None:
     from clinder.cli.hub import hub as serve
 
     serve(port, directory, quiet=quiet)
-
-
-def _options(*, build_token: str, warm_up: str, no_warm_up: bool, **given: Any) -> Any:
-    from clinder.cli.launching import Options
-
-    if warm_up and no_warm_up:
-        raise UsageError("--warm-up and --no-warm-up contradict each other.")
-    names = (each.name for each in fields(Clocks))
-    return Options(
-        build_token=read_build_token(build_token),
-        warm_up=None if no_warm_up else warm_up,
-        clocks=Clocks(**{name: given.pop(f"{name}_timeout") for name in names}),
-        **given,
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,158 @@
+"""The options that commands have in common, and what becomes of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from clinder.cli.arguments import read_build_token, seconds
+from clinder.clocks import UNTIL_GONE, Clocks
+from clinder.errors import UsageError
+
+if TYPE_CHECKING:
+    from clinder.cli.launching import Options
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only.")
+stop_timeout = click.option(
+    "--timeout",
+    type=seconds,
+    default=f"{UNTIL_GONE:g}",
+    show_default=True,
+    help="Seconds until an answer must be clear.",
+)
+
+
+def _given_or_left_out(_: click.Context, __: click.Parameter, given: str | None) -> str:
+    """Return ``""`` for a repository left out; one that is empty is a variable without a value."""
+    if given == "":
+        raise UsageError("REPOSITORY is empty.", hint="Leave it out to launch this checkout.")
+    return given or ""
+
+
+def _kernelspec(_: click.Context, __: click.Parameter, given: str) -> str:
+    """Return the name; what is none was meant for something else."""
+    if given and not re.fullmatch(r"[A-Za-z0-9._-]+", given):
+        raise UsageError(
+            f"{given!r} is no kernelspec's name.",
+            hint="Write --warm-up=KERNEL, or leave it out: the default kernel is warmed up anyway.",
+        )
+    return given
+
+
+def _reuse(_: click.Context, __: click.Parameter, given: str) -> bool | str:
+    """Return whether, or ``force``; what is neither was meant for something else."""
+    if given not in ("", "true", "force"):
+        raise UsageError(
+            f"--reuse-environment takes `force` or nothing, not {given!r}.",
+            hint="Put REPOSITORY before it, or another option after it.",
+        )
+    return given if given == "force" else bool(given)
+
+
+def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _Function]:
+    """Return the option of a clock, which the environment may set as well."""
+    return click.option(
+        name,
+        type=seconds,
+        default=f"{default:g}",
+        show_default=True,
+        envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}",
+        show_envvar=True,
+        help=f"Seconds {meaning}",
+    )
+
+
+def launch_options(function: _Function) -> _Function:
+    """Add what ``start`` and ``run`` have in common."""
+    options = [
+        click.argument("repository", required=False, callback=_given_or_left_out),
+        click.option(
+            "--hub",
+            "hubs",
+            multiple=True,
+            envvar="CLINDER_HUB",
+            metavar="URL",
+            help="A BinderHub; may be given again, to be tried in order; `local` is the embedded"
+            " hub.  [default: https://mybinder.org]",
+        ),
+        click.option("--ref", default="", help="Branch, tag or commit.  [default: HEAD]"),
+        _seconds("--timeout", 1200, "that the launch may take, waits and retries included."),
+        _seconds("--connect-timeout", Clocks.connect, "until a connection stands."),
+        _seconds("--idle-timeout", Clocks.idle, "that a connection may bring nothing."),
+        _seconds(
+            "--readiness-timeout", Clocks.readiness, "from a server's launch to its warmed-up use."
+        ),
+        _seconds(
+            "--stop-timeout",
+            Clocks.stop,
+            f"beyond the others for stopping; after `run`'s COMMAND {UNTIL_GONE:g}, unless given.",
+        ),
+        click.option(
+            "--attempts",
+            type=click.IntRange(1, 3),
+            default=3,
+            show_default=True,
+            envvar="CLINDER_ATTEMPTS",
+            show_envvar=True,
+            help="Build requests that one hub gets at most, where it breaks or has no room.",
+        ),
+        click.option(
+            "--warm-up",
+            is_flag=False,
+            flag_value="",
+            default="",
+            metavar="[KERNEL]",
+            callback=_kernelspec,
+            help="Start a kernel of this kernelspec, await its answer and remove it before the"
+            " session is handed out.  [default: the server's default kernelspec]",
+        ),
+        click.option("--no-warm-up", is_flag=True, help="Start no kernel beforehand."),
+        click.option(
+            "--reuse-environment",
+            is_flag=False,
+            flag_value="true",
+            default="",
+            metavar="[force]",
+            callback=_reuse,
+            help="Launch the oldest commit of this checkout's history with the same environment"
+            " files, which needs no build of its own; `force`: though the build may read more.",
+        ),
+        click.option(
+            "--build-token",
+            metavar="@FILE",
+            default="",
+            help="Read a hub's build token from a file; or set CLINDER_BUILD_TOKEN to the token.",
+        ),
+        click.option(
+            "--session-file",
+            type=click.Path(path_type=Path),
+            help="Also write the session to this file (JSON, mode 0600) once it is known.",
+        ),
+        quiet_option,
+        click.option("-v", "--verbose", is_flag=True, help="Show the whole build log."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def made(*, build_token: str, warm_up: str, no_warm_up: bool, **given: Any) -> Options:
+    """Return what ``start`` and ``run`` are given. Raises :class:`~clinder.errors.UsageError`."""
+    from clinder.cli.launching import Options
+
+    if warm_up and no_warm_up:
+        raise UsageError("--warm-up and --no-warm-up contradict each other.")
+    names = (each.name for each in fields(Clocks))
+    return Options(
+        build_token=read_build_token(build_token),
+        warm_up=None if no_warm_up else warm_up,
+        clocks=Clocks(**{name: given.pop(f"{name}_timeout") for name in names}),
+        **given,
+    )

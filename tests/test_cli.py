@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from answers import page
 from clinder import __version__
 from clinder.cli.main import cli, main
 from clinder.cli.start import written
@@ -20,6 +22,7 @@ from clinder.errors import EXIT_CODES
 from clinder.session import Session
 from clinder.signals import Alarm
 from e2e.world import CLINDER, World
+from hubs import ScriptedHub
 
 HEAVY = ("requests", "rich", "tornado", "websocket", "clinder.embedded", "clinder.wire")
 COMMANDS = ("start", "stop", "status", "run", "exec", "hub")
@@ -251,3 +254,26 @@ def test_stop_goes_on_though_standard_input_is_no_text(
     told = capsys.readouterr().err
     assert "Standard input cannot be read: it is not text." in told
     assert "The session at http://127.0.0.1:1/user/x/ was already gone." in told
+
+
+LOST = ["2>&-", "2> >(exec true)", *(["2>/dev/full"] if Path("/dev/full").exists() else [])]
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("lost", LOST)
+def test_words_that_nobody_reads_change_no_exit_code(world: World, lost: str) -> None:
+    command = f"{shlex.join(CLINDER)} stop 'http://127.0.0.1:1/user/x/?token=t'"
+    ran = world.popen(["bash", "-c", f"{command} {lost}"])
+    assert world.finish(ran).code == 0
+
+
+def test_a_status_that_is_not_clear_is_said_while_it_is_asked_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with ScriptedHub(pages={"/user/x/api/status": page(404)}) as hub:
+        uri = f"{hub.origin}/user/x/?token=t"
+        assert main(["status", "--timeout", "1", uri]) == 6
+        assert main(["stop", "--timeout", "1", uri]) == 9
+        assert main(["stop", "--timeout", "1", "-q", uri]) == 9
+    said = f"clinder: {hub.origin}/user/x/: it answered 404; asking again for up to 1 s."
+    assert capsys.readouterr().err.splitlines().count(said) == 2

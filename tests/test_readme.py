@@ -55,7 +55,7 @@ def test_what_the_console_shows_is_what_comes_out(block: str, tmp_path: Path) ->
     assert commands
     assert ran.returncode == 0, ran.stdout
     assert doctest.OutputChecker().check_output(shown, ran.stdout, doctest.ELLIPSIS), ran.stdout
-    assert list(tmp_path.iterdir()) in ([], [tmp_path / "session.json"])
+    assert list(tmp_path.iterdir()) in ([], [tmp_path / "started.json"])
 
 
 @pytest.mark.posix

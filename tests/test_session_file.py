@@ -195,3 +195,11 @@ def test_a_pipe_or_a_device_is_no_place_for_a_session(tmp_path: Path, kind: str)
         session_file.read(path)
     with pytest.raises(UsageError, match="a pipe or a device"):
         session_file.raise_if_unwritable(path)
+
+
+@pytest.mark.posix
+def test_a_link_to_nothing_is_no_place_for_a_session(tmp_path: Path) -> None:
+    link = tmp_path / "session.json"
+    link.symlink_to(tmp_path / "missing.json")
+    with pytest.raises(UsageError, match="link to a file that does not exist"):
+        session_file.raise_if_unwritable(link)

@@ -109,6 +109,11 @@ def raise_if_irregular(path: Path) -> None:
 def raise_if_unwritable(path: Path) -> None:
     """Raise :class:`~clinder.errors.UsageError` where no session file could be written."""
     raise_if_irregular(path)
+    if path.is_symlink() and not path.exists():
+        raise UsageError(
+            f"The session file {path} is a link to a file that does not exist.",
+            hint="Remove the link, or name another file.",
+        )
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-"):
             pass

@@ -51,7 +51,7 @@ def _reuse(_: click.Context, __: click.Parameter, given: str) -> bool | str:
     if given not in ("", "true", "force"):
         raise UsageError(
             f"--reuse-environment takes `force` or nothing, not {given!r}.",
-            hint="Put REPOSITORY before it, or another option after it.",
+            hint="Put REPOSITORY before it: `force` is all that may follow.",
         )
     return given if given == "force" else bool(given)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
+from clinder.cli.output import discard
 from clinder.errors import ClinderError, explained
 from clinder.events import (
     AttemptFailed,
@@ -33,10 +34,14 @@ _SPARE = 4  # columns in which the terminal echoes a ^C without breaking the lin
 
 def say(words: str) -> None:
     """Write a line to stderr; where stderr is closed or broken nobody reads, so nothing is lost."""
-    with suppress(OSError, ValueError, AttributeError):
+    if sys.stderr is None:
+        return
+    try:
         encoding = sys.stderr.encoding or "utf-8"
         sys.stderr.write(words.encode(encoding, "replace").decode(encoding) + "\n")
         sys.stderr.flush()
+    except (OSError, ValueError):
+        discard(sys.stderr)  # what is left in it would turn every exit code into 120
 
 
 def tell(error: ClinderError) -> None:
@@ -45,6 +50,15 @@ def tell(error: ClinderError) -> None:
     say(f"clinder: {first}")
     for line in rest:
         say(line)
+
+
+def asking_on(url: str, seconds: float) -> Callable[[str], None]:
+    """Return what says that a session's answer is not clear, and that it is asked again."""
+
+    def unclear(words: str) -> None:
+        say(f"clinder: {url}: {words}; asking again for up to {seconds:g} s.")
+
+    return unclear
 
 
 class Screen(Protocol):

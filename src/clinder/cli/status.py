@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from clinder.cli.output import write
+from clinder.cli.screen import asking_on
 from clinder.cli.signals import cancellation
 from clinder.cli.sources import one
 from clinder.deadline import Deadline
-from clinder.errors import SessionGone
+from clinder.errors import ClinderError, SessionGone
 
 
 def status(uri: str | None, file: Path | None, *, timeout: float, output: str) -> None:
@@ -19,7 +20,12 @@ def status(uri: str | None, file: Path | None, *, timeout: float, output: str) -
 
     session = one([] if uri is None else [uri], [] if file is None else [file])
     with cancellation() as cancel:
-        found = known_status(session, Deadline(timeout, cancel=cancel))
+        deadline = Deadline(timeout, cancel=cancel)
+        try:
+            found = known_status(session, deadline, unclear=asking_on(session.url, timeout))
+        except ClinderError as error:
+            error.what = f"{error.what} ({session.url})"
+            raise
     told = {
         "url": session.url,
         "state": found.state.value,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from clinder.cli.screen import say, tell
+from clinder.cli.screen import asking_on, say, tell
 from clinder.cli.signals import cancellation
 from clinder.cli.sources import Named, forgotten, named
 from clinder.deadline import Deadline
@@ -19,7 +20,7 @@ def stop(uris: Sequence[str], files: Sequence[Path], *, timeout: float, quiet: b
     with cancellation() as cancel:
         for each in found:
             try:
-                ran = _stopped(each, Deadline(timeout, cancel=cancel))
+                ran = _stopped(each, timeout, cancel, quiet=quiet)
             except Cancelled:
                 raise
             except ClinderError as error:
@@ -32,13 +33,18 @@ def stop(uris: Sequence[str], files: Sequence[Path], *, timeout: float, quiet: b
     return codes[0] if codes else 0
 
 
-def _stopped(each: Named, deadline: Deadline) -> bool:
+def _silent(_: str) -> None:
+    """Say nothing."""
+
+
+def _stopped(each: Named, timeout: float, cancel: threading.Event, *, quiet: bool) -> bool:
     from clinder.policy.stop import stop as stop_session
 
     if each.session is None:
         raise each.error or AssertionError("what names no session says why")
     try:
-        ran = stop_session(each.session, deadline)
+        unclear = _silent if quiet else asking_on(each.session.url, timeout)
+        ran = stop_session(each.session, Deadline(timeout, cancel=cancel), unclear=unclear)
     except ClinderError as error:
         error.what = f"{error.what} ({each.session.url})"
         raise

@@ -131,7 +131,7 @@ def _whole(git: Git) -> str:
         return "Let actions/checkout run before, with `fetch-depth: 0`"
     if git.environment.get("GITLAB_CI"):
         return "Set the variable `GIT_DEPTH: 0` for this job"
-    return "Type `git fetch --unshallow` in a shallow clone, else `git fetch`"
+    return "Type `git fetch --unshallow`, or where the clone is not shallow `git fetch`"
 
 
 def _is_ancestor(git: Git, commit: str, other: str) -> bool:

@@ -146,7 +146,7 @@ def _reusing(
     if not found.repository.is_commit:
         raise UsageError(
             f"An environment is reused from commit to commit: {found.repository.ref} is none.",
-            hint="Name a full commit with --ref, or leave the ref out.",
+            hint="Leave REPOSITORY and --ref out, or name a full commit.",
         )
     if request.build_token:
         why = "No environment is reused: the build token is for the commit itself."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import ServerUnreachable, TimedOut
@@ -11,22 +13,30 @@ from clinder.wire.transport import Transport
 
 
 def known_status(
-    session: Session, deadline: Deadline, *, transport: Transport | None = None
+    session: Session,
+    deadline: Deadline,
+    *,
+    transport: Transport | None = None,
+    unclear: Callable[[str], None] = lambda _: None,
 ) -> Status:
     """Return a status that is running or gone; every other answer is asked again.
 
+    ``unclear`` is told the first of those, in words.
     Raises :class:`~clinder.errors.TokenRefused` at once, and
     :class:`~clinder.errors.ServerUnreachable` when the deadline has come.
     """
     server = Server(session, transport or Transport(Clocks().of_server))
     words = "it was not asked yet"
+    first = True
     delay = 0.2
     try:
         while True:
             status = server.status(deadline)
             if status.state in (State.RUNNING, State.GONE):
                 return status
-            words = status.words
+            if first:
+                unclear(status.words)
+            first, words = False, status.words
             deadline.wait(delay)
             delay = min(delay * 1.6, 5.0)
     except TimedOut:

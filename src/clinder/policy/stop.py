@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
@@ -15,9 +15,17 @@ _ABSENT_TWICE = 2
 _ASK_AGAIN = 5.0
 
 
-def stop(session: Session, deadline: Deadline, *, transport: Transport | None = None) -> bool:
+def stop(
+    session: Session,
+    deadline: Deadline,
+    *,
+    transport: Transport | None = None,
+    unclear: Callable[[str], None] = lambda _: None,
+) -> bool:
     """Shut the session's server down and return once it is gone: whether it ran before.
 
+    ``unclear`` is told the first answer, in words, where that says neither that it runs nor that
+    it is gone.
     Gone is what :class:`~clinder.wire.jupyter.State` says, or, after our own shutdown was
     accepted, an absent server twice in a row. Raises :class:`~clinder.errors.TokenRefused` at
     once, :class:`~clinder.errors.StopFailed` when the deadline has come.
@@ -25,13 +33,16 @@ def stop(session: Session, deadline: Deadline, *, transport: Transport | None = 
     server = Server(session, transport or Transport(Clocks().of_server))
     status = Status(State.UNCLEAR, "it was not asked yet")
     accepted = ran = False
-    absent, asked_at = 0, 0.0
+    absent, asked_at, first = 0, 0.0, True
     try:
         for delay in _delays():
             status = server.status(deadline)
             absent = absent + 1 if status.state is State.ABSENT else 0
             if status.state is State.GONE or (accepted and absent >= _ABSENT_TWICE):
                 return ran
+            if first and status.state is not State.RUNNING:
+                unclear(status.words)
+            first = False
             if status.state is State.RUNNING:
                 ran = True
                 if not accepted or deadline.now() - asked_at > _ASK_AGAIN:

@@ -253,7 +253,8 @@ def test_an_r_script_that_calls_anything_else_may_read_the_repository(line: str)
     [
         ("with import <nixpkgs> {}; mkShell { buildInputs = [ python3 ]; }\n", True),
         ("import (fetchTarball https://example.org/nixpkgs.tar.gz) {} // {}\n", True),
-        ("# ./comment\n/* ../another\n*/ {}\n", True),
+        ("# ./comment\n{}\n", True),
+        ("/* ../comment */ {}\n", False),
         ("import ./nix {}\n", False),
         ("{ src = ./.; }\n", False),
         ("{ src = sub/folder; }\n", False),
@@ -347,3 +348,31 @@ def test_a_long_line_is_shown_in_part() -> None:
     why = reason(requirements__txt="./" + "x" * 500)
 
     assert why.startswith(f"requirements.txt has the line `./{'x' * 77}…`, ")
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("postBuild", "# pip install foo \\\npython setup.py develop\n"),
+        ("postBuild", "pip install numpy #x \\\nmake\n"),
+        ("postBuild", "#!/bin/bash setup.sh\ntrue\n"),
+        ("postBuild", "export PIP_CONSTRAINT=constraints.txt\npip install numpy\n"),
+        ("postBuild", "BASH_ENV=x\n"),
+        ("postBuild", "npm_config_x=y\n"),
+        ("postBuild", "jupyter labextension build my_ext\n"),
+        ("postBuild", "jupyter lab build --config build_config.py\n"),
+        ("requirements__txt", "# old: \\\n-e .\n"),
+        ("environment__yml", f"{CONDA}? pip\n: - -r requirements.txt\n"),
+        ("environment__yml", f"channels: [~/chan]\n{CONDA}"),
+        ("Pipfile", "[packages]\nx = {git = '../x'}\n"),
+        ("Project__toml", '[workspace]\nprojects = ["docs"]\n'),
+        ("Project__toml", 'manifest = "other/Manifest.toml"\n[deps]\n'),
+        ("Project__toml", '"uuid" = "0"\n[deps]\n'),
+        ("Project__toml", '[deps]\n[sources]\nX = {"path" = "dev/X"}\n'),
+        ("default__nix", "cp $out/* x\nsrc = ./.;\ncp */y\n"),
+    ],
+)
+def test_what_another_reader_understands_otherwise_may_read_the_repository(
+    file: str, text: str
+) -> None:
+    assert reason(**{file: text}) != ""

@@ -22,6 +22,15 @@ def _quoted(line: str) -> str:
     return f"`{words if len(words) <= 80 else words[:79] + '…'}`"
 
 
+_GOES_ON = re.compile(r"#.*\\\s*$", re.MULTILINE)
+"""A comment that ends in a backslash: pip and the shell do not continue it, other readers may."""
+
+
+def _going_on(text: str) -> str:
+    found = _GOES_ON.search(text)
+    return f"has a comment that seems to go on, {_quoted(found[0])}" if found else ""
+
+
 # Python
 
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+|conda)$", re.IGNORECASE)
@@ -45,6 +54,8 @@ _GLOBAL = re.compile(
 
 def requirements(text: str) -> str:
     """Look for what pip would find among files, as it finds it."""
+    if odd := _going_on(text):
+        return odd
     joined = re.sub(r"\\\r?\n", " ", text.removeprefix("\ufeff"))
     for line in joined.splitlines():
         requirement = re.sub(r"(?:^|\s)#.*", "", line).strip()
@@ -80,12 +91,15 @@ def pipfile(text: str) -> str:
     """Look for packages by a path, in a ``Pipfile`` or its lock."""
     found = re.search(r"[\"']?\b(?:path|file)\b[\"']?\s*[=:]\s*[\"'](?!https?://)[^\"']*", text)
     found = found or re.search(r"\bfile:[^\"',}\s]*", text)
+    found = found or re.search(
+        r"[\"']?\b(?:git|hg|svn|bzr)\b[\"']?\s*[=:]\s*[\"'](?!\w+://[A-Za-z0-9])[^\"']*", text
+    )
     return f"has {_quoted(found[0])}, which may name files of the repository" if found else ""
 
 
 # Conda: its YAML is not parsed, and what a simple reading does not understand is local.
 
-_IN_YAML = re.compile(r"\.{1,2}(?:/|$)|/|file:|&|\*\w|!!")
+_IN_YAML = re.compile(r"\.{1,2}(?:/|$)|/|~|file:|&|\*\w|!!|\?$")
 _PIP_KEY = re.compile(r"[\"']?\bpip\b[\"']?\s*:")
 _PIP_LIST = re.compile(r"(?P<indent>\s*)-\s+[\"']?pip[\"']?\s*:\s*(?P<flow>\[.*\])?\s*")
 
@@ -137,9 +151,12 @@ def _scalars(items: list[str]) -> Iterator[str]:
 
 def julia(text: str) -> str:
     """Return whether it is a package, with a UUID of its own, or names one by a path."""
-    if re.search(r"^\s*uuid\s*=", f"\n{text}".partition("\n[")[0], re.MULTILINE):
+    if re.search(r"^\s*[\"']?uuid[\"']?\s*=", f"\n{text}".partition("\n[")[0], re.MULTILINE):
         return "is that of a package, which the build precompiles"
-    found = re.search(r"\b(?:path|repo-url|url)\s*=\s*[\"'](?!https?://|git@|ssh://)[^\"']*", text)
+    found = re.search(r"^\s*(?:\[\s*workspace\b.*|[\"']?manifest[\"']?\s*=.*)", text, re.MULTILINE)
+    found = found or re.search(
+        r"\b(?:path|repo-url|url)[\"']?\s*=\s*[\"'](?!https?://|git@|ssh://)[^\"']*", text
+    )
     return f"has {_quoted(found[0])}, which may name files of the repository" if found else ""
 
 
@@ -164,7 +181,7 @@ def r_script(text: str) -> str:
 def nix(text: str) -> str:
     """Look for paths."""
     code = re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE)
-    code = re.sub(r"/\*.*?\*/|\w+://[^\s\"';]*|<[\w./-]+>|//", " ", code, flags=re.DOTALL)
+    code = re.sub(r"\w+://[^\s\"';]*|<[\w./-]+>|//", " ", code)
     found = re.search(r"[\w.]{0,20}/[\w./]{0,40}", code)
     return f"names {_quoted(found[0])}, which may be files of the repository" if found else ""
 
@@ -199,28 +216,33 @@ def dockerfile(text: str) -> str:
 
 _SET = re.compile(r"set( [+-][a-z]+( pipefail)?)+|:|true|exec \"?\$@\"?|echo( [^$`<>&|;]*)?")
 _EXPORT = re.compile(
-    r"(?:export\s+)?(?!\w*(?:PATH|HOME)=)[A-Za-z_]\w*=([\"']?)(?![./~])[\w:,@+.=-]*\1"
+    r"(?:export\s+)?(?!\w*(?:PATH|HOME|ENV)=)(?!(?i:pip|uv|conda|mamba|npm|yarn|jupyter|r|julia)_)"
+    r"[A-Za-z_]\w*=([\"']?)(?![./~])[\w:,@+.=-]*\1"
 )
 _PIP = re.compile(r"(?:python3?\s+-m\s+)?pip3?\s+install\s+(?P<arguments>.*)")
 _PIP_FLAGS = re.compile(r"-U|-q|-v|--(?:upgrade|quiet|no-cache-dir|no-deps|user|pre)")
 _CONDA = re.compile(r"(?:conda|mamba|micromamba)\s+(?:install|clean|update)\s+(?P<arguments>.*)")
 _JUPYTER = re.compile(
     r"jupyter[\s-](?:lab(?:extension)?|nbextension|server\s?extension)\s+"
-    r"(?:enable|disable|build|clean|list)\b(?P<arguments>.*)"
+    r"(?:enable|disable|clean|list)\b(?P<arguments>.*)"
+    r"|jupyter[\s-]lab\s+build(?: --(?:minimize|dev-build)=(?:True|False))*"
 )
 _LABEXTENSION = re.compile(r"jupyter[\s-]labextension\s+install\s+(?P<arguments>.*)")
 _CONDA_WORD = re.compile(
     r"-[ynqc]|--(?:yes|quiet|all|channel|name|freeze-installed)|\w[\w.:=<>*-]*"
 )
 _OF_NPM = re.compile(r"--?[a-z][a-z-]*(?:=True|=False)?|@[\w.-]+/[\w.@^-]+")
-_JUPYTER_WORD = re.compile(rf"{_OF_NPM.pattern}|\w[\w.-]*")
+_JUPYTER_WORD = re.compile(r"--(?:sys-prefix|user|system|py|no-build)|@[\w.-]+/[\w.@^-]+|\w[\w.-]*")
+_SHELL = re.compile(r"#!\s*(?:/usr)?/bin/(?:env\s+)?(?:ba|da|z)?sh(?:\s+-[a-z]+)*\s*")
 
 
 def script(text: str) -> str:
     """Look for commands beyond those that are known to read no file."""
     first = text.partition("\n")[0]
-    if first.startswith("#!") and not re.search(r"\b(?:ba|da|z)?sh\b", first):
+    if first.startswith("#!") and not _SHELL.fullmatch(first):
         return f"is a program ({_quoted(first)}), which may read the repository"
+    if odd := _going_on(text):
+        return odd
     for line in re.sub(r"\\\r?\n", " ", text).splitlines():
         for command in re.split(r"&&|;", re.sub(r"(?:^|\s)#[^\"']*$|^\s*#.*", "", line)):
             if command.strip() and not _reads_nothing(command.strip()):
@@ -238,7 +260,7 @@ def _reads_nothing(command: str) -> bool:
         (_LABEXTENSION, _OF_NPM.fullmatch),  # a bare name may be a folder
     ):
         if found := pattern.fullmatch(command):
-            words = _words(found["arguments"])
+            words = _words(found["arguments"] or "")
             return words is not None and all(harmless(word) for word in words)
     return False
 

@@ -161,6 +161,33 @@ def test_the_history_of_a_sub_folder_is_the_whole_one(book: History) -> None:
     assert choice(found, book.path / "docs", book.environment).launched.ref == first
 
 
+def test_a_sub_folder_is_built_from_the_root(book: History) -> None:
+    last = book.commit({"setup.py": "", "docs/environment.yml": "dependencies: []\n"})
+    found = Checkout(Repository("gh", "org/repo", last), "a test")
+
+    assert (
+        "setup.py is that of a package" in choice(found, book.path / "docs", book.environment).why
+    )
+
+
+ROOT_FILES = (
+    "apt.txt", "default.nix", "DESCRIPTION", "Dockerfile", "environment.yaml", "environment.yml",
+    "install.R", "JuliaManifest.toml", "JuliaProject.toml", "LocalPreferences.toml",
+    "Manifest.toml", "Pipfile", "Pipfile.lock", "postBuild", "Project.toml", "pyproject.toml",
+    "REQUIRE", "requirements.txt", "requirements3.txt", "runtime.txt", "setup.py", "start",
+    ".containerignore", ".dockerignore", "Manifest-v1.11.toml", "JuliaManifest-v1.11.toml",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROOT_FILES)
+def test_each_file_that_repo2docker_reads_at_the_root_ends_a_run(book: History, name: str) -> None:
+    book.commit({name: "# one\n"})
+    changed = book.commit({name: "# other\n"})
+    book.commit()
+
+    assert chosen(book, force=True).launched.ref == changed
+
+
 # binder/ and .binder/
 
 
@@ -380,6 +407,48 @@ def test_a_shallow_clone_is_told_to_be_whole(book: History, tmp_path: Path) -> N
     shallow.environment["GITHUB_ACTIONS"] = "true"
     assert refused(shallow).endswith("Let actions/checkout run before, with `fetch-depth: 0`.")
     assert chosen(shallow, force=True).refused
+
+
+@pytest.mark.parametrize("kind", ["blob:none", "tree:0"])
+def test_a_partial_clone_is_told_to_be_whole(book: History, tmp_path: Path, kind: str) -> None:
+    book.commit(ENVIRONMENT)
+    book.commit()
+    book.git("config", "uploadpack.allowFilter", "true")
+    partial = History(tmp_path / "partial")
+    partial.git("remote", "add", "source", book.path.as_uri())
+    partial.git("fetch", "--quiet", f"--filter={kind}", "source", "main")
+    partial.git("update-ref", "HEAD", "FETCH_HEAD")
+
+    told = "this is a partial clone, without the files that would tell. "
+    assert refused(partial) == f"{told}Clone without `--filter`."
+    partial.environment["GITHUB_ACTIONS"] = "true"
+    advice = "Leave out `filter` and `sparse-checkout` of actions/checkout."
+    assert refused(partial) == told + advice
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_an_empty_one(book: History) -> None:
+    book.commit({"requirements.txt": "-e .\n"})
+    stored = book.git("rev-parse", "HEAD:requirements.txt").strip()
+    damaged = book.path / ".git" / "objects" / stored[:2] / stored[2:]
+    whole = damaged.read_bytes()
+    damaged.chmod(0o644)
+    damaged.write_bytes(whole[:-3])
+
+    assert refused(book).startswith("git cannot read this clone: ")
+
+
+@pytest.mark.parametrize("how", ["graft", "replace"])
+def test_parents_that_only_this_clone_has_do_not_count(book: History, how: str) -> None:
+    changed = book.commit(OTHER)
+    first = book.commit(ENVIRONMENT)
+    last = book.commit()
+    if how == "graft":
+        (book.path / ".git" / "info").mkdir(exist_ok=True)
+        (book.path / ".git" / "info" / "grafts").write_text(f"{last} {changed}\n", "utf-8")
+    else:
+        book.git("replace", "--graft", last, changed)
+
+    assert launched(book, last) == first
 
 
 def test_a_commit_that_is_not_there_is_launched_itself(book: History) -> None:

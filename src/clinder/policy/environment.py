@@ -98,16 +98,16 @@ def oldest_alike(git: Git, commit: str, *, force: bool = False) -> Alike:
     """Return the oldest of the unbroken run of first parents with the environment of a commit.
 
     Raises :class:`Unlike` where the history does not tell or the image would not do, and
-    :class:`~clinder.errors.UsageError` with git's words.
+    :class:`~clinder.errors.UsageError` where git itself does not run.
     """
     _raise_for_gaps(git, commit)
     files = _Files.of(git, commit)
     if not force and (reason := files.reason(git)):
         raise Unlike(f"{reason}. Only `force` has another image launched all the same")
     walk = ("rev-list", "--first-parent")
-    changed = git.read(*walk, "--max-count=1", commit, "--", *files.pathspecs(git))
-    (oldest,) = changed or git.read(*walk, "--max-parents=0", commit)
-    (newer,) = git.read(*walk, "--count", f"{oldest}..{commit}")
+    changed = _read(git, *walk, "--max-count=1", commit, "--", *files.pathspecs(git)).split()
+    (oldest,) = changed or _read(git, *walk, "--max-parents=0", commit).split()
+    newer = _read(git, *walk, "--count", f"{oldest}..{commit}")
     return Alike(oldest, int(newer), files.words)
 
 
@@ -117,12 +117,30 @@ def _raise_for_gaps(git: Git, commit: str) -> None:
     if "not a git repository" in asked.stderr:
         raise Unlike(f"there is no clone whose history would tell. {_whole(git)}")
     if asked.returncode:
-        said = without_password(asked.stderr.strip()).partition("\n")[0]
-        raise Unlike(f"git cannot read this clone: {said}")
+        raise _unreadable(git, asked.stderr)
     if asked.stdout.strip() == "true":
         raise Unlike(f"this clone is shallow, and its history may not tell. {_whole(git)}")
     if git.run("cat-file", "-e", f"{commit}^{{commit}}").returncode:
         raise Unlike(f"it is not in this clone. {_whole(git)}")
+
+
+def _read(git: Git, *arguments: str) -> str:
+    """Return the answer. Raises :class:`Unlike` for none: an empty text would look harmless."""
+    done = git.run(*arguments)
+    if done.returncode:
+        raise _unreadable(git, done.stderr)
+    return done.stdout
+
+
+def _unreadable(git: Git, words: str) -> Unlike:
+    """Return what is to be said where git failed with such words."""
+    if "lazy fetching disabled" in words:
+        advice = "Clone without `--filter`"
+        if git.environment.get("GITHUB_ACTIONS"):
+            advice = "Leave out `filter` and `sparse-checkout` of actions/checkout"
+        return Unlike(f"this is a partial clone, without the files that would tell. {advice}")
+    said = without_password(words.strip()).partition("\n")[0]
+    return Unlike(f"git cannot read this clone: {said}")
 
 
 def _whole(git: Git) -> str:
@@ -200,12 +218,12 @@ class _Files:
             if is_looked_into(name):
                 if file.size > _LARGE:
                     return f"{entry.path} is too large to be looked into"
-                texts[name] = git.run("cat-file", "blob", file.id).stdout
+                texts[name] = _read(git, "cat-file", "blob", file.id)
         return needs_source(texts, at_root=not self.folder)
 
     def _target(self, git: Git, entry: _Entry) -> str:
         """Return the path that a symbolic link leads to."""
-        target = git.run("cat-file", "blob", entry.id).stdout
+        target = _read(git, "cat-file", "blob", entry.id)
         return posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), target))
 
     def _file(self, git: Git, entry: _Entry) -> _Entry | None:
@@ -228,7 +246,8 @@ def _tree(git: Git, commit: str, path: str = "", *, deep: bool = False) -> list[
     options = ["-z", "--long", "--full-tree", *(["-r"] if deep else [])]
     paths = ["--", path] if path else []
     entries = []
-    for line in git.read("--literal-pathspecs", "ls-tree", *options, commit, *paths, end="\0"):
+    listed = _read(git, "--literal-pathspecs", "ls-tree", *options, commit, *paths)
+    for line in filter(None, listed.split("\0")):
         facts, _, name = line.partition("\t")
         mode, _, identity, size = facts.split()
         entries.append(_Entry(mode, identity, int(size) if size.isdigit() else 0, name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ EXAMPLES = (
     "https://github.com/ORG/REPO."
 )
 _UNATTENDED = {
+    "GIT_GRAFT_FILE": os.devnull,  # a hub's clone has no parents but the real ones
     "GIT_NO_LAZY_FETCH": "1",  # a partial clone would ask its server, object by object
     "GIT_NO_REPLACE_OBJECTS": "1",  # a hub's clone has no such replacements
     "GIT_OPTIONAL_LOCKS": "0",
@@ -52,11 +54,11 @@ class Git:
         except OSError as error:
             raise UsageError(f"git cannot be run: {error.strerror}.", hint=EXAMPLES) from None
 
-    def read(self, *arguments: str, end: str = "\n") -> list[str]:
+    def read(self, *arguments: str) -> list[str]:
         """Return the lines of the answer; raises UsageError with git's own words."""
         done = self.run(*arguments)
         if done.returncode == 0:
-            return [line for line in done.stdout.split(end) if line]
+            return [line for line in done.stdout.split("\n") if line]
         words = without_password(done.stderr.strip())
         if "not a git repository" in words or "must be run in a work tree" in words:
             raise UsageError("No repository is named, and this is no git checkout.", hint=EXAMPLES)

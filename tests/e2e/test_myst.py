@@ -135,6 +135,7 @@ def test_a_later_step_of_a_job_builds_the_book_on_the_session_of_the_action(
 ) -> None:
     workflow = Workflow(world, action, variables={"HUB": hub})
     book(workflow.caller, PAGES)
+    book(world.directory, PAGES)  # a hub has the repository too, and it is there that code runs
     checkout = "uses: actions/checkout@v7"  # which is act itself: it copies the caller's files
     kept = world.root / "content"
     build = f"run: {MYST} {' '.join(SITE)} && cp -r {CONTENT} {kept}"
@@ -143,6 +144,7 @@ def test_a_later_step_of_a_job_builds_the_book_on_the_session_of_the_action(
 
     assert ended.code == 0, ended.out
     executed(kept, f"gh/{CALLER}/{workflow.commit}")
+    assert printed(kept, "deep") == f"{(world.directory / 'chapter').resolve()}\n"
     assert len([each for each in ended.said() if each.endswith(" is stopped.")]) == 1
     assert ended.with_("LEFT") == ["LEFT ."]
     world.wait_for_servers(0)

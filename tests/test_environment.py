@@ -373,6 +373,11 @@ def test_a_folder_that_is_a_link_is_refused(book: History) -> None:
         ({"binder/requirements.txt": "-r ../all.txt"}, "requirements.txt has the line `-r ../all"),
         ({"environment.yml": "dependencies:\n- pip:\n  - .\n"}, "environment.yml has the line"),
         ({**ENVIRONMENT, "postBuild": "make\n"}, "postBuild runs `make`"),
+        ({**ENVIRONMENT, "postBuild": "true\n", ".condarc": ""}, "postBuild runs beside .condarc"),
+        (
+            {"binder/postBuild": "true\n", ".config/pip/pip.conf": ""},
+            "postBuild runs beside .config",
+        ),
         ({"binder/start": "source env.sh\n"}, "start runs `source env.sh`"),
         ({"Dockerfile": "FROM a\nCOPY . .\n"}, "Dockerfile has the line `COPY . .`"),
         ({"requirements.txt": "#" * 1_000_001}, "requirements.txt is too large to be looked into"),

@@ -24,6 +24,12 @@ ROOT = (
 """The environment files where there is no such folder."""
 ROOT_PATTERNS = ("Manifest-v*.toml", "JuliaManifest-v*.toml")
 
+SETTINGS = (
+    ".bash_profile", ".bashrc", ".condarc", ".config", ".julia", ".jupyter", ".mambarc", ".npmrc",
+    ".pip", ".profile", ".pydistutils.cfg", ".Rprofile", ".yarnrc",
+)  # fmt: skip
+"""Settings of tools, which a ``postBuild`` meets: the repository is its home."""
+
 _RECIPES: Mapping[str, Callable[[str], str]] = {
     "default.nix": recipes.nix,
     "DESCRIPTION": recipes.package,

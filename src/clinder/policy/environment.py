@@ -15,6 +15,7 @@ from clinder.policy.buildpacks import (
     FOLDERS,
     ROOT,
     ROOT_PATTERNS,
+    SETTINGS,
     is_environment_file,
     is_looked_into,
     needs_source,
@@ -168,11 +169,15 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Files:
-    """The environment files of a commit: all that is in ``folder``, or those at the root."""
+    """The environment files of a commit: all that is in ``folder``, or those at the root.
+
+    ``settings`` is a file or folder at the root that tools take for a user's settings.
+    """
 
     commit: str
     folder: str
     entries: tuple[_Entry, ...]
+    settings: str
 
     @classmethod
     def of(cls, git: Git, commit: str) -> _Files:
@@ -181,12 +186,13 @@ class _Files:
         folders = [each for each in root if each.path in FOLDERS and each.mode == _FOLDER]
         if len(folders) > 1:
             raise Unlike("it has both binder/ and .binder/, which repo2docker refuses")
+        settings = next((each.path for each in root if each.path in SETTINGS), "")
         if folders:
             inside = _tree(git, commit, folders[0].path, deep=True)
-            return cls(commit, folders[0].path, tuple(inside))
+            return cls(commit, folders[0].path, tuple(inside), settings)
         odd = [each for each in root if each.path in FOLDERS and each.mode in (_LINK, _SUBMODULE)]
         files = [each for each in root if is_environment_file(each.path)]
-        return cls(commit, "", (*odd, *files))
+        return cls(commit, "", (*odd, *files), settings)
 
     @property
     def words(self) -> str:
@@ -219,6 +225,8 @@ class _Files:
                 if file.size > _LARGE:
                     return f"{entry.path} is too large to be looked into"
                 texts[name] = _read(git, "cat-file", "blob", file.id)
+        if self.settings and "postBuild" in texts:
+            return f"postBuild runs beside {self.settings}, which may steer what it does"
         return needs_source(texts, at_root=not self.folder)
 
     def _target(self, git: Git, entry: _Entry) -> str:

@@ -68,7 +68,6 @@ class UsageError(ClinderError):
     """An argument, an option or a file is not what it should be. Nothing was sent."""
 
     exit_code = 2
-    hint = "The help of the command, and the documentation, show what can be given."
 
 
 class Refused(ClinderError):

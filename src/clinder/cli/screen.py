@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from clinder.cli.output import discard
-from clinder.errors import ClinderError, explained
+from clinder.errors import ClinderError, UsageError, explained
 from clinder.events import (
     AttemptFailed,
     Event,
@@ -50,6 +50,8 @@ def tell(error: ClinderError) -> None:
     say(f"clinder: {first}")
     for line in rest:
         say(line)
+    if isinstance(error, UsageError) and not error.hint:
+        say("  what to do: `clinder COMMAND --help` shows what can be given.")
 
 
 def asking_on(url: str, seconds: float) -> Callable[[str], None]:

@@ -59,7 +59,8 @@ class Fault:
 
     ``requests`` are the build requests that each hub saw, ``within`` the seconds that it took at
     most, ``stopped`` how many servers clinder stopped, ``left`` how many it had to leave. Of the
-    hubs the first ``named`` are those that clinder is given, by default all.
+    hubs the first ``named`` are those that clinder is given, by default all. ``certificate`` is the
+    name in the certificate of a hub that speaks TLS, of an authority that is trusted.
     """
 
     happens: str
@@ -78,6 +79,7 @@ class Fault:
     cancel: At | None = None
     address: str = ""
     named: int | None = None
+    certificate: str = ""
 
 
 def transcript(name: str) -> Answer:
@@ -504,6 +506,24 @@ NETWORK = (
         requests=(),
         within=20,
         address="http://clinder.invalid/",
+    ),
+    Fault(
+        "The hub's certificate is of another name",
+        "never asks that hub again",
+        ((),),
+        6,
+        "REQUESTS_CA_BUNDLE",
+        requests=(0,),
+        certificate="other.test",
+    ),
+    Fault(
+        "The hub is https, and its server plain http",
+        "never uses it, as others could see the token",
+        ((Launch(),),),
+        6,
+        "fault is the hub's",
+        warns="nobody holds its token",
+        certificate="127.0.0.1",
     ),
     Fault(
         "A page comes in place of a stream: a wrong address",

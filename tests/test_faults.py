@@ -6,8 +6,10 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
+import trustme
 
 from answers import Answer, Ending, Raw, ready
 from clinder.deadline import Deadline
@@ -23,8 +25,10 @@ from clinder.wire.jupyter import State
 from clock import Clock
 from faults import STOPPING, TABLE, TOKEN, Fault, Launch, Silence, Stage, StopFault, Told
 from hubs import Build, Jupyter, ScriptedHub
+from proxies import Encrypted
 from reliability import PAGE, written
 
+AUTHORITY = trustme.CA()
 ROWS = [row for rows in TABLE.values() for row in rows]
 
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
@@ -72,10 +76,18 @@ def _answer(told: Told, number: int, stage: Stage, hub: ScriptedHub) -> Build:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: re.sub(r"\W+", "-", row.happens))
-def test_a_fault_ends_as_the_table_says(row: Fault) -> None:
+def test_a_fault_ends_as_the_table_says(
+    row: Fault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     watcher = Watcher(row)
-    with staged(row) as stage:
+    with staged(row) as stage, ExitStack() as fronts:
         hubs = (row.address,) if row.address else tuple(hub.url for hub in stage.hubs[: row.named])
+        if row.certificate:
+            AUTHORITY.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
+            certificate = AUTHORITY.issue_cert(row.certificate)
+            front = fronts.enter_context(Encrypted(stage.hubs[0].origin, certificate))
+            hubs = (f"{front.origin}/",)
         repository = Repository("gh", "org/repo", row.ref)
         request = Request(repository, hubs, row.timeout, warm_up=row.kernel)
         code, words = _played(request, watcher, stage)

@@ -139,6 +139,7 @@ RATE = failed("Rate limit exceeded. Try again in 3600 seconds.")
 DROPPED = Answer(BUILDING, ending=Ending.BROKEN)
 DROPPED_LAUNCHING = Answer(BUILDING + LAUNCHING, ending=Ending.BROKEN)
 AGAIN = "asks the same hub again after about 2 and 4 s"
+A_MINUTE = "tries the same hub for about a minute: again after about 2, 4, 8, 15, 15 and 15 s"
 
 
 def entered(phase: str) -> At:
@@ -277,7 +278,7 @@ SAYS = (
     Fault(
         "The hub fails with an error of its own, always",
         AGAIN,
-        ((page(503),) * 3,),
+        ((page(500),) * 3,),
         6,
         "fault is the hub's",
         requests=(3,),
@@ -488,7 +489,7 @@ BUSY = (
 
 NETWORK = (
     Fault(
-        "Nothing listens at the hub's address",
+        "Nothing listens at the hub's address, on this machine",
         AGAIN,
         (),
         6,
@@ -496,6 +497,41 @@ NETWORK = (
         requests=(),
         within=12,
         address="http://127.0.0.1:1/",
+    ),
+    Fault(
+        "Nothing listens at the hub's address, on another machine",
+        A_MINUTE,
+        (),
+        6,
+        "restarts",
+        requests=(),
+        within=80,
+        address="http://0.0.0.0:1/",
+    ),
+    Fault(
+        "The hub's proxy answers 503, as the hub is away",
+        A_MINUTE,
+        ((page(503),) * 7,),
+        6,
+        "restarts",
+        requests=(7,),
+        within=80,
+    ),
+    Fault(
+        "The hub restarts: the stream drops, then its proxy answers 503 for half a minute",
+        A_MINUTE + ". What found it away is no build request",
+        ((DROPPED, *(page(503),) * 5, DROPPED, Launch()),),
+        0,
+        requests=(8,),
+        within=70,
+    ),
+    Fault(
+        "The first hub's proxy answers 503, and the second hub is there",
+        AGAIN + ", then the next one",
+        ((page(503),) * 3, (Launch(),)),
+        0,
+        requests=(3, 1),
+        within=12,
     ),
     Fault(
         "The hub's name does not resolve",
@@ -873,6 +909,14 @@ CANCELLED = (
         "Ctrl-C while waiting for a full hub",
         "ends at once",
         ((FULL,),),
+        130,
+        cancel=lambda seen: isinstance(seen, Waiting),
+        within=7,
+    ),
+    Fault(
+        "Ctrl-C while waiting for a hub that is away",
+        "ends at once",
+        ((page(503),),),
         130,
         cancel=lambda seen: isinstance(seen, Waiting),
         within=7,

@@ -288,6 +288,7 @@ def test_a_hub_that_only_builds_is_told_apart() -> None:
         (429, errors.RateLimited),
         (500, HubBroken),
         (502, HubBroken),
+        (503, errors.HubAway),
         (504, HubBroken),
     ],
 )
@@ -328,6 +329,22 @@ def test_a_stream_that_ends_before_its_verdict_is_a_dropped_connection(answer: A
         error = failure(hub)
     assert type(error) is HubUnreachable
     assert "ended the stream" in error.what
+
+
+@pytest.mark.parametrize(
+    ("hub", "kind"),
+    [
+        ("http://0.0.0.0:1/", errors.HubAway),
+        ("http://127.0.0.1:1/", HubUnreachable),
+        ("http://localhost:1/", HubUnreachable),
+    ],
+)
+def test_a_hub_that_refuses_connections_is_away_but_on_this_machine_it_is_not_there(
+    hub: str, kind: type[ClinderError]
+) -> None:
+    with pytest.raises(kind, match="connection refused") as raised:
+        list(build(Transport(), hub, "gh/org/repo/HEAD", deadline=Deadline(20)))
+    assert type(raised.value) is kind
 
 
 @pytest.mark.parametrize("ending", [Ending.BROKEN, Ending.RESET, Ending.HELD])

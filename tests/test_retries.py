@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from clinder import errors
 from clinder.errors import ClinderError
-from clinder.policy.retries import AGAIN_AFTER, LATER_AFTER, Retries, Step
+from clinder.policy.retries import AGAIN_AFTER, AWAY_AFTER, LATER_AFTER, Retries, Step
 
 A, B, MEMBER = "https://a.example/", "https://b.example/", "https://member.example/"
 KINDS: tuple[type[ClinderError], ...] = (
     errors.HubUnreachable,
+    errors.HubAway,
     errors.HubBroken,
     errors.ForgeFailed,
     errors.HubFull,
@@ -86,6 +87,68 @@ def test_only_the_hubs_without_room_are_waited_for() -> None:
     assert made == [Step(A, A), Step(B, B), Step(A, A, 60), Step(A, A, 240), None]
 
 
+def test_a_hub_that_is_away_is_tried_for_a_minute() -> None:
+    assert steps(*[errors.HubAway] * 7, hubs=(A,)) == [
+        Step(A, A),
+        Step(A, A, 2, True),
+        Step(A, A, 4, True),
+        Step(A, A, 8),  # anew, as a federation may give it to another member by now
+        Step(A, A, 15),
+        Step(A, A, 15),
+        Step(A, A, 15),
+        None,
+    ]
+
+
+def test_the_other_hubs_are_asked_before_one_that_stays_away_is_waited_for() -> None:
+    away = [errors.HubAway] * 3
+    assert steps(*away, errors.LaunchFailed, errors.HubAway, errors.HubAway)[3:] == [
+        Step(B, B),
+        Step(A, A, 8),
+        Step(A, A, 15),
+        Step(A, A, 15),
+    ]
+
+
+def test_all_hubs_that_are_away_are_tried_in_each_round() -> None:
+    made = steps(*[errors.HubAway] * 8)
+    assert made[5:] == [Step(B, B, 4, True), Step(A, A, 8), Step(B, B), Step(A, A, 15)]
+
+
+def test_what_found_the_hub_away_was_no_build_request() -> None:
+    away = [errors.HubAway] * 3
+    made = steps(errors.HubUnreachable, *away, *[errors.HubBroken] * 2, hubs=(A,))
+    assert made == [
+        Step(A, A),
+        Step(A, A, 2, True),
+        Step(A, A, 2, True),
+        Step(A, A, 4, True),
+        Step(A, A, 8),
+        Step(A, A, 4, True),
+        None,
+    ]
+
+
+def test_a_hub_without_room_is_waited_for_after_those_that_are_away() -> None:
+    retries = Retries((A, B), 2, lambda: 0.5)
+    kinds = (errors.HubFull, *[errors.HubAway] * 6)
+    made: list[Step | None] = [retries.first()]
+    made += [retries.after(kind("x"), launching=False, members=lambda: ()) for kind in kinds]
+    assert made == [
+        Step(A, A),
+        Step(B, B),
+        Step(B, B, 2, True),
+        *(Step(B, B, wait) for wait in AWAY_AFTER),
+        Step(A, A, 60),
+    ]
+
+
+def test_with_one_attempt_nothing_is_tried_again() -> None:
+    retries = Retries((A,), 1, lambda: 0.5)
+    retries.first()
+    assert retries.after(errors.HubAway("x"), launching=False, members=lambda: ()) is None
+
+
 def test_a_hub_that_limits_is_not_asked_again() -> None:
     assert steps(errors.RateLimited, errors.RateLimited) == [Step(A, A), Step(B, B), None]
 
@@ -138,18 +201,21 @@ def test_whatever_happens_it_ends_and_no_hub_is_asked_too_often(
     retries = Retries(hubs, limit, lambda: chance)
     step: Step | None = retries.first()
     asked: Counter[str] = Counter()
+    missed: Counter[str] = Counter()
     limited: set[str] = set()
     waited = 0.0
     for kind, launching in ends:
         if step is None:
             break
         assert step.hub not in limited
-        asked[step.hub] += 1
+        (missed if kind is errors.HubAway else asked)[step.hub] += 1
         waited += step.wait
         if kind is errors.RateLimited:
             limited.add(step.hub)
         step = retries.after(kind("x"), launching=launching, members=lambda: members)
     assert step is None
-    assert set(asked) == set(hubs)
-    assert max(asked.values()) <= limit
-    assert waited <= sum(LATER_AFTER) + len(hubs) * 1.25 * sum(AGAIN_AFTER)
+    assert set(asked | missed) == set(hubs)
+    assert max(asked.values(), default=0) <= limit
+    assert max(missed.values(), default=0) <= limit + len(AWAY_AFTER) + len(LATER_AFTER) + limit
+    again = len(hubs) * 2 * sum(AGAIN_AFTER)  # after it broke, and while it is away
+    assert waited <= sum(LATER_AFTER) + 1.25 * (sum(AWAY_AFTER) + again)

@@ -147,6 +147,11 @@ MESSAGES = {
         "The message says what the network did: a name that does not resolve, a refused "
         "connection, nothing that came for 75 s.",
     ),
+    "HubAway": Message(
+        ("The hub answered 503, as a proxy does whose hub is away.", "The hub is unreachable: …"),
+        "The hub restarts, or its address is wrong. clinder has tried for about a minute, unless "
+        "`--attempts 1` was given.",
+    ),
     "Untrusted": Message(
         ("The hub's certificate is not trusted …",),
         "The reason stands in brackets: it is expired, or of another name, or its authority is "

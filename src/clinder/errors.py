@@ -192,6 +192,15 @@ class HubUnreachable(HubError):
     hint = "Check the hub's address, and this machine's network."
 
 
+class HubAway(HubUnreachable):
+    """Nobody of the hub is there now: its address refuses connections, or its proxy answers 503."""
+
+    hint = (
+        "Check the hub's address. A hub that restarts is back in a minute or two: try again, or "
+        "name another hub with --hub."
+    )
+
+
 class Untrusted(HubError):
     """The hub's certificate is not trusted; asking again will not change that."""
 

@@ -1,7 +1,8 @@
 """What to do after a build request that failed: whom to ask next, and after how long.
 
 It is counted here, and nowhere else, how often a hub is asked: a BinderHub allows ten build
-requests an hour from one address, and every reconnect is one (``ratelimit.py``).
+requests an hour from one address, and every reconnect is one (``ratelimit.py``). What found a hub
+away reached none, and is not counted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from clinder.errors import (
     BotsRefused,
     ClinderError,
     ForgeFailed,
+    HubAway,
     HubBroken,
     HubBusy,
     HubError,
@@ -27,6 +29,9 @@ from clinder.errors import (
 
 AGAIN_AFTER = (2.0, 4.0)
 """Seconds, give or take a quarter, before the same hub is asked again after it broke."""
+AWAY_AFTER = (8.0, 15.0, 15.0, 15.0)
+"""Seconds, give or take a quarter, before the hubs that stay away are asked again: with those above
+about a minute, in which a hub restarts."""
 LATER_AFTER = (60.0, 240.0)
 """Seconds before the hubs that had no room are asked again."""
 
@@ -56,6 +61,8 @@ class _Hub:
     address: str
     asked: int = 0
     broke: int = 0
+    missed: int = 0
+    away: bool = False
     later: bool = False
     member: str = ""
     redirected: bool = False
@@ -65,8 +72,8 @@ class _Hub:
 class Retries:
     """The hubs of a launch, and how often and with what outcome each was asked.
 
-    ``limit`` is how many build requests one hub gets in all; ``chance`` gives numbers from 0 up to
-    1, which is none of them.
+    ``limit`` is how many build requests one hub gets in all, and 1 that nothing is tried again;
+    ``chance`` gives numbers from 0 up to 1, which is none of them.
     """
 
     hubs: Sequence[str]
@@ -75,12 +82,14 @@ class Retries:
     _known: list[_Hub] = field(init=False)
     _left: list[_Hub] = field(init=False)
     _waits: list[float] = field(init=False)
+    _away: list[float] = field(init=False)
     _reached: Counter[str] = field(init=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._known = [_Hub(url, self.limit, url) for url in self.hubs]
         self._left = list(self._known)
         self._waits = list(LATER_AFTER)
+        self._away = list(AWAY_AFTER) if self.limit > 1 else []
 
     def first(self) -> Step:
         """Return the first build request, of all or of those that are left."""
@@ -102,30 +111,56 @@ class Retries:
         if not isinstance(error, _ANOTHER_HUB):
             return None
         hub = self._left[0]
+        hub.away, hub.later = isinstance(error, HubAway), isinstance(error, _LATER)
+        if hub.away:
+            return self._missed(hub)
         hub.member = member
         self._reached[member] += 1
-        hub.later = isinstance(error, _LATER)
         if isinstance(error, _BROKE) or (isinstance(error, ForgeFailed) and not launching):
             if launching:  # each such request may leave a server behind
                 hub.limit = min(hub.limit, hub.asked + 1)
             if self._may_ask(hub):
-                return self._again(hub)
+                hub.broke += 1
+                return self._again(hub, hub.broke)
         if hub.later and self._may_ask(hub) and not hub.redirected and (others := members()):
             hub.redirected = True
             return self._step(hub, others[int(self.chance() * len(others))])
-        self._left = [each for each in self._left[1:] if self._may_ask(each)]
-        return self.first() if self._left else self._later()
+        return self._next()
 
     def _may_ask(self, hub: _Hub) -> bool:
         """Whether a hub was asked less than its limit, under its name or as another's member."""
         at = (self._reached[url] for url in (hub.url, hub.member) if url)
         return hub.asked < hub.limit and all(times < self.limit for times in at)
 
-    def _again(self, hub: _Hub) -> Step:
-        seconds = AGAIN_AFTER[min(hub.broke, len(AGAIN_AFTER) - 1)]
-        hub.broke += 1
-        wait = seconds * (0.75 + self.chance() / 2)
+    def _missed(self, hub: _Hub) -> Step | None:
+        """Return what to do after a request that found a hub away, and so was none."""
+        hub.asked -= 1
+        self._reached[hub.address] -= 1
+        hub.missed += 1
+        if hub.missed < self.limit:
+            return self._again(hub, hub.missed)
+        return self._next()
+
+    def _again(self, hub: _Hub, times: int) -> Step:
+        """Return the step at the same address after it failed so many times."""
+        wait = self._about(AGAIN_AFTER[min(times, len(AGAIN_AFTER)) - 1])
         return self._step(hub, hub.address, wait=wait, pinned=True)
+
+    def _about(self, seconds: float) -> float:
+        return seconds * (0.75 + self.chance() / 2)
+
+    def _next(self) -> Step | None:
+        """Return the step at the next hub, or after the last one another round's first, if any."""
+        self._left = [each for each in self._left[1:] if self._may_ask(each)]
+        return self.first() if self._left else self._back() or self._later()
+
+    def _back(self) -> Step | None:
+        """Return the first step of another round, among the hubs that were away."""
+        self._left = [hub for hub in self._known if hub.away and self._may_ask(hub)]
+        if not self._left or not self._away:
+            return None
+        wait = self._about(self._away.pop(0))
+        return self._step(self._left[0], self._left[0].url, wait=wait)
 
     def _later(self) -> Step | None:
         """Return the first step of another round, among the hubs that had no room."""

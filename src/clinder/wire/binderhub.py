@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from clinder.address import hub_url
+from clinder.address import hub_url, is_loopback
 from clinder.deadline import Deadline
 from clinder.errors import (
     Banned,
@@ -23,6 +23,7 @@ from clinder.errors import (
     BuildTokenRefused,
     ClinderError,
     ForgeFailed,
+    HubAway,
     HubBroken,
     HubError,
     HubFull,
@@ -131,7 +132,8 @@ def build(
     ``hub`` is a base URL with a trailing slash, ``spec`` a provider spec, percent-encoded. The
     request ends when the iterator is closed. Raises the errors of :mod:`clinder.errors` that say
     how the hub refused or failed; :class:`~clinder.errors.HubUnreachable` for a stream that
-    ended or broke before its verdict; :class:`~clinder.errors.Untrusted`.
+    ended or broke before its verdict; :class:`~clinder.errors.HubAway` where it reached no hub;
+    :class:`~clinder.errors.Untrusted`.
     """
     url = f"{hub}build/{spec}"
     if build_token:
@@ -153,7 +155,9 @@ def build(
                 f"The hub's {error.what.removeprefix('its ')}.",
                 hint=f"The address is {error.untrusted}. {Untrusted.hint}",
             ) from None
-        raise HubUnreachable(f"The hub is unreachable: {error.what}.") from None
+        # On this machine it is a port that was mistyped, or a hub that is about to listen.
+        kind = HubAway if error.refused and not is_loopback(hub) else HubUnreachable
+        raise kind(f"The hub is unreachable: {error.what}.") from None
     except EventTooLarge:
         raise HubError("The hub sent an event too large to be one.") from None
 
@@ -191,7 +195,9 @@ def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress |
         event = _object(data.replace(secret, "…") if len(secret) >= _SECRET else data)
         if event is None:
             continue
-        phase, message = _phase(event, seen), _text(event, "message")
+        phase, message = _text(event, "phase"), _text(event, "message")
+        if phase not in seen:
+            phase = _phase(phase, seen)
         if phase in ("failed", "failure"):
             raise _failure(event.get("status_code") or stream.status, message, seen)
         if phase == "ready":
@@ -207,9 +213,9 @@ def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress |
     raise HubUnreachable("The hub ended the stream before the launch had ended.")
 
 
-def _phase(event: Mapping[str, Any], seen: list[str]) -> str:
-    """Return an event's phase; one more than a hub can have is ``unknown``."""
-    phase = line(_text(event, "phase"), 40).lower()
+def _phase(told: str, seen: list[str]) -> str:
+    """Return the phase that a hub tells; one more than a hub can have is ``unknown``."""
+    phase = line(told, 40).lower()
     return phase if phase in _PHASES or phase in seen or len(seen) < 20 else "unknown"
 
 
@@ -271,6 +277,8 @@ def _is_event_stream(stream: Stream) -> bool:
 def _not_a_stream(stream: Stream) -> ClinderError:
     if stream.status == 429:
         return RateLimited("Rate limit exceeded: the hub, or what stands before it, answered 429.")
+    if stream.status == 503:  # a proxy's, which passed the request on to nobody
+        return HubAway("The hub answered 503, as a proxy does whose hub is away.")
     if stream.status >= 500:
         return HubBroken(f"The hub answered {stream.status}.")
     kind = stream.headers.get("Content-Type", "nothing").split(";")[0].strip().lower()

@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format soak docs docs-tables dist zipapp lock clean
+.PHONY: demo test lint format soak mutation docs docs-tables dist zipapp lock clean
 
 demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
@@ -24,6 +24,9 @@ format: $(VENV)/.test ## Bring the code into shape
 
 soak: $(VENV)/.test ## 200 sessions with random faults and signals: is a server left? Some minutes
 	$(BIN)/python tests/soak.py
+
+mutation: $(VENV)/.mutation ## Do the tests notice a changed MODULE=repository? Some minutes
+	$(BIN)/python tools/mutation.py $(or $(MODULE),repository)
 
 docs: $(VENV)/.test $(VENV)/.myst ## The documentation as plain pages, in docs/_build/html
 	$(BIN)/clinder run --hub local --quiet -- \
@@ -45,7 +48,7 @@ lock: $(VENV)/.demo ## The action's requirements.txt, from its requirements.in
 	$(BIN)/python tools/lock.py
 
 clean: ## Remove what the above made
-	rm -rf $(VENV) dist clinder.pyz .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist clinder.pyz .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -60,6 +63,10 @@ $(VENV)/.test: $(VENV)/.demo
 $(VENV)/.dist: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # knows --group
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dist
+	touch $@
+
+$(VENV)/.mutation: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group mutation
 	touch $@
 
 # Jupyter Book and MyST, in an environment of their own: they are there to be run, not imported.

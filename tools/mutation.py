@@ -1,0 +1,51 @@
+"""Mutate one module and see which mutants its tests let live: ``make mutation MODULE=repository``.
+
+mutmut changes one thing at a time, in the functions of ``src/clinder/``, and runs the tests that
+reach it, the fastest first. It does not see what is outside of functions (regular expressions,
+tables) or in a property, nor do tests see a mutant in a subprocess. Then, from the same place::
+
+    mutmut results              # the survivors by name
+    mutmut show NAME            # what was changed
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+
+from mutmut.__main__ import cli
+from mutmut.configuration import config
+
+_LAUNCHES = ("launch", "launching", "retries", "faults")
+
+TESTS = {
+    "address": ("address", "repository", "repository_properties"),
+    "pages": ("repository", "repository_properties"),
+    "repository": ("repository", "repository_properties", "address"),
+    "policy.request": ("request", "repository"),
+    "policy.checkout": ("checkout", "request"),
+    "clocks": ("deadline", "launch", "request"),
+    "deadline": ("deadline", "framing", "transport", "watch"),
+    "policy.attempt": _LAUNCHES,
+    "policy.launch": _LAUNCHES,
+    "policy.readiness": _LAUNCHES,
+    "policy.retries": ("retries", "launch", "launching"),
+    "policy.stop": ("stop", "api", "faults"),
+}
+"""Which files of ``tests/`` are to kill the mutants of a module of ``clinder``."""
+
+
+def main(name: str) -> None:
+    """Run mutmut on a module, named as in :data:`TESTS`, with or without ``policy.``."""
+    module = name if name in TESTS else f"policy.{name}"
+    if module not in TESTS:
+        sys.exit(f"mutation: no tests are known for {name!r}. Name one of: {', '.join(TESTS)}")
+    shutil.rmtree("mutants", ignore_errors=True)  # its verdicts are those of other tests
+    settings = config()
+    settings.only_mutate = [f"src/clinder/{module.replace('.', '/')}.py"]
+    settings.pytest_add_cli_args_test_selection = [f"tests/test_{t}.py" for t in TESTS[module]]
+    cli(["run", "--max-children", "1"])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -55,8 +55,10 @@ class Server:
 
     Then it writes the bytes ``head``, and ``piece`` again and again, telling ``wrote`` of each; it
     reads on after ``reads_after`` seconds. ``starts`` is called when it is to start a kernel, whose
-    id it tells after ``starts_after`` seconds. ``looks`` are its answers about that kernel, one
-    after another, status and body; the websocket opens once they are all given.
+    id it tells after ``starts_after`` seconds, or breaks the connection in place of it; it lists
+    that, after another's, when it was asked ``listed_after`` times without. ``looks`` are its
+    answers about that kernel, one after another, status and body; the websocket opens once they are
+    all given.
     """
 
     answers: Callable[[str], list[str | bytes | None]]
@@ -69,6 +71,11 @@ class Server:
     reads_after: float = 0.0
     starts: Callable[[], None] = lambda: None
     starts_after: float = 0.0
+    breaks: bool = False
+    listed_after: int = 0
+    listed: list[Message] = field(
+        default_factory=lambda: [{"path": "another", "kernel": {"id": "another"}}]
+    )
     removes: bool = True
     looks: list[tuple[int, str]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -131,17 +138,33 @@ class Kernels(RequestHandler):
         self.set_status(code)
         self.write(body)
 
-    async def post(self, _: str) -> None:
-        self.server.starts()
-        await asyncio.sleep(self.server.starts_after)
-        self.write({"id": "k"})
-
     def delete(self, identity: str) -> None:
         if not self.server.removes:
             self.detach().close()
             return
         self.server.removed.append(identity)
         self.set_status(204)
+
+
+class Sessions(RequestHandler):
+    def initialize(self, server: Server) -> None:
+        self.server = server
+
+    def get(self) -> None:
+        early = self.server.listed_after > 0
+        self.server.listed_after -= 1
+        self.write(json.dumps(self.server.listed[:1] if early else self.server.listed))
+
+    async def post(self) -> None:
+        wanted = json.loads(self.request.body)
+        self.server.starts()
+        await asyncio.sleep(self.server.starts_after)
+        started = {**wanted, "kernel": {"id": "k"}}
+        self.server.listed.append(started)
+        if self.server.breaks:
+            self.detach().close()
+        else:
+            self.write(started)
 
 
 class Page(RequestHandler):
@@ -161,6 +184,7 @@ def serving(server: Server) -> Iterator[Server]:
             Application(
                 [
                     (r"/user/x/api/kernel(?:specs|s|s/([^/]+))", Kernels, own),
+                    (r"/user/x/api/sessions", Sessions, own),
                     (r"/user/x/api/.*", Channels, own),
                     (r"/x", Page),
                 ]

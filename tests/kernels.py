@@ -43,8 +43,8 @@ def about_kernels(kernel: Kernel, method: str, path: str) -> Answer:
     match method, path:
         case "GET", "api/kernelspecs":
             return json_page(200, {"default": kernel.name, "kernelspecs": {kernel.name: {}}})
-        case "POST", "api/kernels":
-            return json_page(201, {"id": "k1"})
+        case "POST", "api/sessions":
+            return json_page(201, {"id": "s1", "kernel": {"id": "k1"}})
         case "GET", "api/kernels/k1":
             return json_page(200, {"id": "k1", "execution_state": kernel.state})
         case "GET", "api/kernels/k1/channels":

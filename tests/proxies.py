@@ -112,7 +112,7 @@ class Proxy(Relay):
 
     def serve(self, connection: socket.socket) -> None:
         """Answer a CONNECT, pass another request on."""
-        head, body = _head(connection)
+        head, body = read_head(connection)
         self.heads.append(head)
         credentials = f"basic {base64.b64encode(self._account.encode()).decode()}"
         if self._answers:
@@ -136,7 +136,8 @@ def _account(head: str) -> str:
     return f"{kind.lower()} {code}"
 
 
-def _head(connection: socket.socket) -> tuple[str, bytes]:
+def read_head(connection: socket.socket) -> tuple[str, bytes]:
+    """Return a request's head, and what came of its body with it."""
     came = b""
     while b"\r\n\r\n" not in came:
         if not (more := connection.recv(65536)):

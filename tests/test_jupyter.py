@@ -185,18 +185,45 @@ def test_the_kernelspecs_that_a_server_has(web: responses.RequestsMock) -> None:
     assert SERVER.kernelspecs(Deadline(60)) == Kernelspecs("python3", ("ir", "python3"))
 
 
-@pytest.mark.parametrize(("asked", "started"), [("", "python3"), ("ir", "ir")])
-def test_a_kernel_of_a_kernelspec_is_started(
-    web: responses.RequestsMock, asked: str, started: str
+@pytest.mark.parametrize(("asked", "found"), [("", "python3"), ("ir", "ir")])
+def test_a_kernelspec_is_the_one_asked_for_or_the_default(
+    web: responses.RequestsMock, asked: str, found: str
 ) -> None:
     web.get(URL + "api/kernelspecs", json=SPECS)
+    assert SERVER.kernelspec(asked, Deadline(60)) == found
+
+
+@pytest.mark.parametrize(("kernelspec", "kernel"), [("", {}), ("ir", {"name": "ir"})])
+def test_a_kernel_of_a_kernelspec_is_started(
+    web: responses.RequestsMock, kernelspec: str, kernel: dict[str, str]
+) -> None:
+    wanted = {"path": "ours", "name": "ours", "type": "console", "kernel": kernel}
     web.post(
-        URL + "api/kernels",
-        json={"id": "k-1"},
+        URL + "api/sessions",
+        json={"id": "s-1", "path": "ours", "kernel": {"id": "k-1"}},
         status=201,
-        match=[responses.matchers.json_params_matcher({"name": started})],
+        match=[responses.matchers.json_params_matcher(wanted)],
     )
-    assert SERVER.start_kernel(asked, Deadline(60)) == "k-1"
+    assert SERVER.start_kernel(kernelspec, "ours", Deadline(60)) == "k-1"
+
+
+@pytest.mark.parametrize(
+    ("listed", "found"),
+    [
+        ([{"path": "theirs", "kernel": {"id": "k"}}, {"path": "ours", "kernel": {"id": "o"}}], "o"),
+        ([{"path": "theirs", "kernel": {"id": "k"}}], ""),
+        ([], ""),
+        ([5, None, {}, {"path": ["ours"]}, {"path": "ours"}], ""),
+        ([{"path": "ours", "kernel": {"id": 5}}], ""),
+        ([{"path": "ours", "kernel": {"id": "x" * 1000}}], ""),
+        ({"message": "no"}, ""),
+    ],
+)
+def test_a_kernel_is_found_by_its_label_and_never_anothers(
+    web: responses.RequestsMock, listed: object, found: str
+) -> None:
+    web.get(URL + "api/sessions", json=listed)
+    assert SERVER.started_kernel("ours", Deadline(60)) == found
 
 
 def test_a_kernelspec_that_is_missing_is_told_with_those_that_are_there(
@@ -204,7 +231,7 @@ def test_a_kernelspec_that_is_missing_is_told_with_those_that_are_there(
 ) -> None:
     web.get(URL + "api/kernelspecs", json=SPECS)
     with pytest.raises(KernelspecMissing, match="'julia', only: ir, python3"):
-        SERVER.start_kernel("julia", Deadline(60))
+        SERVER.kernelspec("julia", Deadline(60))
 
 
 def test_a_kernel_is_deleted_by_its_id(web: responses.RequestsMock) -> None:
@@ -247,25 +274,22 @@ def test_of_a_kernel_of_a_server_that_is_away_nothing_is_known() -> None:
         (page(302, Location="/hub/"), "302"),
         (Raw([], Ending.RESET), "unreachable: "),
         (json_page(200, {}), "no reason"),
-        (json_page(200, {"id": 5}), "no reason"),
+        (json_page(200, {"kernel": {"id": 5}}), "no reason"),
     ],
 )
 def test_a_kernel_that_cannot_be_started_is_an_error_in_words(answer: Any, words: str) -> None:
-    pages = {"/user/x/api/kernelspecs": json_page(200, {}), "/user/x/api/kernels": answer}
+    pages = {"/user/x/api/sessions": answer}
     with ScriptedHub(pages=pages) as hub, pytest.raises(ServerUnreachable, match=words) as error:
-        local(hub).start_kernel("", Deadline(60))
+        local(hub).start_kernel("", "ours", Deadline(60))
     assert "\x1b" not in error.value.what
     assert TOKEN not in str(error.value)
 
 
 @pytest.mark.parametrize("message", ["Unhandled error", 5])
 def test_a_server_that_fails_to_start_a_kernel_is_not_ready(message: object) -> None:
-    pages = {
-        "/user/x/api/kernelspecs": json_page(200, {}),
-        "/user/x/api/kernels": json_page(500, {"message": message}),
-    }
+    pages = {"/user/x/api/sessions": json_page(500, {"message": message})}
     with ScriptedHub(pages=pages) as hub, pytest.raises(ServerNotReady, match="answered 500"):
-        local(hub).start_kernel("", Deadline(60))
+        local(hub).start_kernel("", "ours", Deadline(60))
 
 
 # What is too much.
@@ -275,7 +299,7 @@ def test_very_many_kernelspecs_are_not_all_told(web: responses.RequestsMock) -> 
     many: dict[str, object] = {f"kernel-{n:05}-\x1b[31m": {} for n in range(30_000)}
     web.get(URL + "api/kernelspecs", json={"kernelspecs": many})
     with pytest.raises(KernelspecMissing, match=r"kernel-00000-, .* and 29980 more\.$") as raised:
-        SERVER.start_kernel("julia", Deadline(60))
+        SERVER.kernelspec("julia", Deadline(60))
     assert len(raised.value.what) < 1000
 
 
@@ -291,7 +315,7 @@ def test_very_many_kernelspecs_are_not_all_told(web: responses.RequestsMock) -> 
 def test_kernelspecs_that_are_none(web: responses.RequestsMock, told: object) -> None:
     web.get(URL + "api/kernelspecs", json=told)
     with pytest.raises(KernelspecMissing) as raised:
-        SERVER.start_kernel("julia", Deadline(60))
+        SERVER.kernelspec("julia", Deadline(60))
     assert len(raised.value.what) < 1000
 
 
@@ -304,10 +328,9 @@ def test_an_error_of_a_server_is_not_longer_than_anybody_reads(web: responses.Re
 
 @pytest.mark.parametrize("identity", ["x" * 500_000, "", 5, None, ["x"]])
 def test_an_id_that_no_kernel_has(web: responses.RequestsMock, identity: object) -> None:
-    web.get(URL + "api/kernelspecs", json={})
-    web.post(URL + "api/kernels", json={"id": identity}, status=201)
+    web.post(URL + "api/sessions", json={"kernel": {"id": identity}}, status=201)
     with pytest.raises(ServerUnreachable, match="started no kernel"):
-        SERVER.start_kernel("", Deadline(60))
+        SERVER.start_kernel("", "ours", Deadline(60))
 
 
 def test_what_a_status_tells_is_not_longer_than_anybody_reads(

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from channels import TOKEN, Message, Server, info, message, reply, serving, status, stream
 from clinder._version import USER_AGENT
 from clinder.deadline import Deadline
-from clinder.errors import Cancelled, ServerNotReady, TimedOut
+from clinder.errors import Cancelled, ServerNotReady, ServerUnreachable, TimedOut
 from clinder.policy.kernels import KernelLeft, running_kernel
 from clinder.session import Session
 from clinder.wire import kernel as wire
@@ -30,6 +30,7 @@ from clinder.wire.failure import TransportError
 from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
 from clinder.wire.transport import Transport
 from clinder.work import unwatched
+from clock import Clock
 from e2e.world import World
 
 
@@ -352,7 +353,7 @@ def test_kernels_of_real_servers_that_cannot_start(tmp_path: Path) -> None:
     world.end()
     assert results["dies"].code == results["missing"].code == 8
     assert "The kernel cannot be used: the kernel died while it started." in results["dies"].err
-    assert "The session's server answered 500 to POST api/kernels" in results["missing"].err
+    assert "The session's server answered 500 to POST api/sessions" in results["missing"].err
     assert left == 0
 
 
@@ -378,11 +379,45 @@ def test_a_kernel_that_starts_too_late_is_removed(
     assert server.removed == ["k"] * removes
 
 
-def test_a_kernel_whose_start_is_not_answered_may_be_left() -> None:
-    times = [0.0]
-    server = Server(lambda _: [], starts=lambda: times.append(70), starts_after=0.5)
+@pytest.mark.parametrize("looks", [0, 3])
+def test_a_kernel_whose_start_is_answered_by_a_broken_connection_is_looked_for(looks: int) -> None:
+    clock = Clock()
+    server = Server(lambda _: [], breaks=True, listed_after=looks)
+    with pytest.raises(ServerUnreachable, match="connection broke"):
+        started(server, Deadline(60, now=clock.now, pause=clock.pause))
+    assert server.removed == ["k"]
+    assert clock.pauses == [0.5] * looks
+
+
+def test_a_kernel_whose_start_is_answered_too_late_is_looked_for() -> None:
+    clock = Clock()
+    server = Server(lambda _: [], starts=lambda: clock.jump(70), starts_after=0.5, listed_after=1)
+    with pytest.raises(TimedOut) as raised:
+        started(server, Deadline(60, now=clock.now, pause=lambda event, _: event.wait(0.5)))
+    assert raised.type is TimedOut
+    assert server.removed == ["k"]
+
+
+def test_a_kernel_whose_start_is_cancelled_and_not_answered_is_looked_for() -> None:
+    clock, cancel = Clock(), threading.Event()
+
+    def starts() -> None:
+        cancel.set()
+        clock.jump(0.1)
+
+    server = Server(lambda _: [], starts=starts, breaks=True)
+    with pytest.raises(ServerUnreachable):
+        started(server, Deadline(60, cancel=cancel, now=clock.now, pause=clock.pause))
+    assert server.removed == ["k"]
+
+
+def test_a_kernel_that_a_server_never_lists_may_be_left() -> None:
+    clock = Clock()
+    server = Server(
+        lambda _: [], starts=lambda: clock.jump(70), starts_after=0.5, listed_after=1000
+    )
     with pytest.raises(KernelLeft, match="did not say which kernel"):
-        started(server, Deadline(60, now=lambda: times[-1]))
+        started(server, Deadline(60, now=clock.now, pause=clock.pause))
     assert server.removed == []
 
 

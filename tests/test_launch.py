@@ -585,10 +585,10 @@ def test_cancelling_a_warm_up_that_hangs_stops_the_session_at_once() -> None:
     cancel = threading.Event()
     with ScriptedHub() as hub:
         launchable(hub)
-        hub.pages["/user/x/api/kernels"] = Raw((threading.Event(),))
+        hub.pages["/user/x/api/sessions"] = Raw((threading.Event(),))
 
         def cancel_then() -> None:
-            hub.awaited("POST", "api/kernels")
+            hub.awaited("POST", "api/sessions")
             cancel.set()
 
         waiter = threading.Thread(target=cancel_then)
@@ -605,5 +605,5 @@ def test_a_warm_up_that_does_not_reach_its_kernel_is_tried_three_times() -> None
         launchable(hub, Jupyter(TOKEN, kernel=Kernel(Mood.UNREACHABLE)))
         with pytest.raises(ServerNotReady, match="but no kernel"):
             launch(replace(asked(hub), warm_up=""), now=clock.now, pause=clock.pause)
-        assert len(hub.calls("POST", "api/kernels")) == 3
+        assert len(hub.calls("POST", "api/sessions")) == 3
         assert len(hub.calls("DELETE", "api/kernels/k1")) == 3

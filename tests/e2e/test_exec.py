@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,8 +19,10 @@ from clinder.deadline import Deadline
 from clinder.errors import ServerNotReady
 from clinder.policy.kernels import running_kernel
 from clinder.session import Session
+from clinder.wire.jupyter import Server
 from clinder.wire.transport import Transport
 from e2e.world import Result, World, line_with, until
+from proxies import Relay, read_head
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +185,44 @@ def test_a_kernelspec_that_the_session_does_not_have(world: World) -> None:
     result = world.run("exec", "--kernel", "julia", "-c", "1")
     assert (result.code, result.out) == (3, "")
     assert "The session has no kernelspec 'julia', only: python3, silent." in result.err
+
+
+class Breaking(Relay):
+    """Breaks the answer to the start of a kernel, or does not even await it."""
+
+    def __init__(self, to: str, *, answered: bool):
+        super().__init__(to)
+        self._answered = answered
+
+    def serve(self, connection: socket.socket) -> None:
+        head, body = read_head(connection)
+        if not head.startswith("POST /") or "/api/sessions " not in head:
+            self.pass_on(connection, head.encode() + body)
+            return
+        size = re.search(r"(?i)content-length: (\d+)", head)
+        assert size is not None
+        while len(body) < int(size[1]):
+            body += connection.recv(65536)
+        with socket.create_connection(self._to) as server:
+            server.sendall(head.encode() + body)
+            if self._answered:
+                server.recv(65536)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_kernel_whose_answer_is_lost_is_not_left(world: World, answered: bool) -> None:
+    """Nor is anybody else's removed: one that came at the same time is there afterwards."""
+    url, token = world.variables["JUPYTER_BASE_URL"], world.variables["JUPYTER_TOKEN"]
+    other = Server(Session(url, token), Transport()).start_kernel("", "another", Deadline(30))
+    with Breaking(url, answered=answered) as relay:
+        named = {"JUPYTER_BASE_URL": url.replace(urlsplit(url).netloc, f"127.0.0.1:{relay.port}")}
+        result = world.run("exec", "-c", "1", env=named)
+    server = Server(Session(url, token), Transport())
+    left = server.status(Deadline(30)).kernels
+    assert result.code == 6
+    assert "The session's server is unreachable" in result.err
+    assert left == 1
+    assert server.delete_kernel(other, Deadline(30))
 
 
 def test_a_kernel_that_never_answers(world: World) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from uuid import uuid4
 
 from clinder.deadline import Deadline
 from clinder.errors import (
+    Cancelled,
     ClinderError,
     CodeRaised,
     OutputDropped,
@@ -26,6 +28,8 @@ READY_WITHIN = 180.0
 """Seconds that a kernel may take to answer: a cold machine's first one takes tens of them."""
 
 _CLEANUP = 5.0
+_CLEANUP_AT_LEAST = 1.5
+_LISTED = 0.5
 _RESTARTED = 0.5
 _LOOK = 2.0
 """Seconds between two looks at a kernel that does not answer yet."""
@@ -49,7 +53,7 @@ def running_kernel(
 
     It is deleted on leaving, whatever happened; what it runs then is interrupted by that. Its start
     and its end may each take ``beyond`` seconds more than the deadline, or than a cancellation has
-    it: without the answer to its start it would be left. Raises
+    it; where the answer to its start is lost, it is looked for, and deleted. Raises
     :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` where the
     kernel dies at once or does not answer within so many seconds,
     :class:`~clinder.wire.kernel.KernelDied` where it dies later,
@@ -79,13 +83,32 @@ def running_kernel(
 
 def _started(server: Server, name: str, deadline: Deadline, beyond: float) -> str:
     """Start a kernel; whoever cancels, or the end of the time, waits a little for its id."""
+    kernelspec = server.kernelspec(name, deadline)
+    label = f"clinder-{uuid4()}"
     starting = deadline.extended(beyond)
     starting.grace = beyond
     deadline.check()
     try:
-        return server.start_kernel(name, starting)
-    except TimedOut:
-        raise KernelLeft("The session's server did not say which kernel it started.") from None
+        return server.start_kernel(kernelspec, label, starting)
+    except (Cancelled, ServerUnreachable, TimedOut) as error:
+        seconds = max(_CLEANUP_AT_LEAST, _CLEANUP - deadline.cancelled_for)
+        cleanup = deadline.apart(seconds) if beyond else deadline.sooner(seconds)
+        if not _remove_unanswered(server, label, cleanup) and isinstance(error, TimedOut):
+            what = "The session's server did not say which kernel it started."
+            raise KernelLeft(what) from None
+        raise
+
+
+def _remove_unanswered(server: Server, label: str, deadline: Deadline) -> bool:
+    """Delete the kernel whose start was not answered, once the server lists it; return whether.
+
+    It may have started none: then nothing comes of it within the time.
+    """
+    with suppress(ClinderError, TransportError):
+        while not (identity := server.started_kernel(label, deadline)):
+            deadline.wait(_LISTED)
+        return server.delete_kernel(identity, deadline)
+    return False
 
 
 def _answering(server: Server, identity: str, deadline: Deadline, seconds: float) -> Kernel:

@@ -119,21 +119,40 @@ class Server:
         names = tuple(sorted(map(_text, specs))) if isinstance(specs, dict) else ()
         return Kernelspecs(_text(told.get("default")), names)
 
-    def start_kernel(self, name: str, deadline: Deadline) -> str:
-        """Start a kernel of that kernelspec and return its id; ``""`` is the server's default.
+    def kernelspec(self, name: str, deadline: Deadline) -> str:
+        """Return the name of a kernelspec that the server has; for ``""`` of its default.
 
-        Raises :class:`~clinder.errors.KernelspecMissing`, naming those that the server has, and
-        :class:`~clinder.errors.ServerNotReady` where it fails at it, as for a missing program.
+        Raises :class:`~clinder.errors.KernelspecMissing`, naming those that it has.
         """
         specs = self.kernelspecs(deadline)
         if name and name not in specs.names:
             raise KernelspecMissing(f"The session has no kernelspec {name!r}, only: {specs}.")
-        chosen = {"name": name or specs.default} if name or specs.default else {}
-        told = self._asked("POST", "api/kernels", deadline, json=chosen, fails=ServerNotReady)
-        identity = told.get("id")
-        if not isinstance(identity, str) or not 0 < len(identity) <= _IDENTITY:
+        return name or specs.default
+
+    def start_kernel(self, kernelspec: str, label: str, deadline: Deadline) -> str:
+        """Start a kernel of that kernelspec and return its id; ``""`` is the server's default.
+
+        By ``label``, which no other has, it is found where the answer is lost: a server lists it as
+        a console's once it runs. Raises :class:`~clinder.errors.ServerNotReady` where the server
+        fails at it, as for a missing program.
+        """
+        kernel = {"name": kernelspec} if kernelspec else {}
+        wanted = {"path": label, "name": label, "type": "console", "kernel": kernel}
+        told = self._asked("POST", "api/sessions", deadline, json=wanted, fails=ServerNotReady)
+        if not (identity := _started(told)):
             raise ServerUnreachable("The session's server started no kernel, and gave no reason.")
         return identity
+
+    def started_kernel(self, label: str, deadline: Deadline) -> str:
+        """Return the id of the kernel with that label, ``""`` where the server lists none yet.
+
+        Raises :class:`~clinder.wire.failure.TransportError`.
+        """
+        listed = _json(self._call("GET", "api/sessions", deadline))
+        for each in listed if isinstance(listed, list) else ():
+            if isinstance(each, dict) and each.get("path") == label:
+                return _started(each)
+        return ""
 
     def kernel_is_dead(self, identity: str, deadline: Deadline) -> bool:
         """Whether the server says that it has given a kernel up.
@@ -221,12 +240,23 @@ def _leads_to_hub(location: str) -> bool:
         return False
 
 
+def _started(told: Mapping[str, Any]) -> str:
+    """Return the id of the kernel of what the server calls a session, ``""`` where it is none."""
+    kernel = told.get("kernel")
+    identity = kernel.get("id") if isinstance(kernel, dict) else None
+    return identity if isinstance(identity, str) and len(identity) <= _IDENTITY else ""
+
+
 def _object(answer: Answer) -> Mapping[str, Any] | None:
+    told = _json(answer)
+    return told if isinstance(told, dict) else None
+
+
+def _json(answer: Answer) -> object:
     try:
-        told = json.loads(answer.body)
+        return json.loads(answer.body)
     except (ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) else None
 
 
 def _text(value: object) -> str:

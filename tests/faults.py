@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from answers import Answer, Ending, Framing, Raw, event, json_page, moved, page
-from clinder.events import Event, LogLine, PhaseEntered, SessionKnown, Waiting
+from clinder.events import Event, LogLines, PhaseEntered, SessionKnown, Waiting
 from clock import Clock
 from hubs import Jupyter, ScriptedHub
 from kernels import Kernel, Mood
@@ -143,7 +143,7 @@ A_MINUTE = "tries the same hub for about a minute: again after about 2, 4, 8, 15
 
 
 def entered(phase: str) -> At:
-    return lambda seen: isinstance(seen, LogLine) and seen.phase == phase
+    return lambda seen: isinstance(seen, LogLines) and seen.phase == phase
 
 
 def member_of_federation(*members: int) -> Callable[[Stage], Answer]:

@@ -13,7 +13,7 @@ import pytest
 
 import clinder
 from clinder.errors import Cancelled, TokenRefused, UsageError
-from clinder.events import Event, LogLine, SessionKnown
+from clinder.events import Event, LogLines, SessionKnown
 
 
 def servers(directory: Path) -> list[psutil.Process]:
@@ -62,7 +62,7 @@ def test_start_and_stop(tmp_path: Path) -> None:
     events: list[Event] = []
     session = clinder.start("o/r", hub=["local"], directory=tmp_path, observer=events.append)
     assert session.spec == "gh/o/r/HEAD"
-    assert any(isinstance(event, LogLine) for event in events)
+    assert any(isinstance(event, LogLines) for event in events)
     assert any(isinstance(event, SessionKnown) for event in events)
     with pytest.raises(TokenRefused):
         clinder.stop(clinder.Session(session.url, "wrong"))

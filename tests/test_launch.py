@@ -20,7 +20,7 @@ from clinder.events import (
     AttemptFailed,
     BuildRequested,
     Event,
-    LogLine,
+    LogLines,
     PhaseEntered,
     PhaseLeft,
     SessionKnown,
@@ -106,14 +106,14 @@ def test_a_launch_gives_a_session_and_reports_each_step() -> None:
     assert recorder.events == [
         BuildRequested(hub.url, SPEC, 1),
         PhaseEntered("waiting"),
-        LogLine("waiting", "Waiting"),
-        LogLine("waiting", "a log line"),
+        LogLines("waiting", ("Waiting",)),
+        LogLines("waiting", ("a log line",)),
         PhaseLeft("waiting", 0.0),
         PhaseEntered("built"),
-        LogLine("built", "Built image, launching..."),
+        LogLines("built", ("Built image, launching...",)),
         PhaseLeft("built", 0.0),
         PhaseEntered("launching"),
-        LogLine("launching", "Launching server..."),
+        LogLines("launching", ("Launching server...",)),
         PhaseLeft("launching", 0.0),
         PhaseEntered("readiness"),
         SessionKnown(known),
@@ -356,7 +356,7 @@ class Cancelling(Recorder):
         self.cancel = threading.Event()
 
         def at(seen: Event) -> None:
-            if isinstance(seen, LogLine) and seen.phase == phase and not self.cancel.is_set():
+            if isinstance(seen, LogLines) and seen.phase == phase and not self.cancel.is_set():
                 self.cancel.set()
                 then()
 
@@ -455,7 +455,8 @@ def test_a_launch_that_is_lost_while_launching_is_warned_of(ending: Ending) -> N
     """From ``launching`` on, a server may come up whose token nobody holds."""
     recorder = Recorder()
     with ScriptedHub(Answer(LAUNCHING, ending=ending)) as hub:
-        launched = after(lambda: LogLine("launching", "Launching server...") in recorder.events, 61)
+        last = LogLines("launching", ("Launching server...",))
+        launched = after(lambda: last in recorder.events, 61)
         with pytest.raises((TimedOut, errors.HubUnreachable)):
             launch(asked(hub), recorder, now=launched)
     (warning,) = recorder.of(Warned)
@@ -493,7 +494,7 @@ def test_a_cancellation_at_the_second_hub_waits_for_no_server_of_the_first() -> 
     hanging = threading.Event()
 
     def then(seen: Event) -> None:
-        if isinstance(seen, LogLine) and seen.text == "a log line":
+        if isinstance(seen, LogLines) and "a log line" in seen.lines:
             cancel.set()
 
     with ScriptedHub() as first, ScriptedHub() as second:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -188,13 +188,19 @@ class Watch:
                     environment = process.environ()
                     if environment.get(MARK) == self._world.mark:
                         command = " ".join(process.cmdline())
+                        if not command:  # it is about to become another
+                            continue
                         self.commands.add(command)
                         self.environments[command] = json.dumps(environment)
-            for path in self._world.root.rglob("*"):
-                with suppress(OSError):
-                    if path.is_file():
-                        mode = stat.S_IMODE(path.stat().st_mode)
-                        self.files[path, mode] = path.read_bytes()
+            with suppress(OSError):  # a folder that vanishes while it is listed
+                self._look_at(self._world.root.rglob("*"))
+
+    def _look_at(self, paths: Iterable[Path]) -> None:
+        for path in paths:
+            with suppress(OSError):
+                if path.is_file():
+                    mode = stat.S_IMODE(path.stat().st_mode)
+                    self.files[path, mode] = path.read_bytes()
 
     def saw(self, words: str) -> bool:
         """Whether a command with these words has run."""

@@ -33,11 +33,11 @@ class PhaseLeft:
 
 
 @dataclass(frozen=True)
-class LogLine:
-    """One line of what the hub says in a phase: foreign text, to be cleaned before printing."""
+class LogLines:
+    """Lines of what the hub says in a phase, as many as came together: foreign words."""
 
     phase: str
-    text: str
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ Event = (
     BuildRequested
     | PhaseEntered
     | PhaseLeft
-    | LogLine
+    | LogLines
     | SessionKnown
     | AttemptFailed
     | Waiting

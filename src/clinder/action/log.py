@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clinder.action.workflow import Workflow
-from clinder.events import Event, LogLine, PhaseEntered, SessionLeft, Warned, told
+from clinder.events import Event, LogLines, PhaseEntered, SessionLeft, Warned, told
 
 
 class Log:
@@ -15,8 +15,9 @@ class Log:
 
     def observe(self, event: Event) -> None:
         """Write what happened."""
-        if isinstance(event, LogLine):
-            self._workflow.quote(event.text)
+        if isinstance(event, LogLines):
+            for line in event.lines:
+                self._workflow.quote(line)
             return
         if not isinstance(event, Warned):
             self.close()

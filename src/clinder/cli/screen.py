@@ -14,7 +14,7 @@ from clinder.errors import ClinderError, UsageError, explained
 from clinder.events import (
     AttemptFailed,
     Event,
-    LogLine,
+    LogLines,
     PhaseEntered,
     SessionLeft,
     Waiting,
@@ -33,12 +33,14 @@ _SPARE = 4  # columns in which the terminal echoes a ^C without breaking the lin
 
 
 def say(words: str) -> None:
-    """Write a line to stderr; where stderr is closed or broken nobody reads, so nothing is lost."""
+    """Write lines to stderr; where stderr is closed or broken nobody reads, so nothing is lost."""
     if sys.stderr is None:
         return
     try:
-        encoding = sys.stderr.encoding or "utf-8"
-        sys.stderr.write(words.encode(encoding, "replace").decode(encoding) + "\n")
+        if not words.isascii():
+            encoding = sys.stderr.encoding or "utf-8"
+            words = words.encode(encoding, "replace").decode(encoding)
+        sys.stderr.write(words + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         discard(sys.stderr)  # what is left in it would turn every exit code into 120
@@ -119,8 +121,8 @@ class LogScreen:
 
     def observe(self, event: Event) -> None:
         """Write the event as lines."""
-        if isinstance(event, LogLine):
-            say(event.text)
+        if isinstance(event, LogLines):
+            say("\n".join(event.lines))
         elif words := _words(event):
             self.say(words)
 
@@ -163,10 +165,10 @@ class LineScreen:
 
     def observe(self, event: Event) -> None:
         """Draw the line anew, and write above it what is to stay."""
-        if isinstance(event, LogLine):
-            self._line = event.text
+        if isinstance(event, LogLines):
+            self._line = event.lines[-1]
             if self._verbose:
-                self._print(event.text)
+                self._print("\n".join(event.lines))
         elif isinstance(event, PhaseEntered):
             self._phase, self._line = event.phase, ""
         elif self._verbose or isinstance(event, _STAYS):

@@ -21,7 +21,7 @@ from clinder.errors import (
 )
 from clinder.events import (
     BuildRequested,
-    LogLine,
+    LogLines,
     Observer,
     PhaseEntered,
     PhaseLeft,
@@ -179,9 +179,9 @@ class LaunchAttempt:
             self._enter(event.phase)
         if self.launching:
             self._deadline.grace = _GRACE
-        for line in lines(event.message):
-            self._log.append(line)
-            self._observer(LogLine(self._phase, line))
+        if said := tuple(lines(event.message)):
+            self._log.extend(said)
+            self._observer(LogLines(self._phase, said))
         if event.instead:
             ref = self._request.repository.ref
             self._observer(

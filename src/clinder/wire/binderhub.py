@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -51,7 +53,7 @@ from clinder.wire.transport import Misdirected, Stream, Transport
 
 @dataclass(frozen=True)
 class Progress:
-    """A step or a log line; ``phase`` is lower case, and empty for a build log line."""
+    """A step, or lines of a log; ``phase`` is lower case, and empty where the hub names none."""
 
     phase: str
     message: str
@@ -110,7 +112,9 @@ _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
 )
 """What a ``failed`` event's message begins with, what that means, and in words."""
 
-_PHASES = ("", "built", "launching", "ready", "failed", "failure")
+_DECODER = json.JSONDecoder()
+_ENDINGS = ("failed", "failure")
+_PHASES = ("", "built", "launching", "ready", *_ENDINGS)
 """Those by which something is decided."""
 _SECRET = 16  # characters of a build token that a hub's echo is told from its own words by
 _FIELD = 1000  # characters of what ``ready`` tells beside URL and token
@@ -168,10 +172,10 @@ def members(transport: Transport, hub: str, *, deadline: Deadline) -> tuple[str,
     mybinder.org lists them at ``active_hosts`` (mybinder.org-deploy, ``federation-redirect``).
     """
     try:
-        told = _object(transport.request("GET", f"{hub}active_hosts", deadline=deadline).body)
+        answer = transport.request("GET", f"{hub}active_hosts", deadline=deadline)
     except TransportError:
         return ()
-    listed = (told or {}).get("active_hosts")
+    listed = (_object(answer.body.decode(errors="replace")) or {}).get("active_hosts")
     urls = [_member(one) for one in listed.values()] if isinstance(listed, dict) else []
     secure = hub.startswith("https:")
     return tuple(url for url in urls if url.startswith("https:" if secure else "http"))
@@ -190,22 +194,20 @@ def _origin(url: str) -> tuple[str, str]:
 
 
 def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress | Ready]:
+    """Yield what the events say; those of one phase that came together are one."""
     seen: list[str] = []
-    for data in events(stream.pieces):
-        event = _object(data.replace(secret, "…") if len(secret) >= _SECRET else data)
-        if event is None:
-            continue
-        phase, message = _text(event, "phase"), _text(event, "message")
-        if phase not in seen:
-            phase = _phase(phase, seen)
-        if phase in ("failed", "failure"):
-            raise _failure(event.get("status_code") or stream.status, message, seen)
-        if phase == "ready":
-            yield _ready(event, secure=secure)
-            return
-        if phase not in seen:
-            seen.append(phase)
-        yield Progress(phase, message)
+    for came in events(stream.pieces):
+        for phase, together in groupby(_told(came, seen, secret), itemgetter(0)):
+            (_, event), *others = together
+            if phase in _ENDINGS:
+                raise _failure(event, stream.status, seen)
+            if phase == "ready":
+                yield _ready(event, secure=secure)
+                return
+            if phase not in seen:
+                seen.append(phase)
+            messages = (_text(each, "message") for _, each in others)
+            yield Progress(phase, "\n".join((_text(event, "message"), *messages)))
     if stream.status == 429:
         raise RateLimited("The hub limits how often it may be asked, and did not say more.")
     if stream.status >= 400:
@@ -213,15 +215,26 @@ def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress |
     raise HubUnreachable("The hub ended the stream before the launch had ended.")
 
 
-def _phase(told: str, seen: list[str]) -> str:
+def _told(
+    came: Iterable[str], seen: Sequence[str], secret: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each event and its phase; what is no event is passed over, as a browser would."""
+    for data in came:
+        event = _object(data.replace(secret, "…") if len(secret) >= _SECRET else data)
+        if event is not None:
+            phase = _text(event, "phase")
+            yield phase if phase in seen else _phase(phase, seen), event
+
+
+def _phase(told: str, seen: Sequence[str]) -> str:
     """Return the phase that a hub tells; one more than a hub can have is ``unknown``."""
     phase = line(told, 40).lower()
     return phase if phase in _PHASES or phase in seen or len(seen) < 20 else "unknown"
 
 
-def _failure(status: object, message: str, seen: list[str]) -> ClinderError:
+def _failure(event: Mapping[str, Any], answered: int, seen: Sequence[str]) -> ClinderError:
     """Return the error that a ``failed`` event means after the phases seen before it."""
-    said = line(message)
+    status, said = event.get("status_code") or answered, line(_text(event, "message"))
     launching = "built" in seen or "launching" in seen
     for beginning, kind, meaning in _REFUSALS:
         if re.match(beginning, said) and not (launching and kind is HubBroken):
@@ -289,13 +302,14 @@ def _not_a_stream(stream: Stream) -> ClinderError:
     )
 
 
-def _object(data: str | bytes) -> Mapping[str, Any] | None:
+def _object(data: str) -> Mapping[str, Any] | None:
     """Return an event's JSON object; what is none is passed over, as a browser's page would."""
+    text = data.strip(" \t\r\n")
     try:
-        event = json.loads(data)
+        event, end = _DECODER.raw_decode(text)  # json.loads takes three times as long for a line
     except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) else None
+    return event if isinstance(event, dict) and end == len(text) else None
 
 
 def _text(event: Mapping[str, Any], name: str) -> str:

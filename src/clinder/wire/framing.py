@@ -21,19 +21,20 @@ class EventTooLarge(Exception):
     """An event grew over :data:`EVENT_LIMIT`."""
 
 
-def events(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Yield each event's data. Comments, such as keepalives, and an unfinished tail yield nothing.
+def events(pieces: Iterable[bytes | bytearray]) -> Iterator[list[str]]:
+    """Yield the data of the events, as many together as came whole: each step costs more than one.
 
-    Raises :class:`EventTooLarge`.
+    Comments, such as keepalives, and an unfinished tail yield nothing. Raises
+    :class:`EventTooLarge`.
     """
-    for block in _blocks(pieces):
-        text = block.decode("utf-8", errors="replace").encode()  # sseclient refuses other bytes
-        for event in sseclient.SSEClient(iter([text])).events():
-            yield event.data
+    for blocks in _blocks(pieces):
+        text = blocks.decode("utf-8", errors="replace").encode()  # sseclient refuses other bytes
+        if data := [event.data for event in sseclient.SSEClient(iter([text])).events()]:
+            yield data
 
 
-def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield what stands between blank lines, each with its own blank line after it."""
+def _blocks(pieces: Iterable[bytes | bytearray]) -> Iterator[bytearray]:
+    """Yield as many whole blocks as are there, each with the blank line that ends it."""
     buffer = bytearray()
     at_start = True
     after_cr = False
@@ -44,14 +45,22 @@ def _blocks(pieces: Iterable[bytes]) -> Iterator[bytes]:
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         buffer += text
-        if buffer.find(b"\n\n", searched) >= 0:
-            *whole, buffer = buffer.split(b"\n\n")
-            for block in whole:
-                if len(block) > EVENT_LIMIT or block.count(b"\n") > _LINES:
-                    raise EventTooLarge
-                if at_start and block.startswith(codecs.BOM_UTF8):
-                    del block[:3]
-                at_start = False
-                yield bytes(block) + b"\n\n"
+        if (end := buffer.rfind(b"\n\n", searched) + 2) >= 2:
+            blocks, buffer = buffer[:end], buffer[end:]
+            bounded = _bounded(blocks)
+            yield blocks[3 if at_start and blocks.startswith(codecs.BOM_UTF8) else 0 : bounded]
+            at_start = False
+            if bounded < end:
+                raise EventTooLarge
         if len(buffer) - buffer.endswith(b"\n") > EVENT_LIMIT:
             raise EventTooLarge
+
+
+def _bounded(blocks: bytearray) -> int:
+    """Return how many bytes come before a block that is too large."""
+    at = 0
+    for block in blocks.split(b"\n\n"):
+        if len(block) > EVENT_LIMIT or block.count(b"\n") > _LINES:
+            break
+        at += len(block) + 2
+    return min(at, len(blocks))

@@ -1,13 +1,12 @@
 """Bounded HTTP: one exchange, its clocks and its end.
 
 requests bounds one read of a socket, not an exchange. Here each exchange runs in a thread of its
-own that feeds a bounded queue; the caller waits on the queue and looks at the clocks, so that no
-server can hold it: silent, trickling, endless or broken.
+own, and the caller waits for what that hands over and looks at the clocks, so that no server can
+hold it: silent, trickling, endless or broken.
 """
 
 from __future__ import annotations
 
-import queue
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.wire.connection import Session, Token, body
 from clinder.wire.failure import PROXY, TransportError, described
+from clinder.wire.handover import Handover
 from clinder.work import Broken
 
 _TICK = 0.1
@@ -48,7 +48,7 @@ class Stream:
     url: str
     status: int
     headers: Mapping[str, str]
-    pieces: Iterator[bytes]
+    pieces: Iterator[bytearray]
 
 
 class Misdirected(TransportError):
@@ -151,7 +151,7 @@ class _Exchange:
             # An empty proxy keeps the environment's out: it could not reach this machine.
             "proxies": {"http": "", "https": ""} if is_loopback(url) else None,
         }
-        self._queue: queue.Queue[object] = queue.Queue(maxsize=64)
+        self._read_so_far = Handover()
         self._sockets: list[socket.socket] = []
         self._connected = threading.Event()
         self._ended = threading.Event()
@@ -170,26 +170,23 @@ class _Exchange:
         finally:
             self._end()
 
-    def _pieces(self, deadline: Deadline) -> Iterator[bytes]:
+    def _pieces(self, deadline: Deadline) -> Iterator[bytearray]:
         while (piece := self._next(deadline, answered=True)) is not _END:
-            yield cast("bytes", piece)
+            yield cast("bytearray", piece)
 
     def _next(self, deadline: Deadline, *, answered: bool) -> object:
         since = deadline.now()
         while True:
             deadline.check()
-            try:
-                item = self._queue.get(timeout=min(_TICK, deadline.remaining()))
-            except queue.Empty:
+            item = self._read_so_far.take(min(_TICK, deadline.remaining()))
+            if item is None:
                 waited = deadline.now() - since
                 if waited > self._clocks.connect and not self._connected.is_set():
-                    raise TransportError(
-                        f"no connection within {self._clocks.connect:g} s"
-                    ) from None
+                    raise TransportError(f"no connection within {self._clocks.connect:g} s")
                 if waited > self._clocks.idle:
                     raise TransportError(
                         f"nothing came for {self._clocks.idle:g} s", answered=answered
-                    ) from None
+                    )
                 continue
             if isinstance(item, Broken):
                 connected = self._connected.is_set()
@@ -204,20 +201,14 @@ class _Exchange:
                 Session(self._cookies, self._opened, self._connected) as session,
                 session.request(**self._arguments) as response,
             ):
-                self._put(_Head(response.status_code, response.headers))
+                put = self._read_so_far.put
+                put(_Head(response.status_code, response.headers))
                 for piece in body(response.raw):
-                    if not self._put(piece):
+                    if not put(piece):
                         return
-            self._put(_END)
+            put(_END)
         except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
-            self._put(Broken(error))
-
-    def _put(self, item: object) -> bool:
-        while not self._ended.is_set():
-            with suppress(queue.Full):
-                self._queue.put(item, timeout=_TICK)
-                return True
-        return False
+            self._read_so_far.put(Broken(error))
 
     def _opened(self, opened: socket.socket) -> None:
         self._sockets.append(opened)
@@ -226,6 +217,7 @@ class _Exchange:
 
     def _end(self) -> None:
         self._ended.set()
+        self._read_so_far.close()
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -16,7 +16,9 @@ import pytest
 
 import runner
 from answers import Answer, event, page, ready
+from clinder.action.folder import Folder
 from clinder.errors import BuildFailed
+from clinder.session import Session
 from e2e import action as of
 from e2e.action import SHA, Use
 from e2e.world import World, line_with
@@ -128,6 +130,27 @@ def test_a_session_is_handed_on_and_stopped(use: Uses, hub: ScriptedHub) -> None
     assert post.log.annotations == []
     assert f"The session of {SPEC} is stopped, it lived " in used.summary
     assert TOKEN not in used.summary
+
+
+@pytest.mark.parametrize(
+    ("variable", "export"), [("GITHUB_OUTPUT", "false"), ("GITHUB_ENV", "true")]
+)
+@pytest.mark.parametrize("value", ["", "/nonexistent/commands"])
+def test_a_runner_without_a_file_for_it_is_told_and_is_not_shown_the_token(
+    use: Uses, hub: ScriptedHub, variable: str, export: str, value: str
+) -> None:
+    """The toolkit would print the value as a command of old."""
+    hub.then(Answer(session(hub)))
+    used = use(hub, export_environment=export)
+    used.variables = {variable: value}
+
+    ran = used.started()
+
+    assert ran.code == 2, ran.out
+    assert ran.annotation.name == "error"
+    assert f"{variable} names no file" in ran.annotation.data
+    assert not ran.log.of("set-output", "set-env")
+    assert "is stopped." in used.post().said
 
 
 def test_nothing_is_exported_where_that_is_not_wanted(use: Uses, hub: ScriptedHub) -> None:
@@ -387,6 +410,36 @@ def test_the_post_step_warns_of_what_it_cannot_stop(use: Uses, hub: ScriptedHub)
     assert "may still run" in used.summary
 
 
+POST = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from clinder.action.stop import stop
+paused = []
+code = stop(os.environ, now=lambda: sum(paused), pause=lambda _, seconds: paused.append(seconds))
+open(sys.argv[2], "w").write(str(sum(paused)))
+sys.exit(code)
+"""
+
+
+def test_two_sessions_that_do_not_stop_are_given_their_time_but_not_all_of_the_runners(
+    world: World, action: Path, hub: ScriptedHub
+) -> None:
+    """All post steps have 45 s; a clock tells them that only their pauses take time."""
+    folder = Folder(world.root)
+    for name in ("a", "b"):
+        folder.keep(Session(hub.serve(name, Jupyter(TOKEN, stays=True)), TOKEN))
+    waited = world.root / "waited"
+    python = [sys.executable, "-I", "-S", "-c", POST, str(action / "clinder.pyz"), str(waited)]
+
+    ran = world.finish(world.popen(python, env={"CLINDER_FOLDER": str(world.root)}))
+
+    assert ran.code == 0, ran.err
+    left = runner.read(ran.out, TOKEN).annotations
+    assert ["The session still runs" in each.data for each in left] == [True, True]
+    assert len(folder.session_files) == 2
+    assert 30 < float(waited.read_text()) < 45
+
+
 PHASES = {
     # What is seen when the signal comes.
     "asked": "Asking http",
@@ -456,12 +509,15 @@ def test_a_second_signal_ends_it_at_once(use: Uses, phases: dict[str, ScriptedHu
 
 
 HANGS = """
-import sys, time
+import pathlib, sys, time
 sys.path.insert(0, sys.argv[1])
 from clinder.action.cancelling import cancellable
 from clinder.action.workflow import Workflow
+def wait(over, seconds):
+    pathlib.Path(sys.argv[2]).write_text(str(seconds))
+    return over.is_set()
 workflow = Workflow()
-with cancellable(workflow, seconds=0.1):
+with cancellable(workflow, wait):
     workflow.quote("::error::x")
     time.sleep(60)
 """
@@ -471,7 +527,10 @@ with cancellable(workflow, seconds=0.1):
 def test_what_does_not_end_after_a_signal_is_ended(
     world: World, action: Path, number: signal.Signals
 ) -> None:
-    python = [sys.executable, "-I", "-S", "-c", HANGS, str(action / "clinder.pyz")]
+    """After the 6.5 s that a launch takes for it, before the runner's next signal at 7.5 s."""
+    waited = world.root / "waited"
+    pyz = str(action / "clinder.pyz")
+    python = [sys.executable, "-I", "-S", "-c", HANGS, pyz, str(waited)]
     process = world.popen(python)
     read = line_with(process.stdout, "::error::x")
     process.send_signal(number)
@@ -482,6 +541,7 @@ def test_what_does_not_end_after_a_signal_is_ended(
     assert ran.code == (130 if number is signal.SIGINT else 143)
     assert log.shown[-2:] == ["Cancelled: the post step stops what is left.", ""]
     assert (log.stopped, log.commands) == ("", [])
+    assert 6.5 < float(waited.read_text()) < 7.5
 
 
 def test_a_launch_that_was_killed_half_way(use: Uses, phases: dict[str, ScriptedHub]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from clinder.action.workflow import Workflow
@@ -17,9 +17,12 @@ _LAST_WORDS = b"Cancelled: the post step stops what is left.\n"
 
 
 @contextmanager
-def cancellable(workflow: Workflow, seconds: float = _SECONDS) -> Iterator[threading.Event]:
+def cancellable(
+    workflow: Workflow, wait: Callable[[threading.Event, float], bool] = threading.Event.wait
+) -> Iterator[threading.Event]:
     """Yield an event that a signal sets. A second signal ends the process, and so does the time.
 
+    ``wait`` waits for an event so many seconds, and returns whether it came.
     :class:`~clinder.errors.Cancelled` leaves with the signal's exit code.
     """
     over = threading.Event()
@@ -30,7 +33,7 @@ def cancellable(workflow: Workflow, seconds: float = _SECONDS) -> Iterator[threa
 
     def watch(cancel: Alarm) -> None:
         cancel.wait()
-        if not over.wait(seconds):
+        if not wait(over, _SECONDS):
             end(cancel.number)
 
     with cancellation(end) as cancel:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from clinder import session_file
 from clinder.action import summary
 from clinder.action.folder import Folder, Launching
 from clinder.action.workflow import Workflow
-from clinder.deadline import Deadline
+from clinder.deadline import Deadline, Pause
 from clinder.errors import ClinderError, UsageError
 from clinder.policy.stop import stop as stop_session
 from clinder.session import Session
@@ -19,7 +21,12 @@ _SECONDS = 20.0
 """For one session: after a cancellation all post steps together have some 45."""
 
 
-def stop(environment: Mapping[str, str]) -> int:
+def stop(
+    environment: Mapping[str, str],
+    *,
+    now: Callable[[], float] = time.monotonic,
+    pause: Pause = threading.Event.wait,
+) -> int:
     """Stop the sessions that the folder of this use names; return the exit code of the step."""
     workflow = Workflow()
     try:
@@ -28,7 +35,7 @@ def stop(environment: Mapping[str, str]) -> int:
         for session in sessions:
             workflow.mask(session.token)
         for session in sessions:
-            _stop(session, folder, workflow)
+            _stop(session, folder, workflow, Deadline(_SECONDS, now=now, pause=pause))
         if launching := folder.launching():
             workflow.warning(_cut_off(launching))
     except UsageError as error:
@@ -46,9 +53,9 @@ def _read(path: Path, workflow: Workflow) -> Session | None:
         return None
 
 
-def _stop(session: Session, folder: Folder, workflow: Workflow) -> None:
+def _stop(session: Session, folder: Folder, workflow: Workflow, deadline: Deadline) -> None:
     try:
-        ran = stop_session(session, Deadline(_SECONDS))
+        ran = stop_session(session, deadline)
     except ClinderError as error:
         workflow.warning(f"The session at {session.url} may still run: {error}\n{error.hint}")
         workflow.summarise(summary.left(str(error)))

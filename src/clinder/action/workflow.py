@@ -123,8 +123,7 @@ class Workflow:
 
 
 def _raise_unless_there(variable: str) -> None:
-    path = os.environ.get(variable, "")
-    if not path or not Path(path).is_file():
+    if not Path(os.environ.get(variable, "")).is_file():  # "" is a folder, this one
         raise UsageError(f"{variable} names no file: this runs in GitHub Actions only.")
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,7 +22,7 @@ from clinder.cli.start import written
 from clinder.errors import EXIT_CODES
 from clinder.session import Session
 from clinder.signals import Alarm
-from e2e.world import CLINDER, World
+from e2e.world import CLINDER, Result, World
 from hubs import ScriptedHub
 
 HEAVY = ("requests", "rich", "tornado", "websocket", "clinder.embedded", "clinder.wire")
@@ -226,6 +227,35 @@ def test_a_signal_that_comes_while_its_event_is_waited_for() -> None:
         [sys.executable, "-c", DEADLOCKS], capture_output=True, text=True, timeout=60, check=False
     )
     assert ran.stdout == "done\n", ran.stderr
+
+
+INTERRUPTS = """
+import importlib.abc, os, signal, sys
+
+class Interrupts(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == os.environ["INTERRUPTED_AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+"""
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("at", ["clinder.cli", "click", "clinder.cli.screen"])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_signal_that_comes_while_python_imports(world: World, at: str, ignored: bool) -> None:
+    (world.root / "sitecustomize.py").write_text(INTERRUPTS, encoding="utf-8")
+    before = os.environ.get("PYTHONPATH")
+    env = {"INTERRUPTED_AT": at, "PYTHONPATH": f"{world.root}{os.pathsep}{before or ''}"}
+    ignore = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None
+
+    result = world.run("--version", env=env, preexec_fn=ignore)
+
+    if ignored:
+        assert result == Result(0, f"clinder {__version__}\n", "")
+    else:
+        assert result == Result(130, "", "clinder: Cancelled by SIGINT.\n")
 
 
 def test_an_alarm_that_rings() -> None:

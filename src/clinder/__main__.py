@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    # Until there is somebody to handle it, a Ctrl-C ends this without a traceback.
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    python = signal.getsignal(signal.SIGINT)
+    # A signal that is ignored (nohup) stays ignored.
+    if python is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
     from clinder.cli.main import main as run
 
-    signal.signal(signal.SIGINT, interrupt)
-    sys.exit(run())
+    try:
+        signal.signal(signal.SIGINT, python)
+        code = run()
+    except KeyboardInterrupt:
+        _end()
+    sys.exit(code)
+
+
+def _end(*_: object) -> NoReturn:
+    """End at once: an exception would be shown, or be lost, where Python imports what is needed."""
+    with suppress(OSError):
+        os.write(2, b"clinder: Cancelled by SIGINT.\n")
+    os._exit(130)
 
 
 if __name__ == "__main__":

@@ -96,17 +96,34 @@ def test_a_request_names_a_hub_and_takes_time() -> None:
         ("org/repo", "", "HEAD"),
         ("org/repo@v1.0", "", "v1.0"),
         ("org/repo", "main", "main"),
-        ("org/repo@v1.0", "main", "main"),
+        ("org/repo@v1.0", "v1.0", "v1.0"),
+        ("org/repo@HEAD", "main", "main"),
+        (f"org/repo@{COMMIT}", COMMIT.upper(), COMMIT),
         (LINK, "", "v1.0"),
-        (LINK, "main", "main"),
+        (LINK, "v1.0", "v1.0"),
+        (LINK.replace("v1.0", "HEAD"), "main", "main"),
     ],
 )
-def test_a_ref_that_is_given_goes_before_the_one_in_the_text(
-    text: str, ref: str, asked: str
-) -> None:
+def test_a_ref_is_named_in_the_text_or_beside_it(text: str, ref: str, asked: str) -> None:
     made = typed(text, ref=ref)
     assert made.request.repository == Repository("gh", "org/repo", asked)
     assert made.notes == made.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "org/repo@v1.0",
+        LINK,
+        "https://github.com/org/repo/tree/v1.0",
+        f"[![Binder](https://hub.example.org/badge_logo.svg)]({LINK})",
+    ],
+)
+@pytest.mark.parametrize("ref", ["v2.0", "HEAD"])
+def test_two_refs_that_differ_are_a_misuse(text: str, ref: str) -> None:
+    with pytest.raises(UsageError, match=f"'v1.0', and another one was given: '{ref}'") as raised:
+        typed(text, ref=ref)
+    assert "--ref" in raised.value.hint
 
 
 def test_with_no_text_it_is_the_commit_that_is_worked_on(tmp_path: Path) -> None:

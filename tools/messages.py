@@ -33,6 +33,7 @@ MESSAGES = {
         (
             "No repository is named, and this is no git checkout.",
             "Commit … is not pushed yet: …",
+            "The repository names the ref …, and another one was given: …",
             "This checkout has no remote origin",
             "No session is named: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
             "The session file … names a session that still runs.",

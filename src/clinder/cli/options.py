@@ -82,7 +82,11 @@ def launch_options(function: _Function) -> _Function:
             help="A BinderHub; may be given again, to be tried in order; `local` is the embedded"
             " hub.  [default: https://mybinder.org]",
         ),
-        click.option("--ref", default="", help="Branch, tag or commit.  [default: HEAD]"),
+        click.option(
+            "--ref",
+            default="",
+            help="Branch, tag or commit, where REPOSITORY names none.  [default: HEAD]",
+        ),
         _seconds("--timeout", 1200, "that the launch may take, waits and retries included."),
         _seconds("--connect-timeout", Clocks.connect, "until a connection stands."),
         _seconds("--idle-timeout", Clocks.idle, "that a connection may bring nothing."),

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clinder.address import is_in_the_open
+from clinder.address import is_in_the_open, shown
 from clinder.clocks import Clocks
 from clinder.errors import UsageError
 from clinder.policy.checkout import Checkout, checkout, local_repository
@@ -90,7 +90,7 @@ def resolved(
     ``hubs`` go before the hub that a Binder link names, and that before mybinder.org. With
     ``reuse_environment`` it is the oldest commit of this checkout's history that has had the same
     environment; ``"force"``: though the build may read more of it. Raises
-    :class:`~clinder.errors.UsageError`.
+    :class:`~clinder.errors.UsageError`, also where ``text`` names another ref than ``ref``.
     """
     urls = tuple(dict.fromkeys(LOCAL if hub.lower() == LOCAL else hub_url(hub) for hub in hubs))
     if LOCAL in urls and len(urls) > 1:
@@ -109,7 +109,7 @@ def resolved(
         repository, warnings = found.repository, found.warnings
         notes = (f"Launching {repository.spec}, from {found.source}.",)
     if ref:
-        repository = repository.at(ref)
+        repository = _at(repository, ref)
     warnings += tuple(
         f"{hub} is plain http: others on the way can see the session's token."
         for hub in urls
@@ -130,6 +130,18 @@ def resolved(
         raise UsageError(f"An environment is reused or not, or by `{FORCE}`.")
     force = reuse_environment == FORCE
     return _reusing(made, found, environment, force=force) if reuse_environment else made
+
+
+def _at(repository: Repository, ref: str) -> Repository:
+    """Return the repository at the ref that was given beside it; one of its own is no other."""
+    asked = repository.at(ref)
+    if repository.ref not in ("HEAD", asked.ref):
+        raise UsageError(
+            f"The repository names the ref {shown(repository.ref)}, and another one was given:"
+            f" {shown(asked.ref)}.",
+            hint="Leave out the ref of the repository, or --ref.",
+        )
+    return asked
 
 
 def _reusing(

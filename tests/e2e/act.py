@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from e2e.world import World
 
@@ -69,9 +69,11 @@ class Workflow:
     secrets: dict[str, str] = field(default_factory=dict)
     stand_ins: dict[str, Path] = field(default_factory=dict)
     """Where act finds what a workflow uses, ``OWNER/REPO@REF``."""
+    name: str = "act"
+    """What tells it from others of the same world."""
 
     def __post_init__(self) -> None:
-        self.root = self.world.root / "act"
+        self.root = self.world.root / self.name
         self.caller = self.root / "caller"
         self.released = self.root / "action"
         shutil.copytree(self.action, self.released)
@@ -93,7 +95,11 @@ class Workflow:
         return self.start_workflow(f"on: {event}\njobs:\n{jobs}", event, payload)
 
     def start_workflow(
-        self, workflow: str, event: str = "push", payload: Mapping[str, Any] | None = None
+        self,
+        workflow: str,
+        event: str = "push",
+        payload: Mapping[str, Any] | None = None,
+        output: int | TextIO = subprocess.PIPE,
     ) -> subprocess.Popen[str]:
         """Begin to run a whole workflow."""
         self._commit(workflow)
@@ -114,7 +120,7 @@ class Workflow:
             path.write_text(json.dumps(payload), encoding="utf-8")
             command += ["-e", str(path)]
         env = {"XDG_CACHE_HOME": str(self.root / "xdg")}
-        return self.world.popen(command, env=env, stderr=subprocess.STDOUT)
+        return self.world.popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
 
     def ended(self, process: subprocess.Popen[str], read: str = "") -> Ended:
         """Wait for the end, of whose output some was read before."""

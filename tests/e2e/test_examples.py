@@ -13,19 +13,19 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
 
+from e2e.act import CALLER, Workflow
 from e2e.world import World, line_with
 
 pytestmark = pytest.mark.posix  # act in host mode, and node beside it
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-ACT = str(Path(sys.executable).with_name("act"))
 SECONDS = 100
 FORK = "0123456789abcdef0123456789abcdef01234567"
 PAGE = "import os; print('executed for', os.environ['BINDER_REQUEST'])"
@@ -75,7 +75,7 @@ PLATFORMS = {
         "COMMIT_REF": FORK,
     },
 }
-DOWN = "with both hubs down"
+DOWN = "with-both-hubs-down"
 
 
 @dataclass(frozen=True)
@@ -84,19 +84,21 @@ class Run:
 
     folder: Path
     process: subprocess.Popen[str]
+    workflow: Workflow | None = None
 
     def said(self) -> str:
         """Return what its steps printed; it must have ended well."""
         code = self.process.wait(SECONDS)
         text = (self.folder / "output").read_text(encoding="utf-8")
         assert code == 0, text
-        told = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-        return "".join(each["msg"] for each in told if each.get("raw_output")) or text
+        if self.workflow is None:
+            return text
+        return "".join(f"{line}\n" for line in self.workflow.ended(self.process, text).said())
 
     @property
     def commit(self) -> str:
-        command = ["git", "rev-parse", "HEAD"]
-        return subprocess.check_output(command, cwd=self.folder / "caller", text=True).strip()
+        assert self.workflow is not None
+        return self.workflow.commit
 
 
 @dataclass(frozen=True)
@@ -110,58 +112,30 @@ class Runner:
 
     def workflow(self, example: str, first: str, then: str) -> Run:
         """Run a workflow under act; ``first`` and ``then`` are addresses of hubs in it."""
-        folder, caller = self._caller(example + ("" if then == self.hub else DOWN))
+        made = Workflow(self.world, self.action, name=example + ("" if then == self.hub else DOWN))
         text = (EXAMPLES / example).read_text(encoding="utf-8")
         text = text.replace("https://binder.projectpythia.org", first)
         text = text.replace("https://mybinder.org", then)
-        (caller / ".github" / "workflows").mkdir(parents=True)
-        (caller / ".github" / "workflows" / "w.yml").write_text(text, encoding="utf-8")
-        _commit(caller)
-        name, payload = EVENTS[example]
-        (folder / "event.json").write_text(json.dumps(payload))
-        options = ["--json", "-W", ".github/workflows/w.yml", "-e", str(folder / "event.json")]
-        command = [ACT, name, *options, *self._options(folder, text)]
-        return self._start(folder, command, {"XDG_CACHE_HOME": str(folder / "xdg")})
+        for name, ref in set(re.findall(r"uses: (actions/[\w-]+)@(\w+)", text)):
+            made.stand_ins[f"{name}@{ref}"] = _stand_in(made.root, name)
+        event, payload = EVENTS[example]
+        with (made.root / "output").open("w") as output:
+            process = made.start_workflow(text, event, payload, output)
+        return Run(made.root, process, made)
 
     def script(self, example: str) -> Run:
         """Run the lines of another platform's file, with that platform's variables."""
-        folder, _ = self._caller(example)
-        command = ["bash", "-ec", _script(example)]
-        return self._start(folder, command, {**PLATFORMS[example], "CLINDER_HUB": self.hub})
-
-    def _caller(self, name: str) -> tuple[Path, Path]:
-        folder = self.world.root / name.replace(" ", "-")
+        folder = self.world.root / example
         (folder / "caller").mkdir(parents=True)
-        return folder, folder / "caller"
-
-    def _start(self, folder: Path, command: list[str], variables: Mapping[str, str]) -> Run:
         with (folder / "output").open("w") as output:
             process = self.world.popen(
-                command,
+                ["bash", "-ec", _script(example)],
                 cwd=folder / "caller",
-                env=variables,
+                env={**PLATFORMS[example], "CLINDER_HUB": self.hub},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
         return Run(folder, process)
-
-    def _options(self, folder: Path, workflow: str) -> Iterator[str]:
-        yield from ("-P", "ubuntu-latest=-self-hosted", "--no-cache-server")
-        yield from ("--use-new-action-cache", "--action-cache-path", str(folder / "cache"))
-        yield from ("--local-repository", f"org/clinder-action@v1={self.action}")
-        for name, ref in set(re.findall(r"uses: (actions/[\w-]+)@(\w+)", workflow)):
-            yield from ("--local-repository", f"{name}@{ref}={_stand_in(folder, name)}")
-
-
-def _commit(folder: Path) -> None:
-    author = ("-c", "user.name=t", "-c", "user.email=t@example.org")
-    for arguments in (
-        ("init", "--quiet", "--initial-branch=main"),
-        ("add", "."),
-        (*author, "commit", "--quiet", "--message=t"),
-        ("remote", "add", "origin", "https://github.com/org/caller"),
-    ):
-        subprocess.run(["git", *arguments], cwd=folder, check=True)
 
 
 def _stand_in(folder: Path, name: str) -> Path:
@@ -184,18 +158,14 @@ def _script(example: str) -> str:
     return "\n".join(lines)
 
 
-def _for_act(action: Path, target: Path, hub: str) -> Path:
-    """Copy the action, with the test's hub by default, and without what act does not know."""
+def _with_hub(action: Path, target: Path, hub: str) -> Path:
+    """Copy the action, with the test's hub by default."""
     shutil.copytree(action, target)
     manifest = target / "action.yml"
     text = manifest.read_text(encoding="utf-8")
-    for what, instead in (
-        ("uses: $/post", "uses: org/clinder-action/post@v1"),  # nektos/act#6189
-        ('`repo` names.\n    default: ""', f'`repo` names.\n    default: "{hub}"'),
-    ):
-        assert text.count(what) == 1
-        text = text.replace(what, instead)
-    manifest.write_text(text, encoding="utf-8")
+    without = '`repo` names.\n    default: ""'
+    assert text.count(without) == 1
+    manifest.write_text(text.replace(without, f'{without[:-2]}"{hub}"'), encoding="utf-8")
     return target
 
 
@@ -211,7 +181,7 @@ def runs(module_world: World, action: Path) -> Iterator[dict[str, Run]]:
         (programs / name).chmod(0o755)
     path = (programs, Path(sys.executable).parent, os.environ["PATH"])
     module_world.variables |= {"PATH": os.pathsep.join(map(str, path)), "PAGE": PAGE}
-    runner = Runner(module_world, _for_act(action, module_world.root / "action", hub), hub)
+    runner = Runner(module_world, _with_hub(action, module_world.root / "action", hub), hub)
     none = f"{hub}none"
     yield {
         **{example: runner.workflow(example, none, hub) for example in EVENTS},
@@ -236,7 +206,7 @@ def test_smallest(runs: dict[str, Run]) -> None:
 def test_pages(runs: dict[str, Run]) -> None:
     said = runs["pages.yml"].said()
 
-    assert f"the page: executed for v2/gh/org/caller/{runs['pages.yml'].commit}\n" in said
+    assert f"the page: executed for v2/gh/{CALLER}/{runs['pages.yml'].commit}\n" in said
     assert "uploaded" in said
     assert len(STOPPED.findall(said)) == 1
 
@@ -252,21 +222,21 @@ def test_preview_is_of_the_fork(runs: dict[str, Run]) -> None:
 def test_still_launches(runs: dict[str, Run]) -> None:
     said = runs["still-launches.yml"].said()
 
-    assert "to launch gh/org/caller/HEAD." in said
+    assert f"to launch gh/{CALLER}/HEAD." in said
     assert len(STOPPED.findall(said)) == 1
 
 
 def test_warm_image(runs: dict[str, Run]) -> None:
     said = runs["warm-image.yml"].said()
 
-    assert f"to launch gh/org/caller/{runs['warm-image.yml'].commit}." in said
+    assert f"to launch gh/{CALLER}/{runs['warm-image.yml'].commit}." in said
     assert len(STOPPED.findall(said)) == 1
 
 
 def test_the_second_of_two_hubs(runs: dict[str, Run]) -> None:
     said = runs["two-hubs.yml"].said()
 
-    assert f"the page: executed for v2/gh/org/caller/{runs['two-hubs.yml'].commit}\n" in said
+    assert f"the page: executed for v2/gh/{CALLER}/{runs['two-hubs.yml'].commit}\n" in said
     assert len(STOPPED.findall(said)) == 1
 
 

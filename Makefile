@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format soak mutation docs docs-tables dist zipapp lock clean
+.PHONY: demo test lint format soak coverage mutation docs docs-tables dist zipapp lock clean
 
 demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
@@ -24,6 +24,15 @@ format: $(VENV)/.test ## Bring the code into shape
 
 soak: $(VENV)/.test ## 200 sessions with random faults and signals: is a server left? Some minutes
 	$(BIN)/python tests/soak.py
+
+coverage: $(VENV)/.test $(VENV)/.myst ## The whole suite, and what of the code it does not run: htmlcov/
+	rm -rf .coverage* htmlcov
+	$(BIN)/python tools/measured.py $(VENV)/measured
+	PATH="$(CURDIR)/$(VENV)/measured:$$PATH" MEASURED_PYTHON="$(CURDIR)/$(VENV)/measured/python3" \
+	  $(BIN)/coverage run -m pytest -n 3 --dist loadfile
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
 
 mutation: $(VENV)/.mutation ## Do the tests notice a changed MODULE=repository? Some minutes
 	$(BIN)/python tools/mutation.py $(or $(MODULE),repository)
@@ -49,6 +58,7 @@ lock: $(VENV)/.demo ## The action's requirements.txt, from its requirements.in
 
 clean: ## Remove what the above made
 	rm -rf $(VENV) dist clinder.pyz .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants
+	rm -rf .coverage* htmlcov
 
 $(VENV)/.demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

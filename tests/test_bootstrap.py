@@ -31,6 +31,8 @@ from e2e.world import until
 
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = ROOT / "src" / "clinder" / "action"
+PYTHON = os.environ.get("MEASURED_PYTHON", sys.executable)  # `make coverage` has its own
+KEPT = ("PATH", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
 USER = """
 import runpy, sys
 sys.executable = sys.argv[3]
@@ -68,11 +70,11 @@ class Job:
     def start(self, python: str = sys.executable, **variables: str) -> subprocess.Popen[str]:
         """Start a step that uses what the action provides."""
         arguments = [str(self.action), str(self.temporary), python, str(ACTION / "bootstrap.py")]
-        kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         home = {"HOME": str(self.root / "home"), "PIP_CONFIG_FILE": os.devnull}
         offers = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.index)}
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-B", "-c", USER, *arguments],
+            [PYTHON, "-I", "-S", "-B", "-c", USER, *arguments],
             env={**kept, **home, **offers, **variables},
             cwd=self.root,
             stdin=subprocess.DEVNULL,

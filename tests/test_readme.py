@@ -16,6 +16,7 @@ from clinder.errors import EXIT_CODES
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
+KEPT = ("HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
 
 
 def blocks(language: str) -> list[str]:
@@ -25,7 +26,7 @@ def blocks(language: str) -> list[str]:
 
 def environment(**more: str) -> dict[str, str]:
     """Return what a new user's shell has, with clinder installed."""
-    kept = {name: os.environ[name] for name in ("HOME", "TMPDIR") if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **kept, **more}
 
 

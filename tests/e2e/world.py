@@ -20,7 +20,8 @@ import psutil
 
 CLINDER = [sys.executable, "-m", "clinder"]
 MARK = "E2E_MARK"
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "PYTHONPATH", "VIRTUAL_ENV")
+_COVERAGE = "COVERAGE_PROCESS_CONFIG"  # there in `make coverage`
+_KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "PYTHONPATH", "VIRTUAL_ENV", _COVERAGE)
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:

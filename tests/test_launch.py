@@ -25,6 +25,7 @@ from clinder.events import (
     PhaseLeft,
     SessionKnown,
     SessionLeft,
+    SessionStopped,
     Waiting,
     Warned,
 )
@@ -32,7 +33,7 @@ from clinder.policy.launch import launch
 from clinder.policy.request import Request
 from clinder.repository import Repository
 from clinder.session import Session
-from clock import Clock
+from clock import Clock, Standing
 from hubs import Jupyter, ScriptedHub
 from kernels import Kernel, Mood
 
@@ -418,6 +419,62 @@ def test_cancelling_while_the_server_gets_usable_stops_it() -> None:
         with pytest.raises(Cancelled):
             launch(asked(hub), then, cancel=cancel)
         assert shutdowns(hub) == 1
+
+
+class Late(Cancelling):
+    """It cancels while launching; when the server is there, so many seconds have gone by."""
+
+    def __init__(self, hub: ScriptedHub, told: Jupyter, seconds: float):
+        more = threading.Event()
+        super().__init__("launching", more.set)
+        self.clock = Standing()
+        self._seconds = seconds
+        hub.then(Answer((LAUNCHING, more, ready(hub.serve("x", told), TOKEN)), ending=Ending.HELD))
+
+    def __call__(self, seen: Event) -> None:
+        super().__call__(seen)
+        if isinstance(seen, SessionKnown):
+            self.clock.jump(self._seconds)
+
+    def launches(self, hub: ScriptedHub) -> None:
+        clock = self.clock
+        with pytest.raises(Cancelled):
+            launch(asked(hub), self, cancel=self.cancel, now=clock.now, pause=clock.pause)
+
+
+@pytest.mark.parametrize(("seconds", "ends"), [(0.0, 6.5), (4.5, 6.5), (10.0, 11.5)])
+def test_a_cancelled_session_is_asked_to_stop_until_the_step_is_to_end(
+    seconds: float, ends: float
+) -> None:
+    """And for 1.5 s however late it is."""
+    with ScriptedHub() as hub:
+        late = Late(hub, Jupyter(TOKEN, stays=True), seconds)
+        late.launches(hub)
+        assert shutdowns(hub)
+    assert late.of(SessionLeft)
+    assert late.clock.passed == pytest.approx(ends)
+
+
+def test_a_cancelled_session_is_stopped_however_late_it_is() -> None:
+    with ScriptedHub() as hub:
+        late = Late(hub, Jupyter(TOKEN), 20)
+        late.launches(hub)
+        assert shutdowns(hub) == 1
+    assert len(late.of(SessionStopped)) == 1
+    assert not late.of(SessionLeft)
+
+
+def test_a_session_that_is_not_cancelled_is_asked_to_stop_for_its_own_time() -> None:
+    def fails(seen: Event) -> None:
+        if isinstance(seen, SessionKnown):
+            raise ZeroDivisionError
+
+    clock = Standing()
+    with ScriptedHub() as hub:
+        launchable(hub, Jupyter(TOKEN, stays=True))
+        with pytest.raises(ZeroDivisionError):
+            launch(asked(hub), fails, now=clock.now, pause=clock.pause)
+    assert clock.passed == pytest.approx(Clocks().stop)
 
 
 def test_a_cancelled_launch_asks_no_other_hub() -> None:

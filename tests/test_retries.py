@@ -47,9 +47,25 @@ def steps(
     return made
 
 
+def reached(hubs: tuple[str, ...], *kinds: type[ClinderError]) -> list[Step | None]:
+    """Return the steps where the hub A is a federation that gives all requests to one member."""
+    retries = Retries(hubs, 3, lambda: 0.5)
+    made: list[Step | None] = [step := retries.first()]
+    for kind in kinds:
+        member = MEMBER if step and step.address == A else ""
+        step = retries.after(kind("x"), launching=False, member=member, members=lambda: ())
+        made.append(step)
+    return made
+
+
 def test_what_broke_is_asked_again_at_once_with_its_cookies() -> None:
     broken = [errors.HubUnreachable, errors.HubBroken, errors.ForgeFailed]
     assert steps(*broken) == [Step(A, A), Step(A, A, 2, True), Step(A, A, 4, True), Step(B, B)]
+
+
+@pytest.mark.parametrize("kind", [errors.HubUnreachable, errors.HubBroken, errors.ForgeFailed])
+def test_each_way_to_break_is_asked_again(kind: type[ClinderError]) -> None:
+    assert steps(kind) == [Step(A, A), Step(A, A, 2, True)]
 
 
 @pytest.mark.parametrize(("chance", "seconds"), [(0.0, 1.5), (0.999, 2.499)])
@@ -69,9 +85,11 @@ def test_a_forge_that_fails_while_launching_is_none_that_an_orphan_is_risked_for
     assert steps(errors.ForgeFailed, launching=True) == [Step(A, A), Step(B, B)]
 
 
-def test_no_room_is_asked_for_at_the_next_hub_and_then_after_the_waits() -> None:
-    full = [errors.HubFull] * 6
-    assert steps(*full) == [
+@pytest.mark.parametrize("kind", [errors.HubFull, errors.QuotaReached])
+def test_no_room_is_asked_for_at_the_next_hub_and_then_after_the_waits(
+    kind: type[ClinderError],
+) -> None:
+    assert steps(*[kind] * 6) == [
         Step(A, A),
         Step(B, B),
         Step(A, A, 60),
@@ -129,6 +147,29 @@ def test_what_found_the_hub_away_was_no_build_request() -> None:
     ]
 
 
+def test_what_found_the_hub_away_takes_none_of_its_three_build_requests() -> None:
+    made = steps(errors.HubAway, *[errors.HubUnreachable] * 3, hubs=(A,))
+    assert made == [
+        Step(A, A),
+        Step(A, A, 2, True),
+        Step(A, A, 2, True),
+        Step(A, A, 4, True),
+        None,
+    ]
+
+
+def test_a_federation_that_was_away_has_as_many_requests_left_as_before() -> None:
+    full = errors.HubFull
+    made = steps(full, full, errors.HubAway, full, hubs=(A,), members=(MEMBER,))
+    assert made == [
+        Step(A, A),
+        Step(A, MEMBER),
+        Step(A, A, 60),
+        Step(A, A, 2, True),
+        None,
+    ]
+
+
 def test_a_hub_without_room_is_waited_for_after_those_that_are_away() -> None:
     retries = Retries((A, B), 2, lambda: 0.5)
     kinds = (errors.HubFull, *[errors.HubAway] * 6)
@@ -143,25 +184,59 @@ def test_a_hub_without_room_is_waited_for_after_those_that_are_away() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        (errors.HubBroken, [Step(A, A, 2, True), Step(A, A, 4, True), Step(A, A, 4, True), None]),
+        (errors.HubFull, [Step(A, A, 60), Step(A, A, 240), None]),
+    ],
+)
+def test_what_breaks_more_often_waits_no_longer_and_no_room_is_waited_for_twice_only(
+    kind: type[ClinderError], made: list[Step | None]
+) -> None:
+    retries = Retries((A,), 4, lambda: 0.5)
+    retries.first()
+    for step in made:
+        assert retries.after(kind("x"), launching=False, members=lambda: ()) == step
+
+
 def test_with_one_attempt_nothing_is_tried_again() -> None:
     retries = Retries((A,), 1, lambda: 0.5)
     retries.first()
     assert retries.after(errors.HubAway("x"), launching=False, members=lambda: ()) is None
 
 
-def test_a_hub_that_limits_is_not_asked_again() -> None:
-    assert steps(errors.RateLimited, errors.RateLimited) == [Step(A, A), Step(B, B), None]
-
-
 def test_a_federation_without_room_is_asked_at_one_other_member() -> None:
-    made = steps(errors.HubFull, errors.HubFull, hubs=(A,), members=(MEMBER,))
-    assert made == [Step(A, A), Step(A, MEMBER), Step(A, A, 60)]
+    """That is one of its three build requests."""
+    made = steps(*[errors.HubFull] * 3, hubs=(A,), members=(MEMBER,))
+    assert made == [Step(A, A), Step(A, MEMBER), Step(A, A, 60), None]
+
+
+@pytest.mark.parametrize(("chance", "member"), [(0.0, MEMBER), (0.49, MEMBER), (0.5, B), (0.99, B)])
+def test_the_other_member_is_drawn_by_chance(chance: float, member: str) -> None:
+    made = steps(errors.HubFull, hubs=(A,), members=(MEMBER, B), chance=chance)
+    assert made == [Step(A, A), Step(A, member)]
 
 
 def test_a_member_that_broke_is_asked_again_itself() -> None:
     """The build that is to be attached to goes on there."""
     made = steps(errors.HubFull, errors.HubUnreachable, hubs=(A,), members=(MEMBER,))
     assert made == [Step(A, A), Step(A, MEMBER), Step(A, MEMBER, 2, True)]
+
+
+ELSEWHERE = [
+    errors.RateLimited,
+    errors.LaunchFailed,
+    errors.NetworkRefused,
+    errors.BotsRefused,
+    errors.LoginRequired,
+    errors.NotABinderHub,
+]
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_what_lies_at_the_hub_is_tried_at_the_next(kind: type[ClinderError]) -> None:
+    assert steps(kind, kind) == [Step(A, A), Step(B, B), None]
 
 
 @pytest.mark.parametrize(
@@ -173,15 +248,19 @@ def test_what_no_hub_can_mend_is_final(kind: type[ClinderError]) -> None:
 
 
 def test_a_member_that_is_also_named_is_asked_no_more_often_for_that() -> None:
-    retries = Retries((A, MEMBER), 3, lambda: 0.5)
-    asked: Counter[str] = Counter()
-    step: Step | None = retries.first()
-    while step is not None:
-        redirected = MEMBER if step.address == A else ""
-        asked[redirected or step.address] += 1
-        full = errors.HubFull("x")
-        step = retries.after(full, launching=False, member=redirected, members=lambda: ())
-    assert asked == {MEMBER: 3}
+    made = reached((A, MEMBER), *[errors.HubFull] * 3)
+    assert [step and step.address for step in made] == [A, MEMBER, A, None]
+
+
+def test_a_member_that_is_also_named_has_as_many_requests_left_when_it_was_away() -> None:
+    full = errors.HubFull
+    made = reached((A, MEMBER), full, errors.HubAway, full, full)
+    assert [step and step.address for step in made] == [A, MEMBER, MEMBER, A, None]
+
+
+def test_a_member_that_is_also_named_is_not_waited_for_once_it_was_asked_as_a_member() -> None:
+    made = reached((MEMBER, A), *[errors.HubAway] * 3, *[errors.HubBroken] * 3)
+    assert [step and step.address for step in made] == [*[MEMBER] * 3, *[A] * 3, None]
 
 
 @given(

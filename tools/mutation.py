@@ -30,7 +30,9 @@ TESTS = {
     "policy.launch": _LAUNCHES,
     "policy.readiness": _LAUNCHES,
     "policy.retries": ("retries", "launch", "launching"),
+    "policy.status": ("stop", "faults"),
     "policy.stop": ("stop", "api", "faults"),
+    "policy.watch": ("watch",),
 }
 """Which files of ``tests/`` are to kill the mutants of a module of ``clinder``."""
 

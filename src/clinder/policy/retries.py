@@ -58,7 +58,7 @@ class Step:
 class _Hub:
     url: str
     limit: int
-    address: str
+    address: str = ""
     asked: int = 0
     broke: int = 0
     missed: int = 0
@@ -86,7 +86,7 @@ class Retries:
     _reached: Counter[str] = field(init=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._known = [_Hub(url, self.limit, url) for url in self.hubs]
+        self._known = [_Hub(url, self.limit) for url in self.hubs]
         self._left = list(self._known)
         self._waits = list(LATER_AFTER)
         self._away = list(AWAY_AFTER) if self.limit > 1 else []

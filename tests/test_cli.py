@@ -25,7 +25,10 @@ from clinder.signals import Alarm
 from e2e.world import CLINDER, Result, World
 from hubs import ScriptedHub
 
-HEAVY = ("requests", "rich", "tornado", "websocket", "clinder.embedded", "clinder.wire")
+HEAVY = (
+    *("requests", "rich", "tornado", "websocket", "json", "traceback"),
+    *("clinder.embedded", "clinder.events", "clinder.policy", "clinder.wire"),
+)
 COMMANDS = ("start", "stop", "status", "run", "exec", "hub")
 
 
@@ -242,7 +245,7 @@ sys.meta_path.insert(0, Interrupts())
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize("at", ["clinder.cli", "click", "clinder.cli.screen"])
+@pytest.mark.parametrize("at", ["clinder.cli", "click", "clinder.cli.stderr"])
 @pytest.mark.parametrize("ignored", [False, True])
 def test_a_signal_that_comes_while_python_imports(world: World, at: str, ignored: bool) -> None:
     (world.root / "sitecustomize.py").write_text(INTERRUPTS, encoding="utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -11,8 +10,8 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from clinder.errors import UsageError
 
-_APPLICATION = re.compile(r"(/user/[^/]+/)(?:lab|tree|notebooks|doc|edit|retro|api)(?:/.*)?$")
-_TOKEN = re.compile(r"[!-~]+")  # what an HTTP header can hold, without blanks
+_APPLICATION = r"(/user/[^/]+/)(?:lab|tree|notebooks|doc|edit|retro|api)(?:/.*)?$"
+_VISIBLE = r"[!-~]+"  # what an HTTP header can hold, without blanks
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,7 @@ class Session:
         object.__setattr__(self, "url", server_url(self.url))
         if not self.token:
             raise UsageError("The session has no token.", hint=_FORM)
-        if not _TOKEN.fullmatch(self.token):
+        if not re.fullmatch(_VISIBLE, self.token):
             raise UsageError("The session's token holds characters that no token has.", hint=_FORM)
 
     @property
@@ -88,6 +87,8 @@ class Session:
     @classmethod
     def from_json(cls, text: str) -> Session:
         """Return the session that a JSON object describes: ``url`` and ``token``, or ``uri``."""
+        import json
+
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
@@ -124,7 +125,7 @@ def server_url(url: str) -> str:
     if not valid or parts.query or parts.fragment or parts.username or parts.password:
         raise UsageError("This is not the http(s) URL of a session.", hint=_FORM)
     path = parts.path if parts.path.endswith("/") else parts.path + "/"
-    return urlunsplit((parts.scheme, parts.netloc, _APPLICATION.sub(r"\1", path), "", ""))
+    return urlunsplit((parts.scheme, parts.netloc, re.sub(_APPLICATION, r"\1", path), "", ""))
 
 
 def _clean(url: str) -> str:

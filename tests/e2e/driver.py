@@ -7,7 +7,7 @@ import sys
 
 from clinder.cli.launching import Options
 from clinder.cli.run import Patience, run
-from clinder.cli.screen import tell
+from clinder.cli.stderr import tell
 from clinder.clocks import Clocks
 from clinder.errors import ClinderError
 from clinder.policy.watch import Pace

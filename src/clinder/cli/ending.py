@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from clinder import session_file
-from clinder.cli.screen import say
 from clinder.cli.sources import forgotten
+from clinder.cli.stderr import say
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError
 from clinder.session import Session

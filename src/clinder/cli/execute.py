@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinder.cli.output import write
-from clinder.cli.screen import say
 from clinder.cli.signals import cancellation
 from clinder.cli.sources import STDIN, from_environment, one, standard_input
+from clinder.cli.stderr import say
 from clinder.deadline import Deadline
 from clinder.errors import TimedOut, UsageError
 from clinder.session import Session

@@ -6,8 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from clinder.cli.output import write
-from clinder.cli.screen import say
 from clinder.cli.signals import end_at_once
+from clinder.cli.stderr import say
 from clinder.signals import Alarm, handled
 
 _TICK = 1.0

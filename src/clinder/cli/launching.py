@@ -11,7 +11,8 @@ from typing import Literal
 
 from clinder import session_file
 from clinder.cli.ending import forget, left
-from clinder.cli.screen import Screen, say
+from clinder.cli.screen import Screen
+from clinder.cli.stderr import say
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +14,7 @@ from clinder._version import __version__
 from clinder.cli.arguments import seconds
 from clinder.cli.options import launch_options, made, quiet_option, stop_timeout
 from clinder.cli.output import LOST, OutputLost, discard
-from clinder.cli.screen import say, tell
+from clinder.cli.stderr import say, tell
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -273,6 +272,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("clinder: Cancelled by SIGINT.")
         return 130
     except Exception as error:  # noqa: BLE001 - a bug still ends in one message, without a traceback
+        import traceback
+
         where = traceback.extract_tb(error.__traceback__)[-1]
         say(
             f"clinder: A bug in clinder {__version__}: {type(error).__name__} at"

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from clinder.cli.ending import stopped_or_kept
 from clinder.cli.launching import Options, launched
 from clinder.cli.process import Process, found
-from clinder.cli.screen import say, screen
+from clinder.cli.screen import screen
 from clinder.cli.signals import cancellation, end_at_once
+from clinder.cli.stderr import say
 from clinder.clocks import UNTIL_GONE, Clocks
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, SessionGone

@@ -1,4 +1,4 @@
-"""What a person sees: words on stderr, one calm line on a terminal, a log in a pipe."""
+"""What a person sees of a launch: one calm line on a terminal, a log in a pipe."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from clinder.cli.output import discard
-from clinder.errors import ClinderError, UsageError, explained
+from clinder.cli.stderr import say
 from clinder.events import (
     AttemptFailed,
     Event,
@@ -30,39 +29,6 @@ _DUMB = ("dumb", "unknown")
 _WARNINGS = (Warned, SessionLeft)
 _STAYS = (*_WARNINGS, AttemptFailed, Waiting)
 _SPARE = 4  # columns in which the terminal echoes a ^C without breaking the line
-
-
-def say(words: str) -> None:
-    """Write lines to stderr; where stderr is closed or broken nobody reads, so nothing is lost."""
-    if sys.stderr is None:
-        return
-    try:
-        if not words.isascii():
-            encoding = sys.stderr.encoding or "utf-8"
-            words = words.encode(encoding, "replace").decode(encoding)
-        sys.stderr.write(words + "\n")
-        sys.stderr.flush()
-    except (OSError, ValueError):
-        discard(sys.stderr)  # what is left in it would turn every exit code into 120
-
-
-def tell(error: ClinderError) -> None:
-    """Write what happened, where, and what to do next."""
-    first, *rest = explained(error)
-    say(f"clinder: {first}")
-    for line in rest:
-        say(line)
-    if isinstance(error, UsageError) and not error.hint:
-        say("  what to do: `clinder COMMAND --help` shows what can be given.")
-
-
-def asking_on(url: str, seconds: float) -> Callable[[str], None]:
-    """Return what says that a session's answer is not clear, and that it is asked again."""
-
-    def unclear(words: str) -> None:
-        say(f"clinder: {url}: {words}; asking again for up to {seconds:g} s.")
-
-    return unclear
 
 
 class Screen(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clinder import session_file
 from clinder.address import is_in_the_open
-from clinder.cli.screen import say
+from clinder.cli.stderr import say
 from clinder.errors import ClinderError, UsageError
 from clinder.session import Session
 

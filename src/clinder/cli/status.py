@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from clinder.cli.output import write
-from clinder.cli.screen import asking_on
 from clinder.cli.signals import cancellation
 from clinder.cli.sources import one
+from clinder.cli.stderr import asking_on
 from clinder.deadline import Deadline
 from clinder.errors import ClinderError, SessionGone
 

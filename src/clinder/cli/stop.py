@@ -6,9 +6,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from clinder.cli.screen import asking_on, say, tell
 from clinder.cli.signals import cancellation
 from clinder.cli.sources import Named, forgotten, named
+from clinder.cli.stderr import asking_on, say, tell
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError
 

@@ -58,7 +58,9 @@ def _blocks(pieces: Iterable[bytes | bytearray]) -> Iterator[bytearray]:
 
 def _bounded(blocks: bytearray) -> int:
     """Return how many bytes come before a block that is too large."""
-    at = 0
+    at, lines = 0, blocks.count(b"\n") - 2 * blocks.count(b"\n\n")
+    if len(blocks) <= EVENT_LIMIT and lines <= _LINES:
+        return len(blocks)
     for block in blocks.split(b"\n\n"):
         if len(block) > EVENT_LIMIT or block.count(b"\n") > _LINES:
             break

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-LIMIT = 256 * 1024
+LIMIT = 128 * 1024
 """Bytes that may lie here, more or less one piece."""
 
 
@@ -17,43 +17,44 @@ class Handover:
     """Items in order, of which bytes that follow each other become one ``bytearray``."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._items: deque[object] = deque()
-        self._unread = 0
+        self._bytes = bytearray()
         self._closed = False
 
     def put(self, item: object) -> bool:
         """Hand an item over: whether anybody will take it. Waits while :data:`LIMIT` lie here."""
-        with self._changed:
-            while self._unread >= LIMIT and not self._closed:
+        with self._lock:
+            while len(self._bytes) >= LIMIT and not self._closed:
                 self._changed.wait()
             if self._closed:
                 return False
             if isinstance(item, bytes):
-                self._unread += len(item)
-                if self._items and isinstance(last := self._items[-1], bytearray):
-                    last += item
+                waiting = bool(self._bytes)
+                self._bytes += item
+                if waiting or not item:
                     return True
-                item = bytearray(item)
+                item = self._bytes
             self._items.append(item)
             self._changed.notify()
             return True
 
     def take(self, seconds: float) -> object | None:
         """Return the next item, ``None`` where none came in so many seconds."""
-        with self._changed:
+        with self._lock:
             if not self._items:
                 self._changed.wait(seconds)
             if not self._items:
                 return None
             item = self._items.popleft()
-            if isinstance(item, bytearray):
-                self._unread = 0
+            if item is self._bytes:
+                self._bytes = bytearray()
                 self._changed.notify()
             return item
 
     def close(self) -> None:
         """Take nothing any more."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify()

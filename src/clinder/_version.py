@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 USER_AGENT = f"clinder/{__version__} (+https://github.com/org/clinder-action)"
 """Honest, and without the words that newer hubs refuse (binderhub#2107)."""

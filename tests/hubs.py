@@ -14,17 +14,16 @@ from __future__ import annotations
 import itertools
 import select
 import socket
-import socketserver
 import struct
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 
 from answers import Answer, Ending, Raw, json_page, moved, page
 from kernels import Kernel, Mood, about_kernels, converse
+from loopback import Loopback
 
 Build = Answer | Raw | Callable[[], Answer | Raw]
 """The answer to a build request, or what makes it once the request came."""
@@ -60,7 +59,7 @@ class Request:
     left: threading.Event = field(compare=False, repr=False)
 
 
-class ScriptedHub:
+class ScriptedHub(Loopback):
     """The hub, from entering the context to leaving it. Its threads end with it."""
 
     def __init__(
@@ -70,6 +69,7 @@ class ScriptedHub:
         pages: Mapping[str, Answer | Raw] | None = None,
         prefix: str = "/",
     ):
+        super().__init__()
         self.requests: list[Request] = []
         self.came = threading.Condition()
         self.pages = dict(pages or {})
@@ -77,9 +77,6 @@ class ScriptedHub:
         self._builds = deque(builds)
         self._servers = {name: _Server(told) for name, told in (servers or {}).items()}
         self._lock = threading.Lock()
-        self._listener = _Listener(self)
-        self._connections: set[socket.socket] = set()
-        self.origin = f"http://127.0.0.1:{self._listener.server_address[1]}"
         self.url = self.origin + prefix
 
     def then(self, *builds: Build) -> None:
@@ -110,25 +107,9 @@ class ScriptedHub:
             assert self.came.wait_for(lambda: self.calls(method, ending), timeout=20)
             return self.calls(method, ending)[0]
 
-    def __enter__(self) -> ScriptedHub:
-        threading.Thread(target=self._listener.serve_forever, args=(0.01,), name="hub").start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._listener.shutdown()
-        for each in tuple(self._connections):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        self._listener.server_close()  # joins the threads of the connections
-
     def handle(self, connection: socket.socket) -> None:
         """Read one request and answer it."""
-        self._connections.add(connection)
+        self.open.add(connection)
         left = threading.Event()
         try:
             with suppress(OSError):
@@ -141,7 +122,7 @@ class ScriptedHub:
                     else:
                         _send(connection, self._answer(request))
         finally:
-            self._connections.discard(connection)
+            self.open.discard(connection)
             connection.close()
             left.set()
 
@@ -168,8 +149,8 @@ class ScriptedHub:
                 server = self._servers.get(name)
                 answer = server.answer(request, rest) if server else moved(f"/hub/user/{name}/")
                 if server and server.silent:
-                    self._listener.shutdown()
-                    self._listener.socket.close()
+                    self.listener.shutdown()
+                    self.listener.socket.close()
         return answer.raw() if isinstance(answer, Answer) else answer
 
 
@@ -214,22 +195,6 @@ def _staying(statuses: tuple[int, ...]) -> Iterator[int]:
 
 def _by_status(status: int) -> Answer:
     return moved("/hub/user/x/") if status == 302 else page(status)
-
-
-class _Listener(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    request_queue_size = 64
-
-    def __init__(self, hub: ScriptedHub):
-        self._hub = hub
-        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
-
-    def finish_request(self, request: object, client_address: object) -> None:
-        assert isinstance(request, socket.socket)
-        self._hub.handle(request)
-
-    def shutdown_request(self, request: object) -> None:
-        """Leave the closing to the one who sent."""
 
 
 def _read(connection: socket.socket, left: threading.Event) -> Request | None:

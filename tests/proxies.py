@@ -11,53 +11,28 @@ from __future__ import annotations
 import base64
 import select
 import socket
-import socketserver
 import ssl
-import threading
 from contextlib import suppress
-from types import TracebackType
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from trustme import LeafCert
 
-R = TypeVar("R", bound="Relay")
+from loopback import Loopback
 
 
-class Relay:
+class Relay(Loopback):
     """Passes what comes on to one server, whatever host was meant, and the answers back."""
 
-    scheme = "http"
-
     def __init__(self, to: str):
+        super().__init__()
         self._to = (urlsplit(to).hostname, urlsplit(to).port)
-        self._listener = _Listener(self)
-        self._open: set[socket.socket] = set()
-        self.port: int = self._listener.server_address[1]
-        self.origin = f"{self.scheme}://127.0.0.1:{self.port}"
-
-    def __enter__(self: R) -> R:
-        threading.Thread(target=self._listener.serve_forever, args=(0.01,), name="relay").start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._listener.shutdown()
-        for each in tuple(self._open):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-        self._listener.server_close()  # joins the threads of the connections
 
     def handle(self, connection: socket.socket) -> None:
         """Serve one connection to its end."""
-        self._open.add(connection)
+        self.open.add(connection)
         with suppress(OSError), connection:
             self.serve(connection)
-        self._open.discard(connection)
+        self.open.discard(connection)
 
     def serve(self, connection: socket.socket) -> None:
         """Pass everything on."""
@@ -66,11 +41,11 @@ class Relay:
     def pass_on(self, connection: socket.socket, first: bytes) -> None:
         """Send the first bytes to the server, then pass on what either side says."""
         with socket.create_connection(self._to) as server:
-            self._open.add(server)
+            self.open.add(server)
             server.sendall(first)
             while data := _copied(connection, server):
                 data[1].sendall(data[0])
-            self._open.discard(server)
+            self.open.discard(server)
 
 
 class Encrypted(Relay):
@@ -155,19 +130,3 @@ def _copied(one: socket.socket, other: socket.socket) -> tuple[bytes, socket.soc
     ready = decrypted or select.select([one, other], [], [])[0]
     data = ready[0].recv(65536)
     return (data, other if ready[0] is one else one) if data else None
-
-
-class _Listener(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    request_queue_size = 64
-
-    def __init__(self, relay: Relay):
-        self._relay = relay
-        super().__init__(("127.0.0.1", 0), socketserver.BaseRequestHandler)
-
-    def finish_request(self, request: object, client_address: object) -> None:
-        assert isinstance(request, socket.socket)
-        self._relay.handle(request)
-
-    def shutdown_request(self, request: object) -> None:
-        """Leave the closing to who handles it."""

@@ -47,7 +47,7 @@ class Unreliable(Relay):
             connection.sendall(b"HTTP/1.1 503 Unavailable\r\nContent-Length: 0\r\n\r\n")
             return
         with socket.create_connection(self._to) as hub:
-            self._open.add(hub)
+            self.open.add(hub)
             hub.sendall(connection.recv(65536))
             passed = 0
             while data := hub.recv(64):

@@ -220,49 +220,31 @@ def test_the_hubs_of_the_environment_are_asked_in_order(
     assert asking == sorted(asking)
 
 
-def test_the_first_hub_of_the_environment_that_gives_a_session_is_the_last_asked(
+@pytest.mark.parametrize(
+    ("variable", "arguments"),
+    [
+        ("{asked} {other}", ["org/repo"]),
+        ("{other}", ["org/repo", "--hub", "{asked}"]),
+        ("{asked}", ["{other}v2/gh/org/repo/HEAD"]),
+    ],
+    ids=["first of the variable", "option before the variable", "variable before the link"],
+)
+def test_which_of_two_hubs_is_the_only_one_asked(
+    variable: str,
+    arguments: Sequence[str],
     two: Hubs,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    first, second = two
-    uri = launchable(first)
-    monkeypatch.setenv("CLINDER_HUB", f"{first.url} {second.url}")
+    asked, other = two
+    uri = launchable(asked)
+    urls = {"asked": asked.url, "other": other.url}
+    monkeypatch.setenv("CLINDER_HUB", variable.format(**urls))
 
-    assert main(["start", "org/repo", "-q"]) == 0
+    assert main(["start", "-q", *(each.format(**urls) for each in arguments)]) == 0
 
     assert capsys.readouterr() == (uri, "")
-    assert not second.requests
-
-
-def test_the_hub_option_goes_before_the_environment(
-    two: Hubs,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    first, second = two
-    uri = launchable(second)
-    monkeypatch.setenv("CLINDER_HUB", first.url)
-
-    assert main(["start", "org/repo", "-q", "--hub", second.url]) == 0
-
-    assert capsys.readouterr().out == uri
-    assert not first.requests
-
-
-def test_the_hub_of_the_environment_goes_before_the_links(
-    two: Hubs,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    first, second = two
-    uri = launchable(first)
-    monkeypatch.setenv("CLINDER_HUB", first.url)
-
-    assert main(["start", f"{second.url}v2/gh/org/repo/HEAD", "-q"]) == 0
-
-    assert capsys.readouterr().out == uri
-    assert not second.requests
+    assert not other.requests
 
 
 @pytest.mark.parametrize("way", ["environment", "file"])

@@ -115,6 +115,12 @@ def test_what_is_no_message(junk: str) -> None:
         opened(Server(lambda _: [junk]))
 
 
+def test_a_text_that_is_not_utf_8_is_no_message() -> None:
+    frame = b"\x81\x04\"\xff\xfe\""
+    with pytest.raises(TransportError, match="is no message"):
+        opened(Server(lambda _: [], head=frame))
+
+
 @pytest.mark.parametrize(
     "odd", [{}, {"header": 1}, {"header": {"msg_type": "status"}, "content": []}]
 )

@@ -40,6 +40,7 @@ _HEAD_LIMIT = 256 * 1024
 _MESSAGES = 4
 """How many messages wait to be taken before no more are read."""
 
+_NO_MESSAGE = "what the kernel's websocket brought is no message of a kernel"
 _DEAD = ("restarting", "dead")
 _CLEAN = ("", "0", "None")
 
@@ -235,7 +236,10 @@ class _Bounded(websocket.WebSocket):
         self.frame_buffer.recv = self._counted
 
     def recv(self) -> str | bytes:
-        message = super().recv()
+        try:
+            message = super().recv()
+        except UnicodeDecodeError:
+            raise TransportError(_NO_MESSAGE) from None
         self._left = _MESSAGE_LIMIT
         return message
 
@@ -293,6 +297,7 @@ class _Handshake:
                 header=[f"Authorization: token {self._session.token}", f"User-Agent: {USER_AGENT}"],
                 class_=_Bounded,
                 redirect_limit=0,
+                skip_utf8_validation=True,  # it takes a second for 3 MB; decoding finds the same
                 suppress_origin=True,
                 socket=_Head(opened),
             )
@@ -346,7 +351,7 @@ def _message(data: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
-        raise TransportError("what the kernel's websocket brought is no message of a kernel")
+        raise TransportError(_NO_MESSAGE)
     return message
 
 

@@ -116,7 +116,7 @@ def test_what_is_no_message(junk: str) -> None:
 
 
 def test_a_text_that_is_not_utf_8_is_no_message() -> None:
-    frame = b"\x81\x04\"\xff\xfe\""
+    frame = b'\x81\x04"\xff\xfe"'
     with pytest.raises(TransportError, match="is no message"):
         opened(Server(lambda _: [], head=frame))
 

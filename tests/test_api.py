@@ -13,7 +13,7 @@ import pytest
 
 import clinder
 from clinder.errors import Cancelled, TokenRefused, UsageError
-from clinder.events import Event, LogLines, SessionKnown
+from clinder.events import Event, LogLines, SessionKnown, Warned
 
 
 def servers(directory: Path) -> list[psutil.Process]:
@@ -103,3 +103,13 @@ def test_what_cannot_be_launched_is_an_error_of_the_family(tmp_path: Path) -> No
 def test_the_context_says_what_it_is() -> None:
     assert "for a ``with`` block" in str(clinder.session.__doc__)
     assert clinder.session.__name__ == "session"
+
+
+def test_what_is_worth_knowing_of_the_request_is_an_event(tmp_path: Path) -> None:
+    events: list[Event] = []
+    with clinder.session(
+        hub="local", directory=tmp_path, reuse_environment=True, observer=events.append
+    ):
+        first, *_ = events
+    assert isinstance(first, Warned)
+    assert "no environment to reuse" in first.text

@@ -156,6 +156,9 @@ def test_the_result_as_json_is_one_line_and_as_a_uri_is_one() -> None:
         (["run", "a/b", "--"], "No command to run was given"),
         (["run", "--hub", "local", "echo", "hi"], "Put it after `--`"),
         (["run", "a/b", "--", os.devnull], "was not found, or cannot be run"),
+        (["start", "a/b", "--warm-up=a/b"], "'a/b' is no kernelspec's name"),
+        (["start", "a/b", "--warm-up=ir", "--no-warm-up"], "contradict each other"),
+        (["status", "http://h/?token=t", "--session-file", "s"], "More than one session is named"),
         (["exec", "-c", "1"], "--session @FILE"),
         (["hub", "--port", "99999"], "99999"),
         (["hub", "--directory", "missing"], "missing"),
@@ -169,6 +172,20 @@ def test_usage(arguments: list[str], words: str, capsys: pytest.CaptureFixture[s
     assert told.err.startswith("clinder: ")
     assert words in told.err
     assert "secret" not in told.err
+
+
+@pytest.mark.parametrize("token", ["two words", "caf\N{LATIN SMALL LETTER E WITH ACUTE}", "a\nb"])
+def test_a_build_token_that_no_hub_has_issued(
+    token: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{token}\n", encoding="utf-8")
+
+    assert main(["start", "a/b", "--build-token", f"@{file}"]) == 2
+
+    told = capsys.readouterr().err
+    assert told.startswith("clinder: The build token holds characters that no token has.\n")
+    assert token not in told
 
 
 def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:

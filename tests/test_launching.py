@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -287,6 +290,69 @@ def test_what_went_wrong_stays_on_the_terminal_and_the_log_only_if_asked_for(
     assert f"{url}?token={TOKEN}" in lines
     assert ("a log line" in lines) is verbose
     assert any(line.startswith("clinder: building: ") for line in lines) is verbose
+
+
+class Interrupting(io.StringIO):
+    """A stderr at whose line about the last phase somebody presses Ctrl-C."""
+
+    def write(self, text: str) -> int:
+        if text.startswith("clinder: readiness: "):
+            signal.raise_signal(signal.SIGINT)
+        return super().write(text)
+
+
+@pytest.mark.parametrize("command", [["start"], ["run"]])
+def test_a_signal_that_comes_when_the_session_is_there_stops_it(
+    command: list[str], hub: ScriptedHub, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launchable(hub)
+    stderr, stdout = Interrupting(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setattr(sys, "stdout", stdout)
+    begun = file.with_name("begun")
+    after = ["--", sys.executable, "-c", f"open({str(begun)!r}, 'w')"] if command == ["run"] else []
+
+    given = ["org/repo", "--hub", hub.url, "--no-warm-up", "--session-file", str(file), *after]
+    assert main([*command, *given]) == 130
+
+    assert "clinder: Cancelled by SIGINT.\n" in stderr.getvalue()
+    assert stdout.getvalue() == ""
+    assert len(hub.calls("POST", "api/shutdown")) == 1
+    assert not [*file.parent.iterdir()]
+
+
+def test_a_file_that_another_launch_has_taken_meanwhile_is_left_to_it(
+    hub: ScriptedHub, file: Path
+) -> None:
+    """Ours is stopped, for nobody could find it."""
+    theirs, ours = f"{hub.url}user/theirs/", hub.serve("ours", Jupyter(TOKEN))
+
+    def meanwhile() -> Answer:
+        session_file.write(file, Session(theirs, "their-token"))
+        return Answer(ready(ours, TOKEN))
+
+    hub.then(meanwhile)
+    with pytest.raises(UsageError, match="was taken by another session"):
+        launch(hub, file)
+    assert session_file.read(file).url == theirs
+    assert [each.path for each in hub.calls("POST", "api/shutdown")] == ["/user/ours/api/shutdown"]
+
+
+def test_a_session_whose_file_cannot_be_written_any_more_is_stopped(
+    hub: ScriptedHub, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    url = hub.serve("new", Jupyter(TOKEN))
+
+    def meanwhile() -> Answer:
+        folder.rmdir()
+        return Answer(ready(url, TOKEN))
+
+    hub.then(meanwhile)
+    with pytest.raises(UsageError, match="cannot be written: No such file or directory"):
+        launch(hub, folder / "session.json")
+    assert len(hub.calls("POST", "api/shutdown")) == 1
 
 
 def test_each_attempt_wait_and_reason_is_a_line_on_stderr_and_in_the_json(

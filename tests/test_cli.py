@@ -160,7 +160,15 @@ def test_the_result_as_json_is_one_line_and_as_a_uri_is_one() -> None:
         (["start", "a/b", "--warm-up=ir", "--no-warm-up"], "contradict each other"),
         (["status", "http://h/?token=t", "--session-file", "s"], "More than one session is named"),
         (["exec", "-c", "1"], "--session @FILE"),
-        (["hub", "--port", "99999"], "99999"),
+        (["hub", "--port", "99999"], "'--port': '99999' is not a whole number from 0 to 65535."),
+        (["hub", "--port", "x"], "'--port': 'x' is not a whole number from 0 to 65535."),
+        (["start", "a/b", "--attempts", "9"], "'--attempts': '9' is not a whole number from 1 to"),
+        (["start", "a/b", "--attempts", "two"], "'--attempts': 'two' is not a whole number"),
+        (["start", "a/b", "--attempts", "1.5"], "'--attempts': '1.5' is not a whole number"),
+        (["start", "a/b", "--idle-timeout", "x"], "Invalid value for '--idle-timeout': 'x' is"),
+        (["start", "a/b", "--ref"], "requires an argument.\n  what to do: clinder start --help"),
+        (["stop", "--timeout"], "requires an argument.\n  what to do: clinder stop --help"),
+        (["run", "a/b", "--quiet=3", "--", "x"], "a value.\n  what to do: clinder run --help"),
         (["hub", "--directory", "missing"], "missing"),
         (["status", "one", "two"], "unexpected extra argument"),
     ],
@@ -186,6 +194,27 @@ def test_a_build_token_that_no_hub_has_issued(
     told = capsys.readouterr().err
     assert told.startswith("clinder: The build token holds characters that no token has.\n")
     assert token not in told
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("CLINDER_ATTEMPTS", "9", "'9' is not a whole number from 1 to 3."),
+        ("CLINDER_TIMEOUT", "soon", "'soon' is not a number of seconds more than 0."),
+        ("CLINDER_IDLE_TIMEOUT", "0", "'0' is not a number of seconds more than 0."),
+    ],
+)
+def test_a_variable_that_cannot_be_is_named(
+    variable: str,
+    value: str,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv(variable, value)
+    assert main(["start", "a/b"]) == 2
+    told = capsys.readouterr()
+    assert told.err.startswith(f"clinder: Invalid value for {variable}: {words}\n")
 
 
 def test_no_command_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:

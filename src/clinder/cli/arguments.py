@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from clinder.errors import UsageError
 
@@ -23,6 +26,28 @@ def seconds(text: str | float) -> float:
     if not 0 < number < _A_YEAR:
         raise click.BadParameter(f"{str(text)!r} is not a number of seconds more than 0.")
     return number
+
+
+class WholeNumber(click.IntRange):
+    """A whole number from ``min`` to ``max``."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number, or fail in words that say which there are."""
+        with suppress(click.BadParameter):
+            return int(super().convert(value, param, ctx))
+        what = f"{str(value)!r} is not a whole number from {self.min} to {self.max}."
+        raise click.BadParameter(what, ctx, param)
+
+
+class Setting(click.Option):
+    """An option that the environment may set as well; a message names where the value is from."""
+
+    def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Return the option, or the variable where that was the one."""
+        source = ctx.get_parameter_source(self.name or "") if ctx else None
+        if source is ParameterSource.ENVIRONMENT:
+            return str(self.envvar)
+        return click.Parameter.get_error_hint(self, ctx)
 
 
 def read_build_token(given: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from clinder._version import __version__
-from clinder.cli.arguments import seconds
+from clinder.cli.arguments import WholeNumber, seconds
 from clinder.cli.options import launch_options, made, quiet_option, stop_timeout
 from clinder.cli.output import LOST, OutputLost, discard
 from clinder.cli.stderr import say, tell
@@ -26,7 +26,25 @@ _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
 )
 
 
-class WithCommand(click.Command):
+class Command(click.Command):
+    """A command to whose own help every misuse of it leads."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; click does not say of every misuse to which command it belongs."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+
+
+class Commands(click.Group):
+    """All of them."""
+
+    command_class = Command
+
+
+class WithCommand(Command):
     """A command that keeps what follows ``--`` as another command, untouched."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -51,7 +69,7 @@ def _no_command() -> UsageError:
     )
 
 
-class Forms(click.Command):
+class Forms(Command):
     """A command whose help ends with the forms that a repository may have."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -69,6 +87,7 @@ class RunCommand(WithCommand, Forms):
 
 
 @click.group(
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EXIT_CODES,
 )
@@ -234,7 +253,7 @@ def execute(
 
 
 @cli.command()
-@click.option("--port", default=8585, show_default=True, type=click.IntRange(0, 65535))
+@click.option("--port", default=8585, show_default=True, type=WholeNumber(0, 65535))
 @click.option(
     "--directory",
     default=Path(),

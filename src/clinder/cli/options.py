@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clinder.cli.arguments import read_build_token, seconds
+from clinder.cli.arguments import Setting, WholeNumber, read_build_token, seconds
 from clinder.clocks import UNTIL_GONE, Clocks
 from clinder.errors import UsageError
 
@@ -60,6 +60,7 @@ def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _
     """Return the option of a clock, which the environment may set as well."""
     return click.option(
         name,
+        cls=Setting,
         type=seconds,
         default=f"{default:g}",
         show_default=True,
@@ -100,7 +101,8 @@ def launch_options(function: _Function) -> _Function:
         ),
         click.option(
             "--attempts",
-            type=click.IntRange(1, 3),
+            cls=Setting,
+            type=WholeNumber(1, 3),
             default=3,
             show_default=True,
             envvar="CLINDER_ATTEMPTS",

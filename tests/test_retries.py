@@ -50,7 +50,8 @@ def steps(
 def reached(hubs: tuple[str, ...], *kinds: type[ClinderError]) -> list[Step | None]:
     """Return the steps where the hub A is a federation that gives all requests to one member."""
     retries = Retries(hubs, 3, lambda: 0.5)
-    made: list[Step | None] = [step := retries.first()]
+    step: Step | None = retries.first()
+    made = [step]
     for kind in kinds:
         member = MEMBER if step and step.address == A else ""
         step = retries.after(kind("x"), launching=False, member=member, members=lambda: ())

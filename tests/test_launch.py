@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -129,7 +129,9 @@ def test_a_launch_gives_a_session_and_reports_each_step() -> None:
 def test_an_observer_is_not_needed() -> None:
     with ScriptedHub() as hub:
         url = launchable(hub)
-        assert launch(asked(hub)).url == url
+        session = launch(asked(hub))
+    assert session.url == url
+    assert datetime.fromisoformat(session.started_at).utcoffset() == timedelta(0)
 
 
 def test_without_a_resolved_ref_the_link_is_the_one_asked_for() -> None:
@@ -485,6 +487,32 @@ def test_a_cancelled_launch_asks_no_other_hub() -> None:
         assert not second.requests
 
 
+def test_a_launch_that_fails_once_it_was_cancelled_ends_as_cancelled() -> None:
+    more = threading.Event()
+    recorder = Cancelling("launching", more.set)
+    fails = event(phase="failed", message="Spawn failed: no\n")
+    with ScriptedHub() as first, ScriptedHub() as second:
+        first.then(Answer((LAUNCHING, more, fails)))
+        with pytest.raises(Cancelled, match=r"^Cancelled\.$") as error:
+            launch(asked(first, second), recorder, cancel=recorder.cancel, now=lambda: 1000.0)
+        assert not second.requests
+    assert error.value.context.hub == first.url
+
+
+def test_cancelling_a_wait_after_a_launch_that_dropped_asks_nobody_again() -> None:
+    """No server is about to appear: there is no grace."""
+    clock = Standing()
+    cancel = threading.Event()
+    recorder = Recorder(lambda seen: cancel.set() if isinstance(seen, Waiting) else None)
+    with ScriptedHub(Answer(LAUNCHING, ending=Ending.BROKEN)) as hub:
+        with pytest.raises(Cancelled) as error:
+            launch(asked(hub), recorder, cancel=cancel, now=clock.now, pause=clock.pause)
+        assert len(hub.builds) == 1
+    assert len(recorder.of(BuildRequested)) == 1
+    assert clock.passed == 0
+    assert error.value.exit_code == 130
+
+
 # Time.
 
 
@@ -613,6 +641,15 @@ def test_a_busy_hub_says_how_long_it_was_asked() -> None:
         launch(asked(hub, timeout=200), now=clock.now, pause=clock.pause)
     assert "2 build requests in 60 s gave no session." in caught.value.what
     assert "The next one, after 240 s, would be beyond the timeout of 200 s." in caught.value.what
+
+
+def test_a_busy_hub_is_not_waited_for_until_the_time_is_over() -> None:
+    clock = Standing()
+    with ScriptedHub(FULL) as hub, pytest.raises(errors.HubFull) as caught:
+        launch(asked(hub, timeout=60), now=clock.now, pause=clock.pause)
+    assert clock.passed == 0
+    assert "The next one, after 60 s, would be beyond the timeout of 60 s." in caught.value.what
+    assert "build requests" not in caught.value.what
 
 
 def test_a_build_token_does_not_go_to_another_member() -> None:

@@ -30,6 +30,24 @@ def test_hubs_end_with_their_sessions(world: World) -> None:
         assert world.run("status", "-", given=session["uri"]).code == 10
 
 
+@pytest.mark.posix
+def test_a_second_signal_ends_a_hub_that_still_stops_its_sessions(world: World) -> None:
+    hub = world.clinder("hub", "--port", "0")
+    url = line_with(hub.stdout, "http://").strip()
+    world.known(world.run("start", "o/r", "-o", "json", "-q", "--hub", url).out)
+    (server,) = world.servers()
+    server.suspend()  # it is waited for
+    hub.send_signal(signal.SIGINT)
+    line_with(hub.stderr, "Stopping the sessions that this hub started.")
+
+    hub.send_signal(signal.SIGTERM)
+
+    result = world.finish(hub)
+    assert result.code == 143
+    assert "Ended at once" in result.err
+    world.kill_servers()
+
+
 def test_a_port_that_is_taken(world: World) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -83,6 +83,19 @@ def test_a_command_that_is_not_found_starts_nothing(world: World) -> None:
     assert "No command to run was given." in result.err
 
 
+@pytest.mark.posix
+def test_a_command_that_does_not_start_stops_the_session(world: World) -> None:
+    script = world.directory / "script"
+    script.write_text("#!/nonexistent/interpreter\n")
+    script.chmod(0o755)
+
+    result = world.run(*LOCAL, "--", "./script")
+
+    assert (result.code, result.out) == (2, "")
+    assert "clinder: The command './script' did not start: No such file or directory." in result.err
+    assert "clinder: The session is stopped.\n" in result.err
+
+
 def test_a_launch_that_fails_starts_no_command(world: World) -> None:
     begun = "open('begun', 'w')"
     result = world.run(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,7 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from e2e.world import World
+from answers import Answer, event, json_page
+from e2e.world import CLINDER, World, line_with
+from hubs import ScriptedHub
 
 
 class Page(BaseHTTPRequestHandler):
@@ -126,6 +130,49 @@ def test_no_session_is_named(world: World, command: str, arguments: list[str], w
     assert (result.code, result.out) == (2, "")
     assert words in result.err
     assert "secret-token" not in result.err
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize(("command", "sessions"), [("status", "x"), ("stop", "xy")])
+def test_who_asks_for_an_answer_can_leave_before_it_is_clear(
+    world: World, command: str, sessions: str
+) -> None:
+    with ScriptedHub(pages={"/user/x/api/status": json_page(503, {})}) as hub:
+        uris = [f"{hub.url}user/{name}/?token=secret-token" for name in sessions]
+        process = world.clinder(command, *uris)
+        line_with(process.stderr, "it answered 503; asking again for up to ")
+        process.send_signal(signal.SIGINT)
+        result = world.finish(process)
+        asked = {each.path for each in hub.requests}
+    assert (result.code, result.out) == (130, "")
+    assert result.err.startswith("clinder: Cancelled by SIGINT.")
+    assert asked == {"/user/x/api/status"}
+
+
+@pytest.mark.posix
+def test_a_second_signal_needs_no_stderr(world: World) -> None:
+    """The launch is told to end, and cannot before the server that comes up."""
+    never = threading.Event()
+    launching = event(phase="launching", message="Launching server...\n")
+    with ScriptedHub(Answer((launching, never))) as hub:
+        exec_it = f"exec {shlex.join([*CLINDER, 'start', 'o/r', '--hub', hub.url])} 2>&-"
+        process = world.popen(["sh", "-c", exec_it], start_new_session=True)
+        hub.awaited("GET", "build/gh/o/r/HEAD")
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        assert world.finish(process).code in (130, 143)
+        never.set()
+
+
+@pytest.mark.posix
+def test_standard_input_that_is_no_text(world: World) -> None:
+    strict = {"PYTHONIOENCODING": "utf-8:strict"}
+    with (world.root / "binary").open("w+b") as file:
+        file.write(b"\xff\xfe")
+        file.seek(0)
+        result = world.run("stop", "-", stdin=file, env=strict)
+    assert (result.code, result.out) == (2, "")
+    assert "clinder: Standard input cannot be read: it is not text.\n" in result.err
 
 
 @pytest.mark.posix

@@ -34,6 +34,7 @@ from clinder.policy.request import Request
 from clinder.repository import Repository
 from clinder.session import Session
 from clock import Clock, Standing
+from faults import INSTEAD
 from hubs import Jupyter, ScriptedHub
 from kernels import Kernel, Mood
 
@@ -152,6 +153,28 @@ def test_a_phase_that_comes_again_is_accounted_once_in_all() -> None:
     assert all(seconds > 0 for seconds in session.phases.values())
 
 
+def test_the_seconds_are_those_that_a_phase_an_attempt_and_its_wait_took() -> None:
+    clock = Standing()
+
+    def then(seen: Event) -> None:
+        if isinstance(seen, LogLines):
+            clock.jump(1.23456)
+
+    recorder = Recorder(then)
+    phases = ("building", "pushing", "building")
+    body = b"".join(event(phase=phase, message="x") for phase in phases)
+    with ScriptedHub(Answer(body, ending=Ending.BROKEN)) as hub:
+        launchable(hub, before=body)
+        session = launch(
+            asked(hub), recorder, now=clock.now, pause=clock.pause, chance=lambda: 1 / 3
+        )
+    assert [each.seconds for each in session.attempts] == [3.704, 3.704]
+    assert [each.waited for each in session.attempts] == [0, 1.833]
+    assert session.phases == {"building": 2.469, "pushing": 1.235, "readiness": 0}
+    left = [each.seconds for each in recorder.of(PhaseLeft) if isinstance(each, PhaseLeft)]
+    assert left == pytest.approx([1.23456] * 2 + [1.23456] * 3 + [0])
+
+
 def test_the_build_token_goes_to_the_hub() -> None:
     with ScriptedHub() as hub:
         launchable(hub)
@@ -232,6 +255,7 @@ def test_what_broke_is_asked_again_and_then_the_next_hub(case: str) -> None:
     assert [each.outcome for each in session.attempts] == [kind.__name__] * 3 + ["ready"]
     assert [each.waited for each in session.attempts] == [0, 2, 4, 0]
     assert recorder.of(Waiting) == [Waiting(2, first.url), Waiting(4, first.url)]
+    assert recorder.of(AttemptFailed) == [AttemptFailed(each) for each in session.attempts[:3]]
 
 
 @pytest.mark.parametrize("case", FINAL)
@@ -392,6 +416,30 @@ def test_a_server_that_comes_up_within_the_grace_is_stopped() -> None:
     assert recorder.of(SessionKnown)
 
 
+@pytest.mark.parametrize(("seconds", "stopped"), [(4.9, 1), (5.1, 0)])
+def test_the_grace_is_5_s_from_when_the_cancelling_was_seen(seconds: float, stopped: int) -> None:
+    clock = Standing()
+    more, last = threading.Event(), threading.Event()
+    recorder = Cancelling("launching", more.set)
+
+    def then(seen: Event) -> None:
+        recorder(seen)
+        if isinstance(seen, LogLines) and seen.lines == ("still",):
+            clock.jump(seconds)
+            if stopped:
+                last.set()
+
+    with ScriptedHub() as hub:
+        comes_up = ready(hub.serve("x", Jupyter(TOKEN)), TOKEN)
+        hub.then(
+            Answer((LAUNCHING, more, event(phase="launching", message="still"), last, comes_up))
+        )
+        with pytest.raises(Cancelled):
+            launch(asked(hub), then, cancel=recorder.cancel, now=clock.now)
+        assert shutdowns(hub) == stopped
+    assert len(recorder.of(Warned)) == 1 - stopped
+
+
 def test_a_server_that_does_not_come_up_within_the_grace_is_warned_of() -> None:
     recorder = Cancelling("launching")
     with ScriptedHub(Answer(LAUNCHING, ending=Ending.HELD)) as hub:
@@ -537,7 +585,7 @@ def test_a_launch_that_runs_out_of_time_while_getting_usable_is_stopped() -> Non
 
 @pytest.mark.parametrize("ending", [Ending.HELD, Ending.RESET])
 def test_a_launch_that_is_lost_while_launching_is_warned_of(ending: Ending) -> None:
-    """From ``launching`` on, a server may come up whose token nobody holds."""
+    """From ``built`` on, a server may come up whose token nobody holds."""
     recorder = Recorder()
     with ScriptedHub(Answer(LAUNCHING, ending=ending)) as hub:
         last = LogLines("launching", ("Launching server...",))
@@ -546,6 +594,18 @@ def test_a_launch_that_is_lost_while_launching_is_warned_of(ending: Ending) -> N
             launch(asked(hub), recorder, now=launched)
     (warning,) = recorder.of(Warned)
     assert "nobody holds its token" in str(warning)
+
+
+def test_a_stream_that_drops_once_the_image_is_built_is_asked_for_once_more() -> None:
+    """A server is being launched from then on, each time another."""
+    clock = Clock()
+    recorder = Recorder()
+    dropped = Answer(LOG + BUILT, ending=Ending.BROKEN)
+    with ScriptedHub(dropped, dropped) as hub:
+        with pytest.raises(errors.HubUnreachable):
+            launch(asked(hub), recorder, now=clock.now, pause=clock.pause)
+        assert len(hub.builds) == 2
+    assert ["nobody holds its token" in str(each) for each in recorder.of(Warned)] == [True] * 2
 
 
 # The commit that was asked for.
@@ -635,6 +695,16 @@ def test_a_federation_that_is_full_is_drawn_from_anew_without_its_cookie() -> No
         assert [each.headers.get("cookie") for each in federation.builds] == [None, None]
 
 
+def test_a_member_that_is_named_beside_its_federation_gets_three_requests_in_all() -> None:
+    clock = Clock()
+    with ScriptedHub(*[FULL] * 4) as member, ScriptedHub() as federation:
+        there = f"{member.url}build/{SPEC}"
+        federation.then(*[moved(there, 307)] * 3)
+        with pytest.raises(errors.HubFull):
+            launch(asked(federation, member, timeout=1000), now=clock.now, pause=clock.pause)
+        assert len(member.builds) == 3
+
+
 def test_a_busy_hub_says_how_long_it_was_asked() -> None:
     clock = Clock()
     with ScriptedHub(FULL, FULL) as hub, pytest.raises(errors.HubFull) as caught:
@@ -673,6 +743,26 @@ def test_a_server_on_plain_http_of_another_machine_is_warned_of() -> None:
             launch(asked(hub, clocks=Clocks(readiness=0.3, stop=0.3)), recorder)
     (warning,) = recorder.of(Warned)
     assert "http://server.invalid/user/x/ is plain http" in str(warning)
+
+
+@pytest.mark.posix  # where 0.0.0.0 leads to this machine, and is none of its loopback's addresses
+def test_a_server_on_plain_http_is_not_warned_of_where_its_hub_is_no_better() -> None:
+    recorder = Recorder()
+    with ScriptedHub() as hub:
+        url = hub.serve("x", Jupyter(TOKEN)).replace("127.0.0.1", "0.0.0.0")
+        hub.then(Answer(ready(url, TOKEN)))
+        request = replace(asked(hub), hubs=(hub.url.replace("127.0.0.1", "0.0.0.0"),))
+        assert launch(request, recorder).url == url
+    assert not recorder.of(Warned)
+
+
+def test_a_ref_that_the_hub_did_not_find_is_warned_of() -> None:
+    recorder = Recorder()
+    with ScriptedHub() as hub:
+        launchable(hub, before=INSTEAD)
+        launch(replace(asked(hub), repository=Repository("gh", "org/repo", "master")), recorder)
+    (warning,) = recorder.of(Warned)
+    assert warning == Warned("The hub found no ref master and launches HEAD instead.")
 
 
 def test_cancelling_a_warm_up_that_hangs_stops_the_session_at_once() -> None:

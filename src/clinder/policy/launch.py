@@ -81,7 +81,7 @@ class _Launch:
         self._deadline = deadline
         self._utc = utc
         self._failed: list[Attempt] = []
-        self._transport = Transport(request.clocks)
+        self._transport: Transport  # of the attempt before; the first has its own
 
     def session(self) -> Session:
         step = self._retries.first()

@@ -14,7 +14,6 @@ DOI = re.compile(r"(?:doi:)?(10\.[0-9]{4,9}/.+)", re.IGNORECASE)
 """A DOI, group 1, with or without ``doi:``."""
 
 _REQUEST_PAGE = re.compile(r".+/(?:pulls?|merge_requests|pull-requests)/[0-9]+(?:/.*)?")
-_GITLAB_PAGE = re.compile(r"(?P<name>.+?)/-/(?P<page>[^/]+)(?:/(?P<rest>.+))?")
 _OLD_GITLAB_PAGE = re.compile(r"(?P<name>.+?/[^/]+)/(?P<page>(?:tree|blob)/.+)")
 _FORGEJO_PAGE = re.compile(r"(?P<name>.+?)/src/(?:branch|tag|commit)/(?P<ref>.+)")
 _FIGSHARE_PAGE = re.compile(r"articles/(?:[^/]+/){1,2}([0-9]{5,})(?:/([0-9]{1,3}))?")
@@ -118,13 +117,13 @@ def _gitlab(path: str) -> Named:
 
 
 def _gitlab_page(path: str) -> tuple[str, str]:
-    page = _GITLAB_PAGE.fullmatch(path)
-    match page.group("name", "page", "rest") if page else None:
-        case [str(name), "tree" | "commit" | "tags", str(ref)]:
+    name, _, page = path.partition("/-/")
+    match page.split("/"):
+        case ["tree" | "commit" | "tags", *ref] if ref:
+            return name, decoded("/".join(ref))
+        case ["blob", ref, *_]:
             return name, decoded(ref)
-        case [str(name), "blob", str(rest)]:
-            return name, decoded(rest.partition("/")[0])
-        case [_, "merge_requests", _]:
+        case ["merge_requests", *_]:
             raise _request("gl/NAMESPACE/COMMIT")
     raise _unread(path)
 

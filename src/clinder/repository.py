@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from urllib.parse import parse_qs, quote
 
 from clinder.address import (
@@ -191,7 +192,7 @@ def _of_words(text: str) -> Repository:
     if text.startswith((".", "/", "~")):
         hint = "Leave REPOSITORY out to launch the checkout that is the current directory."
         raise UsageError(f"{shown(text)} is a path on this machine.", hint=hint)
-    if named := re.fullmatch(r"([^/@:%]+/[^/@:%]+)@(.*)", text):
+    if named := re.fullmatch(r"([^/]+/[^/@:%]+)@(.*)", text):
         if not named[2]:
             raise UsageError(f"{shown(text)} names no ref after its @.")
         return Repository("gh", named[1], named[2])
@@ -223,14 +224,11 @@ def _is_git(host: str, link: re.Match[str]) -> bool:
 # Names: each provider's into its one form.
 
 
-def _name(provider: str, pattern: re.Pattern[str], suffix: str = "") -> Callable[[str], str]:
-    def name(text: str) -> str:
-        found = pattern.fullmatch(text.removesuffix(suffix))
-        if found and names_only(found[1]):
-            return found[1]
-        raise _misnamed(provider, text)
-
-    return name
+def _name(provider: str, pattern: re.Pattern[str], suffix: str, text: str) -> str:
+    found = pattern.fullmatch(text.removesuffix(suffix))
+    if found and names_only(found[1]):
+        return found[1]
+    raise _misnamed(provider, text)
 
 
 def _hydroshare_name(text: str) -> str:
@@ -259,14 +257,14 @@ def _ckan_name(text: str) -> str:
 
 
 _NAMES: dict[str, Callable[[str], str]] = {
-    "gh": _name("gh", _GITHUB, ".git"),
-    "gl": _name("gl", _GITLAB, ".git"),
-    "gist": _name("gist", _GIST, ".git"),
+    "gh": partial(_name, "gh", _GITHUB, ".git"),
+    "gl": partial(_name, "gl", _GITLAB, ".git"),
+    "gist": partial(_name, "gist", _GIST, ".git"),
     "git": _git_name,
-    "zenodo": _name("zenodo", DOI),
-    "figshare": _name("figshare", DOI),
+    "zenodo": partial(_name, "zenodo", DOI, ""),
+    "figshare": partial(_name, "figshare", DOI, ""),
     "hydroshare": _hydroshare_name,
-    "dataverse": _name("dataverse", DOI),
+    "dataverse": partial(_name, "dataverse", DOI, ""),
     "ckan": _ckan_name,
 }
 _PROVIDERS = ", ".join(_NAMES)

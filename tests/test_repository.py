@@ -20,6 +20,8 @@ WORDS = [
     ("  org/repo  ", "gh", "org/repo", "HEAD", "gh/org/repo/HEAD"),
     ("Org/Re.Po_-1", "gh", "Org/Re.Po_-1", "HEAD", "gh/Org/Re.Po_-1/HEAD"),
     ("org/repo/", "gh", "org/repo", "HEAD", "gh/org/repo/HEAD"),
+    ("o/r", "gh", "o/r", "HEAD", "gh/o/r/HEAD"),
+    ("3B1b_Q-7/r", "gh", "3B1b_Q-7/r", "HEAD", "gh/3B1b_Q-7/r/HEAD"),
     ("org/repo.git", "gh", "org/repo", "HEAD", "gh/org/repo/HEAD"),
     ("org/.github", "gh", "org/.github", "HEAD", "gh/org/.github/HEAD"),
     ("org/repo@v1.0", "gh", "org/repo", "v1.0", "gh/org/repo/v1.0"),
@@ -50,6 +52,7 @@ SPECS = [
     ("gl/a%2Fb/main", "gl", "a/b", "main", "gl/a%2Fb/main"),
     ("gl/a%2Fb", "gl", "a/b", "HEAD", "gl/a%2Fb/HEAD"),
     ("gl/a%2Fb%2Fc/x/y", "gl", "a/b/c", "x/y", "gl/a%2Fb%2Fc/x/y"),
+    ("gist/me/aB1", "gist", "me/aB1", "HEAD", "gist/me/aB1/HEAD"),
     ("gist/me/abc123", "gist", "me/abc123", "HEAD", "gist/me/abc123/HEAD"),
     ("gist/me/abc123/master", "gist", "me/abc123", "master", "gist/me/abc123/master"),
     (f"gist/me/abc123/{SHA}", "gist", "me/abc123", SHA, f"gist/me/abc123/{SHA}"),
@@ -67,10 +70,25 @@ SPECS = [
         "main",
         "git/ssh%3A%2F%2Fgit%40h.org%2Fo%2Fr.git/main",
     ),
+    (
+        "git/ssh%3A%2F%2Fgit@h.org%2Fr/main",
+        "git",
+        "ssh://git@h.org/r",
+        "main",
+        "git/ssh%3A%2F%2Fgit%40h.org%2Fr/main",
+    ),
+    (
+        "git/file%3A%2F%2Flocalhost%2FX/main",
+        "git",
+        "file://localhost/X",
+        "main",
+        "git/file%3A%2F%2Flocalhost%2FX/main",
+    ),
     ("zenodo/10.5281/zenodo.1/", "zenodo", "10.5281/zenodo.1", "", "zenodo/10.5281/zenodo.1"),
     ("zenodo/10.5281%2Fzenodo.1", "zenodo", "10.5281/zenodo.1", "", "zenodo/10.5281/zenodo.1"),
     ("dataverse/10.1234/X/Y", "dataverse", "10.1234/X/Y", "", "dataverse/10.1234/X/Y"),
     (f"hydroshare/{ID}", "hydroshare", ID, "", f"hydroshare/{ID}"),
+    (f"hydroshare/{ID.upper()}", "hydroshare", ID, "", f"hydroshare/{ID}"),
     (f"hydroshare/10.4211/hs.{ID}", "hydroshare", ID, "", f"hydroshare/{ID}"),
     (
         f"hydroshare/https%3A%2F%2Fwww.hydroshare.org%2Fresource%2F{ID}%2F",
@@ -85,6 +103,13 @@ SPECS = [
         "https://c.org/dataset/x?activity_id=7",
         "",
         "ckan/https%3A%2F%2Fc.org%2Fdataset%2Fx%3Factivity_id%3D7",
+    ),
+    (
+        "ckan/http%3A%2F%2Fc.org%2Fdataset%2FX",
+        "ckan",
+        "http://c.org/dataset/X",
+        "",
+        "ckan/http%3A%2F%2Fc.org%2Fdataset%2FX",
     ),
 ]
 
@@ -115,6 +140,13 @@ PAGES = [
     (f"{GITLAB}/-/tags/v1", "gl", "a/b/c", "v1"),
     (f"{GITLAB}/-/blob/main/a/b.md", "gl", "a/b/c", "main"),
     (f"{GITLAB}/tree/main", "gl", "a/b/c", "main"),
+    (f"{GITLAB}/blob/main/a/b.md", "gl", "a/b/c", "main"),
+    ("https://gitlab.com/a.b/c+d/e-f_1", "gl", "a.b/c+d/e-f_1", "HEAD"),
+    ("https://gitlab.com/a+b-c/d.e", "gl", "a+b-c/d.e", "HEAD"),
+    ("https://gitlab.com/a/legit", "gl", "a/legit", "HEAD"),
+    ("https://gitlab.com/a/bc/tree/x/tree/y", "gl", "a/bc", "x/tree/y"),
+    ("https://gitlab.com/ab/tree/x", "gl", "ab/tree/x", "HEAD"),
+    ("https://gitlab.com/a/b/trees/x", "gl", "a/b/trees/x", "HEAD"),
     ("git@gitlab.com:a/b/c.git", "gl", "a/b/c", "HEAD"),
     ("https://gist.github.com/me/abc123", "gist", "me/abc123", "HEAD"),
     ("https://gist.github.com/me/abc123/revisions", "gist", "me/abc123", "HEAD"),
@@ -124,11 +156,27 @@ PAGES = [
     ("https://me:hunter2@h.org/o/r", "git", "https://h.org/o/r", "HEAD"),
     ("https://hunter2@h.org/o/r", "git", "https://h.org/o/r", "HEAD"),
     ("https://h.org/v2/tools.git", "git", "https://h.org/v2/tools.git", "HEAD"),
+    ("https://h.org/v2/tools/x.git", "git", "https://h.org/v2/tools/x.git", "HEAD"),
+    ("https://h.org/dataset/x.git", "git", "https://h.org/dataset/x.git", "HEAD"),
     ("https://[2001:db8::1]/o/r", "git", "https://[2001:db8::1]/o/r", "HEAD"),
     ("git@h.org:o/r.git", "git", "ssh://git@h.org/o/r.git", "HEAD"),
+    ("a.b-c@h.org:/o/r.git", "git", "ssh://a.b-c@h.org/o/r.git", "HEAD"),
+    ("u@h:o/r", "git", "ssh://u@h/o/r", "HEAD"),
+    ("git@my-host.org:o/r", "git", "ssh://git@my-host.org/o/r", "HEAD"),
+    ("ssh://h.org/o/r.git", "git", "ssh://h.org/o/r.git", "HEAD"),
+    ("ssh://-oX@h.org/o/r.git", "git", "ssh://h.org/o/r.git", "HEAD"),
+    ("https://[::ffff:10.0.0.1]/o/r", "git", "https://[::ffff:10.0.0.1]/o/r", "HEAD"),
     ("ssh://git:hunter2@h.org:22/o/r.git", "git", "ssh://git@h.org:22/o/r.git", "HEAD"),
     ("https://gl.h.org/a/b/-/tree/x/y", "git", "https://gl.h.org/a/b.git", "x/y"),
+    ("http://gl.h.org/a/b/-/tree/x", "git", "http://gl.h.org/a/b.git", "x"),
     ("https://gl.h.org/a/b/-/tree/v2/gh/y", "git", "https://gl.h.org/a/b.git", "v2/gh/y"),
+    ("https://h.org/o/mypulls/3", "git", "https://h.org/o/mypulls/3", "HEAD"),
+    ("https://h.org/o/pulls/x", "git", "https://h.org/o/pulls/x", "HEAD"),
+    ("https://h.org/o/pulls/3x", "git", "https://h.org/o/pulls/3x", "HEAD"),
+    ("https://h.org/o/mysrc/tag/v1", "git", "https://h.org/o/mysrc/tag/v1", "HEAD"),
+    ("https://h.org/xv2/gh/o/r", "git", "https://h.org/xv2/gh/o/r", "HEAD"),
+    ("https://h.org/o/r/src/tag/x/src/tag/y", "git", "https://h.org/o/r", "x/src/tag/y"),
+    ("https://codeberg.org/o/r/src/tag/v1", "git", "https://codeberg.org/o/r", "v1"),
     ("https://codeberg.org/o/r/src/branch/x/y", "git", "https://codeberg.org/o/r", "x/y"),
     (f"https://codeberg.org/o/r/src/commit/{SHA}", "git", "https://codeberg.org/o/r", SHA),
 ]
@@ -136,12 +184,14 @@ PAGES = [
 DOIS = [
     ("10.5281/zenodo.3242074", "zenodo", "10.5281/zenodo.3242074"),
     ("doi:10.5281/zenodo.3242074", "zenodo", "10.5281/zenodo.3242074"),
+    ("DOI:10.5281/zenodo.3242074", "zenodo", "10.5281/zenodo.3242074"),
     ("https://doi.org/10.5281/zenodo.3242074", "zenodo", "10.5281/zenodo.3242074"),
     ("http://dx.doi.org/10.5281%2Fzenodo.3242074", "zenodo", "10.5281/zenodo.3242074"),
     ("https://zenodo.org/records/123", "zenodo", "10.5281/zenodo.123"),
     ("https://zenodo.org/record/123/files/a.zip?download=1", "zenodo", "10.5281/zenodo.123"),
     ("https://zenodo.org/doi/10.5281/zenodo.123", "zenodo", "10.5281/zenodo.123"),
     ("10.6084/m9.figshare.9782777.v1", "figshare", "10.6084/m9.figshare.9782777.v1"),
+    ("10.6084/m9.another.1", "figshare", "10.6084/m9.another.1"),
     ("10.25452/figshare.plus.1", "figshare", "10.25452/figshare.plus.1"),
     ("10.17608/k6.auckland.figshare.1", "figshare", "10.17608/k6.auckland.figshare.1"),
     (
@@ -149,7 +199,7 @@ DOIS = [
         "figshare",
         "10.6084/m9.figshare.9784088",
     ),
-    ("https://figshare.com/articles/t/9784088/2", "figshare", "10.6084/m9.figshare.9784088.v2"),
+    ("https://figshare.com/articles/t/9784088/12", "figshare", "10.6084/m9.figshare.9784088.v12"),
     ("10.7910/DVN/TJCLKP", "dataverse", "10.7910/DVN/TJCLKP"),
     (
         "https://dataverse.harvard.edu/dataset.xhtml?persistentId=doi:10.7910/DVN/TJCLKP",
@@ -164,6 +214,11 @@ DOIS = [
         "ckan",
         "https://c.org/en/dataset/x?activity_id=7",
     ),
+    (
+        "https://c.org/dataset/x?activity_id=a/b",
+        "ckan",
+        "https://c.org/dataset/x?activity_id=a%2Fb",
+    ),
 ]
 
 LINKS = [
@@ -174,6 +229,7 @@ LINKS = [
     ("localhost:8585/v2/gh/o/r/x", "gh/o/r/x", "http://localhost:8585/"),
     ("https://h.org/a/b/v2/gl/a%2Fb/x%2Fy", "gl/a%2Fb/x/y", "https://h.org/a/b/"),
     ("https://h.org/build/gh/o/r/v2/gl/x", "gh/o/r/v2/gl/x", "https://h.org/"),
+    ("https://h.org/a/v2/gh/o/r/v2/gl/x", "gh/o/r/v2/gl/x", "https://h.org/a/"),
     ("https://h.org/v2/gh/o/r.git", "gh/o/r/HEAD", "https://h.org/"),
     (
         "https://mybinder.org/v2/zenodo/10.5281/zenodo.1/?urlpath=lab",
@@ -186,7 +242,17 @@ LINKS = [
         "https://h.org/",
     ),
     ("https://me:hunter2@h.org/v2/gh/o/r/x", "gh/o/r/x", "https://h.org/"),
+    (
+        "https://h.org/v2/git/git@g.org:o/main",  # the hub takes it as it stands here
+        "git/ssh%3A%2F%2Fgit%40g.org%2Fo/main",
+        "https://h.org/",
+    ),
     (f"[![Binder]({BADGE})]({LINK}?urlpath=lab)", "gh/org/repo/main", "https://mybinder.org/"),
+    (f"\n [![Binder]({BADGE})]({LINK})", "gh/org/repo/main", "https://mybinder.org/"),
+    ("[x](http://localhost:1/v2/gh/o/r/x)", "gh/o/r/x", "http://localhost:1/"),
+    (f"<{LINK}>", "gh/org/repo/main", "https://mybinder.org/"),
+    (f"<a href='{LINK}'>", "gh/org/repo/main", "https://mybinder.org/"),
+    (f"[x][y]\n\n[y]: {LINK}[z]", "gh/org/repo/main", "https://mybinder.org/"),
     (f"![x]({BADGE}) {LINK}", "gh/org/repo/main", "https://mybinder.org/"),
     (
         f'<a href="{LINK}&amp;1?a=b&amp;c=d"><img src="{BADGE}"></a>',
@@ -205,17 +271,27 @@ REFUSALS = [
     ("/home/me/repo", "a path on this machine"),
     ("../me/repo", "a path on this machine"),
     ("org/repo/main", "begins with none of gh, gl"),
+    ("org/repo/main@x", "begins with none of gh, gl"),
+    ("https:/github.com/org/repo", "begins with none of gh, gl"),
+    ("me@https://h.org/o/r", "begins with none of gh, gl"),
+    ("git@h.org:", "names no repository"),
+    ("-oX@h.org:o/r", "gh/ORG/REPO"),
+    ("git@-oX:o/r", "gh/ORG/REPO"),
     ("org/repo@", "no ref after its @"),
     ("org_/..", "gh/ORG/REPO"),
+    ("-org/repo", "gh/ORG/REPO"),
+    ("_org/repo", "gh/ORG/REPO"),
+    ("o.g/repo", "gh/ORG/REPO"),
     ("org/.git", "gh/ORG/REPO"),
     ("org/r.git.git", "gh/ORG/REPO"),
     ("örg/repo", "gh/ORG/REPO"),
-    ("org/re po", "blanks"),
+    ("org/re po", "The text 'org/re po' holds blanks"),
     ("org/repo\n", "control"),
     ("org/repo@a\x85b", "control"),
     ("org/repo@a\u2028b", "control"),
     ("org/repo@a\u202eb", "control"),
-    ("gh/org/repo/a%20b", "blanks"),
+    ("gh/org/re%20po/a", "The name 'org/re po' holds blanks"),
+    ("gh/org/repo/a%20b", "The ref 'a b' holds blanks"),
     ("gh/org/repo/a%0Ab", "control"),
     ("gh/org/repo/a%ffb", "not from UTF-8"),
     ("gh//repo/main", "gh/ORG/REPO"),
@@ -224,38 +300,76 @@ REFUSALS = [
     ("gh/org/%2e%2e/main", "gh/ORG/REPO"),
     ("gl/b/main", "whole namespace"),
     ("gl/a/b/main", "whole namespace"),
+    ("gl/a/b@main", "whole namespace"),
     ("gl/a%2F..%2Fb/main", "gl/NAMESPACE"),
+    ("gl/a%2F%C3%A4/main", "gl/NAMESPACE"),
+    ("https://gitlab.com/a", "gl/NAMESPACE"),
+    ("https://gitlab.com/a/-b", "gl/NAMESPACE"),
+    ("https://gitlab.com/-a/b", "gl/NAMESPACE"),
+    ("https://gitlab.com/a/b.git.git", "gl/NAMESPACE"),
+    ("https://gist.github.com/me/abc-1", "gist/USER/ID"),
     ("gist/me/abc123/v1", "HEAD or a full commit"),
     ("git/https://h.org/r.git/HEAD", "one percent-encoded part"),
     ("git/git@h.org:o/r.git", "not a ref"),
     ("git/main/x", "not a URL"),
+    ("git/h.org/o/r.git", "not a URL"),
+    ("https://h.org/v2/git/git@h.org:o/r.git/main", "one percent-encoded part"),
     ("git/file%3A%2F%2Fh%2Fx/HEAD", "file"),
     ("git/https%3A%2F%2Fh.org/HEAD", "git/URL/REF"),
+    ("git/https%3A%2F%2Fh.org%2F/HEAD", "git/URL/REF"),
     ("zenodo/10.5281/../x", "zenodo/DOI"),
     ("zenodo/123/456", "zenodo/DOI"),
     ("hydroshare/x/y", "hydroshare/ID"),
+    (f"hydroshare/x/0{ID}", "hydroshare/ID"),
+    (f"hydroshare/x/{ID}0", "hydroshare/ID"),
+    (f"hydroshare/x/b{ID}", "hydroshare/ID"),
+    (f"hydroshare/x/{ID}b", "hydroshare/ID"),
+    (f"hydroshare/x/{32 * 'g'}", "hydroshare/ID"),
     ("ckan/https%3A%2F%2Fc.org%2Fx", "ckan/URL"),
+    ("ckan/https%3A%2F%2Fc.org%2Fdataset%2F", "ckan/URL"),
+    ("https://c.org/dataset/x?activity_id=a%20b", "The activity 'a b' holds blanks"),
     ("10.9999/abc", "which archive"),
-    ("https://doi.org/abc", "does not say"),
+    ("10.5281/", "names no repository"),
+    ("10.52811", "names no repository"),
+    ("https://doi.org/abc", "The page '/abc' does not say"),
     ("https://github.com", "no path"),
     ("https://github.com/org", "gh/ORG/REPO"),
-    (f"{GITHUB}/issues/1", "does not say"),
+    (f"{GITHUB}/issues/1", "The page '/org/repo/issues/1' does not say"),
     (f"{GITHUB}/pull/12/files", "pull or merge request"),
     (f"{GITLAB}/-/merge_requests/3", "pull or merge request"),
-    (f"{GITLAB}/-/issues", "does not say"),
+    (f"{GITLAB}/-/issues", "The page '/a/b/c/-/issues' does not say"),
+    (f"{GITLAB}/-/tree", "does not say"),
     ("https://codeberg.org/o/r/pulls/3", "pull or merge request"),
+    ("https://h.org/o/r/pull/12/files", "pull or merge request"),
+    ("https://h.org/o/r/pull-requests/3", "pull or merge request"),
+    ("https://h.org/o/r/merge_requests/3", "pull or merge request"),
     ("https://gist.github.com/abc123", "without its user"),
-    ("https://zenodo.org/communities/x", "does not say"),
-    ("https://figshare.com/account/home", "does not say"),
+    ("https://gist.github.com/me/abc123/raw/x", "The page '/me/abc123/raw/x' does not say"),
+    ("https://zenodo.org/communities/x", "The page '/communities/x' does not say"),
+    ("https://zenodo.org/records/abc", "does not say"),
+    ("https://zenodo.org/records/\u0661\u0662", "does not say"),
+    ("https://figshare.com/articles/9784088", "does not say"),
+    ("https://figshare.com/articles/t/2020", "does not say"),
+    ("https://figshare.com/account/home", "The page '/account/home' does not say"),
     ("https://h.org/a/../b", "dotted"),
+    ("https://h.org/a/./b", "dotted"),
     ("https://h.org/a/%2e%2e/b", "dotted"),
     ("https://h.org/a//b", "no path"),
     ("https://-oProxyCommand/x", "not a URL"),
     ("ftp://h.org/r", "no hub reads"),
+    ("s3://h.org/r", "no hub reads"),
+    ("git+ssh://h.org/r", "no hub reads"),
+    ("https://h.org/v2//gh/o/r", "no path"),
     ("https://h.org:x/r", "not a URL"),
     ("https://mybinder.org/v2/github/o/r/x", "not one of gh, gl"),
     ("https://mybinder.org/v2/gh/o", "gh/ORG/REPO"),
     (f"[x]({BADGE})", "no Binder link"),
+    ("[x](https://h.org/?next=/v2/gh/org/repo/main)", "no Binder link"),
+    ("[x](https://h.org/#/v2/gh/org/repo/main)", "no Binder link"),
+    ("[x](https://h.org/xv2/gh/org/repo)", "no Binder link"),
+    ("[x](https://h.org/v2/ghost)", "no Binder link"),
+    ("[x](https://h.org/v2/gh/)", "no Binder link"),
+    (f"[x]({LINK}\u202e)", "The link 'https://mybinder.org/v2/gh/org/repo/main\ufffd' holds"),
     (f"[x]({LINK}) [y]({LINK}2)", "different things"),
 ]
 
@@ -288,6 +402,12 @@ def test_links_and_badges_name_the_hub_too(text: str, spec: str, hub: str) -> No
     assert (found.repository.spec, found.hub) == (spec, hub)
 
 
+@pytest.mark.parametrize("mark", list("<>()[]\"'?# \n\t"))
+def test_a_link_in_a_badge_ends_where_its_address_does(mark: str) -> None:
+    found = target(f"[x] {BADGE}{mark}{LINK}{mark}y")
+    assert (found.repository.spec, found.hub) == ("gh/org/repo/main", "https://mybinder.org/")
+
+
 @pytest.mark.parametrize(("text", "words"), REFUSALS)
 def test_what_names_no_repository_is_refused(text: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -311,6 +431,29 @@ def test_refs_that_git_cannot_have_are_refused(provider: str, ref: str) -> None:
         Repository(provider, name, ref)
 
 
+@pytest.mark.parametrize(
+    "ref",
+    [
+        *(
+            "a.b/c",
+            "a-",
+            "a/-",
+            "@a",
+            "a@",
+            "a/@",
+            "{a}",
+            "a@b{c}",
+            "lock",
+            "a.locks/b",
+            "a.lock-1",
+        ),
+        *("v1.0-rc.1+x", "#1", "100%", "a'b", "]"),
+    ],
+)
+def test_refs_that_git_can_have_stay_as_they_are(ref: str) -> None:
+    assert Repository("gh", "org/repo", ref).ref == ref
+
+
 @pytest.mark.parametrize(("form", "example"), FORMS)
 def test_every_form_has_an_example_that_can_be_read(form: str, example: str) -> None:
     assert target(example).repository.spec
@@ -323,8 +466,9 @@ def test_every_form_has_an_example_that_can_be_read(form: str, example: str) -> 
 @pytest.mark.parametrize(
     ("text", "advice"),
     [
-        (f"{GITHUB}/pull/12", "ORG/REPO@COMMIT"),
-        (f"{GITLAB}/-/merge_requests/3/diffs", "gl/NAMESPACE/COMMIT"),
+        (f"{GITHUB}/pull/12", ": ORG/REPO@COMMIT"),
+        (f"{GITLAB}/-/merge_requests/3/diffs", ": gl/NAMESPACE/COMMIT"),
+        ("https://codeberg.org/o/r/pulls/3", ": git/URL/COMMIT"),
         ("https://gist.github.com/abc123", "gist/USER/ID"),
         ("gl/a/b", "gl/a%2Fb/HEAD"),
         ("gl/a/b/main", "gl/a%2Fb/main"),
@@ -343,6 +487,7 @@ def test_a_commit_is_forty_hex_digits() -> None:
     assert Repository("gh", "org/repo", SHA).is_commit
     assert not Repository("gh", "org/repo", SHA[:7]).is_commit
     assert not Repository("gh", "org/repo", f"{SHA}0").is_commit
+    assert not Repository("gh", "org/repo", 40 * "g").is_commit
     assert not Repository("gh", "org/repo").is_commit
     assert not Repository("zenodo", "10.5281/zenodo.1").is_commit
 
@@ -360,6 +505,11 @@ def test_a_binder_link_names_hub_and_repository(hub: str) -> None:
     link = Repository("gl", "a/b", "x#1").binder_link(hub)
     assert link == "https://h.org/b/v2/gl/a%2Fb/x%231"
     assert target(link) == Target(Repository("gl", "a/b", "x#1"), hub_url(hub))
+
+
+def test_a_spec_holds_no_blanks() -> None:
+    with pytest.raises(UsageError, match="The spec 'gh/org/repo/a b' holds blanks"):
+        Repository.from_spec("gh/org/repo/a b")
 
 
 def test_reading_a_repository_imports_no_client() -> None:

@@ -1,11 +1,9 @@
 """Mutate one module and see which mutants its tests let live: ``make mutation MODULE=repository``.
 
 mutmut changes one thing at a time, in the functions of ``src/clinder/``, and runs the tests that
-reach it, the fastest first. It does not see what is outside of functions (regular expressions,
-tables) or in a property, nor do tests see a mutant in a subprocess. Then, from the same place::
-
-    mutmut results              # the survivors by name
-    mutmut show NAME            # what was changed
+reach it, the fastest first; the survivors are named at the end. ``mutmut show NAME`` says what was
+changed. Never changed is what is outside of functions (regular expressions, tables) or in a
+property, and without effect what was called on import, or is called in a subprocess of a test.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ TESTS = {
     "address": ("address", "repository", "repository_properties"),
     "pages": ("repository", "repository_properties"),
     "repository": ("repository", "repository_properties", "address"),
-    "policy.request": ("request", "repository"),
+    "policy.request": ("request", "environment"),
     "policy.checkout": ("checkout", "request"),
     "clocks": ("deadline", "launch", "request"),
     "deadline": ("deadline", "framing", "transport", "watch"),
@@ -46,7 +44,8 @@ def main(name: str) -> None:
     settings = config()
     settings.only_mutate = [f"src/clinder/{module.replace('.', '/')}.py"]
     settings.pytest_add_cli_args_test_selection = [f"tests/test_{t}.py" for t in TESTS[module]]
-    cli(["run", "--max-children", "1"])
+    cli(["run", "--max-children", "1"], standalone_mode=False)
+    cli(["results"])
 
 
 if __name__ == "__main__":

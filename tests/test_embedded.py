@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +22,7 @@ import psutil
 import pytest
 import requests
 
-from clinder.embedded.hub import Hub
+from clinder.embedded.hub import HOST, Hub
 from clinder.embedded.server import Server, environment, name_for, prepare
 from clinder.errors import UsageError
 
@@ -484,6 +486,74 @@ def test_a_server_that_dies_at_once_says_why(tmp_path: Path) -> None:
     assert "FileNotFoundError" in log
 
 
+ENDS_WHERE_IT_WOULD_SERVE = """
+import os
+from tornado.platform.asyncio import BaseAsyncIOLoop
+BaseAsyncIOLoop.start = lambda self: os._exit(1)
+"""
+
+
+def test_a_server_that_ends_when_it_can_be_connected_to_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has told its port by then."""
+    ends = tmp_path / "ends"
+    ends.mkdir()
+    (ends / "sitecustomize.py").write_text(ENDS_WHERE_IT_WOULD_SERVE)
+    monkeypatch.setenv("PYTHONPATH", str(ends), prepend=os.pathsep)
+
+    with Hub(tmp_path, stop_servers=True) as hub:
+        *_, last = events(hub, "gh/org/repo/HEAD")
+
+    assert last["phase"] == "failed"
+    assert last["message"].endswith(" failed to launch\n")
+
+
+class Leaving:
+    """A client that leaves, without a word, in the moment that its server is ready."""
+
+    def __init__(self, hub: Hub):
+        self._connection = socket.create_connection((HOST, urlsplit(hub.url).port or 0))
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        head = f"GET /build/gh/o/r/HEAD HTTP/1.1\r\nHost: {HOST}\r\nAccept: text/event-stream\r\n"
+        self._connection.sendall(f"{head}\r\n".encode())
+
+    def leave(self) -> None:
+        self._connection.close()
+
+
+def test_a_server_whose_client_leaves_when_it_is_ready_is_stopped(tmp_path: Path) -> None:
+    clients: list[Leaving] = []
+    stopping = threading.Event()
+
+    def report(line: str) -> None:
+        if "server ready" in line:
+            clients[0].leave()
+        if line.endswith(": stopping"):
+            stopping.set()
+
+    with Hub(tmp_path, stop_servers=False, report=report) as hub:
+        clients.append(Leaving(hub))
+        assert stopping.wait(60)
+        until(lambda: not processes())
+
+
+def test_a_bug_in_the_hub_is_told_to_who_runs_it_and_is_an_event(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def report(line: str) -> None:
+        told.append(line)
+        if line.endswith(" started"):
+            raise KeyError("a bug")
+
+    with Hub(tmp_path, stop_servers=True, report=report) as hub:
+        *_, last = events(hub, "gh/org/repo/HEAD")
+
+    assert (last["phase"], last["status_code"]) == ("failed", 500)
+    assert last["message"] == "Internal Server Error\n"
+    assert [line for line in told if "KeyError: 'a bug'" in line]
+
+
 def test_a_launch_has_its_time(tmp_path: Path) -> None:
     with Hub(tmp_path, stop_servers=True, launch_timeout=0.1) as hub:
         *_, last = events(hub, "gh/org/repo/HEAD")
@@ -543,6 +613,7 @@ def test_an_accept_with_parameters_is_understood(hub: Hub) -> None:
         {"Host": "127.0.0.1.example.org:8585"},
         {"Origin": "https://example.org"},
         {"Origin": "null"},
+        {"Origin": "http://[::1"},
         {"Sec-Fetch-Site": "cross-site"},
     ],
 )
@@ -595,6 +666,12 @@ def test_a_taken_port_is_an_error(tmp_path: Path) -> None:
 def test_a_directory_must_exist(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
         Hub(tmp_path / "none", stop_servers=True)
+
+
+def test_a_directory_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="The hub's directory is none"):
+        Hub(tmp_path / "file", stop_servers=True)
 
 
 def test_closing_twice_is_closing(tmp_path: Path) -> None:

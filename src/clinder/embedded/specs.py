@@ -83,8 +83,6 @@ def _gist(spec: str) -> Source | None:
 
 def _gitlab(spec: str) -> Source:
     quoted, ref = _pair(spec)
-    if not ref:
-        raise SpecRefused("An unresolved ref is required")
     namespace = unquote(quoted)
     url = f"https://gitlab.com/{namespace}"
     slug = "-".join(part.replace("-", "_-") for part in namespace.split("/"))
@@ -100,10 +98,6 @@ def _git(spec: str) -> Source:
     if protocol not in ("http", "https", "git", "ssh", "file"):  # a real hub has no file
         raise SpecRefused(
             f"Unsupported git url {url}, protocol {protocol} not in http, https, git, ssh"
-        )
-    if not ref:
-        raise SpecRefused(
-            "`unresolved_ref` must be specified in the url for the basic git provider"
         )
     return Source(url, unquote(ref), url, spec, url)
 

@@ -84,6 +84,12 @@ async def serve(
     await state.close(stop_servers=stop_servers)
 
 
+def _host(origin: str) -> str:
+    with suppress(ValueError):
+        return urlsplit(origin).netloc
+    return ""
+
+
 class _Handler(RequestHandler):
     """What all answers have in common."""
 
@@ -97,7 +103,7 @@ class _Handler(RequestHandler):
         A name that resolves to this machine (DNS rebinding) shows in ``Host``.
         """
         origin = self.request.headers.get("Origin")
-        hosts = [self.request.host, *([urlsplit(origin).netloc] if origin is not None else [])]
+        hosts = [self.request.host, *([_host(origin)] if origin is not None else [])]
         names = {split_host_and_port(host.lower())[0] for host in hosts}
         site = self.request.headers.get("Sec-Fetch-Site", "none")
         if not names <= _HOSTS or site not in ("none", "same-origin"):

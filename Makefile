@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format soak coverage mutation docs docs-tables dist zipapp lock clean
+.PHONY: demo test lint format soak coverage mutation bench docs docs-tables dist zipapp lock clean
 
 demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
@@ -37,12 +37,23 @@ coverage: $(VENV)/.test $(VENV)/.myst ## The whole suite, and what of the code i
 mutation: $(VENV)/.mutation ## Do the tests notice a changed MODULE=repository? Some minutes
 	$(BIN)/python tools/mutation.py $(or $(MODULE),repository)
 
+# What is measured is a wheel of this checkout, installed as users have it.
+bench: $(VENV)/.test benchmarks/npm/node_modules ## How fast is clinder? Ten minutes, of a machine that does nothing else
+	rm -rf $(VENV)/bench
+	$(PYTHON) -m venv --without-pip $(VENV)/bench
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(VENV)/bench/wheel .
+	$(BIN)/python -m pip --python $(VENV)/bench/bin/python install --quiet \
+	  --disable-pip-version-check $(VENV)/bench/wheel/*.whl
+	PYTHONPATH=tests $(BIN)/python -m benchmarks --json benchmarks/results.json
+	$(BIN)/python -m benchmarks.page
+
 docs: $(VENV)/.test $(VENV)/.myst ## The documentation as plain pages, in docs/_build/html
 	$(BIN)/clinder run --hub local --quiet -- \
 	  $(BIN)/python tools/build_docs.py $(CURDIR)/$(VENV)/myst/bin/myst docs/_build/html
 
 docs-tables: $(VENV)/.test ## What docs/ has that is made from data and code
 	$(BIN)/python tests/reliability.py
+	$(BIN)/python -m benchmarks.page
 	$(BIN)/python tools/docs.py
 
 dist: $(VENV)/.dist ## The sdist and, made from that, the wheel, in dist/; the same sources give the same bytes
@@ -57,7 +68,7 @@ lock: $(VENV)/.demo ## The action's requirements.txt, from its requirements.in
 	$(BIN)/python tools/lock.py
 
 clean: ## Remove what the above made
-	rm -rf $(VENV) dist clinder.pyz .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants
+	rm -rf $(VENV) benchmarks/npm/node_modules dist clinder.pyz .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants
 	rm -rf .coverage* htmlcov
 
 $(VENV)/.demo: pyproject.toml
@@ -68,6 +79,10 @@ $(VENV)/.demo: pyproject.toml
 $(VENV)/.test: $(VENV)/.demo
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # knows --group
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group workflows --group lint
+	touch $@
+
+benchmarks/npm/node_modules: benchmarks/npm/package-lock.json
+	npm ci --prefix benchmarks/npm --no-audit --no-fund
 	touch $@
 
 $(VENV)/.dist: $(VENV)/.demo

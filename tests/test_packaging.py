@@ -22,13 +22,13 @@ import clinder
 
 ROOT = Path(__file__).resolve().parents[1]
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-FOLDERS = {".ci", ".github", "docs", "examples", "post", "src", "tests", "tools"}
+FOLDERS = {".ci", ".github", "benchmarks", "docs", "examples", "post", "src", "tests", "tools"}
 FILES = {
     *(".gitattributes", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md"),
     *("LICENSE", "Makefile", "PKG-INFO", "README.md", "RELEASING.md", "SECURITY.md", "action.yml"),
     "pyproject.toml",
 }
-MADE = {"__pycache__", "_build", ".ipynb_checkpoints"}
+MADE = {"__pycache__", "_build", ".ipynb_checkpoints", "node_modules"}
 LONG_AGO = 1_000_000_000.0  # the mtime, in seconds since 1970, of the sources of a second build
 
 

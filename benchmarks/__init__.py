@@ -1,0 +1,1 @@
+"""Clinder measured against what else there is: ``make bench``."""

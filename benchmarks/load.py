@@ -1,0 +1,142 @@
+"""What a hub has to bear: the requests of one session, and their bytes. Counted, not timed.
+
+What goes wrong is played as the tests of the fault table do, on a clock that jumps over pauses.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from answers import Answer, Ending, event, page, ready
+from benchmarks.hub import SPEC, TOKEN
+from benchmarks.measure import Bench, Command, Series
+from benchmarks.report import Comparison, Goal
+from clinder.clocks import Clocks
+from clinder.deadline import Deadline
+from clinder.errors import ClinderError
+from clinder.policy.launch import launch
+from clinder.policy.request import Request
+from clinder.policy.stop import stop
+from clinder.policy.watch import gone
+from clinder.repository import Repository
+from clinder.session import Session
+from clinder.wire.transport import Transport
+from clock import Clock
+from hubs import Jupyter, ScriptedHub
+
+_HOUR = 3600.0
+_BUILDING = event(phase="building", message="Step 1/9\n")
+_FULL = event(phase="failed", message="Too many users on this BinderHub! Try again soon.\n")
+_NORMAL = "`clinder run -- true`: start, warm-up, stop"
+
+
+def compare(bench: Bench, _: int) -> Iterator[Comparison]:
+    """Count what a session costs a hub, and what failures do."""
+    series = tuple(counted(name, played) for name, played in _rows(bench).items())
+    builds = series[0].median("builds")
+    yield Comparison(
+        "The load on a hub",
+        "What reaches the hub, its proxy and the session's server: requests, and the bytes of HTTP"
+        " both ways. Of what goes wrong these are the rows of the fault table that ask most.",
+        series,
+        (Goal("Build requests of a normal session", builds, 1.0),),
+    )
+
+
+class _Socket(socket.socket):
+    """A connection that counts its bytes."""
+
+    def __init__(self, connection: socket.socket):
+        super().__init__(fileno=connection.detach())
+        self.received = self.sent = 0
+
+    def recv_into(self, *given: Any, **options: Any) -> int:
+        count = super().recv_into(*given, **options)
+        self.received += count
+        return count
+
+    def sendall(self, data: Any, *given: Any) -> None:
+        super().sendall(data, *given)
+        self.sent += len(data)
+
+
+class CountingHub(ScriptedHub):
+    """A hub that counts the bytes of all its connections."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.received = self.sent = 0
+        self._counting = threading.Lock()
+
+    def handle(self, connection: socket.socket) -> None:
+        """Serve a connection to its end, then count it."""
+        counted = _Socket(connection)
+        super().handle(counted)
+        with self._counting:
+            self.received += counted.received
+            self.sent += counted.sent
+
+
+def counted(name: str, played: Callable[[CountingHub], None]) -> Series:
+    """Play something at a hub, and return what came and went there."""
+    hub = CountingHub()
+    with hub, suppress(ClinderError):
+        played(hub)
+    figures = {
+        "builds": len(hub.builds),
+        "requests": len(hub.requests),
+        "received": hub.received,
+        "sent": hub.sent,
+    }
+    return Series(name, (figures,))
+
+
+def _rows(bench: Bench) -> Mapping[str, Callable[[CountingHub], None]]:
+    def run(hub: CountingHub, *options: str) -> None:
+        hub.then(Answer(_BUILDING + _ready(hub, Jupyter(TOKEN))))
+        command = ("clinder", "run", SPEC, "--hub", hub.url, *options, "--", "true")
+        bench.run(Command(command))
+
+    return {
+        _NORMAL: run,
+        "the same with `--no-warm-up`": lambda hub: run(hub, "--no-warm-up"),
+        "an hour of `clinder run` beside these": _used,
+        "the hub's stream drops each time": lambda hub: _launched(
+            hub, *[Answer(_BUILDING, ending=Ending.BROKEN)] * 3
+        ),
+        "the hub stays full, 5 min": lambda hub: _launched(hub, *[Answer(_FULL)] * 3),
+        "the hub's proxy answers 503": lambda hub: _launched(hub, *[page(503)] * 10),
+        "the server never answers, 120 s": lambda hub: _launched(
+            hub, Answer(_BUILDING + _ready(hub, Jupyter(TOKEN, before=(503,) * 1000)))
+        ),
+        "the server does not stop, 60 s": _stopped,
+    }
+
+
+def _ready(hub: CountingHub, server: Jupyter) -> bytes:
+    url = hub.serve("x", server)
+    return ready(url, TOKEN, binder_persistent_request=f"v2/{SPEC}")
+
+
+def _launched(hub: CountingHub, *answers: Answer) -> None:
+    clock = Clock()
+    hub.then(*answers)
+    request = Request(Repository("gh", "org/repo", "HEAD"), (hub.url,))
+    launch(request, now=clock.now, pause=clock.pause, chance=lambda: 0.5)
+
+
+def _stopped(hub: CountingHub) -> None:
+    clock = Clock()
+    session = Session(hub.serve("x", Jupyter(TOKEN, stays=True)), TOKEN)
+    stop(session, Deadline(60, now=clock.now, pause=clock.pause))
+
+
+def _used(hub: CountingHub) -> None:
+    clock = Clock()
+    session = Session(hub.serve("x", Jupyter(TOKEN)), TOKEN)
+    deadline = Deadline(_HOUR, now=clock.now, pause=clock.pause)
+    gone(session, deadline, keep_alive=_HOUR, transport=Transport(Clocks().of_server))

@@ -709,8 +709,23 @@ def test_a_busy_hub_says_how_long_it_was_asked() -> None:
     clock = Clock()
     with ScriptedHub(FULL, FULL) as hub, pytest.raises(errors.HubFull) as caught:
         launch(asked(hub, timeout=200), now=clock.now, pause=clock.pause)
+    assert caught.value.what.startswith("The hub is full: Too many users on this BinderHub!")
     assert "2 build requests in 60 s gave no session." in caught.value.what
     assert "The next one, after 240 s, would be beyond the timeout of 200 s." in caught.value.what
+
+
+def test_only_a_busy_hub_says_how_often_it_was_asked() -> None:
+    clock = Clock()
+    with ScriptedHub(*[page(502)] * 3) as hub, pytest.raises(errors.HubBroken) as caught:
+        launch(asked(hub), now=clock.now, pause=clock.pause)
+    assert caught.value.what == "The hub answered 502."
+
+
+def test_a_hub_may_be_silent_for_as_long_as_the_request_says() -> None:
+    with ScriptedHub(Answer(LOG, ending=Ending.HELD)) as hub:
+        with pytest.raises(errors.HubUnreachable):
+            launch(asked(hub, clocks=Clocks(idle=0.2), attempts=1, timeout=1000))
+        assert hub.builds[0].left.wait(20)
 
 
 def test_a_busy_hub_is_not_waited_for_until_the_time_is_over() -> None:

@@ -90,7 +90,7 @@ class _Launch:
             try:
                 return attempt.session(self._failed)
             except ClinderError as error:
-                if self._deadline.cancel.is_set() and not isinstance(error, Cancelled):
+                if self._deadline.cancel.is_set():
                     raise Cancelled("Cancelled.", context=attempt.context()) from None
                 error.context = attempt.context()
                 if isinstance(error, TimedOut):

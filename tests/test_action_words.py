@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,14 @@ def test_the_kernel_to_warm_up(given: str, kernel: str | None) -> None:
 )
 def test_the_environment_to_reuse(given: str, reuse: bool | str) -> None:
     assert read({"CLINDER_INPUT_REUSE_ENVIRONMENT": given}).reuse_environment == reuse
+
+
+def test_a_folder_that_cannot_be_written_to_starts_nothing(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "gone")
+    for record in (folder.record_python, partial(folder.begin, Launching(HUB, SPEC))):
+        with pytest.raises(UsageError, match="cannot be written: No such file") as raised:
+            record()
+        assert "Look at the runner's disk" in raised.value.hint
 
 
 def test_an_environment_is_reused_or_not_or_by_force() -> None:

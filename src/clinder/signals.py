@@ -87,9 +87,8 @@ def cancellation(end: Callable[[int], object]) -> Iterator[Alarm]:
         try:
             yield cancel
         except Cancelled as error:
-            if cancel.number:
-                error.exit_code = exit_code(cancel.number)
-                error.what = f"Cancelled by {signal.Signals(cancel.number).name}."
+            error.exit_code = exit_code(cancel.number)
+            error.what = f"Cancelled by {signal.Signals(cancel.number).name}."
             error.context = Context()  # who cancels does not ask what the hub said
             raise
 

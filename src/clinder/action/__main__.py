@@ -5,12 +5,12 @@ Standard library only: what clinder itself needs is provided first.
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import signal
 import sys
 import traceback
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 from types import FrameType, ModuleType
 
@@ -61,15 +61,11 @@ def _run(step: str) -> int:
 
 def _bootstrap() -> ModuleType:
     """Return the module beside this one, leaving no byte code in the action's folder."""
-    spec = importlib.util.spec_from_file_location(
-        "clinder_bootstrap", Path(__file__).with_name("bootstrap.py")
-    )
-    if spec is None or spec.loader is None:
-        raise ImportError("bootstrap")
-    module = importlib.util.module_from_spec(spec)
+    module = ModuleType("clinder_bootstrap")
+    path = Path(__file__).with_name("bootstrap.py")
     before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
-        spec.loader.exec_module(module)
+        SourceFileLoader(module.__name__, str(path)).exec_module(module)
     finally:
         sys.dont_write_bytecode = before
     return module

@@ -161,9 +161,7 @@ class _Exchange:
         """Yield the answer once its head is there; end the exchange on leaving."""
         threading.Thread(target=self._read, name="clinder-exchange", daemon=True).start()
         try:
-            head = self._next(deadline, answered=False)
-            if not isinstance(head, _Head):
-                raise TransportError("it closed the connection without an answer")
+            head = cast("_Head", self._next(deadline, answered=False))
             if head.status == 407:
                 raise TransportError(f"{PROXY} refused, with 407")
             yield Stream(self._url, head.status, head.headers, self._pieces(deadline))

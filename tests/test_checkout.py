@@ -142,7 +142,9 @@ def test_a_deleted_fork_is_said(event: str, payload: dict[str, Any], tmp_path: P
         '{"pull_request": null}',
         '{"pull_request": {"head": {"sha": "x"}}}',
         '{"pull_request": {"head": {"sha": null, "repo": {"full_name": "org/repo"}}}}',
-        '{"pull_request": {"head": {"sha": "", "repo": {"full_name": 3}}}}',
+        '{"pull_request": {"head": {"sha": "", "repo": {"full_name": "org/repo"}}}}',
+        '{"pull_request": {"head": {"sha": "1f", "repo": {"full_name": 3}}}}',
+        '{"pull_request": {"head": {"sha": "1f", "repo": {"full_name": ""}}}}',
     ],
 )
 def test_a_broken_event_is_a_warning_and_the_jobs_own_commit(payload: str, tmp_path: Path) -> None:
@@ -160,6 +162,18 @@ def test_a_missing_event_is_a_warning_too(path: str, tmp_path: Path) -> None:
     assert found.warnings
 
 
+def test_an_event_without_a_file_is_a_warning_too(tmp_path: Path) -> None:
+    environment = github("pull_request", "", tmp_path)
+    del environment["GITHUB_EVENT_PATH"]
+    assert "GITHUB_SHA is used instead" in checkout(tmp_path, environment).warnings[0]
+
+
+@pytest.mark.parametrize("server", ["", "https://github.com", "https://github.com/"])
+def test_a_server_with_or_without_a_slash_or_none_is_github(server: str, tmp_path: Path) -> None:
+    found = checkout(tmp_path, github("push", {}, tmp_path, GITHUB_SERVER_URL=server))
+    assert found.repository == Repository("gh", "org/repo", MERGE)
+
+
 def test_a_missing_event_matters_not_where_it_is_not_needed(tmp_path: Path) -> None:
     environment = github("push", "", tmp_path, GITHUB_EVENT_PATH="")
     assert checkout(tmp_path, environment).warnings == ()
@@ -167,7 +181,7 @@ def test_a_missing_event_matters_not_where_it_is_not_needed(tmp_path: Path) -> N
 
 def test_neither_an_event_nor_a_commit_is_an_error(tmp_path: Path) -> None:
     environment = github("pull_request", "", tmp_path, GITHUB_REPOSITORY="", GITHUB_SHA="")
-    with pytest.raises(UsageError, match="GITHUB_REPOSITORY and GITHUB_SHA"):
+    with pytest.raises(UsageError, match="GitHub Actions did not set GITHUB_REPOSITORY and"):
         checkout(tmp_path, environment)
 
 
@@ -218,6 +232,17 @@ def test_a_merge_requests_pipeline_is_its_source_project(tmp_path: Path) -> None
 def test_a_merged_results_pipeline_is_the_source_branchs_commit(tmp_path: Path) -> None:
     found = checkout(tmp_path, gitlab(CI_MERGE_REQUEST_SOURCE_BRANCH_SHA=HEAD, **FORK))
     assert found.repository == Repository("gl", "them/fork", HEAD)
+
+
+@pytest.mark.parametrize("known", [BASE, ""])
+def test_a_forks_merge_request_was_sent_to_what_gitlab_names(known: str, tmp_path: Path) -> None:
+    found = checkout(tmp_path, gitlab(CI_MERGE_REQUEST_DIFF_BASE_SHA=known, **FORK))
+    assert found.base == (Repository("gl", "group/sub/project", BASE) if known else None)
+
+
+def test_a_merge_request_of_the_same_project_has_no_other_base(tmp_path: Path) -> None:
+    same = {**FORK, "CI_MERGE_REQUEST_SOURCE_PROJECT_URL": FORK["CI_MERGE_REQUEST_PROJECT_URL"]}
+    assert checkout(tmp_path, gitlab(CI_MERGE_REQUEST_DIFF_BASE_SHA=BASE, **same)).base is None
 
 
 def test_another_gitlab_is_a_git_url(tmp_path: Path) -> None:
@@ -336,6 +361,7 @@ def test_another_ref_needs_no_push(clone: Clone) -> None:
     (clone.path / "new.md").touch()
     found = checkout(clone.path, clone.environment, "v1.0")
     assert found.repository == Repository("gh", "org/repo", "v1.0")
+    assert found.source == "this checkout's origin"
     assert found.warnings == ()
 
 
@@ -481,13 +507,20 @@ def test_a_password_in_an_origin_that_is_refused_is_dropped(scheme: str, tmp_pat
 
 
 @pytest.mark.parametrize(
-    "url", ["/srv/repo.git", "../repo", "file:///srv/repo.git", "C:\\repo", "C:/r"]
+    "url", ["/srv/repo.git", "../repo", "a/b:c", "file:///srv/repo.git", "C:\\repo", "c:/r"]
 )
 def test_an_origin_on_this_machine_is_an_error(url: str, tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone", url)
     with pytest.raises(UsageError, match="on this machine, not on a server") as caught:
         checkout(clone.path, clone.environment)
     assert url in caught.value.what
+    assert "ORG/REPO" in caught.value.hint
+
+
+def test_an_origin_with_no_url_is_an_error(clone: Clone) -> None:
+    clone.git("config", "remote.origin.url", "")
+    with pytest.raises(UsageError, match="origin") as caught:
+        checkout(clone.path, clone.environment)
     assert "ORG/REPO" in caught.value.hint
 
 
@@ -592,4 +625,5 @@ def test_a_relative_directory_is_made_absolute(
 
 
 def test_a_directory_that_no_address_can_name_stands_for_itself_all_the_same() -> None:
-    assert local_repository(Path("/"), {}).name == "file://localhost/this-directory"
+    nameless = Repository("git", "file://localhost/this-directory", "HEAD")
+    assert local_repository(Path("/"), {}) == nameless

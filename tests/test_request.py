@@ -175,6 +175,13 @@ def test_the_rest_is_handed_on() -> None:
     assert BUILD_TOKEN not in repr(made)
 
 
+def test_what_is_not_given_is_as_documented() -> None:
+    made = typed("org/repo").request
+    assert made == Request(Repository("gh", "org/repo"))
+    assert (made.timeout, made.attempts, made.warm_up) == (1200, 3, "")
+    assert (made.build_token, made.choice) == ("", None)
+
+
 # The command line and its environment.
 
 

@@ -21,7 +21,7 @@ TESTS = {
     "pages": ("repository", "repository_properties"),
     "repository": ("repository", "repository_properties", "address"),
     "policy.request": ("request", "environment"),
-    "policy.checkout": ("checkout", "request"),
+    "policy.checkout": ("checkout",),
     "clocks": ("deadline", "launch", "request"),
     "deadline": ("deadline", "framing", "transport", "watch"),
     "policy.attempt": _LAUNCHES,

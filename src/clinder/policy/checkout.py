@@ -59,14 +59,14 @@ def local_repository(directory: Path, environment: Mapping[str, str]) -> Reposit
     """
     path = urlsplit(directory.resolve().as_uri()).path
     try:
-        head = Git(directory, environment).run("rev-parse", "--verify", "--quiet", "HEAD^{commit}")
+        head = Git(directory, environment).run("rev-parse", "--verify", "HEAD^{commit}")
         commit = head.stdout.strip()
     except UsageError:
         commit = ""
     try:
-        return Repository("git", f"file://localhost{path}", commit or "HEAD")
+        return Repository("git", f"file://localhost{path}", commit)
     except UsageError:  # the root, or a name that no address can have: it is only echoed
-        return Repository("git", "file://localhost/this-directory", commit or "HEAD")
+        return Repository("git", "file://localhost/this-directory", commit)
 
 
 def _in_ci(environment: Mapping[str, str]) -> Checkout | None:
@@ -107,7 +107,7 @@ def _in_github(environment: Mapping[str, str]) -> Checkout:
     warnings: tuple[str, ...] = ()
     if event in _PULL_REQUEST_EVENTS or event == "workflow_run":
         try:
-            payload = json.loads(Path(environment.get("GITHUB_EVENT_PATH", "")).read_bytes())
+            payload = json.loads(Path(environment["GITHUB_EVENT_PATH"]).read_bytes())
             name, commit = _head(event, payload)
         except (OSError, ValueError, KeyError, TypeError):
             warnings = (
@@ -136,7 +136,7 @@ def _head(event: str, payload: Any) -> tuple[str, str]:
         )
     name = repository["full_name"]
     if not (isinstance(name, str) and name and isinstance(commit, str) and commit):
-        raise TypeError(name)
+        raise TypeError
     return name, commit
 
 
@@ -161,8 +161,8 @@ def _in_gitlab(environment: Mapping[str, str]) -> Checkout:
     commit = environment.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or commit
     what = "merge request" if environment.get("CI_MERGE_REQUEST_IID") else "commit"
     source = _repository(url, commit)
-    target_url = environment.get("CI_MERGE_REQUEST_PROJECT_URL", "")
-    known = environment.get("CI_MERGE_REQUEST_DIFF_BASE_SHA", "")
+    target_url = environment.get("CI_MERGE_REQUEST_PROJECT_URL")
+    known = environment.get("CI_MERGE_REQUEST_DIFF_BASE_SHA")
     base = _repository(target_url, known) if target_url and known else None
     if base and base.name == source.name:
         base = None
@@ -205,7 +205,7 @@ def _origin(git: Git) -> str:
 
 def _is_path(url: str) -> bool:
     """Tell a path from a URL and from ``HOST:PATH`` by git's own rule (``connect.c``)."""
-    host, *_ = url.split("/", maxsplit=1)
+    host = url.partition("/")[0]
     return ":" not in host or host == "file:" or bool(re.match(r"[A-Za-z]:[\\/]", url))
 
 

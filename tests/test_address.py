@@ -53,7 +53,7 @@ def test_a_hub_is_known_by_its_base_url(text: str, url: str) -> None:
         ("mylocalhost", "not the address of a hub"),
         ("localhosts", "not the address of a hub"),
         ("ftp://mybinder.org", "ftp"),
-        ("ssh://mybinder.org", "not ssh"),
+        ("ssh://mybinder.org", "not one of: http, https"),
         ("https://", "not a URL with a valid host"),
         ("https://mybinder.org:x", "not a URL with a valid host"),
         ("https://mybinder.org:0", "not a URL with a valid host"),

@@ -34,9 +34,7 @@ def hub_url(text: str) -> str:
     if not text or "," in text:
         what = "Hubs are separated by blanks, not by commas." if text else "A hub's URL is empty."
         raise UsageError(what, hint=hint)
-    parts = split(with_scheme(text))
-    if parts.scheme not in ("http", "https"):
-        raise UsageError(f"A hub is reached by http(s), not {parts.scheme}.", hint=hint)
+    parts = split(with_scheme(text), schemes=("http", "https"))
     if parts.username is not None:
         raise UsageError("A hub's URL holds no user and no password: no hub needs one.", hint=hint)
     if not is_url(text) and not re.search(r"[.:]|^localhost$", parts.netloc):
@@ -78,7 +76,7 @@ def without_scp(text: str) -> str:
 
 
 def split(url: str, *, schemes: tuple[str, ...] = SCHEMES) -> SplitResult:
-    """Return the parts of a URL that has a host and one of the schemes, by default those of hubs.
+    """Return the parts of a URL that has a host and one of the schemes, by default those of git.
 
     Raises :class:`~clinder.errors.UsageError` for any other text.
     """
@@ -90,7 +88,8 @@ def split(url: str, *, schemes: tuple[str, ...] = SCHEMES) -> SplitResult:
     if not valid:
         raise UsageError(f"{shown(url)} is not a URL with a valid host and port.")
     if parts.scheme not in schemes:
-        raise UsageError(f"{shown(url)} is a {shown(parts.scheme)} URL, which no hub reads.")
+        which = ", ".join(schemes)
+        raise UsageError(f"{shown(url)} is a {shown(parts.scheme)} URL, and not one of: {which}.")
     return parts
 
 

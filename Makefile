@@ -29,7 +29,7 @@ coverage: $(VENV)/.test $(VENV)/.myst ## The whole suite, and what of the code i
 	rm -rf .coverage* htmlcov
 	$(BIN)/python tools/measured.py $(VENV)/measured
 	PATH="$(CURDIR)/$(VENV)/measured:$$PATH" MEASURED_PYTHON="$(CURDIR)/$(VENV)/measured/python3" \
-	  $(BIN)/coverage run -m pytest -n 3 --dist loadfile
+	  $(BIN)/coverage run -m pytest -n 3 --dist loadfile --hypothesis-profile ci # slow, so no deadlines
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report

@@ -20,7 +20,8 @@ _ESCAPES = (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"))
 
 def main(step: str) -> int:
     """Run a step and return its exit code; every failure ends in one annotation."""
-    if isinstance(sys.stdout, io.TextIOWrapper):  # on Windows it is neither, in a pipe
+    # On Windows it is neither, in a pipe.
+    if isinstance(sys.stdout, io.TextIOWrapper):  # pragma: no branch - it is one, but to mypy
         sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="\n")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)

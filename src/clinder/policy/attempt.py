@@ -164,7 +164,7 @@ class LaunchAttempt:
             if self.launching:
                 self._observer(Warned(_LEFT))
             raise
-        raise AssertionError("a build ends with a ready event or an error")
+        raise AssertionError("a build ends with a ready event or an error")  # pragma: no cover
 
     def _build_token(self) -> str:
         """Return the build token for the hub that it is bound to: the first, never our own."""

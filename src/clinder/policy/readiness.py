@@ -64,7 +64,7 @@ def _answers(session: Session, ready_by: Deadline, transport: Transport) -> Iter
 
 def _warm_up(session: Session, kernel: str, ready_by: Deadline, transport: Transport) -> None:
     """Start a kernel, await its answer and remove it; raises what is final."""
-    for delay in (*_AGAIN_AFTER, None):
+    for delay in (*_AGAIN_AFTER, None):  # pragma: no branch - the last one returns or raises
         try:
             with running_kernel(
                 session,

@@ -35,7 +35,7 @@ def stop(
     accepted = ran = False
     absent, asked_at, first = 0, 0.0, True
     try:
-        for delay in _delays():
+        for delay in _delays():  # pragma: no branch - they have no end
             status = server.status(deadline)
             absent = absent + 1 if status.state is State.ABSENT else 0
             if status.state is State.GONE or (accepted and absent >= _ABSENT_TWICE):

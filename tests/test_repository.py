@@ -54,6 +54,7 @@ SPECS = [
     ("gl/a%2Fb%2Fc/x/y", "gl", "a/b/c", "x/y", "gl/a%2Fb%2Fc/x/y"),
     ("gist/me/aB1", "gist", "me/aB1", "HEAD", "gist/me/aB1/HEAD"),
     ("gist/me/abc123", "gist", "me/abc123", "HEAD", "gist/me/abc123/HEAD"),
+    ("gist/me/abc123/main", "gist", "me/abc123", "main", "gist/me/abc123/main"),
     ("gist/me/abc123/master", "gist", "me/abc123", "master", "gist/me/abc123/master"),
     (f"gist/me/abc123/{SHA}", "gist", "me/abc123", SHA, f"gist/me/abc123/{SHA}"),
     (
@@ -136,6 +137,7 @@ PAGES = [
     (GITLAB, "gl", "a/b/c", "HEAD"),
     (f"{GITLAB}.git", "gl", "a/b/c", "HEAD"),
     (f"{GITLAB}/-/tree/feat/x?ref_type=heads", "gl", "a/b/c", "feat/x"),
+    (f"{GITLAB}/-/tree/x/-/tree/y", "gl", "a/b/c", "x/-/tree/y"),
     (f"{GITLAB}/-/commit/{SHA}", "gl", "a/b/c", SHA),
     (f"{GITLAB}/-/tags/v1", "gl", "a/b/c", "v1"),
     (f"{GITLAB}/-/blob/main/a/b.md", "gl", "a/b/c", "main"),

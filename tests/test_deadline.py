@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import pytest
 
+from clinder.clocks import Clocks
 from clinder.deadline import Deadline
-from clinder.errors import Cancelled, TimedOut
+from clinder.errors import Cancelled, TimedOut, UsageError
 
 
 class Clock:
@@ -120,3 +122,92 @@ def test_waiting_ends_when_somebody_cancels() -> None:
 def test_waiting_longer_than_the_deadline_times_out() -> None:
     with pytest.raises(TimedOut):
         Deadline(0.01).wait(1000)
+
+
+def test_one_apart_is_by_the_same_clock_and_is_not_cancelled(clock: Clock) -> None:
+    deadline = Deadline(10, cancel=cancelled(), now=clock)
+    apart = deadline.apart(20)
+    apart.check()
+    assert apart.remaining() == 20
+    clock.time += 20
+    with pytest.raises(TimedOut, match="20 s"):
+        apart.check()
+
+
+def test_an_extended_one_comes_later_and_is_cancelled_with_it(clock: Clock) -> None:
+    deadline = Deadline(10, now=clock)
+    clock.time += 4
+    extended = deadline.extended(5)
+    assert extended.remaining() == 11
+    deadline.cancel.set()
+    with pytest.raises(Cancelled):
+        extended.check()
+
+
+def test_an_extended_one_counts_from_now_where_the_deadline_has_come(clock: Clock) -> None:
+    deadline = Deadline(10, now=clock)
+    clock.time += 100
+    assert deadline.extended(5).remaining() == 5
+
+
+def test_all_made_of_one_know_since_when_it_is_cancelled(clock: Clock) -> None:
+    deadline = Deadline(100, now=clock)
+    assert deadline.cancelled_for == 0
+    deadline.cancel.set()
+    clock.time += 3
+    assert deadline.cancelled_for == 0, "nobody has seen it"
+    sooner = deadline.sooner(50)
+    with pytest.raises(Cancelled):
+        sooner.check()
+    clock.time += 2
+    with pytest.raises(Cancelled):
+        deadline.check()
+    assert [each.cancelled_for for each in (deadline, sooner, deadline.apart(9))] == [2, 2, 2]
+
+
+def test_a_wait_is_a_pause_and_none_beyond_the_deadline(clock: Clock) -> None:
+    pauses: list[float] = []
+
+    def pause(event: threading.Event, seconds: float) -> None:
+        assert event is deadline.cancel
+        pauses.append(seconds)
+        clock.time += seconds
+
+    deadline = Deadline(10, now=clock, pause=pause)
+    deadline.wait(4)
+    with pytest.raises(TimedOut):
+        deadline.sooner(20).wait(7)
+    with pytest.raises(TimedOut):
+        deadline.wait(1)
+    assert pauses == [4, 6]
+
+
+def test_a_wait_within_the_grace_takes_its_time(clock: Clock) -> None:
+    """The event that cancels is set by then: waiting for it would take none."""
+
+    def pause(event: threading.Event, seconds: float) -> None:
+        assert not event.is_set()
+        clock.time += seconds
+
+    deadline = Deadline(100, cancel=cancelled(), now=clock, pause=pause)
+    deadline.grace = 5
+    deadline.wait(4)
+    with pytest.raises(Cancelled):
+        deadline.wait(2)
+
+
+@pytest.mark.parametrize("name", ["connect", "idle", "readiness", "stop"])
+@pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])
+def test_a_clock_has_more_than_0_seconds(name: str, seconds: float) -> None:
+    with pytest.raises(UsageError, match=f"The {name} timeout is more than 0 seconds"):
+        Clocks(**{name: seconds})
+    Clocks(**{name: 0.001})
+
+
+def test_the_clocks_are_those_that_the_documentation_names() -> None:
+    assert Clocks() == Clocks(connect=10, idle=75, readiness=120, stop=10)
+
+
+def test_a_servers_calls_may_be_idle_for_10_s_at_most() -> None:
+    assert Clocks(connect=3).of_server == Clocks(connect=3, idle=10)
+    assert Clocks(idle=4).of_server == Clocks(idle=4)

@@ -527,6 +527,16 @@ def test_a_session_that_is_not_cancelled_is_asked_to_stop_for_its_own_time() -> 
     assert clock.passed == pytest.approx(Clocks().stop)
 
 
+def test_a_launch_that_was_cancelled_before_asks_nobody() -> None:
+    cancel = threading.Event()
+    cancel.set()
+    with ScriptedHub() as hub:
+        launchable(hub)
+        with pytest.raises(Cancelled):
+            launch(asked(hub), cancel=cancel)
+        assert not hub.requests
+
+
 def test_a_cancelled_launch_asks_no_other_hub() -> None:
     recorder = Cancelling("waiting")
     with ScriptedHub(Answer(LOG, ending=Ending.HELD)) as first, ScriptedHub() as second:

@@ -19,6 +19,8 @@ from clinder.policy.stop import stop
 from clinder.session import Session
 from clinder.wire.jupyter import State
 from clinder.wire.transport import Transport
+from clock import Clock, Standing
+from faults import Silence
 from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"
@@ -155,6 +157,59 @@ def test_a_silent_server_is_asked_again() -> None:
         assert len(hub.requests) >= 3
 
 
+def test_a_server_that_falls_silent_is_asked_again_after_10_s() -> None:
+    """Of a clock that runs fast while it is silent."""
+    clock = Clock()
+    with ScriptedHub(pages={"/user/x/api/status": Raw((Silence(clock, 0.5),))}) as hub:
+        with pytest.raises(StopFailed):
+            stop(session(hub), Deadline(25, now=clock.now, pause=clock.pause))
+        stops = len(hub.requests)
+        with pytest.raises(ServerUnreachable):
+            known_status(session(hub), Deadline(25, now=clock.now, pause=clock.pause))
+        assert min(stops, len(hub.requests) - stops) > 1
+
+
+@pytest.mark.parametrize(("seconds", "times"), [(4.9, 1), (5.1, 2)])
+def test_a_server_that_stays_is_told_again_after_5_s(seconds: float, times: int) -> None:
+    clock = Standing()
+    with serving(Jupyter(TOKEN, stays=True)) as hub:
+        deadline = Deadline(5.2, now=clock.now, pause=lambda *_: clock.jump(seconds))
+        with pytest.raises(StopFailed):
+            stop(session(hub), deadline)
+        assert posts(hub) == times
+
+
+def test_a_server_that_stops_is_looked_at_often_at_first_and_then_every_2_s() -> None:
+    clock = Standing()
+    with serving(Jupyter(TOKEN, stays=True)) as hub, pytest.raises(StopFailed):
+        stop(session(hub), Deadline(20, now=clock.now, pause=clock.pause))
+    assert clock.pauses[:3] == pytest.approx([0.05, 0.08, 0.128])
+    assert clock.pauses[8:-1] == [2.0] * len(clock.pauses[8:-1])
+    assert clock.passed == pytest.approx(20)
+
+
+def test_a_deadline_that_has_come_asks_nothing() -> None:
+    with serving(Jupyter(TOKEN)) as hub:
+        with pytest.raises(StopFailed, match="not known: it was not asked yet"):
+            stop(session(hub), Deadline(0))
+        with pytest.raises(ServerUnreachable, match="not known: it was not asked yet"):
+            known_status(session(hub), Deadline(0))
+        assert not hub.requests
+
+
+@pytest.mark.parametrize(
+    ("before", "told"), [((), []), ((503, 404), ["503"]), ((302,), [])], ids=str
+)
+def test_who_stops_is_told_the_first_answer_where_that_is_unclear(
+    before: tuple[int, ...], told: list[str]
+) -> None:
+    words: list[str] = []
+    with serving(Jupyter(TOKEN, before=before)) as hub:
+        stop(session(hub), Deadline(60), unclear=words.append)
+    assert [each for each in words if "503" in each] == words
+    assert len(words) == len(told)
+
+
 def test_stopping_can_be_cancelled() -> None:
     deadline = Deadline(60)
     deadline.cancel.set()
@@ -183,6 +238,26 @@ def test_an_unclear_answer_is_asked_again() -> None:
     with serving(Jupyter(TOKEN, before=(503, 404))) as hub:
         assert known_status(session(hub), Deadline(60)).state is State.RUNNING
         assert len(hub.requests) == 3
+
+
+def test_who_asks_is_told_the_first_unclear_answer() -> None:
+    words: list[str] = []
+    with serving(Jupyter(TOKEN, before=(503, 404))) as hub:
+        known_status(session(hub), Deadline(60), unclear=words.append)
+    (told,) = words
+    assert "503" in told
+
+
+def test_an_unclear_answer_is_asked_again_soon_at_first_and_then_every_5_s() -> None:
+    clock = Standing()
+    with (
+        ScriptedHub(pages={"/user/x/api/status": page(503)}) as hub,
+        pytest.raises(ServerUnreachable),
+    ):
+        known_status(session(hub), Deadline(40, now=clock.now, pause=clock.pause))
+    assert clock.pauses[:3] == pytest.approx([0.2, 0.32, 0.512])
+    assert clock.pauses[7:-1] == [5.0] * len(clock.pauses[7:-1])
+    assert clock.passed == pytest.approx(40)
 
 
 def test_a_status_that_stays_unclear_is_an_error_and_not_gone() -> None:

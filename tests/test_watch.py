@@ -11,6 +11,7 @@ from clinder.deadline import Deadline
 from clinder.policy.watch import Pace, gone
 from clinder.session import Session
 from clinder.wire.transport import Transport
+from clock import Standing
 from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"
@@ -25,7 +26,7 @@ def watched(
     *answers: int,
     deadline: Deadline | None = None,
     keep_alive: float = 60,
-    pace: Pace = QUICK,
+    pace: Pace | None = QUICK,
 ) -> str:
     """Watch a session whose server answers so, and after that runs."""
     session = Session(hub.serve("x", Jupyter(TOKEN, before=answers)), TOKEN)
@@ -82,6 +83,14 @@ def test_a_look_counts_as_activity_until_the_session_is_to_be_kept_alive_no_more
         assert watched(hub, RUNNING, RUNNING, GONE, GONE, deadline=deadline, keep_alive=60)
 
         assert looks(hub) == ["api/kernels", "api/kernels", "api/status", "api/status"]
+
+
+def test_a_sign_of_activity_is_given_each_minute_and_a_session_looked_at_again_after_10_s() -> None:
+    clock = Standing()
+    deadline = Deadline(3600, now=clock.now, pause=clock.pause)
+    with ScriptedHub() as hub:
+        assert watched(hub, RUNNING, GONE, RUNNING, GONE, GONE, deadline=deadline, pace=None)
+    assert clock.pauses == [60, 60, 10, 60, 10]
 
 
 def test_a_watch_ends_when_it_is_cancelled() -> None:

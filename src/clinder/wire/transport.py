@@ -159,6 +159,7 @@ class _Exchange:
     @contextmanager
     def running(self, deadline: Deadline) -> Iterator[Stream]:
         """Yield the answer once its head is there; end the exchange on leaving."""
+        deadline.check()  # before anything is sent: a build request may launch a server
         threading.Thread(target=self._read, name="clinder-exchange", daemon=True).start()
         try:
             head = cast("_Head", self._next(deadline, answered=False))

@@ -119,7 +119,16 @@ def test_any_other_event_is_this_repository_at_its_commit(
 ) -> None:
     found = checkout(tmp_path, github(event, payload, tmp_path))
     assert found.repository == Repository("gh", "org/repo", MERGE)
+    assert found.source == f"GitHub Actions' event {event}"
     assert found.warnings == ()
+
+
+def test_a_job_that_does_not_name_its_event_is_at_its_commit(tmp_path: Path) -> None:
+    environment = github("", {}, tmp_path)
+    del environment["GITHUB_EVENT_NAME"]
+    found = checkout(tmp_path, environment)
+    assert found.repository == Repository("gh", "org/repo", MERGE)
+    assert found.source == "GitHub Actions' event"
 
 
 @pytest.mark.parametrize(
@@ -624,6 +633,8 @@ def test_a_relative_directory_is_made_absolute(
     assert local_repository(Path("sub/.."), clone.environment).name == local(clone.path)
 
 
-def test_a_directory_that_no_address_can_name_stands_for_itself_all_the_same() -> None:
-    nameless = Repository("git", "file://localhost/this-directory", "HEAD")
-    assert local_repository(Path("/"), {}) == nameless
+def test_a_directory_that_no_address_can_name_stands_for_itself_all_the_same(clone: Clone) -> None:
+    name = "file://localhost/this-directory"
+    assert local_repository(Path("/"), {}) == Repository("git", name, "HEAD")
+    of_clone = {**clone.environment, "GIT_DIR": str(clone.path / ".git")}
+    assert local_repository(Path("/"), of_clone) == Repository("git", name, clone.head)

@@ -78,8 +78,9 @@ def test_a_launch_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
         if isinstance(event, SessionKnown):
             cancel.set()
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(Cancelled) as cancelled:
         clinder.start(hub="local", directory=tmp_path, observer=observe, cancel=cancel)
+    assert cancelled.value.context.link == "", "no link leads to a hub of this machine"
 
 
 def test_a_launch_that_is_cancelled_before_it_begins(tmp_path: Path) -> None:

@@ -143,6 +143,16 @@ def test_without_a_resolved_ref_the_link_is_the_one_asked_for() -> None:
     assert session.persistent_spec == ""
 
 
+def test_a_phase_goes_on_until_another_comes_and_an_event_without_a_message_is_no_line() -> None:
+    recorder = Recorder()
+    body = event(phase="building", message="x") + event(phase="building")
+    with ScriptedHub() as hub:
+        launchable(hub, before=body)
+        launch(asked(hub), recorder)
+    assert recorder.of(PhaseEntered) == [PhaseEntered("building"), PhaseEntered("readiness")]
+    assert recorder.of(LogLines) == [LogLines("building", ("x",))]
+
+
 def test_a_phase_that_comes_again_is_accounted_once_in_all() -> None:
     ticks = itertools.count()
     body = b"".join(event(phase=phase, message="x") for phase in ("building", "pushing") * 2)
@@ -234,6 +244,7 @@ def test_what_lies_at_the_hub_is_tried_at_the_next(case: str) -> None:
         (second.url, "ready"),
     ]
     assert session.attempts[0].reason
+    assert session.attempts[1].reason == ""
     assert recorder.of(AttemptFailed) == [AttemptFailed(session.attempts[0])]
     assert recorder.of(BuildRequested) == [
         BuildRequested(first.url, SPEC, 1),
@@ -465,9 +476,9 @@ def test_cancelling_while_the_server_gets_usable_stops_it() -> None:
             cancel.set()
 
     with ScriptedHub() as hub:
-        launchable(hub)
+        launchable(hub, before=LAUNCHING)
         with pytest.raises(Cancelled):
-            launch(asked(hub), then, cancel=cancel)
+            launch(asked(hub), then, cancel=cancel, now=lambda: 1000.0)
         assert shutdowns(hub) == 1
 
 
@@ -528,12 +539,22 @@ def test_a_session_that_is_not_cancelled_is_asked_to_stop_for_its_own_time() -> 
 
 
 def test_a_launch_that_was_cancelled_before_asks_nobody() -> None:
+    """By a clock that is slow to read: what was sent before has arrived by then."""
     cancel = threading.Event()
     cancel.set()
+
+    recorder = Recorder()
+
+    def slow() -> float:
+        if recorder.of(BuildRequested):
+            with hub.came:
+                hub.came.wait_for(lambda: hub.requests, timeout=0.3)
+        return 1000.0
+
     with ScriptedHub() as hub:
         launchable(hub)
         with pytest.raises(Cancelled):
-            launch(asked(hub), cancel=cancel)
+            launch(asked(hub), recorder, cancel=cancel, now=slow)
         assert not hub.requests
 
 
@@ -719,6 +740,7 @@ def test_a_busy_hub_says_how_long_it_was_asked() -> None:
     clock = Clock()
     with ScriptedHub(FULL, FULL) as hub, pytest.raises(errors.HubFull) as caught:
         launch(asked(hub, timeout=200), now=clock.now, pause=clock.pause)
+    assert len(hub.requests) == 2, "it is no federation, and has no members to list"
     assert caught.value.what.startswith("The hub is full: Too many users on this BinderHub!")
     assert "2 build requests in 60 s gave no session." in caught.value.what
     assert "The next one, after 240 s, would be beyond the timeout of 200 s." in caught.value.what

@@ -96,7 +96,6 @@ class LaunchAttempt:
             self._deadline.grace = 0.0
             self._enter("readiness")
             self._observer(SessionKnown(session))
-            self._deadline.check()
             self._raise_for_another_commit(session)
             if is_in_the_open(session.url) and not is_in_the_open(self._step.address):
                 self._observer(Warned(f"{session.url} is plain http: others can see its token."))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import responses
 
-from answers import Answer, Ending, Framing, bytewise, event, page, ready
+from answers import Answer, Ending, Framing, Raw, bytewise, event, json_page, page, ready
 from clinder import errors
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
@@ -19,7 +19,7 @@ from clinder.errors import (
     NotABinderHub,
     ServerUnusable,
 )
-from clinder.wire.binderhub import Progress, Ready, Redirected, build
+from clinder.wire.binderhub import Progress, Ready, Redirected, build, members
 from clinder.wire.transport import Transport
 from hubs import ScriptedHub
 
@@ -395,3 +395,19 @@ def failure(hub: ScriptedHub) -> ClinderError:
     with pytest.raises(ClinderError) as error:
         list(build(Transport(Clocks(idle=0.3)), hub.url, SPEC, deadline=Deadline(60)))
     return error.value
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        json_page(200, {"active_hosts": {"a": 5, "b": None, "c": {"url": "x y"}, "d": {}}}),
+        json_page(200, {"active_hosts": ["http://127.0.0.1/"]}),
+        json_page(200, []),
+        page(404),
+        Raw([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{"]),
+    ],
+    ids=["odd members", "a list", "no object", "none", "a broken answer"],
+)
+def test_what_lists_no_members_has_none(listing: Answer | Raw) -> None:
+    with ScriptedHub(pages={"/active_hosts": listing}) as hub:
+        assert members(Transport(Clocks(5, 5)), hub.url, deadline=Deadline(20)) == ()

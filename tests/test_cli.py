@@ -9,21 +9,23 @@ import shlex
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from answers import page
+from answers import Answer, page, ready
 from clinder import __version__
+from clinder.cli.ending import left
 from clinder.cli.main import cli, main
 from clinder.cli.start import written
 from clinder.errors import EXIT_CODES
 from clinder.session import Session
 from clinder.signals import Alarm
-from e2e.world import CLINDER, Result, World
-from hubs import ScriptedHub
+from e2e.world import CLINDER, Result, World, line_with
+from hubs import Jupyter, ScriptedHub
 
 HEAVY = (
     *("requests", "rich", "tornado", "websocket", "json", "traceback"),
@@ -361,3 +363,46 @@ def test_a_status_that_is_not_clear_is_said_while_it_is_asked_again(
         assert main(["stop", "--timeout", "1", "-q", uri]) == 9
     said = f"clinder: {hub.origin}/user/x/: it answered 404; asking again for up to 1 s."
     assert capsys.readouterr().err.splitlines().count(said) == 2
+
+
+def test_a_session_that_cannot_even_be_kept_in_a_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    session = Session("http://127.0.0.1:8888/user/x/", "s3cret")
+
+    assert left(session, None) == (
+        f"It is at {session.url}, and could not be kept in a file: No such file or directory."
+    )
+
+
+@pytest.mark.posix
+def test_a_signal_while_standard_input_is_waited_for(world: World) -> None:
+    command = [sys.executable, "-X", "importtime", *CLINDER[1:]]
+    waits = ["exec", "--session", "-", "-c", "1"]
+    process = world.popen([*command, *waits], stdin=subprocess.PIPE)
+    line_with(process.stderr, "clinder.cli.execute")
+    process.send_signal(signal.SIGINT)
+
+    result = world.finish(process)
+
+    assert (result.code, result.out) == (130, "")
+    assert result.err.splitlines()[-1] == "clinder: Cancelled by SIGINT."
+
+
+@pytest.mark.posix
+def test_a_session_that_nobody_reads_and_that_does_not_stop_is_not_said_to_be_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    file = tmp_path / "session.json"
+    with ScriptedHub() as hub, os.fdopen(writer, "w", encoding="utf-8") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        hub.then(Answer(ready(hub.serve("x", Jupyter("s3cret", stays=True)), "s3cret")))
+        given = ["--no-warm-up", "--stop-timeout", "0.3", "--session-file", str(file)]
+        assert main(["start", "o/r", "--hub", hub.url, *given]) == 2
+        told = capsys.readouterr().err
+    assert f"Stop the session with: clinder stop --session-file {file}" in told
+    assert "clinder: The output could not be written: Broken pipe.\n" in told
+    assert file.exists()

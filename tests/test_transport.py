@@ -25,7 +25,7 @@ from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled, TimedOut
 from clinder.wire import transport as module
-from clinder.wire.failure import TransportError
+from clinder.wire.failure import TransportError, described
 from clinder.wire.transport import Transport
 from clinder.work import finished
 from hubs import ScriptedHub
@@ -462,6 +462,13 @@ def test_a_proxy_that_does_not_answer_is_named_as_the_cause(
     with pytest.raises(TransportError, match="proxy") as broken:
         streamed("http://hub.test/x")
     assert not broken.value.refused, "the proxy refused, which says nothing about the server"
+
+
+def test_what_is_no_failure_of_a_connection_is_a_bug_and_is_raised_as_it_is() -> None:
+    bug = KeyError("a bug")
+    with pytest.raises(KeyError) as raised:
+        described(bug, connected=True, answered=False, url="http://hub.test/")
+    assert raised.value is bug
 
 
 @pytest.mark.parametrize("case", ["reset in the body", "no HTTP", "less than its length"])

@@ -13,7 +13,7 @@ import pytest
 
 from answers import Answer, event, json_page
 from e2e.world import CLINDER, World, line_with
-from hubs import ScriptedHub
+from hubs import Jupyter, ScriptedHub
 
 
 class Page(BaseHTTPRequestHandler):
@@ -147,6 +147,17 @@ def test_who_asks_for_an_answer_can_leave_before_it_is_clear(
     assert (result.code, result.out) == (130, "")
     assert result.err.startswith("clinder: Cancelled by SIGINT.")
     assert asked == {"/user/x/api/status"}
+
+
+def test_code_that_does_not_end_on_a_server_that_answers_no_more(world: World) -> None:
+    never = threading.Event()
+    servers = {"x": Jupyter("secret-token")}
+    with ScriptedHub(servers=servers, pages={"/user/x/api/kernels/k1": Answer((never,))}) as hub:
+        uri = f"{hub.url}user/x/?token=secret-token"
+        result = world.run("exec", "-c", "1", "--timeout", "1", "--session", uri)
+    assert (result.code, result.out) == (7, "")
+    assert "The code did not end within 1 s, and its kernel may still run" in result.err
+    assert "`clinder stop` ends the session and what runs on it." in result.err
 
 
 @pytest.mark.posix

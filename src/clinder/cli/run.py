@@ -172,7 +172,7 @@ class _Run:
                     say(f"clinder: The session is gone while the command runs: {words}.")
                     end_by = Deadline(self._patience.end)
                     process.terminate()
-                case _OutOfPatience():
+                case _OutOfPatience():  # pragma: no branch - nothing else can happen
                     process.kill()
         if end_by is not None:
             process.end_rest(end_by)

@@ -144,8 +144,7 @@ class LineScreen:
 
     def say(self, words: str) -> None:
         """Write a line above the one that is drawn anew."""
-        if words:
-            self._print(f"clinder: {words}")
+        self._print(f"clinder: {words}")
 
     def close(self) -> None:
         """Take the line away and show the cursor again."""

@@ -29,6 +29,7 @@ from clinder.events import (
     Waiting,
     Warned,
 )
+from clinder.policy.environment import Choice
 from clinder.policy.launch import launch
 from clinder.policy.request import Request
 from clinder.repository import Repository
@@ -144,13 +145,36 @@ def test_without_a_resolved_ref_the_link_is_the_one_asked_for() -> None:
 
 
 def test_a_phase_goes_on_until_another_comes_and_an_event_without_a_message_is_no_line() -> None:
-    recorder = Recorder()
-    body = event(phase="building", message="x") + event(phase="building")
+    more = threading.Event()
+    recorder = Recorder(lambda seen: more.set() if isinstance(seen, LogLines) else None)
+    building = event(phase="building", message="x")
     with ScriptedHub() as hub:
-        launchable(hub, before=body)
+        end = ready(hub.serve("x", Jupyter(TOKEN)), TOKEN)
+        hub.then(Answer((event(message="w") + building, more, event(phase="building"), end)))
         launch(asked(hub), recorder)
     assert recorder.of(PhaseEntered) == [PhaseEntered("building"), PhaseEntered("readiness")]
-    assert recorder.of(LogLines) == [LogLines("building", ("x",))]
+    assert recorder.of(LogLines) == [LogLines("", ("w",)), LogLines("building", ("x",))]
+
+
+def test_the_session_holds_what_the_hub_says_of_it_and_why_this_commit() -> None:
+    choice = Choice(REPOSITORY.at("b" * 40), REPOSITORY.at(COMMIT), "It has the same environment.")
+    told = {
+        "image": "registry.example/image:1",
+        "repo_url": "https://github.com/org/repo",
+        "binder_ref_url": f"https://github.com/org/repo/tree/{COMMIT}",
+        "binder_launch_host": "https://member.example/",
+        "binder_persistent_request": f"v2/gh/org/repo/{COMMIT}",
+    }
+    with ScriptedHub() as hub:
+        hub.then(Answer(ready(hub.serve("x", Jupyter(TOKEN)), TOKEN, **told)))
+        session = launch(replace(asked(hub), repository=choice.launched, choice=choice))
+    assert session.image == told["image"]
+    assert session.repo_url == told["repo_url"]
+    assert session.ref_url == told["binder_ref_url"]
+    assert session.launch_host == told["binder_launch_host"]
+    assert session.persistent_spec == session.spec == f"gh/org/repo/{COMMIT}"
+    assert session.asked_spec == f"gh/org/repo/{'b' * 40}"
+    assert session.reuse == "It has the same environment."
 
 
 def test_a_phase_that_comes_again_is_accounted_once_in_all() -> None:
@@ -497,10 +521,10 @@ class Late(Cancelling):
         if isinstance(seen, SessionKnown):
             self.clock.jump(self._seconds)
 
-    def launches(self, hub: ScriptedHub) -> None:
+    def launches(self, hub: ScriptedHub, **more: Any) -> None:
         clock = self.clock
         with pytest.raises(Cancelled):
-            launch(asked(hub), self, cancel=self.cancel, now=clock.now, pause=clock.pause)
+            launch(asked(hub, **more), self, cancel=self.cancel, now=clock.now, pause=clock.pause)
 
 
 @pytest.mark.parametrize(("seconds", "ends"), [(0.0, 6.5), (4.5, 6.5), (10.0, 11.5)])
@@ -516,12 +540,20 @@ def test_a_cancelled_session_is_asked_to_stop_until_the_step_is_to_end(
     assert late.clock.passed == pytest.approx(ends)
 
 
+def test_a_cancelled_session_is_asked_to_stop_no_longer_than_any_other() -> None:
+    with ScriptedHub() as hub:
+        late = Late(hub, Jupyter(TOKEN, stays=True), 0)
+        late.launches(hub, clocks=Clocks(stop=2))
+    assert late.clock.passed == pytest.approx(2)
+
+
 def test_a_cancelled_session_is_stopped_however_late_it_is() -> None:
     with ScriptedHub() as hub:
         late = Late(hub, Jupyter(TOKEN), 20)
         late.launches(hub)
         assert shutdowns(hub) == 1
-    assert len(late.of(SessionStopped)) == 1
+    (known,) = (each for each in late.events if isinstance(each, SessionKnown))
+    assert late.of(SessionStopped) == [SessionStopped(known.session)]
     assert not late.of(SessionLeft)
 
 
@@ -651,8 +683,13 @@ def test_a_commit_that_the_hub_launched_as_asked_is_handed_out() -> None:
     assert session.persistent_spec == f"gh/org/repo/{COMMIT}"
 
 
-@pytest.mark.parametrize("persistent", [f"v2/gh/org/repo/{'b' * 40}", ""])
-def test_another_commit_than_the_one_asked_for_is_stopped_and_refused(persistent: str) -> None:
+@pytest.mark.parametrize(
+    ("persistent", "words"),
+    [(f"v2/gh/org/repo/{'b' * 40}", "b" * 40), ("", "an unknown commit")],
+)
+def test_another_commit_than_the_one_asked_for_is_stopped_and_refused(
+    persistent: str, words: str
+) -> None:
     with ScriptedHub() as hub:
         url = hub.serve("x", Jupyter(TOKEN))
         hub.then(Answer(ready(url, TOKEN, binder_persistent_request=persistent)))
@@ -661,7 +698,7 @@ def test_another_commit_than_the_one_asked_for_is_stopped_and_refused(persistent
             launch(replace(asked(hub), repository=REPOSITORY.at(COMMIT)))
 
         assert shutdowns(hub) == 1
-    assert COMMIT in str(caught.value)
+    assert caught.value.what == f"The hub launched {words}, not {COMMIT}."
     assert caught.value.exit_code == 3
 
 

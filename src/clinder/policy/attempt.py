@@ -93,7 +93,6 @@ class LaunchAttempt:
         """
         session = self._known(self._ready())
         try:
-            self._deadline.grace = 0.0
             self._enter("readiness")
             self._observer(SessionKnown(session))
             self._raise_for_another_commit(session)

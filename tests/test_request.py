@@ -15,6 +15,7 @@ from clinder.clocks import Clocks
 from clinder.errors import UsageError
 from clinder.policy.request import DEFAULT_HUB, LOCAL, Request, Resolved, resolved
 from clinder.repository import Repository
+from histories import History
 from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"
@@ -180,6 +181,26 @@ def test_what_is_not_given_is_as_documented() -> None:
     assert made == Request(Repository("gh", "org/repo"))
     assert (made.timeout, made.attempts, made.warm_up) == (1200, 3, "")
     assert (made.build_token, made.choice) == ("", None)
+
+
+def test_a_commit_that_is_typed_may_be_older_than_what_is_not_pushed_yet(tmp_path: Path) -> None:
+    book = History(tmp_path / "book")
+    first = book.commit({"environment.yml": "dependencies: [numpy]\n"})
+    pushed = book.commit()
+    book.pushed()
+    book.git("branch", "--quiet", "--set-upstream-to=origin/main")
+    book.commit()
+
+    made = resolved(
+        f"org/repo@{pushed}",
+        reuse_environment=True,
+        directory=book.path,
+        environment=book.environment,
+    )
+
+    assert made.request.repository == Repository("gh", "org/repo", first)
+    assert made.notes[0] == f"Asked for gh/org/repo/{pushed}, from what was typed."
+    assert made.warnings == ()
 
 
 # The command line and its environment.

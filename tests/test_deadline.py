@@ -48,7 +48,7 @@ def test_it_comes_when_its_seconds_are_over(clock: Clock) -> None:
 
 def test_cancelling_ends_it_at_once(clock: Clock) -> None:
     deadline = Deadline(10, cancel=cancelled(), now=clock)
-    with pytest.raises(Cancelled):
+    with pytest.raises(Cancelled, match=r"^Cancelled\.$"):
         deadline.check()
     with pytest.raises(Cancelled):
         deadline.wait(1000)

@@ -340,6 +340,20 @@ def test_the_proxy_may_need_a_moment_to_know_the_server() -> None:
         assert shutdowns(hub) == 0
 
 
+def test_a_server_is_asked_often_at_first_then_every_3_s_and_for_120_s_in_all() -> None:
+    clock = Standing()
+    left: list[float] = []
+    with ScriptedHub() as hub:
+        launchable(hub, Jupyter(TOKEN, before=(503,) * 500))
+        recorder = Recorder(lambda seen: left.append(clock.passed))
+        with pytest.raises(ServerNotReady, match="503"):
+            launch(asked(hub, timeout=1000), recorder, now=clock.now, pause=clock.pause)
+    assert clock.pauses[:3] == pytest.approx([0.1, 0.16, 0.256])
+    assert max(clock.pauses) == 3
+    assert recorder.of(SessionLeft)
+    assert left[-1] == pytest.approx(120 + Clocks().stop)
+
+
 def test_a_server_that_never_gets_usable_is_an_error_and_is_stopped() -> None:
     with ScriptedHub() as hub:
         launchable(hub, Jupyter(TOKEN, before=(503,) * 3))

@@ -21,6 +21,7 @@ def main() -> None:
     from clinder.cli.main import main as run
 
     gc.freeze()
+    gc.set_threshold(10_000)
     gc.enable()
     try:
         signal.signal(signal.SIGINT, python)

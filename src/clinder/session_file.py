@@ -7,7 +7,6 @@ import os
 import shlex
 import stat
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
@@ -84,6 +83,8 @@ def write(path: Path, session: Session) -> None:
 
     Raises :class:`OSError`.
     """
+    import tempfile
+
     text = json.dumps(session.to_json()) + "\n"
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600
     try:
@@ -114,6 +115,8 @@ def raise_if_unwritable(path: Path) -> None:
             f"The session file {path} is a link to a file that does not exist.",
             hint="Remove the link, or name another file.",
         )
+    import tempfile
+
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-"):
             pass

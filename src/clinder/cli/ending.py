@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
 from pathlib import Path
 
 from clinder import session_file
@@ -48,6 +47,8 @@ def left(session: Session, path: Path | None) -> str:
 
 
 def _kept(session: Session) -> Path:
+    import tempfile
+
     path = Path(tempfile.mkdtemp(prefix="clinder-")) / "session.json"
     session_file.write(path, session)
     return path

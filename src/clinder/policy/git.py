@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clinder.errors import UsageError
+
+if TYPE_CHECKING:
+    import subprocess
 
 EXAMPLES = (
     "Name the repository, for example ORG/REPO@REF, or its URL as a browser shows it, "
@@ -38,6 +41,8 @@ class Git:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Return what became of the command. Raises UsageError where git itself does not run."""
+        import subprocess  # most launches name their repository, and ask no git
+
         try:
             return subprocess.run(  # noqa: S603 - no shell, and the arguments are ours
                 ["git", "-C", str(self.directory), *arguments],  # noqa: S607 - the user's own git

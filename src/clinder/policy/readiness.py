@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.errors import ServerNotReady, ServerUnreachable, TimedOut, TokenRefused
-from clinder.policy.kernels import running_kernel
 from clinder.session import Session
 from clinder.wire.jupyter import Server, State
-from clinder.wire.kernel import KernelDied
 from clinder.wire.transport import Transport
 
 _AGAIN_AFTER = (1.0, 3.0)
@@ -64,6 +62,9 @@ def _answers(session: Session, ready_by: Deadline, transport: Transport) -> Iter
 
 def _warm_up(session: Session, kernel: str, ready_by: Deadline, transport: Transport) -> None:
     """Start a kernel, await its answer and remove it; raises what is final."""
+    from clinder.policy.kernels import running_kernel  # with the websocket, while the hub works
+    from clinder.wire.kernel import KernelDied
+
     for delay in (*_AGAIN_AFTER, None):  # pragma: no branch - the last one returns or raises
         try:
             with running_kernel(

@@ -888,5 +888,6 @@ def test_a_warm_up_that_does_not_reach_its_kernel_is_tried_three_times() -> None
         launchable(hub, Jupyter(TOKEN, kernel=Kernel(Mood.UNREACHABLE)))
         with pytest.raises(ServerNotReady, match="but no kernel"):
             launch(replace(asked(hub), warm_up=""), now=clock.now, pause=clock.pause)
+        assert [each for each in clock.pauses if each >= 1] == [1, 3]
         assert len(hub.calls("POST", "api/sessions")) == 3
         assert len(hub.calls("DELETE", "api/kernels/k1")) == 3

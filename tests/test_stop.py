@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable
 
@@ -183,9 +184,24 @@ def test_a_server_that_stops_is_looked_at_often_at_first_and_then_every_2_s() ->
     clock = Standing()
     with serving(Jupyter(TOKEN, stays=True)) as hub, pytest.raises(StopFailed):
         stop(session(hub), Deadline(20, now=clock.now, pause=clock.pause))
-    assert clock.pauses[:3] == pytest.approx([0.05, 0.08, 0.128])
-    assert clock.pauses[8:-1] == [2.0] * len(clock.pauses[8:-1])
+    assert clock.pauses[:11] == [0.05, *[0.15] * 10]
+    assert clock.pauses[11:14] == pytest.approx([0.24, 0.384, 0.6144])
+    assert clock.pauses[17:-1] == [2.0] * len(clock.pauses[17:-1])
     assert clock.passed == pytest.approx(20)
+
+
+def test_a_server_that_shut_down_is_soon_made_sure_of() -> None:
+    """Whatever the pace of the looks was when it went."""
+    clock = Standing()
+    with serving(Jupyter(TOKEN, stays=True)) as hub:
+
+        def pause(event: threading.Event, seconds: float) -> None:
+            clock.pause(event, seconds)
+            if clock.passed > 10:
+                hub.serve("x", Jupyter(TOKEN, before=(503,) * 9))
+
+        assert stop(session(hub), Deadline(60, now=clock.now, pause=pause)) is True
+    assert clock.pauses[-2:] == [2.0, 0.1]
 
 
 def test_a_deadline_that_has_come_asks_nothing() -> None:

@@ -12,6 +12,11 @@ from clinder.wire.jupyter import Server, State, Status
 from clinder.wire.transport import Transport
 
 _ABSENT_TWICE = 2
+_AT_ONCE = 0.1
+"""Seconds before it is made sure that a server which shut down is gone."""
+_OFTEN = (0.05, *[0.15] * 10)
+"""Seconds between the first looks: most servers end within one or two of being told."""
+_SELDOM = 2.0
 _ASK_AGAIN = 5.0
 
 
@@ -48,7 +53,7 @@ def stop(
                 if not accepted or deadline.now() - asked_at > _ASK_AGAIN:
                     accepted = _shut_down(server, deadline) or accepted
                     asked_at = deadline.now()
-            deadline.wait(delay)
+            deadline.wait(_AT_ONCE if accepted and absent else delay)
     except TimedOut:
         pass
     if status.state is State.RUNNING:
@@ -65,7 +70,8 @@ def _shut_down(server: Server, deadline: Deadline) -> bool:
 
 
 def _delays() -> Iterator[float]:
-    delay = 0.05
+    yield from _OFTEN
+    delay = _OFTEN[-1]
     while True:
+        delay = min(delay * 1.6, _SELDOM)
         yield delay
-        delay = min(delay * 1.6, 2.0)

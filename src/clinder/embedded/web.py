@@ -244,7 +244,8 @@ class BuildHandler(_Handler):
             if self._gone or isinstance(error, StreamClosedError):
                 server.wanted = False
             if not server.wanted:
-                await self.state.servers.stop(server)
+                # Both ways to see that the client left may come, one after the other.
+                await asyncio.shield(self.state.servers.stop(server))
             raise
 
     async def _emit(self, phase: str, message: str, **fields: str) -> None:

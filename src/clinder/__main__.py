@@ -28,7 +28,16 @@ def main() -> None:
         code = run()
     except KeyboardInterrupt:
         _end()
-    sys.exit(code)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End with the code, at once: Python's own end takes a tenth of a launch, and frees memory."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):  # what was written was flushed, or told as lost
+                stream.flush()
+    os._exit(code)
 
 
 def _end(*_: object) -> NoReturn:

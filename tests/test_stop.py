@@ -184,9 +184,9 @@ def test_a_server_that_stops_is_looked_at_often_at_first_and_then_every_2_s() ->
     clock = Standing()
     with serving(Jupyter(TOKEN, stays=True)) as hub, pytest.raises(StopFailed):
         stop(session(hub), Deadline(20, now=clock.now, pause=clock.pause))
-    assert clock.pauses[:11] == [0.05, *[0.15] * 10]
-    assert clock.pauses[11:14] == pytest.approx([0.24, 0.384, 0.6144])
-    assert clock.pauses[17:-1] == [2.0] * len(clock.pauses[17:-1])
+    assert clock.pauses[:13] == [0.05, *[0.1] * 12]
+    assert clock.pauses[13:16] == pytest.approx([0.16, 0.256, 0.4096])
+    assert clock.pauses[20:-1] == [2.0] * len(clock.pauses[20:-1])
     assert clock.passed == pytest.approx(20)
 
 
@@ -201,7 +201,7 @@ def test_a_server_that_shut_down_is_soon_made_sure_of() -> None:
                 hub.serve("x", Jupyter(TOKEN, before=(503,) * 9))
 
         assert stop(session(hub), Deadline(60, now=clock.now, pause=pause)) is True
-    assert clock.pauses[-2:] == [2.0, 0.1]
+    assert clock.pauses[-2:] == [2.0, 0.05]
 
 
 def test_a_deadline_that_has_come_asks_nothing() -> None:

@@ -12,9 +12,9 @@ from clinder.wire.jupyter import Server, State, Status
 from clinder.wire.transport import Transport
 
 _ABSENT_TWICE = 2
-_AT_ONCE = 0.1
+_AT_ONCE = 0.05
 """Seconds before it is made sure that a server which shut down is gone."""
-_OFTEN = (0.05, *[0.15] * 10)
+_OFTEN = (0.05, *[0.1] * 12)
 """Seconds between the first looks: most servers end within one or two of being told."""
 _SELDOM = 2.0
 _ASK_AGAIN = 5.0

@@ -77,6 +77,11 @@ def test_a_crlf_cut_in_two_is_one_line_end() -> None:
     ]
 
 
+def test_nothing_comes_between_the_two_halves_of_a_crlf() -> None:
+    """An empty piece is nothing."""
+    assert framed(b"data: one\r", b"", b"\ndata: two\r\n\r\n") == ["one\ntwo"]
+
+
 def test_only_the_newline_right_after_a_carriage_return_belongs_to_it() -> None:
     assert framed(b"data: one\r", b"\n", b"\n") == ["one"]
 
@@ -93,6 +98,10 @@ def test_an_event_may_end_in_three_newlines() -> None:
 def test_one_byte_order_mark_is_dropped_at_the_start_only() -> None:
     stream = BOM + b"data: one\n\n" + BOM + b"data: not a field that is known\n\ndata: three\n\n"
     assert framed(stream) == bytewise(stream) == ["one", "three"]
+
+
+def test_a_byte_order_mark_after_a_newline_is_not_at_the_start() -> None:
+    assert framed(b"\n" + BOM + b"data: not a field that is known\n\ndata: two\n\n") == ["two"]
 
 
 def test_keepalives_are_no_events() -> None:
@@ -121,6 +130,15 @@ def test_an_event_of_the_largest_size_is_whole() -> None:
     data = "x" * (EVENT_LIMIT - len("data: "))
     stream = f"data: {data}\n\n".encode()
     assert framed(stream) == framed(stream[:-1], stream[-1:]) == [data]
+    assert framed(b"\n\n", stream[:-1], stream[-1:]) == [data], "blank lines before are none of it"
+
+
+def test_an_event_has_a_thousand_lines_at_most() -> None:
+    """Among small ones, which do not count."""
+    small, line = b"data: small\n\n", b"data: x\n"
+    smalls = ["small"] * 600
+    assert outcome(small * 600 + line * 1000 + b"\n") == [*smalls, "\n".join("x" * 1000)]
+    assert outcome(small * 600 + line * 1001 + b"\n" + small) == [*smalls, "too large"]
 
 
 def test_a_larger_event_is_refused_as_it_grows() -> None:
@@ -133,8 +151,8 @@ def test_a_larger_event_is_refused_as_it_grows() -> None:
 
 
 def test_events_before_one_that_is_too_large_are_not_lost() -> None:
-    found = events([b"data: one\n\n" + b"x" * (EVENT_LIMIT + 1) + b"\n\n"])
-    assert next(found) == ["one"]
+    found = events([b"data: one\n\n" * 9 + b"data: " + b"x" * EVENT_LIMIT + b"\n\n"])
+    assert next(found) == ["one"] * 9
     with pytest.raises(EventTooLarge):
         next(found)
 

@@ -31,6 +31,8 @@ TESTS = {
     "policy.status": ("stop", "faults"),
     "policy.stop": ("stop", "api", "faults"),
     "policy.watch": ("watch",),
+    "wire.framing": ("framing",),
+    "wire.handover": ("handover",),
 }
 """Which files of ``tests/`` are to kill the mutants of a module of ``clinder``."""
 

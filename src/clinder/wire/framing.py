@@ -13,7 +13,6 @@ import sseclient
 EVENT_LIMIT = 256 * 1024
 """Bytes that one event may hold: BinderHub's largest seen were 200 kB."""
 
-
 _LINES = 1000  # BinderHub's have one; sseclient's time grows with the square of them
 
 
@@ -58,11 +57,9 @@ def _blocks(pieces: Iterable[bytes | bytearray]) -> Iterator[bytearray]:
 
 def _bounded(blocks: bytearray) -> int:
     """Return how many bytes come before a block that is too large."""
-    at, lines = 0, blocks.count(b"\n") - 2 * blocks.count(b"\n\n")
-    if len(blocks) <= EVENT_LIMIT and lines <= _LINES:
-        return len(blocks)
+    at = 0
     for block in blocks.split(b"\n\n"):
-        if len(block) > EVENT_LIMIT or block.count(b"\n") > _LINES:
+        if len(block) > EVENT_LIMIT or block.count(b"\n") >= _LINES:
             break
         at += len(block) + 2
     return min(at, len(blocks))

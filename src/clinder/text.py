@@ -30,10 +30,9 @@ def plain(text: str) -> str:
 
 def lines(text: str) -> list[str]:
     """Return the lines of a text, made plain, without empty ones, each cut at :data:`LINE`."""
-    each = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    # Nothing of what is printable needs to be taken away, and nearly every line of a log is.
-    without = (line.rstrip() if line.isprintable() else plain(line).rstrip() for line in each)
-    return [cut(line) for line in without if line]
+    if not text.replace("\n", "").isprintable():  # nearly all of a log is, and then it is plain
+        text = plain(text)
+    return [cut(line) for line in map(str.rstrip, text.split("\n")) if line]
 
 
 def line(text: str, limit: int = LINE) -> str:

@@ -35,7 +35,7 @@ from clinder.policy.request import Request
 from clinder.repository import Repository
 from clinder.session import Session
 from clock import Clock, Standing
-from faults import INSTEAD
+from faults import INSTEAD, Silence
 from hubs import Jupyter, ScriptedHub
 from kernels import Kernel, Mood
 
@@ -365,12 +365,27 @@ def test_a_server_that_never_gets_usable_is_an_error_and_is_stopped() -> None:
     assert error.value.context.hub == hub.url
 
 
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(25, "nothing came for 10 s"), (5, "it did not answer in time")]
+)
+def test_a_silent_server_is_asked_again_after_10_s_and_the_error_says_so(
+    seconds: float, words: str
+) -> None:
+    clock = Clock()
+    with ScriptedHub() as hub:
+        launchable(hub)
+        hub.pages["/user/x/api/status"] = Raw((Silence(clock, 0.5),))
+        request = asked(hub, clocks=Clocks(readiness=seconds))
+        with pytest.raises(ServerNotReady, match=f"never became usable: {words}"):
+            launch(request, now=clock.now, pause=clock.pause)
+
+
 def test_a_server_that_refuses_its_own_token_cannot_be_stopped_either() -> None:
     recorder = Recorder()
     with ScriptedHub() as hub:
         launchable(hub, Jupyter("another-token"))
         asked_often = after(lambda: len(hub.calls("GET", "api/status")) >= 2, 121)
-        with pytest.raises(ServerNotReady, match="refuses its own token"):
+        with pytest.raises(ServerNotReady, match="usable: it refuses its own token"):
             launch(asked(hub, timeout=1000), recorder, now=asked_often)
     (left,) = recorder.of(SessionLeft)
     assert "token" in str(left)
@@ -880,6 +895,7 @@ def test_cancelling_a_warm_up_that_hangs_stops_the_session_at_once() -> None:
             launch(replace(asked(hub), warm_up=""), cancel=cancel, now=lambda: 1000.0)
         waiter.join()
         assert shutdowns(hub) == 1
+        assert not hub.calls("GET", "api/sessions"), "its kernel ends with it"
 
 
 def test_a_warm_up_that_does_not_reach_its_kernel_is_tried_three_times() -> None:
@@ -891,3 +907,25 @@ def test_a_warm_up_that_does_not_reach_its_kernel_is_tried_three_times() -> None
         assert [each for each in clock.pauses if each >= 1] == [1, 3]
         assert len(hub.calls("POST", "api/sessions")) == 3
         assert len(hub.calls("DELETE", "api/kernels/k1")) == 3
+
+
+def test_a_warm_up_takes_the_kernelspec_that_was_asked_for() -> None:
+    with ScriptedHub() as hub:
+        launchable(hub)
+        with pytest.raises(errors.KernelspecMissing, match="no kernelspec 'ir', only: python3"):
+            launch(replace(asked(hub), warm_up="ir"))
+
+
+def test_the_first_kernel_may_take_as_long_as_the_server_to_get_usable() -> None:
+    """Of a clock that runs once the kernel is asked, and stops after it is given up."""
+    seen = itertools.count(step=5)
+    with ScriptedHub() as hub:
+        launchable(hub, Jupyter(TOKEN, kernel=Kernel(Mood.SILENT)))
+        request = asked(hub, timeout=1000, clocks=Clocks(readiness=300))
+
+        def now() -> float:
+            return min(float(next(seen)), 301.0) if hub.calls("GET", "channels") else 0.0
+
+        with pytest.raises(ServerNotReady, match="usable: no kernel of it answered in time"):
+            launch(replace(request, warm_up=""), now=now)
+        assert shutdowns(hub) == 1

@@ -26,7 +26,7 @@ TESTS = {
     "deadline": ("deadline", "framing", "transport", "watch"),
     "policy.attempt": _LAUNCHES,
     "policy.launch": _LAUNCHES,
-    "policy.readiness": _LAUNCHES,
+    "policy.readiness": ("launch",),
     "policy.retries": ("retries", "launch", "launching"),
     "policy.status": ("stop", "faults"),
     "policy.stop": ("stop", "api", "faults"),

@@ -28,7 +28,7 @@ def wait_until_usable(
     """
     transport = Transport(clocks.of_server)
     ready_by = deadline.sooner(clocks.readiness)
-    words = "it was not asked yet"
+    words = "it did not answer in time"
     try:
         for answer in _answers(session, ready_by, transport):
             words = answer

@@ -78,9 +78,14 @@ def test_who_puts_more_than_the_limit_waits_until_it_is_taken() -> None:
 def test_nobody_waits_once_it_is_closed() -> None:
     handover, accepted = Handover(), [True]
     handover.put(b"x" * LIMIT)
-    thread = threading.Thread(target=lambda: accepted.append(handover.put(b"y")))
-    thread.start()
+    threads = [
+        threading.Thread(target=lambda: accepted.append(handover.put(b"y")), daemon=True)
+        for _ in range(2)
+    ]
+    for thread in threads:
+        thread.start()
     handover.close()
-    thread.join(60)
-    assert accepted == [True, False]
+    for thread in threads:
+        thread.join(60)
+    assert accepted == [True, False, False]
     assert not handover.put(END)

@@ -306,6 +306,23 @@ def test_an_error_of_the_reader_closes_the_connection() -> None:
         assert hub.requests[0].left.wait(20)
 
 
+def test_an_interrupt_as_it_begins_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who uses clinder from Python gets a Ctrl-C as an exception, at any moment."""
+    begin = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        begin(thread)
+        if thread.name == "clinder-exchange":
+            hub.awaited()
+            raise KeyboardInterrupt
+
+    with ScriptedHub(pages={"/x": Answer(b"one", ending=Ending.HELD)}) as hub:
+        monkeypatch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            requested(hub.url + "x", clocks=Clocks(idle=LONG))
+        assert hub.requests[0].left.wait(20)
+
+
 def test_work_that_cannot_be_bounded_is_left_behind() -> None:
     enough = threading.Event()
     with pytest.raises(TimedOut):

@@ -57,4 +57,4 @@ class Handover:
         """Take nothing any more."""
         with self._lock:
             self._closed = True
-            self._changed.notify()
+            self._changed.notify_all()

@@ -160,8 +160,8 @@ class _Exchange:
     def running(self, deadline: Deadline) -> Iterator[Stream]:
         """Yield the answer once its head is there; end the exchange on leaving."""
         deadline.check()  # before anything is sent: a build request may launch a server
-        threading.Thread(target=self._read, name="clinder-exchange", daemon=True).start()
         try:
+            threading.Thread(target=self._read, name="clinder-exchange", daemon=True).start()
             head = cast("_Head", self._next(deadline, answered=False))
             if head.status == 407:
                 raise TransportError(f"{PROXY} refused, with 407")

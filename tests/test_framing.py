@@ -133,6 +133,20 @@ def test_an_event_of_the_largest_size_is_whole() -> None:
     assert framed(b"\n\n", stream[:-1], stream[-1:]) == [data], "blank lines before are none of it"
 
 
+@pytest.mark.parametrize(
+    "event", [b"data: " + b"x" * (EVENT_LIMIT - 6) + b"\n\n", b"data: x\n" * 1000 + b"\n"]
+)
+def test_what_is_just_small_enough_is_so_after_three_newlines_however_they_are_cut(
+    event: bytes,
+) -> None:
+    """As BinderHub ends an event with three: the last may come with the next one."""
+    (largest,) = framed(event)
+    stream = b"data: one\n\n\n" + event
+    for at in (0, 10, 11, 12, 13, 14):
+        assert outcome(stream[:at], stream[at:]) == ["one", largest]
+    assert outcome(stream[:11], stream[11:12], stream[12:-1], stream[-1:]) == ["one", largest]
+
+
 def test_an_event_has_a_thousand_lines_at_most() -> None:
     """Among small ones, which do not count."""
     small, line = b"data: small\n\n", b"data: x\n"

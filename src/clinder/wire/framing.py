@@ -51,7 +51,7 @@ def _blocks(pieces: Iterable[bytes | bytearray]) -> Iterator[bytearray]:
             at_start = False
             if bounded < end:
                 raise EventTooLarge
-        if len(buffer) - buffer.endswith(b"\n") > EVENT_LIMIT:
+        if len(buffer) - buffer.startswith(b"\n") - buffer.endswith(b"\n") > EVENT_LIMIT:
             raise EventTooLarge
 
 
@@ -59,7 +59,8 @@ def _bounded(blocks: bytearray) -> int:
     """Return how many bytes come before a block that is too large."""
     at = 0
     for block in blocks.split(b"\n\n"):
-        if len(block) > EVENT_LIMIT or block.count(b"\n") >= _LINES:
+        event = block.removeprefix(b"\n")  # a blank line before it, which came with it or sooner
+        if len(event) > EVENT_LIMIT or event.count(b"\n") >= _LINES:
             break
         at += len(block) + 2
     return min(at, len(blocks))

@@ -158,6 +158,13 @@ def test_the_local_hub_launches_the_directory_whatever_the_job_says(tmp_path: Pa
     assert made.notes == made.warnings == ()
 
 
+@pytest.mark.parametrize("ref", ["main", "HEAD"])
+def test_a_ref_is_no_misuse_where_the_local_hub_launches_a_checkout(ref: str) -> None:
+    """Nobody named the checkout's commit; the embedded hub only says the ref again."""
+    root = Path(__file__).parents[1]
+    assert typed("", "local", ref=ref, directory=root).request.repository.ref == ref
+
+
 @pytest.mark.parametrize("hubs", [(), ("local",)])
 def test_a_directory_that_is_gone_is_no_place_to_launch_from(
     hubs: Sequence[str], tmp_path: Path

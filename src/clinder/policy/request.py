@@ -100,16 +100,15 @@ def resolved(
     found: Checkout | None = None
     if text:
         named = target(text)
-        repository = named.repository
+        repository = _at(named.repository, ref) if ref else named.repository
         urls = urls or ((named.hub,) if named.hub else ())
     elif urls == (LOCAL,):
         repository = local_repository(_existing(directory), environment)
+        repository = repository.at(ref) if ref else repository
     else:
         found = checkout(_existing(directory), environment, ref)
         repository, warnings = found.repository, found.warnings
         notes = (f"Launching {repository.spec}, from {found.source}.",)
-    if ref:
-        repository = _at(repository, ref)
     warnings += tuple(
         f"{hub} is plain http: others on the way can see the session's token."
         for hub in urls

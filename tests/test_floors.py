@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_only_the_surfaces_and_the_launch_know_the_embedded_hub(module: str) -> 
     knows = "embedded" in imported(module) and not module.startswith("embedded/")
 
     assert not knows or floor(module) == FLOORS["cli"] or (module, "embedded") in ABOVE
+
+
+def test_the_map_in_contributing_names_each_module() -> None:
+    """Those of the surfaces and of the embedded hub are named by their folder."""
+    text = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    mapped = [each for each in MODULES if each.split("/")[0] not in ("cli", "action", "embedded")]
+    names = {Path(each).name for each in mapped} - {"__main__.py", "_version.py"}
+
+    assert names == set(re.findall(r"^ {6,8}(\w+\.py) ", text, re.MULTILINE))
 
 
 # The embedded hub's Jupyter Servers are processes of their own.

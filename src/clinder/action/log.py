@@ -16,8 +16,7 @@ class Log:
     def observe(self, event: Event) -> None:
         """Write what happened."""
         if isinstance(event, LogLines):
-            for line in event.lines:
-                self._workflow.quote(line)
+            self._workflow.quote("\n".join(event.lines))
             return
         if not isinstance(event, Warned):
             self.close()

@@ -51,7 +51,6 @@ def test_no_text_keeps_a_control_character(text: str) -> None:
 
 @given(st.text(st.sampled_from("a\n\r\t\x1b[m \u202e")) | st.text())
 def test_lines_are_those_of_the_text_made_plain(text: str) -> None:
-    """Also where nothing needs to be taken away, which is found out first."""
     assert lines(text) == [each.rstrip() for each in plain(text).split("\n") if each.strip()]
 
 

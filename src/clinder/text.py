@@ -30,9 +30,7 @@ def plain(text: str) -> str:
 
 def lines(text: str) -> list[str]:
     """Return the lines of a text, made plain, without empty ones, each cut at :data:`LINE`."""
-    if not text.replace("\n", "").isprintable():  # nearly all of a log is, and then it is plain
-        text = plain(text)
-    return [cut(line) for line in map(str.rstrip, text.split("\n")) if line]
+    return [cut(line) for line in map(str.rstrip, plain(text).split("\n")) if line]
 
 
 def line(text: str, limit: int = LINE) -> str:

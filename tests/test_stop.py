@@ -136,7 +136,7 @@ def test_a_server_that_takes_too_long_is_asked_again() -> None:
         (page(404), "404"),
         (page(200), "no Jupyter Server"),
         (Raw([], Ending.RESET), "connection broke"),
-        (Raw([], Ending.HELD), "not known"),
+        (Raw([], Ending.HELD), "it did not answer in time"),
     ],
     ids=["503", "404", "page", "reset", "silent"],
 )
@@ -206,9 +206,9 @@ def test_a_server_that_shut_down_is_soon_made_sure_of() -> None:
 
 def test_a_deadline_that_has_come_asks_nothing() -> None:
     with serving(Jupyter(TOKEN)) as hub:
-        with pytest.raises(StopFailed, match="not known: it was not asked yet"):
+        with pytest.raises(StopFailed, match="not known: it did not answer in time"):
             stop(session(hub), Deadline(0))
-        with pytest.raises(ServerUnreachable, match="not known: it was not asked yet"):
+        with pytest.raises(ServerUnreachable, match="not known: it did not answer in time"):
             known_status(session(hub), Deadline(0))
         assert not hub.requests
 

@@ -26,7 +26,7 @@ def known_status(
     :class:`~clinder.errors.ServerUnreachable` when the deadline has come.
     """
     server = Server(session, transport or Transport(Clocks().of_server))
-    words = "it was not asked yet"
+    words = "it did not answer in time"
     first = True
     delay = 0.2
     try:

@@ -36,7 +36,7 @@ def stop(
     once, :class:`~clinder.errors.StopFailed` when the deadline has come.
     """
     server = Server(session, transport or Transport(Clocks().of_server))
-    status = Status(State.UNCLEAR, "it was not asked yet")
+    status = Status(State.UNCLEAR, "it did not answer in time")
     accepted = ran = False
     absent, asked_at, first = 0, 0.0, True
     try:

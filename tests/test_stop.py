@@ -106,9 +106,11 @@ def test_a_wrong_token_is_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 403])
-def test_a_shutdown_that_was_not_accepted_is_asked_for_again(status: int) -> None:
+def test_a_shutdown_that_was_not_accepted_is_asked_for_at_the_next_look(status: int) -> None:
+    """One that was, only after 5 s."""
+    clock = Standing()
     with serving(Jupyter(TOKEN, shutdown=(status, 200))) as hub:
-        assert stop(session(hub), Deadline(60)) is True
+        assert stop(session(hub), Deadline(4, now=clock.now, pause=clock.pause)) is True
         assert posts(hub) == 2
 
 

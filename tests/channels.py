@@ -56,9 +56,9 @@ class Server:
     Then it writes the bytes ``head``, and ``piece`` again and again, telling ``wrote`` of each; it
     reads on after ``reads_after`` seconds. ``starts`` is called when it is to start a kernel, whose
     id it tells after ``starts_after`` seconds, or breaks the connection in place of it; it lists
-    that, after another's, when it was asked ``listed_after`` times without. ``looks`` are its
-    answers about that kernel, one after another, status and body; the websocket opens once they are
-    all given.
+    that, after another's, when it was asked ``listed_after`` times without. ``removing`` is called
+    when it is to remove it, which takes ``removes_after`` seconds. ``looks`` are its answers about
+    that kernel, one after another, status and body; the websocket opens once they are all given.
     """
 
     answers: Callable[[str], list[str | bytes | None]]
@@ -77,6 +77,8 @@ class Server:
         default_factory=lambda: [{"path": "another", "kernel": {"id": "another"}}]
     )
     removes: bool = True
+    removes_after: float = 0.0
+    removing: Callable[[], None] = lambda: None
     looks: list[tuple[int, str]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     looked: tuple[int, str] = (200, '{"execution_state": "starting"}')
@@ -138,7 +140,9 @@ class Kernels(RequestHandler):
         self.set_status(code)
         self.write(body)
 
-    def delete(self, identity: str) -> None:
+    async def delete(self, identity: str) -> None:
+        self.server.removing()
+        await asyncio.sleep(self.server.removes_after)
         if not self.server.removes:
             self.detach().close()
             return

@@ -30,7 +30,7 @@ from clinder.wire.failure import TransportError
 from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
 from clinder.wire.transport import Transport
 from clinder.work import unwatched
-from clock import Clock
+from clock import Clock, Standing
 from e2e.world import World
 
 
@@ -369,6 +369,23 @@ def test_a_kernel_whose_start_is_cancelled_is_removed() -> None:
     with pytest.raises(Cancelled):
         started(server, Deadline(60, cancel=cancel))
     assert server.removed == ["k"]
+
+
+def test_who_cancels_does_not_wait_for_the_start_and_then_as_long_for_the_end() -> None:
+    """Of the seven seconds that a cancellation may take, five have gone by with the start."""
+    clock = Standing()
+    deadline = Deadline(60, now=clock.now, pause=clock.pause)
+
+    def starts() -> None:
+        deadline.cancel.set()
+        with suppress(Cancelled):
+            deadline.check()
+        clock.jump(4.9)
+
+    server = Server(lambda _: [], starts=starts, removing=lambda: clock.jump(1.6), removes_after=60)
+    with pytest.raises(Cancelled):
+        started(server, deadline)
+    assert server.removed == []
 
 
 @pytest.mark.parametrize(

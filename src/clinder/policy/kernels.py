@@ -52,8 +52,9 @@ def running_kernel(
     """Yield a kernel that has answered, of the named kernelspec (``""``: the server's default).
 
     It is deleted on leaving, whatever happened; what it runs then is interrupted by that. Its start
-    and its end may each take ``beyond`` seconds more than the deadline, or than a cancellation has
-    it; where the answer to its start is lost, it is looked for, and deleted. Raises
+    and its end may each take ``beyond`` seconds more than the deadline, and after a cancellation
+    both together, and at worst 1.5 more; where the answer to its start is lost, it is looked for,
+    and deleted. Raises
     :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` where the
     kernel dies at once or does not answer within so many seconds,
     :class:`~clinder.wire.kernel.KernelDied` where it dies later,
@@ -76,8 +77,7 @@ def running_kernel(
         late = True
         raise
     finally:
-        cleanup = deadline.apart(beyond) if beyond else deadline.sooner(_CLEANUP)
-        if not _remove(server, identity, cleanup, died=died) and late:
+        if not _remove(server, identity, _cleanup(deadline, beyond), died=died) and late:
             raise KernelLeft("The session's server did not say that it removed the kernel.")
 
 
@@ -91,12 +91,17 @@ def _started(server: Server, name: str, deadline: Deadline, beyond: float) -> st
     try:
         return server.start_kernel(kernelspec, label, starting)
     except (Cancelled, ServerUnreachable, TimedOut) as error:
-        seconds = max(_CLEANUP_AT_LEAST, _CLEANUP - deadline.cancelled_for)
-        cleanup = deadline.apart(seconds) if beyond else deadline.sooner(seconds)
-        if not _remove_unanswered(server, label, cleanup) and isinstance(error, TimedOut):
+        gone = _remove_unanswered(server, label, _cleanup(deadline, beyond))
+        if not gone and isinstance(error, TimedOut):
             what = "The session's server did not say which kernel it started."
             raise KernelLeft(what) from None
         raise
+
+
+def _cleanup(deadline: Deadline, beyond: float) -> Deadline:
+    """Return the deadline for removing a kernel; what a cancellation took already is not had."""
+    seconds = max(_CLEANUP_AT_LEAST, (beyond or _CLEANUP) - deadline.cancelled_for)
+    return deadline.apart(seconds) if beyond else deadline.sooner(seconds)
 
 
 def _remove_unanswered(server: Server, label: str, deadline: Deadline) -> bool:

@@ -285,10 +285,10 @@ def test_a_kernel_that_cannot_be_started_is_an_error_in_words(answer: Any, words
     assert TOKEN not in str(error.value)
 
 
-@pytest.mark.parametrize("message", ["Unhandled error", 5])
-def test_a_server_that_fails_to_start_a_kernel_is_not_ready(message: object) -> None:
-    pages = {"/user/x/api/sessions": json_page(500, {"message": message})}
-    with ScriptedHub(pages=pages) as hub, pytest.raises(ServerNotReady, match="answered 500"):
+@pytest.mark.parametrize(("status", "message"), [(500, "Unhandled error"), (500, 5), (404, "No")])
+def test_a_server_that_refuses_to_start_a_kernel_is_not_ready(status: int, message: object) -> None:
+    pages = {"/user/x/api/sessions": json_page(status, {"message": message})}
+    with ScriptedHub(pages=pages) as hub, pytest.raises(ServerNotReady, match=f"answered {status}"):
         local(hub).start_kernel("", "ours", Deadline(60))
 
 

@@ -13,7 +13,8 @@ from clinder.wire.transport import Transport
 
 _ABSENT_TWICE = 2
 _AT_ONCE = 0.05
-"""Seconds before it is made sure that a server which shut down is gone."""
+"""Seconds before it is made sure that a server which shut down is gone, while it just was told to:
+later a proxy's hiccup is likelier."""
 _OFTEN = (0.05, *[0.1] * 12)
 """Seconds between the first looks: most servers end within one or two of being told."""
 _SELDOM = 2.0
@@ -53,7 +54,7 @@ def stop(
                 if not accepted or deadline.now() - asked_at > _ASK_AGAIN:
                     accepted = _shut_down(server, deadline) or accepted
                     asked_at = deadline.now()
-            deadline.wait(_AT_ONCE if accepted and absent else delay)
+            deadline.wait(_AT_ONCE if accepted and absent and delay in _OFTEN else delay)
     except TimedOut:
         pass
     if status.state is State.RUNNING:

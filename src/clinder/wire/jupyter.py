@@ -194,7 +194,7 @@ class Server:
         json: object | None = None,
         fails: type[ClinderError] = ServerUnreachable,
     ) -> Mapping[str, Any]:
-        """Return the JSON object that is the answer; ``fails`` is what a 500 of the server is."""
+        """Return the JSON object that is the answer; ``fails`` is what the server's refusal is."""
         try:
             answer = self._call(method, path, deadline, json=json)
         except TransportError as error:
@@ -203,7 +203,8 @@ class Server:
         if answer.status >= 300 or told is None:
             said = _text(told.get("message")) if told else ""
             said = said.replace(self.session.token, "…")  # whoever answers may echo what it got
-            kind = fails if answer.status == 500 and told is not None else ServerUnreachable
+            refused = told is not None and 400 <= answer.status <= 500  # else it is a proxy's
+            kind = fails if refused else ServerUnreachable
             raise kind(
                 f"The session's server answered {answer.status} to {method} {path}"
                 + (f": {said}." if said else ".")

@@ -12,9 +12,9 @@ from typing import NoReturn
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    python = signal.getsignal(signal.SIGINT)
-    # A signal that is ignored (nohup) stays ignored.
-    if python is signal.default_int_handler:
+    python = signal.default_int_handler
+    heard = signal.getsignal(signal.SIGINT) is python  # one that nohup ignores stays ignored
+    if heard:
         signal.signal(signal.SIGINT, _end)
     # What is imported stays: looking for garbage in it takes a tenth of the time of --help.
     gc.disable()
@@ -24,7 +24,8 @@ def main() -> None:
     gc.set_threshold(10_000)
     gc.enable()
     try:
-        signal.signal(signal.SIGINT, python)
+        if heard:
+            signal.signal(signal.SIGINT, python)
         code = run()
     except KeyboardInterrupt:
         _end()

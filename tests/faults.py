@@ -750,7 +750,7 @@ NETWORK = (
     Fault(
         "The hub sends keepalives and nothing else",
         "ends after 1200 s",
-        ((trickling(CHUNKED, b"c\r\n:keepalive\n\n\r\n", 5.0),),),
+        ((trickling(CHUNKED, b"c\r\n:keepalive\n\n\r\n", 2.0),),),
         7,
         "--timeout",
         within=1300,
@@ -758,7 +758,7 @@ NETWORK = (
     Fault(
         "The hub sends a byte a second in the body",
         "ends after 1200 s",
-        ((trickling(CHUNKED, b"1\r\n:\r\n", 5.0),),),
+        ((trickling(CHUNKED, b"1\r\n:\r\n", 2.0),),),
         7,
         "--timeout",
         within=1300,

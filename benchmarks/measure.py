@@ -113,7 +113,7 @@ class Bench:
         """Return the path of a program. Raises :class:`BenchmarkFailed` where it is not there."""
         found = shutil.which(name, path=self.environment["PATH"])
         if not found:
-            raise BenchmarkFailed(f"{name} was not found.")
+            raise BenchmarkFailed(f"{name} was not found: `make bench` installs what is needed.")
         return found
 
     def _look(self, command: Command, code: int, seconds: float) -> None:

@@ -33,8 +33,8 @@ class Goal:
         least = "at least" if self.at_least else "at most"
         return (
             self.what,
-            f"{least} {self.bound:g} {self.unit}",
-            f"{self.figure:.3g} {self.unit}",
+            f"{least} {self.bound:g}{_NARROW}{self.unit}",
+            f"{self.figure:.3g}{_NARROW}{self.unit}",
             "met" if self.met else "**missed**",
         )
 
@@ -83,17 +83,21 @@ def _comparison(told: Mapping[str, Any]) -> Comparison:
     return Comparison(**{**told, **kept, "series": series, "goals": goals})
 
 
+_NARROW = "\u202f"  # a blank at which no table breaks its line
+_SECONDS = f"{_NARROW}s"
+
+
 def seconds(value: float) -> str:
     """Return seconds as a table has them."""
-    return f"{value:.3f} s" if value < 1 else f"{value:.2f} s"
+    return f"{value:.3f}{_NARROW}s" if value < 1 else f"{value:.2f}{_NARROW}s"
 
 
 def _megabytes(value: float) -> str:
-    return f"{value / 1e6:.0f} MB"
+    return f"{value / 1e6:.0f}{_NARROW}MB"
 
 
 def _kilobytes(value: float) -> str:
-    return f"{value / 1e3:.1f} kB"
+    return f"{value / 1e3:.1f}{_NARROW}kB"
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,9 @@ def _cell(series: Series, figure: str) -> str:
 def spread(numbers: Spread, as_text: Callable[[float], str] = "{:.2f}".format) -> str:
     """Return a median, and in brackets the least and the most."""
     least, most = (as_text(each) for each in (numbers.least, numbers.most))
-    return f"{as_text(numbers.median)} ({least.removesuffix(' s')}-{most.removesuffix(' s')})"
+    return (
+        f"{as_text(numbers.median)} ({least.removesuffix(_SECONDS)}-{most.removesuffix(_SECONDS)})"
+    )
 
 
 def table(rows: Sequence[Sequence[str]], align: str = "---:") -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -56,6 +58,18 @@ def test_a_session_for_a_with_block_ends_with_it_even_if_it_raises(tmp_path: Pat
         assert len(servers(tmp_path)) == 1
         raise KeyError("mine")
     assert clinder.stop(session) is False
+
+
+def test_the_names_of_the_package_are_there_whatever_was_imported_before() -> None:
+    """``session`` is the function, not the module of that name; errors are told by their module."""
+    code = (
+        "import clinder, clinder.session as module; from clinder.session import Session;"
+        "print(callable(clinder.session), clinder.Session is Session, clinder.errors.HubFull,"
+        " hasattr(clinder, 'nope'), *dir(clinder))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    names = "ClinderError Session __version__ session start stop"
+    assert ran.stdout == f"True True <class 'clinder.errors.HubFull'> False {names}\n"
 
 
 def test_start_and_stop(tmp_path: Path) -> None:

@@ -167,9 +167,9 @@ def test_a_comparison_is_a_table_with_the_spread_of_times_and_ratios() -> None:
         "",
         "|  | time | peak memory | of theirs |",
         "|---|---:|---:|---:|",
-        "| ours | 3.00 s (1.00-6.00) |  | 1.50 (0.50-2.00) |",
-        "| theirs | 2.00 s (2.00-3.00) |  | 1.00 (1.00-1.00) |",
-        "| third | 1.00 s (1.00-1.00) | 11 MB | 0.50 (0.33-0.50) |",
+        "| ours | 3.00\u202fs (1.00-6.00) |  | 1.50 (0.50-2.00) |",
+        "| theirs | 2.00\u202fs (2.00-3.00) |  | 1.00 (1.00-1.00) |",
+        "| third | 1.00\u202fs (1.00-1.00) | 11\u202fMB | 0.50 (0.33-0.50) |",
         "",
         "A note.",
     ]
@@ -179,8 +179,10 @@ def test_the_goals_are_a_table_with_their_verdicts() -> None:
     said = goals([COMPARISON])
 
     assert "Met are 1 of 2." in said
-    assert "| A task | ours, of theirs | at most 1 times | 1.5 times | **missed** |" in said
-    assert "| A task | ours | at most 4 s | 3 s | met |" in said
+    assert (
+        "| A task | ours, of theirs | at most 1\u202ftimes | 1.5\u202ftimes | **missed** |" in said
+    )
+    assert "| A task | ours | at most 4\u202fs | 3\u202fs | met |" in said
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:

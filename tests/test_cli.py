@@ -265,7 +265,7 @@ from clinder.errors import Cancelled
 for _ in range(400):
     signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGTERM))
     try:
-        with cancellation() as cancel:
+        with cancellation("it") as cancel:
             signal.setitimer(signal.ITIMER_REAL, 0.0005)
             deadline = Deadline(30, cancel=cancel)
             while True:

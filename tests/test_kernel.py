@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from channels import TOKEN, Message, Server, info, message, reply, serving, status, stream
 from clinder._version import USER_AGENT
 from clinder.deadline import Deadline
-from clinder.errors import Cancelled, ServerNotReady, ServerUnreachable, TimedOut
+from clinder.errors import Cancelled, OutputDropped, ServerNotReady, ServerUnreachable, TimedOut
 from clinder.policy.kernels import KernelLeft, running_kernel
 from clinder.session import Session
 from clinder.wire import kernel as wire
@@ -258,6 +258,18 @@ def test_a_message_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     opened(Server(lambda parent: [*[stream("x" * 500, parent)] * 5, info(parent)]))
     with pytest.raises(TransportError, match="a message was too large"):
         opened(Server(lambda parent: [stream("x" * 1000, parent), info(parent)]))
+
+
+def test_a_message_that_is_too_large_is_the_output_s_fault_not_the_network_s(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(wire, "_MESSAGE_LIMIT", 1000)
+    with (
+        pytest.raises(OutputDropped, match="too much in one piece"),
+        serving(Server(lambda parent: [stream("x" * 1000, parent), info(parent)])) as server,
+        running_kernel(server.session, "", Deadline(60), transport=Transport()),
+    ):
+        raise AssertionError("it is no usable kernel")
 
 
 LARGE = "#" * 9_000_000

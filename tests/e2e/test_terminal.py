@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from answers import Answer, Ending, event
 from e2e.terminal import CTRL_C, Terminal
 from e2e.world import CLINDER, World, until
+from hubs import ScriptedHub
 
 pytestmark = pytest.mark.posix
 
@@ -92,6 +94,17 @@ def test_a_second_interrupt_ends_at_once_and_shows_the_cursor(world: World) -> N
     assert terminal.cursor
     # What it was launching has lost its hub, and ends by itself.
     until(lambda: not world.servers())
+
+
+def test_a_launch_that_is_cancelled_says_so_as_long_as_it_goes_on(world: World) -> None:
+    with ScriptedHub(Answer(event(phase="launching", message="…"), ending=Ending.HELD)) as hub:
+        terminal = Terminal(world, [*CLINDER, "start", "o/r", "--hub", hub.url])
+        terminal.read_until(LAUNCHING)
+        terminal.type(CTRL_C)
+        terminal.read_until("cancelling  0:0")
+        terminal.read_until("once more ends at once, and may leave a session")
+        terminal.type(CTRL_C)
+        assert terminal.finish() == 130
 
 
 def test_one_interrupt_cancels_and_leaves_the_terminal_as_it_was(world: World) -> None:

@@ -30,7 +30,7 @@ def execute(
     from clinder.policy.kernels import execute as execute_on
     from clinder.wire.transport import Transport
 
-    with cancellation() as cancel:
+    with cancellation("the code may run on in its session") as cancel:
         try:
             execute_on(
                 named,

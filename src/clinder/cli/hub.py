@@ -24,7 +24,7 @@ def hub(port: int, directory: Path, *, quiet: bool) -> None:
 
     def handle(number: int) -> None:
         if ending.is_set():
-            end_at_once(number)
+            end_at_once(number, "its sessions end by themselves")
         ending.ring()
 
     def report(words: str) -> None:

@@ -16,7 +16,7 @@ from clinder.cli.ending import stopped_or_kept
 from clinder.cli.launching import Options, launched
 from clinder.cli.process import Process, found
 from clinder.cli.screen import screen
-from clinder.cli.signals import cancellation, end_at_once
+from clinder.cli.signals import LAUNCHING, cancellation, end_at_once
 from clinder.cli.stderr import say
 from clinder.clocks import UNTIL_GONE, Clocks
 from clinder.deadline import Deadline
@@ -77,8 +77,8 @@ def run(
     :class:`~clinder.errors.SessionGone` where the session is found gone meanwhile.
     """
     found(command)
-    shown = screen(quiet=options.quiet, verbose=options.verbose)
-    with cancellation() as cancel:
+    with cancellation(LAUNCHING) as cancel:
+        shown = screen(cancel, quiet=options.quiet, verbose=options.verbose)
         try:
             session = launched(options, shown, cancel)
         finally:
@@ -128,7 +128,7 @@ class _Run:
     def _handle(self, number: int) -> None:
         self._signals.append(number)
         if len(self._signals) > 2:
-            end_at_once(number)
+            end_at_once(number, "the session may run on until it is culled")
         if len(self._signals) > 1:
             self._hurry.ring()
         self._events.put(_Signal(number))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,12 +48,21 @@ class Screen(Protocol):
         """Leave the terminal as it was."""
 
 
-def screen(*, quiet: bool, verbose: bool, now: Callable[[], float] = time.monotonic) -> Screen:
-    """Return the screen that suits stderr: a terminal that can redraw a line, or a log."""
+def screen(
+    cancel: threading.Event,
+    *,
+    quiet: bool,
+    verbose: bool,
+    now: Callable[[], float] = time.monotonic,
+) -> Screen:
+    """Return the screen that suits stderr: a terminal that can redraw a line, or a log.
+
+    A set ``cancel`` is shown, too.
+    """
     if quiet:
         return QuietScreen()
     if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") not in _DUMB:
-        return LineScreen(verbose=verbose, now=now)
+        return LineScreen(cancel, verbose=verbose, now=now)
     return LogScreen()
 
 
@@ -103,10 +113,11 @@ class LogScreen:
 class LineScreen:
     """One line that is drawn anew: the phase, the time since the start, the last log line."""
 
-    def __init__(self, *, verbose: bool, now: Callable[[], float]):
+    def __init__(self, cancel: threading.Event, *, verbose: bool, now: Callable[[], float]):
         from rich.console import Console
         from rich.live import Live
 
+        self._cancel = cancel
         self._verbose = verbose
         self._now = now
         self._began = now()
@@ -159,7 +170,10 @@ class LineScreen:
         from rich.text import Text
 
         minutes, seconds = divmod(int(self._now() - self._began), 60)
-        line = f"{self._phase}  {minutes}:{seconds:02}  {self._line}"
+        phase, line = self._phase, self._line
+        if self._cancel.is_set():
+            phase, line = "cancelling", "once more ends at once, and may leave a session"
+        line = f"{phase}  {minutes}:{seconds:02}  {line}"
         text = Text(line, no_wrap=True, end="")
         text.truncate(max(1, self._console.width - _SPARE), overflow="ellipsis")
         return text

@@ -10,21 +10,23 @@ from contextlib import AbstractContextManager, suppress
 from clinder import signals
 
 _SHOW_CURSOR = b"\x1b[?25h\n"
-_LAST_WORDS = (
-    b"clinder: Ended at once: a session that was in the making may run on until it is culled.\n"
-)
+LAUNCHING = "a session that was in the making may run on until it is culled"
+"""What a launch leaves behind that a second signal ends."""
 
 
-def cancellation() -> AbstractContextManager[threading.Event]:
-    """Return a context with an event that the first signal sets; the second ends the process."""
-    return signals.cancellation(end_at_once)
+def cancellation(left: str) -> AbstractContextManager[threading.Event]:
+    """Return a context with an event that the first signal sets; the second ends the process.
+
+    ``left`` says what that may leave behind.
+    """
+    return signals.cancellation(lambda number: end_at_once(number, left))
 
 
-def end_at_once(number: int) -> None:
-    """End the process, leaving the terminal as it was."""
+def end_at_once(number: int, left: str) -> None:
+    """End the process, leaving the terminal as it was, and saying what else it leaves."""
     with suppress(OSError, ValueError):
         if sys.stderr is not None:
             if sys.stderr.isatty():
                 os.write(sys.stderr.fileno(), _SHOW_CURSOR)
-            os.write(sys.stderr.fileno(), _LAST_WORDS)
+            os.write(sys.stderr.fileno(), f"clinder: Ended at once: {left}.\n".encode())
     os._exit(signals.exit_code(number))

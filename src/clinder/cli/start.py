@@ -9,7 +9,7 @@ from clinder.cli.ending import stopped_or_kept
 from clinder.cli.launching import Options, launched
 from clinder.cli.output import OutputLost, write
 from clinder.cli.screen import screen
-from clinder.cli.signals import cancellation
+from clinder.cli.signals import LAUNCHING, cancellation
 from clinder.deadline import Deadline
 from clinder.errors import Cancelled
 from clinder.session import Session
@@ -17,8 +17,8 @@ from clinder.session import Session
 
 def start(options: Options, output: str) -> None:
     """Start a session and write it to stdout; stop it where nobody would hold it."""
-    shown = screen(quiet=options.quiet, verbose=options.verbose)
-    with cancellation() as cancel:
+    with cancellation(LAUNCHING) as cancel:
+        shown = screen(cancel, quiet=options.quiet, verbose=options.verbose)
         try:
             session = launched(options, shown, cancel)
         finally:

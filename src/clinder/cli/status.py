@@ -19,7 +19,7 @@ def status(uri: str | None, file: Path | None, *, timeout: float, output: str) -
     from clinder.wire.jupyter import State
 
     session = one([] if uri is None else [uri], [] if file is None else [file])
-    with cancellation() as cancel:
+    with cancellation("whether the session runs is not known") as cancel:
         deadline = Deadline(timeout, cancel=cancel)
         try:
             found = known_status(session, deadline, unclear=asking_on(session.url, timeout))

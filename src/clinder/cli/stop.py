@@ -17,7 +17,7 @@ def stop(uris: Sequence[str], files: Sequence[Path], *, timeout: float, quiet: b
     """Stop every session that is named, even if one fails; return the first failure's code."""
     codes: list[int] = []
     found = named(uris, files)
-    with cancellation() as cancel:
+    with cancellation("the session may run on") as cancel:
         for each in found:
             try:
                 ran = _stopped(each, timeout, cancel, quiet=quiet)

@@ -21,7 +21,7 @@ from clinder.errors import (
 from clinder.session import Session
 from clinder.wire.failure import TransportError
 from clinder.wire.jupyter import Server, State
-from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
+from clinder.wire.kernel import Kernel, KernelDied, Output, Raised, TooLarge
 from clinder.wire.transport import Transport
 
 READY_WITHIN = 180.0
@@ -58,7 +58,8 @@ def running_kernel(
     :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` where the
     kernel dies at once or does not answer within so many seconds,
     :class:`~clinder.wire.kernel.KernelDied` where it dies later,
-    :class:`~clinder.errors.ServerUnreachable`, what the deadline raises: :class:`KernelLeft`
+    :class:`~clinder.errors.ServerUnreachable`, :class:`~clinder.errors.OutputDropped` for a message
+    too large to be taken, what the deadline raises: :class:`KernelLeft`
     where the kernel could not be deleted.
     """
     server = Server(session, transport)
@@ -68,6 +69,8 @@ def running_kernel(
         deadline.check()
         with _answering(server, identity, deadline, ready_within) as kernel:
             yield kernel
+    except TooLarge:
+        raise OutputDropped("The kernel sent too much in one piece.") from None
     except TransportError as error:
         raise ServerUnreachable(f"The session's kernel is unreachable: {error.what}.") from None
     except (KernelDied, ServerNotReady):

@@ -53,6 +53,10 @@ class KernelDied(Exception):
         self.what = what
 
 
+class TooLarge(TransportError):
+    """A message that is larger than any that is taken."""
+
+
 @dataclass(frozen=True)
 class Output:
     """Text that the code printed to ``stdout`` or ``stderr``, or a result's plain text."""
@@ -254,7 +258,7 @@ class _Bounded(websocket.WebSocket):
         piece = self._receive(size)
         self._left -= len(piece)
         if self._left < 0:
-            raise TransportError("a message was too large")
+            raise TooLarge("a message was too large")
         return piece
 
 

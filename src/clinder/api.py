@@ -1,0 +1,112 @@
+"""The Python API: a session started, stopped, or both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, ParamSpec
+
+from clinder.clocks import UNTIL_GONE
+from clinder.session import Session
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Mapping, Sequence
+
+    from clinder.clocks import Clocks
+    from clinder.events import Observer
+
+_Start = ParamSpec("_Start")
+
+
+def start(
+    repository: str = "",
+    *,
+    hub: str | Sequence[str] = (),
+    ref: str = "",
+    timeout: float = 1200.0,
+    build_token: str = "",
+    warm_up: str | None = "",
+    clocks: Clocks | None = None,
+    attempts: int = 3,
+    reuse_environment: bool | Literal["force"] = False,
+    directory: str | os.PathLike[str] = "",
+    environment: Mapping[str, str] | None = None,
+    observer: Observer | None = None,
+    cancel: threading.Event | None = None,
+) -> Session:
+    """Start a session and return it, once its server answers. Stop it with :func:`stop`.
+
+    ``repository`` is any form that ``clinder start --help`` shows; ``""`` is the commit that is
+    being worked on, in ``directory`` (the current one) or as CI's ``environment`` (this
+    process's) has it. ``hub`` is one URL or several in order, ``local`` the embedded hub, by
+    default https://mybinder.org. ``timeout`` is in seconds, for all; ``clocks`` has the others;
+    ``attempts`` is how many build requests one hub gets at most, from 1 to 3.
+    ``warm_up`` is the kernelspec of which one kernel is started and removed beforehand, ``""``
+    the server's default, ``None`` no kernel. ``reuse_environment`` launches the oldest commit of
+    this checkout's history that has had the same environment, which the hub need not build again,
+    and ``"force"`` does so though the build may read more of the repository. ``observer`` receives
+    the values of :mod:`clinder.events`; a set ``cancel`` ends the launch and stops what it started.
+
+    Raises :class:`~clinder.errors.ClinderError`.
+    """
+    from clinder.events import Warned
+    from clinder.policy.launch import launch
+    from clinder.policy.request import resolved
+
+    made = resolved(
+        repository,
+        hubs=(hub,) if isinstance(hub, str) else hub,
+        ref=ref,
+        timeout=timeout,
+        build_token=build_token,
+        warm_up=warm_up,
+        clocks=clocks,
+        attempts=attempts,
+        reuse_environment=reuse_environment,
+        directory=Path(directory),
+        environment=os.environ if environment is None else environment,
+    )
+    if observer:
+        for warning in made.warnings:
+            observer(Warned(warning))
+    return launch(made.request, observer, cancel=cancel)
+
+
+def stop(
+    session: Session, *, timeout: float = UNTIL_GONE, cancel: threading.Event | None = None
+) -> bool:
+    """Stop a session and return once it is gone: ``True``, or ``False`` if it was gone already.
+
+    ``timeout`` is in seconds. Raises :class:`~clinder.errors.StopFailed`, of which
+    :class:`~clinder.errors.TokenRefused` is one.
+    """
+    from clinder.deadline import Deadline
+    from clinder.policy.stop import stop
+
+    return stop(session, Deadline(timeout, cancel=cancel))
+
+
+def _stopped_after(
+    start: Callable[_Start, Session],
+) -> Callable[_Start, AbstractContextManager[Session]]:
+    @contextmanager
+    @wraps(start, assigned=("__annotations__", "__module__"))
+    def session(*args: _Start.args, **kwargs: _Start.kwargs) -> Iterator[Session]:
+        """Start a session as :func:`start` does, for a ``with`` block, and stop it on leaving.
+
+        It takes what :func:`start` takes. The session is stopped whatever happens in the block.
+        """
+        started = start(*args, **kwargs)
+        try:
+            yield started
+        finally:
+            stop(started)
+
+    return session
+
+
+session = _stopped_after(start)

@@ -27,7 +27,8 @@ from clinder.policy.kernels import KernelLeft, running_kernel
 from clinder.session import Session
 from clinder.wire import kernel as wire
 from clinder.wire.failure import TransportError
-from clinder.wire.kernel import Kernel, KernelDied, Output, Raised
+from clinder.wire.kernel import Kernel, KernelDied
+from clinder.wire.messages import Output, Raised
 from clinder.wire.transport import Transport
 from clinder.work import unwatched
 from clock import Clock, Standing

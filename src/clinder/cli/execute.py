@@ -16,7 +16,7 @@ from clinder.session import Session
 from clinder.text import plain
 
 if TYPE_CHECKING:
-    from clinder.wire.kernel import Output, Raised
+    from clinder.wire.messages import Output, Raised
 
 
 def execute(
@@ -83,7 +83,7 @@ def _code(file: str | None, code: str | None) -> str:
 
 def _write(output: Output | Raised) -> None:
     """Write what came: as it is into a pipe, on a terminal without what could take it over."""
-    from clinder.wire.kernel import Raised
+    from clinder.wire.messages import Raised
 
     if isinstance(output, Raised):
         if output.is_clean_exit:

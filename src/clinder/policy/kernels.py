@@ -21,7 +21,8 @@ from clinder.errors import (
 from clinder.session import Session
 from clinder.wire.failure import TransportError
 from clinder.wire.jupyter import Server, State
-from clinder.wire.kernel import Kernel, KernelDied, Output, Raised, TooLarge
+from clinder.wire.kernel import Kernel, KernelDied, TooLarge
+from clinder.wire.messages import Output, Raised
 from clinder.wire.transport import Transport
 
 READY_WITHIN = 180.0

@@ -12,7 +12,6 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
@@ -23,13 +22,13 @@ from clinder._version import USER_AGENT
 from clinder.clocks import Clocks
 from clinder.deadline import Deadline
 from clinder.session import Session
-from clinder.text import line, plain
+from clinder.wire import messages
 from clinder.wire.connection import dialled
 from clinder.wire.failure import TransportError, described
+from clinder.wire.messages import Output, Raised
 from clinder.work import finished, unwatched
 
 _TICK = 0.1
-_DROPPED = ("IOPub data rate exceeded.\n", "IOPub message rate exceeded.\n")
 _HANDSHAKE = 150.0
 """Seconds that a websocket may take to open: a server waits up to two minutes for its kernel."""
 _STUCK = 60.0
@@ -40,9 +39,7 @@ _HEAD_LIMIT = 256 * 1024
 _MESSAGES = 4
 """How many messages wait to be taken before no more are read."""
 
-_NO_MESSAGE = "what the kernel's websocket brought is no message of a kernel"
 _DEAD = ("restarting", "dead")
-_CLEAN = ("", "0", "None")
 
 
 class KernelDied(Exception):
@@ -55,33 +52,6 @@ class KernelDied(Exception):
 
 class TooLarge(TransportError):
     """A message that is larger than any that is taken."""
-
-
-@dataclass(frozen=True)
-class Output:
-    """Text that the code printed to ``stdout`` or ``stderr``, or a result's plain text."""
-
-    stream: str
-    text: str
-
-    @property
-    def tells_of_loss(self) -> bool:
-        """Whether it is the server's word that it dropped output (its ``iopub`` rate limits)."""
-        return self.stream == "stderr" and self.text.lstrip().startswith(_DROPPED)
-
-
-@dataclass(frozen=True)
-class Raised:
-    """The exception that ended the code: its traceback as the kernel wrote it."""
-
-    name: str
-    value: str
-    traceback: tuple[str, ...]
-
-    @property
-    def is_clean_exit(self) -> bool:
-        """Whether this is but the code's way to end well, ``sys.exit(0)``."""
-        return self.name == "SystemExit" and self.value in _CLEAN
 
 
 class Kernel:
@@ -137,9 +107,9 @@ class Kernel:
         """
         request = self._send("kernel_info_request", {}, deadline)
         for message in self._messages(deadline, self._watch):
-            if _is_reply(message, request, "kernel_info_reply"):
+            if messages.is_reply(message, request, "kernel_info_reply"):
                 return
-            if _state(message) in _DEAD:
+            if messages.state(message) in _DEAD:
                 raise KernelDied("the kernel died while it started")
 
     def execute(self, code: str, deadline: Deadline) -> Iterator[Output | Raised]:
@@ -154,14 +124,14 @@ class Kernel:
         )
         idle = replied = False
         for message in self._messages(deadline):
-            if _state(message) in _DEAD:
+            if messages.state(message) in _DEAD:
                 raise KernelDied("the kernel died while it ran the code")
-            if _parent(message) != request:
+            if messages.parent(message) != request:
                 continue
-            if (output := _output(message)) is not None:
+            if (output := messages.output(message)) is not None:
                 yield output
-            idle = idle or _state(message) == "idle"
-            replied = replied or _is_reply(message, request, "execute_reply")
+            idle = idle or messages.state(message) == "idle"
+            replied = replied or messages.is_reply(message, request, "execute_reply")
             if idle and replied:
                 return
 
@@ -207,7 +177,7 @@ class Kernel:
             if not data:
                 raise TransportError("the session closed the connection to the kernel")
             if isinstance(data, str):  # binary frames carry widgets' buffers
-                yield _message(data)
+                yield messages.parsed(data)
 
     def _read(self) -> None:
         """Feed the queue, in a thread of its own: no read of a whole message can be bounded."""
@@ -243,7 +213,7 @@ class _Bounded(websocket.WebSocket):
         try:
             message = super().recv()
         except UnicodeDecodeError:
-            raise TransportError(_NO_MESSAGE) from None
+            raise messages.NoMessage from None
         self._left = _MESSAGE_LIMIT
         return message
 
@@ -349,59 +319,3 @@ def _connected(
     except BaseException:
         handshake.end()
         raise
-
-
-def _message(data: str) -> Mapping[str, Any]:
-    try:
-        message = json.loads(data)
-    except (ValueError, RecursionError):
-        message = None
-    if not isinstance(message, dict):
-        raise TransportError(_NO_MESSAGE)
-    return message
-
-
-def _parent(message: Mapping[str, Any]) -> str:
-    parent = message.get("parent_header")
-    return str(parent.get("msg_id", "")) if isinstance(parent, dict) else ""
-
-
-def _kind(message: Mapping[str, Any]) -> str:
-    header = message.get("header")
-    return str(header.get("msg_type", "")) if isinstance(header, dict) else ""
-
-
-def _is_reply(message: Mapping[str, Any], request: str, kind: str) -> bool:
-    return _kind(message) == kind and _parent(message) == request
-
-
-def _content(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    content = message.get("content")
-    return content if isinstance(content, dict) else {}
-
-
-def _state(message: Mapping[str, Any]) -> str:
-    return str(_content(message).get("execution_state", "")) if _kind(message) == "status" else ""
-
-
-def _output(message: Mapping[str, Any]) -> Output | Raised | None:
-    kind, content = _kind(message), _content(message)
-    if kind == "stream":
-        return Output(str(content.get("name", "stdout")), str(content.get("text", "")))
-    if kind in ("execute_result", "display_data"):
-        with suppress(KeyError, TypeError):
-            return Output("stdout", str(content["data"]["text/plain"]) + "\n")
-    if kind == "error":
-        traceback = content.get("traceback")
-        return Raised(
-            line(str(content.get("ename", "")), 200),
-            _value(str(content.get("evalue", ""))),
-            tuple(map(str, traceback)) if isinstance(traceback, list) else (),
-        )
-    return None
-
-
-def _value(foreign: str) -> str:
-    """Return an exception's text made plain, which must not make a clean exit of another."""
-    value = plain(foreign)
-    return ascii(foreign) if value in _CLEAN and value != foreign else value

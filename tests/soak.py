@@ -82,7 +82,11 @@ class Soak:
         try:
             self._session(number)
         except AssertionError as error:
-            self.odd.append(str(error))
+            words = str(error)
+            if "Traceback" in words and "clinder" not in words:
+                self.codes["before it began"] += 1  # a signal met Python's own start
+            else:
+                self.odd.append(words)
 
     def _session(self, number: int) -> None:
         file = self.world.directory / f"session-{number}.json"

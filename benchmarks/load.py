@@ -15,16 +15,16 @@ from answers import Answer, Ending, event, page, ready
 from benchmarks.hub import SPEC, TOKEN
 from benchmarks.measure import Bench, Command, Series
 from benchmarks.report import Comparison, Goal
-from clinder.clocks import Clocks
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
 from clinder.errors import ClinderError
-from clinder.policy.launch import launch
-from clinder.policy.request import Request
-from clinder.policy.stop import stop
-from clinder.policy.watch import gone
+from clinder.launch.launch import launch
+from clinder.launch.request import Request
 from clinder.repository import Repository
+from clinder.running.keep_alive import gone
+from clinder.running.stop import stop
 from clinder.session import Session
-from clinder.wire.transport import Transport
+from clinder.timeouts import Clocks
+from clinder.wire.http import Transport
 from clock import Clock
 from hubs import Jupyter, ScriptedHub
 

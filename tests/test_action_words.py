@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 import runner
 from clinder import errors
 from clinder.action import summary
-from clinder.action.failure import failing_line, in_inputs, told
+from clinder.action.annotation import failing_line, in_inputs, told
 from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import Inputs, read
 from clinder.errors import (

@@ -24,7 +24,7 @@ def servers(directory: Path) -> list[psutil.Process]:
     for process in psutil.process_iter():
         try:
             if (
-                "clinder.embedded.process" in process.cmdline()
+                "clinder.embedded.jupyter_process" in process.cmdline()
                 and process.status() != psutil.STATUS_ZOMBIE
                 and Path(process.cwd()) == directory.resolve()
             ):

@@ -9,8 +9,7 @@ import responses
 
 from answers import Answer, Ending, Framing, Raw, bytewise, event, json_page, page, ready
 from clinder import errors
-from clinder.clocks import Clocks
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
 from clinder.errors import (
     ClinderError,
     HubBroken,
@@ -19,8 +18,9 @@ from clinder.errors import (
     NotABinderHub,
     ServerUnusable,
 )
+from clinder.timeouts import Clocks
 from clinder.wire.binderhub import Progress, Ready, Redirected, build, members
-from clinder.wire.transport import Transport
+from clinder.wire.http import Transport
 from hubs import ScriptedHub
 
 URL = "https://server.example.org/user/x/"

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from clinder.checkout.detection import checkout, local_repository
+from clinder.checkout.git import Git
 from clinder.errors import UsageError
-from clinder.policy.checkout import checkout, local_repository
-from clinder.policy.git import Git
 from clinder.repository import Repository
 
 HEAD = "1f" * 20

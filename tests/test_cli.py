@@ -18,18 +18,24 @@ import pytest
 
 from answers import Answer, page, ready
 from clinder import __version__
+from clinder._signals import Alarm
 from clinder.cli.ending import left
 from clinder.cli.main import cli, main
 from clinder.cli.start import written
 from clinder.errors import EXIT_CODES
 from clinder.session import Session
-from clinder.signals import Alarm
 from e2e.world import CLINDER, Result, World, line_with
 from hubs import Jupyter, ScriptedHub
 
 HEAVY = (
     *("requests", "rich", "tornado", "websocket", "json", "traceback"),
-    *("clinder.embedded", "clinder.events", "clinder.policy", "clinder.wire"),
+    *(
+        "clinder.embedded",
+        "clinder.events",
+        "clinder.launch.launch",
+        "clinder.running",
+        "clinder.wire",
+    ),
 )
 COMMANDS = ("start", "stop", "status", "run", "exec", "hub")
 
@@ -259,7 +265,7 @@ def test_a_working_directory_that_is_gone(world: World, arguments: list[str], co
 DEADLOCKS = """
 import signal, threading
 from clinder.cli.signals import cancellation
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
 from clinder.errors import Cancelled
 
 for _ in range(400):

@@ -7,9 +7,9 @@ import threading
 
 import pytest
 
-from clinder.clocks import Clocks
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
 from clinder.errors import Cancelled, TimedOut, UsageError
+from clinder.timeouts import Clocks
 
 
 class Clock:

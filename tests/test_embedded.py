@@ -23,7 +23,7 @@ import pytest
 import requests
 
 from clinder.embedded.hub import HOST, Hub
-from clinder.embedded.server import Server, environment, name_for, prepare
+from clinder.embedded.servers import Server, environment, name_for, prepare
 from clinder.errors import UsageError
 
 COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
@@ -91,7 +91,7 @@ def processes() -> list[Process]:
             command = child.cmdline()
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
-        if "clinder.embedded.process" in command:
+        if "clinder.embedded.jupyter_process" in command:
             found.append(Process(child, Path(command[-1])))
     return found
 

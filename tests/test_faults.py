@@ -13,16 +13,16 @@ import trustme
 from _pytest.mark import ParameterSet
 
 from answers import Answer, Ending, Raw, ready
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
 from clinder.errors import ClinderError, SessionGone, explained
 from clinder.events import Event, SessionLeft, SessionStopped, Warned
-from clinder.policy.launch import launch
-from clinder.policy.request import Request
-from clinder.policy.status import known_status
-from clinder.policy.stop import stop
+from clinder.launch.launch import launch
+from clinder.launch.request import Request
 from clinder.repository import Repository
+from clinder.running.status import known_status
+from clinder.running.stop import stop
 from clinder.session import Session
-from clinder.wire.jupyter import State
+from clinder.wire.jupyter_server import State
 from clock import Clock
 from faults import STOPPING, TABLE, TOKEN, Fault, Launch, Silence, Stage, StopFault, Told
 from hubs import Build, Jupyter, ScriptedHub

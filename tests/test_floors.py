@@ -11,10 +11,20 @@ import pytest
 import clinder
 
 PACKAGE = Path(clinder.__file__).parent
-FLOORS = {"wire": 1, "embedded": 1, "policy": 2, "cli": 3, "action": 3}
+FLOORS = {
+    "wire": 1,
+    "checkout": 1,
+    "embedded": 1,
+    "launch": 2,
+    "running": 2,
+    "cli": 3,
+    "action": 3,
+}
+BESIDE = {"wire", "checkout", "embedded"}
+"""Rooms of one floor that do not import one another."""
 ABOVE = {
     # The embedded hub stands beside: `--hub local` opens it, and it opens nothing of ours.
-    ("policy/launch.py", "embedded"),
+    ("launch/launch.py", "embedded"),
 }
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
@@ -48,6 +58,11 @@ def test_a_module_imports_nothing_from_above_its_floor(module: str) -> None:
     assert above == set()
 
 
+@pytest.mark.parametrize("module", [m for m in MODULES if m.partition("/")[0] in BESIDE])
+def test_rooms_that_stand_beside_each_other_do_not_import_each_other(module: str) -> None:
+    assert imported(module) & BESIDE <= {module.partition("/")[0]}
+
+
 @pytest.mark.parametrize(("module", "other"), [("cli", "action"), ("action", "cli")])
 def test_no_surface_imports_another(module: str, other: str) -> None:
     assert all(other not in imported(each) for each in MODULES if each.startswith(f"{module}/"))
@@ -70,7 +85,9 @@ def test_the_map_in_contributing_names_each_module() -> None:
 
 
 # The embedded hub's Jupyter Servers are processes of their own.
-@pytest.mark.parametrize("module", [each for each in MODULES if each != "embedded/process.py"])
+@pytest.mark.parametrize(
+    "module", [each for each in MODULES if each != "embedded/jupyter_process.py"]
+)
 def test_only_the_surfaces_print_or_exit(module: str) -> None:
     calls = {
         ast.unparse(node.func)

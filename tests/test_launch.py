@@ -14,7 +14,7 @@ import pytest
 
 from answers import Answer, Ending, Raw, event, json_page, moved, page, ready
 from clinder import errors
-from clinder.clocks import Clocks
+from clinder.checkout.reuse import Choice
 from clinder.errors import Cancelled, ClinderError, ServerNotReady, TimedOut
 from clinder.events import (
     AttemptFailed,
@@ -29,11 +29,11 @@ from clinder.events import (
     Waiting,
     Warned,
 )
-from clinder.policy.environment import Choice
-from clinder.policy.launch import launch
-from clinder.policy.request import Request
+from clinder.launch.launch import launch
+from clinder.launch.request import Request
 from clinder.repository import Repository
 from clinder.session import Session
+from clinder.timeouts import Clocks
 from clock import Clock, Standing
 from faults import INSTEAD, Silence
 from hubs import Jupyter, ScriptedHub

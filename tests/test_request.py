@@ -11,10 +11,10 @@ import pytest
 
 from answers import Answer, event, page, ready
 from clinder.cli.main import main
-from clinder.clocks import Clocks
 from clinder.errors import UsageError
-from clinder.policy.request import DEFAULT_HUB, LOCAL, Request, Resolved, resolved
+from clinder.launch.request import DEFAULT_HUB, LOCAL, Request, Resolved, resolved
 from clinder.repository import Repository
+from clinder.timeouts import Clocks
 from histories import History
 from hubs import Jupyter, ScriptedHub
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from clinder import errors
 from clinder.errors import ClinderError
-from clinder.policy.retries import AGAIN_AFTER, AWAY_AFTER, LATER_AFTER, Retries, Step
+from clinder.launch.retries import AGAIN_AFTER, AWAY_AFTER, LATER_AFTER, Retries, Step
 
 A, B, MEMBER = "https://a.example/", "https://b.example/", "https://member.example/"
 KINDS: tuple[type[ClinderError], ...] = (

@@ -20,8 +20,8 @@ import psutil
 import pytest
 
 from answers import Answer, event, json_page, moved, ready
-from clinder.clocks import Clocks
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
+from clinder._text import LINE, lines
 from clinder.errors import (
     BuildTokenRefused,
     ClinderError,
@@ -31,10 +31,10 @@ from clinder.errors import (
 )
 from clinder.events import SessionKnown
 from clinder.session import Session
-from clinder.text import LINE, lines
+from clinder.timeouts import Clocks
 from clinder.wire.binderhub import Progress, Ready, build
-from clinder.wire.jupyter import Server
-from clinder.wire.transport import Transport
+from clinder.wire.http import Transport
+from clinder.wire.jupyter_server import Server
 from e2e.world import CLINDER, MARK, Result, World, until
 from hubs import Jupyter, ScriptedHub
 
@@ -278,7 +278,7 @@ def test_a_whole_run_on_the_embedded_hub(world: World) -> None:
     assert done["exec"].out == "42\n"
     assert done["exec of an unknown kernel"].code == 3
     assert_kept(watch, done, token)
-    assert watch.saw("clinder.embedded.process")
+    assert watch.saw("clinder.embedded.jupyter_process")
     assert watch.saw("ipykernel")
     names = {name for name, _ in watch.holders(token)}
     assert names - {"token"} <= {name for name in names if "session.json" in name}

@@ -12,14 +12,14 @@ import responses
 from responses.registries import OrderedRegistry
 
 from answers import Answer, Ending, Raw, moved, page
-from clinder.clocks import Clocks
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
 from clinder.errors import Cancelled, ServerUnreachable, StopFailed, TokenRefused
-from clinder.policy.status import known_status
-from clinder.policy.stop import stop
+from clinder.running.status import known_status
+from clinder.running.stop import stop
 from clinder.session import Session
-from clinder.wire.jupyter import State
-from clinder.wire.transport import Transport
+from clinder.timeouts import Clocks
+from clinder.wire.http import Transport
+from clinder.wire.jupyter_server import State
 from clock import Clock, Standing
 from faults import Silence
 from hubs import Jupyter, ScriptedHub

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinder.text import LINE, cut, line, lines, plain
+from clinder._text import LINE, cut, line, lines, plain
 
 
 @pytest.mark.parametrize(

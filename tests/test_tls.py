@@ -15,14 +15,14 @@ import trustme
 
 from answers import Answer, moved, ready
 from channels import TOKEN, Server, info, serving
-from clinder.clocks import Clocks
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
 from clinder.errors import HubUnreachable, Untrusted
 from clinder.session import Session
+from clinder.timeouts import Clocks
 from clinder.wire.binderhub import Ready, build
-from clinder.wire.failure import TransportError
-from clinder.wire.kernel import Kernel
-from clinder.wire.transport import Transport
+from clinder.wire.http import Transport
+from clinder.wire.http_errors import TransportError
+from clinder.wire.kernel_channel import Kernel
 from hubs import ScriptedHub
 from proxies import Encrypted, Proxy
 

@@ -18,14 +18,14 @@ import yaml
 
 import clinder
 import clinder.cli.output
-import clinder.policy.kernels
+import clinder.running.kernels
 from clinder import errors, events
+from clinder.checkout.buildpacks import ROOT as ENVIRONMENT_FILES
+from clinder.checkout.buildpacks import ROOT_PATTERNS
 from clinder.cli.main import Forms, cli
-from clinder.clocks import Clocks
-from clinder.policy.buildpacks import ROOT as ENVIRONMENT_FILES
-from clinder.policy.buildpacks import ROOT_PATTERNS
 from clinder.repository import FORMS
 from clinder.session import Attempt, Session
+from clinder.timeouts import Clocks
 from messages import FAMILIES, MESSAGES
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,30 +17,30 @@ from mutmut.configuration import config
 _LAUNCHES = ("launch", "launching", "retries", "faults")
 
 TESTS = {
-    "address": ("address", "repository", "repository_properties"),
-    "pages": ("repository", "repository_properties"),
-    "repository": ("repository", "repository_properties", "address"),
-    "policy.request": ("request", "environment"),
-    "policy.checkout": ("checkout",),
-    "clocks": ("deadline", "launch", "request"),
-    "deadline": ("deadline", "framing", "transport", "watch"),
-    "policy.attempt": _LAUNCHES,
-    "policy.launch": _LAUNCHES,
-    "policy.readiness": ("launch",),
-    "policy.retries": ("retries", "launch", "launching"),
-    "policy.status": ("stop",),
-    "policy.stop": ("stop",),
-    "policy.watch": ("watch",),
-    "wire.framing": ("framing",),
-    "wire.handover": ("handover",),
+    "_deadline": ("deadline", "sse", "http", "keep_alive"),
+    "_urls": ("urls", "repository", "repository_properties"),
+    "timeouts": ("deadline", "launch", "request"),
+    "checkout.detection": ("checkout",),
+    "launch.attempt": _LAUNCHES,
+    "launch.launch": _LAUNCHES,
+    "launch.readiness": ("launch",),
+    "launch.request": ("request", "reuse"),
+    "launch.retries": ("retries", "launch", "launching"),
+    "repository.pages": ("repository", "repository_properties"),
+    "repository.repository": ("repository", "repository_properties", "urls"),
+    "running.keep_alive": ("keep_alive",),
+    "running.status": ("stop",),
+    "running.stop": ("stop",),
+    "wire.byte_queue": ("byte_queue",),
+    "wire.sse": ("sse",),
 }
 """Which files of ``tests/`` are to kill the mutants of a module of ``clinder``."""
 
 
 def main(name: str) -> None:
-    """Run mutmut on a module, named as in :data:`TESTS`, with or without ``policy.``."""
-    module = name if name in TESTS else f"policy.{name}"
-    if module not in TESTS:
+    """Run mutmut on a module, named as in :data:`TESTS`, or by the last part of that alone."""
+    module = next((each for each in TESTS if name in (each, each.rpartition(".")[2])), None)
+    if module is None:
         sys.exit(f"mutation: no tests are known for {name!r}. Name one of: {', '.join(TESTS)}")
     shutil.rmtree("mutants", ignore_errors=True)  # its verdicts are those of other tests
     settings = config()

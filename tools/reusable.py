@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from clinder.checkout.git import Git
+from clinder.checkout.reuse import Unlike, oldest_alike
 from clinder.errors import UsageError
-from clinder.policy.environment import Unlike, oldest_alike
-from clinder.policy.git import Git
 
 
 @dataclass

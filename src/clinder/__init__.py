@@ -36,7 +36,7 @@ _MODULES = {
 
 def __getattr__(name: str) -> object:
     """Return a name of the API, imported now: the commands need none, and a Ctrl-C no traceback."""
-    if name in ("clocks", "errors", "events"):
+    if name in ("errors", "events", "timeouts"):
         return import_module(f"clinder.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'clinder' has no attribute {name!r}")

@@ -9,15 +9,15 @@ from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec
 
-from clinder.clocks import UNTIL_GONE
 from clinder.session import Session
+from clinder.timeouts import UNTIL_GONE
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping, Sequence
 
-    from clinder.clocks import Clocks
     from clinder.events import Observer
+    from clinder.timeouts import Clocks
 
 _Start = ParamSpec("_Start")
 
@@ -54,8 +54,8 @@ def start(
     Raises :class:`~clinder.errors.ClinderError`.
     """
     from clinder.events import Warned
-    from clinder.policy.launch import launch
-    from clinder.policy.request import resolved
+    from clinder.launch.launch import launch
+    from clinder.launch.request import resolved
 
     made = resolved(
         repository,
@@ -84,8 +84,8 @@ def stop(
     ``timeout`` is in seconds. Raises :class:`~clinder.errors.StopFailed`, of which
     :class:`~clinder.errors.TokenRefused` is one.
     """
-    from clinder.deadline import Deadline
-    from clinder.policy.stop import stop
+    from clinder._deadline import Deadline
+    from clinder.running.stop import stop
 
     return stop(session, Deadline(timeout, cancel=cancel))
 

@@ -8,9 +8,9 @@ import sys
 from clinder.cli.launching import Options
 from clinder.cli.run import Patience, run
 from clinder.cli.stderr import tell
-from clinder.clocks import Clocks
 from clinder.errors import ClinderError
-from clinder.policy.watch import Pace
+from clinder.running.keep_alive import Pace
+from clinder.timeouts import Clocks
 
 
 def main(settings: str, *command: str) -> int:

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
 from clinder.errors import ServerNotReady
-from clinder.policy.kernels import running_kernel
+from clinder.running.kernels import running_kernel
 from clinder.session import Session
-from clinder.wire.jupyter import Server
-from clinder.wire.transport import Transport
+from clinder.wire.http import Transport
+from clinder.wire.jupyter_server import Server
 from e2e.world import Result, World, line_with, until
 from proxies import Relay, read_head
 

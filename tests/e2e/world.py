@@ -164,7 +164,7 @@ class World:
         return found
 
     def servers(self) -> list[psutil.Process]:
-        return self.processes("clinder.embedded.process")
+        return self.processes("clinder.embedded.jupyter_process")
 
     def wait_for_servers(self, count: int) -> None:
         until(lambda: len(self.servers()) == count)

@@ -8,8 +8,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from clinder._signals import Alarm, cancellation, exit_code
 from clinder.action.workflow import Workflow
-from clinder.signals import Alarm, cancellation, exit_code
 
 _SECONDS = 7.0
 """From a signal to the end: after 7.5 the runner sends another one, 2.5 later it kills."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from clinder.errors import UsageError
-from clinder.policy.request import FORCE, LOCAL, TIMEOUT
+from clinder.launch.request import FORCE, LOCAL, TIMEOUT
 
 PREFIX = "CLINDER_INPUT_"
 _A_YEAR = 366 * 86400.0

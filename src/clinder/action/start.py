@@ -6,13 +6,13 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from clinder.action import failure, summary
+from clinder._deadline import Deadline
+from clinder.action import annotation, summary
 from clinder.action.cancelling import cancellable
 from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import PREFIX, Inputs, fails_on_error, read
 from clinder.action.log import Log
 from clinder.action.workflow import Workflow
-from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError
 from clinder.events import (
     AttemptFailed,
@@ -22,8 +22,8 @@ from clinder.events import (
     SessionStopped,
     Warned,
 )
-from clinder.policy.launch import launch
-from clinder.policy.request import resolved
+from clinder.launch.launch import launch
+from clinder.launch.request import resolved
 from clinder.session import Attempt, Session
 
 
@@ -117,7 +117,7 @@ def _hand_on(session: Session, inputs: Inputs, workflow: Workflow) -> None:
 def _failed(
     error: ClinderError, environment: Mapping[str, str], workflow: Workflow, attempts: list[Attempt]
 ) -> int:
-    words = failure.told(error, environment)
+    words = annotation.told(error, environment)
     workflow.summarise(summary.failed(error, words, attempts))
     if _goes_on(environment):
         workflow.warning(f"{words}\nThe job goes on without a session.")

@@ -9,12 +9,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from clinder import session_file
+from clinder._deadline import Deadline, Pause
 from clinder.action import summary
 from clinder.action.folder import Folder, Launching
 from clinder.action.workflow import Workflow
-from clinder.deadline import Deadline, Pause
 from clinder.errors import ClinderError, UsageError
-from clinder.policy.stop import stop as stop_session
+from clinder.running.stop import stop as stop_session
 from clinder.session import Session
 
 _SECONDS = 20.0

@@ -16,8 +16,8 @@ from urllib.parse import quote
 from actions_toolkit import core
 from actions_toolkit.command import issue, issue_command
 
+from clinder._text import lines
 from clinder.errors import UsageError
-from clinder.text import lines
 
 _HARMLESS = re.compile(r"(?:(?!::|##\[)[ -~])+")
 """One line without what a command begins with; beyond ASCII, .NET may find that where none is."""

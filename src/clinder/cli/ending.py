@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 
 from clinder import session_file
+from clinder._deadline import Deadline
 from clinder.cli.sources import forgotten
 from clinder.cli.stderr import say
-from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError
 from clinder.session import Session
 
@@ -19,7 +19,7 @@ def stopped_or_kept(session: Session, deadline: Deadline, path: Path | None) -> 
     Where that fails, return ``None`` after a warning with the line to type: the session is in
     its file, or else in a new one that only this user can read.
     """
-    from clinder.policy.stop import stop
+    from clinder.running.stop import stop
 
     try:
         ran = stop(session, deadline)

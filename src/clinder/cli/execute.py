@@ -6,17 +6,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from clinder._deadline import Deadline
+from clinder._text import plain
 from clinder.cli.output import write
 from clinder.cli.signals import cancellation
 from clinder.cli.sources import STDIN, from_environment, one, standard_input
 from clinder.cli.stderr import say
-from clinder.deadline import Deadline
 from clinder.errors import TimedOut, UsageError
 from clinder.session import Session
-from clinder.text import plain
 
 if TYPE_CHECKING:
-    from clinder.wire.messages import Output, Raised
+    from clinder.wire.kernel_messages import Output, Raised
 
 
 def execute(
@@ -25,10 +25,10 @@ def execute(
     """Run code on the session. Raises :class:`~clinder.errors.CodeRaised` where the code does."""
     named = _session(session)
     source = _code(file, code)
-    from clinder.clocks import Clocks
-    from clinder.policy.kernels import KernelLeft
-    from clinder.policy.kernels import execute as execute_on
-    from clinder.wire.transport import Transport
+    from clinder.running.kernels import KernelLeft
+    from clinder.running.kernels import execute as execute_on
+    from clinder.timeouts import Clocks
+    from clinder.wire.http import Transport
 
     with cancellation("the code may run on in its session") as cancel:
         try:
@@ -83,7 +83,7 @@ def _code(file: str | None, code: str | None) -> str:
 
 def _write(output: Output | Raised) -> None:
     """Write what came: as it is into a pipe, on a terminal without what could take it over."""
-    from clinder.wire.messages import Raised
+    from clinder.wire.kernel_messages import Raised
 
     if isinstance(output, Raised):
         if output.is_clean_exit:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+from clinder._signals import Alarm, handled
 from clinder.cli.output import write
 from clinder.cli.signals import end_at_once
 from clinder.cli.stderr import say
-from clinder.signals import Alarm, handled
 
 _TICK = 1.0
 

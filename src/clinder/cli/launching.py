@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Literal
 
 from clinder import session_file
+from clinder._deadline import Deadline
+from clinder._work import finished
 from clinder.cli.ending import forget, left
 from clinder.cli.screen import Screen
 from clinder.cli.stderr import say
-from clinder.clocks import Clocks
-from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
 from clinder.events import Event, SessionKnown, SessionLeft, SessionStopped, Warned
-from clinder.policy.request import ATTEMPTS, LOCAL, Resolved, resolved
+from clinder.launch.request import ATTEMPTS, LOCAL, Resolved, resolved
 from clinder.session import Session
-from clinder.work import finished
+from clinder.timeouts import Clocks
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def launched(options: Options, screen: Screen, cancel: threading.Event) -> Sessi
     made = finished(lambda: _resolved(options), may_hang)
     _announce(made, screen)  # words come before the wire is imported, which takes its time
     before = _gone(options.session_file, cancel) if options.session_file else None
-    from clinder.policy.launch import launch
+    from clinder.launch.launch import launch
 
     keeper = _Keeper(screen, options.session_file, before)
     session = launch(made.request, keeper.observe, cancel=cancel)
@@ -133,8 +133,8 @@ def _gone(path: Path, cancel: threading.Event) -> Session | None:
     session_file.raise_if_unwritable(path)
     if not path.exists():
         return None
-    from clinder.policy.status import known_status
-    from clinder.wire.jupyter import State
+    from clinder.running.status import known_status
+    from clinder.wire.jupyter_server import State
 
     there = session_file.read(path)
     hint = f"Stop it with `clinder stop --session-file {path}`, or name another file."

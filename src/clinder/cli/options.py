@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from clinder.cli.arguments import Setting, WholeNumber, read_build_token, seconds
-from clinder.clocks import UNTIL_GONE, Clocks
 from clinder.errors import UsageError
+from clinder.timeouts import UNTIL_GONE, Clocks
 
 if TYPE_CHECKING:
     from clinder.cli.launching import Options

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
 from clinder.errors import UsageError
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)

@@ -12,20 +12,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from clinder._deadline import Deadline
+from clinder._signals import Alarm, exit_code, handled
 from clinder.cli.ending import stopped_or_kept
 from clinder.cli.launching import Options, launched
 from clinder.cli.process import Process, found
 from clinder.cli.screen import screen
 from clinder.cli.signals import LAUNCHING, cancellation, end_at_once
 from clinder.cli.stderr import say
-from clinder.clocks import UNTIL_GONE, Clocks
-from clinder.deadline import Deadline
 from clinder.errors import Cancelled, SessionGone
 from clinder.session import Session
-from clinder.signals import Alarm, exit_code, handled
+from clinder.timeouts import UNTIL_GONE, Clocks
 
 if TYPE_CHECKING:
-    from clinder.policy.watch import Pace
+    from clinder.running.keep_alive import Pace
 
 _TICK = 1.0
 
@@ -141,8 +141,8 @@ class _Run:
         self._events.put(_Ended(process.wait()))
 
     def _watch(self, keep_alive: float, pace: Pace | None, done: threading.Event) -> None:
-        from clinder.policy.watch import gone
-        from clinder.wire.transport import Transport
+        from clinder.running.keep_alive import gone
+        from clinder.wire.http import Transport
 
         words = gone(
             self._session,

@@ -7,7 +7,7 @@ import sys
 import threading
 from contextlib import AbstractContextManager, suppress
 
-from clinder import signals
+from clinder import _signals
 
 _SHOW_CURSOR = b"\x1b[?25h\n"
 LAUNCHING = "a session that was in the making may run on until it is culled"
@@ -19,7 +19,7 @@ def cancellation(left: str) -> AbstractContextManager[threading.Event]:
 
     ``left`` says what that may leave behind.
     """
-    return signals.cancellation(lambda number: end_at_once(number, left))
+    return _signals.cancellation(lambda number: end_at_once(number, left))
 
 
 def end_at_once(number: int, left: str) -> None:
@@ -29,4 +29,4 @@ def end_at_once(number: int, left: str) -> None:
             if sys.stderr.isatty():
                 os.write(sys.stderr.fileno(), _SHOW_CURSOR)
             os.write(sys.stderr.fileno(), f"clinder: Ended at once: {left}.\n".encode())
-    os._exit(signals.exit_code(number))
+    os._exit(_signals.exit_code(number))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinder import session_file
-from clinder.address import is_in_the_open
+from clinder._urls import is_in_the_open
 from clinder.cli.stderr import say
 from clinder.errors import ClinderError, UsageError
 from clinder.session import Session

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 
+from clinder._deadline import Deadline
 from clinder.cli.ending import stopped_or_kept
 from clinder.cli.launching import Options, launched
 from clinder.cli.output import OutputLost, write
 from clinder.cli.screen import screen
 from clinder.cli.signals import LAUNCHING, cancellation
-from clinder.deadline import Deadline
 from clinder.errors import Cancelled
 from clinder.session import Session
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from clinder._deadline import Deadline
 from clinder.cli.output import write
 from clinder.cli.signals import cancellation
 from clinder.cli.sources import one
 from clinder.cli.stderr import asking_on
-from clinder.deadline import Deadline
 from clinder.errors import ClinderError, SessionGone
 
 
 def status(uri: str | None, file: Path | None, *, timeout: float, output: str) -> None:
     """Write the session's status. Raises :class:`~clinder.errors.SessionGone` where it is gone."""
-    from clinder.policy.status import known_status
-    from clinder.wire.jupyter import State
+    from clinder.running.status import known_status
+    from clinder.wire.jupyter_server import State
 
     session = one([] if uri is None else [uri], [] if file is None else [file])
     with cancellation("whether the session runs is not known") as cancel:

@@ -6,10 +6,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+from clinder._deadline import Deadline
 from clinder.cli.signals import cancellation
 from clinder.cli.sources import Named, forgotten, named
 from clinder.cli.stderr import asking_on, say, tell
-from clinder.deadline import Deadline
 from clinder.errors import Cancelled, ClinderError
 
 
@@ -38,7 +38,7 @@ def _silent(_: str) -> None:
 
 
 def _stopped(each: Named, timeout: float, cancel: threading.Event, *, quiet: bool) -> bool:
-    from clinder.policy.stop import stop as stop_session
+    from clinder.running.stop import stop as stop_session
 
     if each.session is None:
         raise each.error or AssertionError("what names no session says why")

@@ -85,17 +85,17 @@ class Hub:
         Raises :class:`~clinder.errors.UsageError` if the port is taken.
         """
         # These need the extra, which is known to be there by now.
-        from clinder.embedded import web
-        from clinder.embedded.server import Servers
+        from clinder.embedded import handlers
+        from clinder.embedded.servers import Servers
 
         listening = _listen(self._port)
         self.url = f"http://{HOST}:{listening.getsockname()[1]}/"
-        state = web.State(
+        state = handlers.State(
             Servers(self._directory, self._idle, self._launch_timeout, self._report),
             self._keepalive,
             self._report,
         )
-        serving = web.serve(state, listening, self._started, stop_servers=self._stop_servers)
+        serving = handlers.serve(state, listening, self._started, stop_servers=self._stop_servers)
         self._thread = threading.Thread(
             target=asyncio.run, args=(serving,), name="clinder-hub", daemon=True
         )

@@ -16,8 +16,9 @@ from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from clinder.address import hub_url, is_loopback
-from clinder.deadline import Deadline
+from clinder._deadline import Deadline
+from clinder._text import line
+from clinder._urls import hub_url, is_loopback
 from clinder.errors import (
     Banned,
     BotsRefused,
@@ -45,10 +46,9 @@ from clinder.errors import (
     UsageError,
 )
 from clinder.session import Session
-from clinder.text import line
-from clinder.wire.failure import TransportError
-from clinder.wire.framing import EventTooLarge, events
-from clinder.wire.transport import Misdirected, Stream, Transport
+from clinder.wire.http import Misdirected, Stream, Transport
+from clinder.wire.http_errors import TransportError
+from clinder.wire.sse import EventTooLarge, events
 
 
 @dataclass(frozen=True)

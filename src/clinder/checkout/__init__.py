@@ -1,0 +1,1 @@
+"""What to launch: this checkout, this CI job, and which commit's image will do."""

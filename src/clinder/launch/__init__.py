@@ -1,0 +1,1 @@
+"""How to launch: a request in, a session out."""

@@ -1,0 +1,240 @@
+"""One build request, and the readiness of what it launches."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
+
+from clinder._deadline import Deadline
+from clinder._text import lines
+from clinder._urls import is_in_the_open
+from clinder.errors import (
+    Cancelled,
+    ClinderError,
+    CommitMismatch,
+    Context,
+    HubError,
+    StopFailed,
+    TimedOut,
+)
+from clinder.events import (
+    BuildRequested,
+    LogLines,
+    Observer,
+    PhaseEntered,
+    PhaseLeft,
+    SessionKnown,
+    SessionLeft,
+    SessionStopped,
+    Warned,
+)
+from clinder.launch.readiness import wait_until_usable
+from clinder.launch.request import LOCAL, Request
+from clinder.launch.retries import Step
+from clinder.running.stop import stop
+from clinder.session import Attempt, Session
+from clinder.wire.binderhub import Progress, Ready, Redirected, build, members
+from clinder.wire.http import Transport
+
+_LOG_LINES = 20
+_GRACE = 5.0
+"""Seconds after a cancellation in which a server that is being launched may still come up."""
+_CANCELLED = 6.5
+"""Seconds from a cancellation until a session is let go of: a CI job's step has 7 in all."""
+_STOP_AT_LEAST = 1.5
+_LAUNCHING = ("built", "launching")
+_LEFT = (
+    "The launch ended while the server was being launched: if it still comes up, nobody holds its"
+    " token, and the hub culls it."
+)
+
+
+class LaunchAttempt:
+    """One build request of a launch, made at once or after a wait, and what became of it."""
+
+    def __init__(
+        self,
+        request: Request,
+        step: Step,
+        *,
+        number: int,
+        transport: Transport,
+        observer: Observer,
+        deadline: Deadline,
+        utc: Callable[[], datetime],
+    ):
+        self._request = request
+        self._step = step
+        self._number = number
+        self._transport = transport
+        self._observer = observer
+        self._deadline = deadline
+        self._utc = utc
+        self._began = deadline.now()
+        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self.member = ""
+        """The base URL of the member to which a federation gave the request."""
+        self._phase = ""
+        self._phase_began = self._began
+        self._phases: dict[str, float] = {}
+
+    @property
+    def launching(self) -> bool:
+        """Whether a server was being launched: asking again launches another one."""
+        return self._phase in _LAUNCHING
+
+    def session(self, failed: Sequence[Attempt]) -> Session:
+        """Return the usable session that the build request gives, with the attempts before it.
+
+        Raises the errors of :mod:`clinder.errors`; a session that became known is stopped then.
+        """
+        session = self._known(self._ready())
+        try:
+            self._enter("readiness")
+            self._observer(SessionKnown(session))
+            self._raise_for_another_commit(session)
+            if is_in_the_open(session.url) and not is_in_the_open(self._step.address):
+                self._observer(Warned(f"{session.url} is plain http: others can see its token."))
+            request = self._request
+            wait_until_usable(session, request.warm_up, self._deadline, clocks=request.clocks)
+            self._enter("")
+        except BaseException:
+            self._stop(session)
+            raise
+        return replace(
+            session,
+            phases={name: round(seconds, 3) for name, seconds in self._phases.items()},
+            attempts=(*failed, self.record("ready")),
+        )
+
+    def others(self) -> Sequence[str]:
+        """Return the members of the federation beside the one that the request was given to."""
+        if not self.member:
+            return ()
+        try:
+            listed = members(self._transport, self._step.hub, deadline=self._deadline.sooner(10))
+        except TimedOut:
+            return ()
+        return [url for url in listed if url != self.member]
+
+    def context(self) -> Context:
+        """Return where this attempt happened, and what the hub said last."""
+        repository = self._request.repository
+        local = LOCAL in self._request.hubs
+        return Context(
+            hub=self._step.address,
+            repository=repository.spec,
+            link="" if local else repository.binder_link(self._step.address),
+            log=tuple(self._log),
+        )
+
+    def failed(self, error: ClinderError) -> Attempt:
+        """Return the record of this attempt, which an error ended."""
+        return self.record(type(error).__name__, error.what)
+
+    def record(self, outcome: str, reason: str = "") -> Attempt:
+        """Return the record of this attempt, which is over."""
+        seconds = round(self._deadline.now() - self._began, 3)
+        waited = round(self._step.wait, 3)
+        return Attempt(self._step.address, outcome, reason, seconds, waited)
+
+    def _ready(self) -> Ready:
+        spec = self._request.repository.spec
+        self._deadline.grace = 0.0
+        self._observer(BuildRequested(self._step.address, spec, self._number))
+        events = build(
+            self._transport,
+            self._step.address,
+            spec,
+            deadline=self._deadline,
+            build_token=self._build_token(),
+        )
+        try:
+            with closing(events):
+                for event in events:
+                    if isinstance(event, Ready):
+                        return event
+                    self._happened(event)
+        except (Cancelled, TimedOut, HubError):
+            if self.launching:
+                self._observer(Warned(_LEFT))
+            raise
+        raise AssertionError("a build ends with a ready event or an error")  # pragma: no cover
+
+    def _build_token(self) -> str:
+        """Return the build token for the hub that it is bound to: the first, never our own."""
+        first = self._request.hubs[0]
+        return self._request.build_token if self._step.address == first != LOCAL else ""
+
+    def _happened(self, event: Redirected | Progress) -> None:
+        if isinstance(event, Redirected):
+            self.member = event.hub
+            return
+        if event.phase and event.phase != self._phase:
+            self._enter(event.phase)
+        if self.launching:
+            self._deadline.grace = _GRACE
+        if said := tuple(lines(event.message)):
+            self._log.extend(said)
+            self._observer(LogLines(self._phase, said))
+        if event.instead:
+            ref = self._request.repository.ref
+            self._observer(
+                Warned(f"The hub found no ref {ref} and launches {event.instead} instead.")
+            )
+
+    def _enter(self, phase: str) -> None:
+        """Account the phase that ends, and begin another, ``""`` for none."""
+        now = self._deadline.now()
+        if self._phase:
+            seconds = now - self._phase_began
+            self._phases[self._phase] = self._phases.get(self._phase, 0.0) + seconds
+            self._observer(PhaseLeft(self._phase, seconds))
+        self._phase, self._phase_began = phase, now
+        if phase:
+            self._observer(PhaseEntered(phase))
+
+    def _known(self, ready: Ready) -> Session:
+        persistent = ready.binder_persistent_request.removeprefix("v2/")
+        spec = self._request.repository.spec
+        choice = self._request.choice
+        return Session(
+            ready.url,
+            ready.token,
+            hub=self._step.address,
+            launch_host=ready.binder_launch_host,
+            spec=spec,
+            asked_spec=choice.asked.spec if choice else "",
+            reuse=choice.why if choice else "",
+            persistent_spec=persistent,
+            repo_url=ready.repo_url,
+            ref_url=ready.binder_ref_url,
+            binder_link=f"{self._step.address}v2/{persistent or spec}",
+            image=ready.image,
+            started_at=self._utc().isoformat(timespec="seconds"),
+        )
+
+    def _raise_for_another_commit(self, session: Session) -> None:
+        """Raise where a commit was asked for and the hub does not say that it launched it."""
+        repository = self._request.repository
+        launched = session.persistent_spec.rpartition("/")[2]
+        if repository.is_commit and launched.lower() != repository.ref:
+            raise CommitMismatch(
+                f"The hub launched {launched or 'an unknown commit'}, not {repository.ref}."
+            )
+
+    def _stop(self, session: Session) -> None:
+        """Stop a session that will not be handed out, also when all else was cancelled."""
+        seconds = self._request.clocks.stop
+        if self._deadline.cancel.is_set():
+            left = _CANCELLED - self._deadline.cancelled_for
+            seconds = min(seconds, max(_STOP_AT_LEAST, left))
+        try:
+            stop(session, self._deadline.apart(seconds))
+        except StopFailed as error:
+            self._observer(SessionLeft(session, error.what))
+        else:
+            self._observer(SessionStopped(session))

@@ -1,0 +1,141 @@
+"""Hubs, attempts and clocks: a request in, a session out."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+
+from clinder._deadline import Deadline, Pause
+from clinder.errors import Cancelled, ClinderError, HubBusy, TimedOut
+from clinder.events import AttemptFailed, Observer, Waiting
+from clinder.launch.attempt import LaunchAttempt
+from clinder.launch.request import LOCAL, Request
+from clinder.launch.retries import Retries, Step
+from clinder.session import Attempt, Session
+from clinder.wire.http import Transport
+
+
+def _ignored(_: object) -> None:
+    """Observe nothing."""
+
+
+def _utc() -> datetime:
+    return datetime.now(timezone.utc)
+
+
+def launch(
+    request: Request,
+    observer: Observer | None = None,
+    *,
+    cancel: threading.Event | None = None,
+    now: Callable[[], float] = time.monotonic,
+    pause: Pause = threading.Event.wait,
+    utc: Callable[[], datetime] = _utc,
+    chance: Callable[[], float] = random.random,
+) -> Session:
+    """Return a session that answers, from the first of the request's hubs that gives one.
+
+    What broke is asked again, what has no room later, as :mod:`clinder.launch.retries` has it,
+    within the request's time. A session that became known but not usable is stopped.
+    ``observer`` receives what happens. When ``cancel`` is set the launch ends at once or, where a
+    server may be about to appear, after up to 5 s of waiting for it, to stop it. Raises the
+    errors of :mod:`clinder.errors`, each with its :class:`~clinder.errors.Context`.
+    """
+    deadline = Deadline(request.timeout, cancel=cancel, now=now, pause=pause)
+    with ExitStack() as stack:
+        hubs = [stack.enter_context(_base_url(hub, request.directory)) for hub in request.hubs]
+        retries = Retries(hubs, request.attempts, chance)
+        return _Launch(request, retries, observer or _ignored, deadline, utc).session()
+
+
+@contextmanager
+def _base_url(hub: str, directory: Path) -> Iterator[str]:
+    if hub != LOCAL:
+        yield hub
+        return
+    from clinder.embedded.hub import Hub  # an extra, and needed for no other hub
+
+    with Hub(directory, stop_servers=False) as embedded:
+        yield embedded.url
+
+
+class _Launch:
+    """The build requests of a launch, one after another."""
+
+    def __init__(
+        self,
+        request: Request,
+        retries: Retries,
+        observer: Observer,
+        deadline: Deadline,
+        utc: Callable[[], datetime],
+    ):
+        self._request = request
+        self._retries = retries
+        self._observer = observer
+        self._deadline = deadline
+        self._utc = utc
+        self._failed: list[Attempt] = []
+        self._transport: Transport  # of the attempt before; the first has its own
+
+    def session(self) -> Session:
+        step = self._retries.first()
+        while True:
+            attempt = self._attempt(step)
+            try:
+                return attempt.session(self._failed)
+            except ClinderError as error:
+                if self._deadline.cancel.is_set():
+                    raise Cancelled("Cancelled.", context=attempt.context()) from None
+                error.context = attempt.context()
+                if isinstance(error, TimedOut):
+                    error.what = f"The launch did not end within {self._request.timeout:g} s."
+                following = self._retries.after(
+                    error,
+                    launching=attempt.launching,
+                    member=attempt.member,
+                    members=attempt.others,
+                )
+                if following is None or following.wait >= self._deadline.remaining():
+                    self._explain(error, following)
+                    raise
+                self._failed.append(attempt.failed(error))
+                self._observer(AttemptFailed(self._failed[-1]))
+                step = following
+
+    def _attempt(self, step: Step) -> LaunchAttempt:
+        """Return the attempt that a step is, once it is due."""
+        if step.wait:
+            self._observer(Waiting(step.wait, step.address))
+            self._deadline.grace = 0.0
+            self._deadline.wait(step.wait)
+        if not step.pinned:
+            self._transport = Transport(self._request.clocks)
+        return LaunchAttempt(
+            self._request,
+            step,
+            number=len(self._failed) + 1,
+            transport=self._transport,
+            observer=self._observer,
+            deadline=self._deadline,
+            utc=self._utc,
+        )
+
+    def _explain(self, error: ClinderError, following: Step | None) -> None:
+        """Have an error of a hub that is busy say how long it was so, and why that was all."""
+        if not isinstance(error, HubBusy):
+            return
+        times = len(self._failed) + 1
+        if times > 1:
+            seconds = self._request.timeout - self._deadline.remaining()
+            error.what += f" {times} build requests in {seconds:.0f} s gave no session."
+        if following is not None:
+            error.what += (
+                f" The next one, after {following.wait:.0f} s, would be beyond the timeout"
+                f" of {self._request.timeout:g} s."
+            )

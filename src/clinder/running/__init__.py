@@ -1,0 +1,1 @@
+"""A session that exists, until it is gone."""

@@ -20,10 +20,10 @@ from clinder.errors import ClinderError
 from clinder.launch.launch import launch
 from clinder.launch.request import Request
 from clinder.repository import Repository
-from clinder.running.keep_alive import gone
+from clinder.running.keep_alive import keep_alive_until_gone
 from clinder.running.stop import stop
 from clinder.session import Session
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clock import Clock
 from hubs import Jupyter, ScriptedHub
@@ -126,7 +126,7 @@ def _launched(hub: CountingHub, *answers: Answer) -> None:
     clock = Clock()
     hub.then(*answers)
     request = Request(Repository("gh", "org/repo", "HEAD"), (hub.url,))
-    launch(request, now=clock.now, pause=clock.pause, chance=lambda: 0.5)
+    launch(request, now=clock.now, pause=clock.pause, random=lambda: 0.5)
 
 
 def _stopped(hub: CountingHub) -> None:
@@ -139,4 +139,6 @@ def _used(hub: CountingHub) -> None:
     clock = Clock()
     session = Session(hub.serve("x", Jupyter(TOKEN)), TOKEN)
     deadline = Deadline(_HOUR, now=clock.now, pause=clock.pause)
-    gone(session, deadline, keep_alive=_HOUR, transport=Transport(Clocks().of_server))
+    keep_alive_until_gone(
+        session, deadline, keep_alive=_HOUR, transport=Transport(Timeouts().for_server)
+    )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from answers import Answer, Ending, Framing, Raw, event, json_page, moved, page
-from clinder.events import Event, LogLines, PhaseEntered, SessionKnown, Waiting
+from clinder.events import Event, LogLines, PhaseStarted, SessionLaunched, Waiting
 from clock import Clock
 from hubs import Jupyter, ScriptedHub
 from kernels import Kernel, Mood
@@ -892,7 +892,7 @@ CANCELLED = (
         "stops it",
         ((Launch(),),),
         130,
-        cancel=lambda seen: isinstance(seen, SessionKnown),
+        cancel=lambda seen: isinstance(seen, SessionLaunched),
         within=7,
         stopped=1,
     ),
@@ -901,7 +901,7 @@ CANCELLED = (
         "says that it may still run, and how to stop it",
         ((Launch(Jupyter(TOKEN, stays=True)),),),
         130,
-        cancel=lambda seen: seen == PhaseEntered("readiness"),
+        cancel=lambda seen: seen == PhaseStarted("readiness"),
         within=7,
         left=1,
     ),

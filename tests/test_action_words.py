@@ -18,7 +18,7 @@ from markdown_it import MarkdownIt
 import runner
 from clinder import errors
 from clinder.action import summary
-from clinder.action.annotation import failing_line, in_inputs, told
+from clinder.action.annotation import find_failing_line, format_annotation, name_inputs
 from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import Inputs, read
 from clinder.errors import (
@@ -147,13 +147,13 @@ def kinds(kind: type[ClinderError] = ClinderError) -> Iterator[type[ClinderError
 
 @pytest.mark.parametrize("kind", [each for each in kinds() if each.__module__ == errors.__name__])
 def test_no_hint_names_an_option_of_the_command_line(kind: type[ClinderError]) -> None:
-    assert "--" not in in_inputs(kind.hint)
+    assert "--" not in name_inputs(kind.hint)
 
 
 def test_options_become_inputs() -> None:
     hint = "Use another hub with --hub, or --hub URL; longer with --timeout SECONDS, or --ref."
 
-    assert in_inputs(hint) == (
+    assert name_inputs(hint) == (
         "Use another hub with `hub-url`, or `hub-url`; longer with `timeout`, or `ref`."
     )
 
@@ -166,10 +166,10 @@ def test_the_failing_line_is_what_failed_not_who_noticed() -> None:
         '#6 ERROR: process "/bin/sh -c pip install nope" did not complete successfully: 1',
     ]
 
-    assert failing_line(log) == log[1]
-    assert failing_line(log[2:]) == log[3]
-    assert failing_line(log[:1]) == log[0]
-    assert failing_line([]) == ""
+    assert find_failing_line(log) == log[1]
+    assert find_failing_line(log[2:]) == log[3]
+    assert find_failing_line(log[:1]) == log[0]
+    assert find_failing_line([]) == ""
 
 
 def event(tmp_path: Path, head: str, *, private: bool = False) -> dict[str, str]:
@@ -188,14 +188,14 @@ def unseen(repository: str) -> RefNotFound:
 
 
 def test_a_private_repository_has_its_own_words(tmp_path: Path) -> None:
-    words = told(unseen("org/repo"), event(tmp_path, "org/repo", private=True))
+    words = format_annotation(unseen("org/repo"), event(tmp_path, "org/repo", private=True))
 
     assert "The hub cannot see org/repo: the repository is private." in words
     assert "What to do: Make it public" in words
 
 
 def test_a_fork_whose_commit_the_hub_cannot_see_has_its_own_words(tmp_path: Path) -> None:
-    words = told(unseen("somebody/repo"), event(tmp_path, "somebody/repo"))
+    words = format_annotation(unseen("somebody/repo"), event(tmp_path, "somebody/repo"))
 
     assert "The hub cannot see this commit of the fork somebody/repo." in words
     assert "push the commit to a branch of org/repo" in words
@@ -211,17 +211,17 @@ def test_a_fork_whose_commit_the_hub_cannot_see_has_its_own_words(tmp_path: Path
     ],
 )
 def test_other_refusals_say_what_to_do_in_a_workflow(error: ClinderError, words: str) -> None:
-    assert words in told(error, {})
+    assert words in format_annotation(error, {})
 
 
 @pytest.mark.parametrize("head", ["org/repo", "somebody/repo"])
 def test_another_repository_has_not(tmp_path: Path, head: str) -> None:
     error = unseen("another/repo")
 
-    words = told(error, event(tmp_path, head, private=True))
+    words = format_annotation(error, event(tmp_path, head, private=True))
 
     assert words.startswith("The repository or its ref was not found.\n")
-    assert in_inputs(error.hint) in words
+    assert name_inputs(error.hint) in words
 
 
 @pytest.mark.parametrize("payload", ["", "[", "[]", '{"pull_request": 1, "repository": []}'])
@@ -229,7 +229,9 @@ def test_an_odd_payload_is_no_obstacle(tmp_path: Path, payload: str) -> None:
     path = tmp_path / "event.json"
     path.write_text(payload)
 
-    assert "was not found." in told(unseen("org/repo"), {"GITHUB_EVENT_PATH": str(path)})
+    assert "was not found." in format_annotation(
+        unseen("org/repo"), {"GITHUB_EVENT_PATH": str(path)}
+    )
 
 
 class Page(HTMLParser):
@@ -258,7 +260,7 @@ class Page(HTMLParser):
 
 
 def test_the_summary_of_a_session() -> None:
-    page = Page(summary.started(SESSION))
+    page = Page(summary.format_started(SESSION))
 
     shown = " ".join(page.text.split())
     assert page.links == {
@@ -276,27 +278,27 @@ def test_the_summary_of_a_session() -> None:
 
 def test_the_summary_of_a_session_says_which_commits_files_it_has() -> None:
     why = f"Commit {COMMIT[:12]} is launched in place of 0123456789ab. Files are those of it."
-    page = Page(summary.started(replace(SESSION, reuse=why)))
+    page = Page(summary.format_started(replace(SESSION, reuse=why)))
 
     assert f"environment {why}" in " ".join(page.text.split())
-    assert "environment" not in Page(summary.started(SESSION)).text
+    assert "environment" not in Page(summary.format_started(SESSION)).text
 
 
 def test_the_summary_of_its_end() -> None:
     now = datetime(2026, 8, 1, 11, 0, tzinfo=timezone.utc) + timedelta(seconds=754)
 
-    assert summary.stopped(SESSION, now, ran=True) == (
+    assert summary.format_stopped(SESSION, now, ran=True) == (
         f"The session of {SPEC} is stopped, it lived 12 min 34 s.\n\n"
     )
-    assert "gone before the end of the job" in summary.stopped(SESSION, now, ran=False)
-    assert summary.stopped(Session("http://h/", "t"), now, ran=True) == (
+    assert "gone before the end of the job" in summary.format_stopped(SESSION, now, ran=False)
+    assert summary.format_stopped(Session("http://h/", "t"), now, ran=True) == (
         "The session is stopped.\n\n"
     )
 
 
 def test_the_summary_of_a_failure() -> None:
     error = BuildFailed("It failed.", context=Context(HUB, SPEC, f"{HUB}v2/{SPEC}"))
-    page = Page(summary.failed(error, told(error, {}), SESSION.attempts[:1]))
+    page = Page(summary.format_failed(error, format_annotation(error, {}), SESSION.attempts[:1]))
 
     assert page.links == {"Launch it by hand": f"{HUB}v2/{SPEC}"}
     assert "It failed." in page.text
@@ -332,9 +334,9 @@ def test_what_others_say_is_only_text_in_the_summary() -> None:
     error = BuildFailed(HOSTILE, context=Context(HOSTILE, HOSTILE, HOSTILE, (HOSTILE,)))
 
     markdown = [
-        summary.started(session),
-        summary.failed(error, told(error, {}), session.attempts),
-        summary.left(HOSTILE),
+        summary.format_started(session),
+        summary.format_failed(error, format_annotation(error, {}), session.attempts),
+        summary.format_not_stopped(HOSTILE),
     ]
 
     table = {"h3", "table", "thead", "tbody", "tr", "th", "td", "code", "p", "strong"}

@@ -15,7 +15,7 @@ import pytest
 
 import clinder
 from clinder.errors import Cancelled, TokenRefused, UsageError
-from clinder.events import Event, LogLines, SessionKnown, Warned
+from clinder.events import Event, LogLines, SessionLaunched, WarningIssued
 
 
 def servers(directory: Path) -> list[psutil.Process]:
@@ -51,7 +51,7 @@ def _nothing_left(
 def test_a_session_for_a_with_block_ends_with_it_even_if_it_raises(tmp_path: Path) -> None:
     with (  # noqa: PT012 - what is raised within is what is tested
         pytest.raises(KeyError, match="mine"),
-        clinder.session(hub="local", directory=tmp_path, environment={}) as session,
+        clinder.session(hub="local", directory=tmp_path, environ={}) as session,
     ):
         assert isinstance(session, clinder.Session)
         assert session.token not in repr(session)
@@ -77,7 +77,7 @@ def test_start_and_stop(tmp_path: Path) -> None:
     session = clinder.start("o/r", hub=["local"], directory=tmp_path, observer=events.append)
     assert session.spec == "gh/o/r/HEAD"
     assert any(isinstance(event, LogLines) for event in events)
-    assert any(isinstance(event, SessionKnown) for event in events)
+    assert any(isinstance(event, SessionLaunched) for event in events)
     with pytest.raises(TokenRefused):
         clinder.stop(clinder.Session(session.url, "wrong"))
     assert len(servers(tmp_path)) == 1
@@ -89,7 +89,7 @@ def test_a_launch_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
     cancel = threading.Event()
 
     def observe(event: Event) -> None:
-        if isinstance(event, SessionKnown):
+        if isinstance(event, SessionLaunched):
             cancel.set()
 
     with pytest.raises(Cancelled) as cancelled:
@@ -110,7 +110,7 @@ def test_what_cannot_be_launched_is_an_error_of_the_family(tmp_path: Path) -> No
     assert isinstance(raised.value, clinder.ClinderError)
     assert raised.value.exit_code == 2
     with pytest.raises(UsageError):
-        clinder.start(directory=str(tmp_path), environment={})
+        clinder.start(directory=str(tmp_path), environ={})
     with pytest.raises(UsageError, match="more than 0 seconds"):
         clinder.start("o/r", hub="local", timeout=0)
 
@@ -126,5 +126,5 @@ def test_what_is_worth_knowing_of_the_request_is_an_event(tmp_path: Path) -> Non
         hub="local", directory=tmp_path, reuse_environment=True, observer=events.append
     ):
         first, *_ = events
-    assert isinstance(first, Warned)
-    assert "no environment to reuse" in first.text
+    assert isinstance(first, WarningIssued)
+    assert "no environment to reuse" in first.message

@@ -18,8 +18,8 @@ from clinder.errors import (
     NotABinderHub,
     ServerUnusable,
 )
-from clinder.timeouts import Clocks
-from clinder.wire.binderhub import Progress, Ready, Redirected, build, members
+from clinder.timeouts import Timeouts
+from clinder.wire.binderhub import Progress, Ready, Redirected, members, request_build
 from clinder.wire.http import Transport
 from hubs import ScriptedHub
 
@@ -42,7 +42,7 @@ def answered(
             status=status,
             content_type="text/event-stream",
         )
-        return list(build(Transport(), hub, SPEC, deadline=Deadline(60)))
+        return list(request_build(Transport(), hub, SPEC, deadline=Deadline(60)))
 
 
 def refused(*events: bytes, status: int = 200, hub: str = HUB) -> ClinderError:
@@ -89,7 +89,7 @@ ROWS = {
     "the forge failed": Row(
         "Error resolving ref for gh:a/b/HEAD: GitHub rate limit exceeded. Try again in 25"
         " minutes.\n",
-        errors.ForgeFailed,
+        errors.RepositoryHostFailed,
         6,
         500,
     ),
@@ -154,7 +154,7 @@ def test_what_a_refusal_means(name: str, way: str) -> None:
     )
     assert type(error) is row.kind
     assert error.exit_code == row.code
-    assert " ".join(row.message.split()) in error.what
+    assert " ".join(row.message.split()) in error.message
     assert error.hint
 
 
@@ -177,13 +177,13 @@ def test_words_that_are_not_known_are_judged_by_the_status(
         refused(event(phase="failed", message=message), status=status),
     ):
         assert type(error) is kind
-        assert str(status) in error.what
+        assert str(status) in error.message
 
 
 def test_words_that_are_not_known_without_a_status_are_a_refusal() -> None:
     error = refused(event(phase="failed", message="Something that no version said yet\n"))
     assert type(error) is errors.Refused
-    assert "Something that no version said yet" in error.what
+    assert "Something that no version said yet" in error.message
     assert type(refused(event(phase="failed"))) is HubBroken
 
 
@@ -195,7 +195,7 @@ def test_the_first_verdict_counts() -> None:
 
 def test_a_long_message_is_cut() -> None:
     error = refused(event(phase="failed", message="Internal Server Error " + "x" * 200_000))
-    assert len(error.what) < 700
+    assert len(error.message) < 700
 
 
 # What comes before the verdict.
@@ -273,7 +273,7 @@ def test_a_plain_hub_may_have_plain_servers() -> None:
 def test_a_hub_that_only_builds_is_told_apart() -> None:
     error = refused(event(phase="ready", imageName="image:tag", message="Done!"))
     assert type(error) is NotABinderHub
-    assert "builds only" in error.what
+    assert "builds only" in error.message
 
 
 # No event stream, or none to its end.
@@ -288,7 +288,7 @@ def test_a_hub_that_only_builds_is_told_apart() -> None:
         (429, errors.RateLimited),
         (500, HubBroken),
         (502, HubBroken),
-        (503, errors.HubAway),
+        (503, errors.HubDown),
         (504, HubBroken),
     ],
 )
@@ -296,7 +296,7 @@ def test_a_page_is_no_answer_to_a_build(status: int, kind: type[ClinderError]) -
     with ScriptedHub(page(status)) as hub:
         error = failure(hub)
     assert type(error) is kind
-    assert str(status) in error.what
+    assert str(status) in error.message
 
 
 @pytest.mark.parametrize(
@@ -311,7 +311,7 @@ def test_an_event_stream_is_known_by_its_type_alone(content_type: str) -> None:
 def test_a_strange_content_type_is_not_repeated() -> None:
     with ScriptedHub(Answer(b"", 200, "text/\x1b[31mred")) as hub:
         error = failure(hub)
-    assert error.what.endswith("200 with something else, not with an event stream.")
+    assert error.message.endswith("200 with something else, not with an event stream.")
 
 
 @pytest.mark.parametrize(
@@ -328,14 +328,14 @@ def test_a_stream_that_ends_before_its_verdict_is_a_dropped_connection(answer: A
     with ScriptedHub(answer) as hub:
         error = failure(hub)
     assert type(error) is HubUnreachable
-    assert "ended the stream" in error.what
+    assert "ended the stream" in error.message
 
 
 @pytest.mark.parametrize(
     ("hub", "kind"),
     [
         # Where 0.0.0.0 leads to this machine, and is none of its loopback's addresses.
-        pytest.param("http://0.0.0.0:1/", errors.HubAway, marks=pytest.mark.posix),
+        pytest.param("http://0.0.0.0:1/", errors.HubDown, marks=pytest.mark.posix),
         ("http://127.0.0.1:1/", HubUnreachable),
         ("http://localhost:1/", HubUnreachable),
     ],
@@ -344,7 +344,7 @@ def test_a_hub_that_refuses_connections_is_away_but_on_this_machine_it_is_not_th
     hub: str, kind: type[ClinderError]
 ) -> None:
     with pytest.raises(kind, match="connection refused") as raised:
-        list(build(Transport(), hub, "gh/org/repo/HEAD", deadline=Deadline(20)))
+        list(request_build(Transport(), hub, "gh/org/repo/HEAD", deadline=Deadline(20)))
     assert type(raised.value) is kind
 
 
@@ -353,7 +353,7 @@ def test_a_stream_that_breaks_is_a_dropped_connection(ending: Ending) -> None:
     with ScriptedHub(Answer(b"".join(LAUNCH), ending=ending)) as hub:
         error = failure(hub)
     assert type(error) is HubUnreachable
-    assert "unreachable: " in error.what
+    assert "unreachable: " in error.message
 
 
 def test_an_error_status_without_a_reason_is_the_hubs_fault() -> None:
@@ -375,7 +375,9 @@ def test_an_event_too_large_to_be_one_is_the_hubs_fault() -> None:
 def test_the_request_is_as_hubs_want_it() -> None:
     with ScriptedHub(Answer(ready(URL, TOKEN), ending=Ending.HELD), prefix="/pre/fix/") as hub:
         spec = "gl/group%2Fproject/feature/a%23b"
-        for _ in build(Transport(), hub.url, spec, deadline=Deadline(60), build_token="a/b+c"):
+        for _ in request_build(
+            Transport(), hub.url, spec, deadline=Deadline(60), build_token="a/b+c"
+        ):
             pass
         (request,) = hub.builds
         assert request.left.wait(20), "after `ready` nothing more is waited for"
@@ -386,7 +388,7 @@ def test_the_request_is_as_hubs_want_it() -> None:
 
 def test_closing_the_iterator_ends_the_request() -> None:
     with ScriptedHub(Answer(LOG[0], ending=Ending.HELD, cut=bytewise)) as hub:
-        events = build(Transport(), hub.url, SPEC, deadline=Deadline(60))
+        events = request_build(Transport(), hub.url, SPEC, deadline=Deadline(60))
         assert next(events) == Progress("waiting", "Waiting\n")
         events.close()
         assert hub.builds[0].left.wait(20)
@@ -394,7 +396,7 @@ def test_closing_the_iterator_ends_the_request() -> None:
 
 def failure(hub: ScriptedHub) -> ClinderError:
     with pytest.raises(ClinderError) as error:
-        list(build(Transport(Clocks(idle=0.3)), hub.url, SPEC, deadline=Deadline(60)))
+        list(request_build(Transport(Timeouts(idle=0.3)), hub.url, SPEC, deadline=Deadline(60)))
     return error.value
 
 
@@ -411,4 +413,4 @@ def failure(hub: ScriptedHub) -> ClinderError:
 )
 def test_what_lists_no_members_has_none(listing: Answer | Raw) -> None:
     with ScriptedHub(pages={"/active_hosts": listing}) as hub:
-        assert members(Transport(Clocks(5, 5)), hub.url, deadline=Deadline(20)) == ()
+        assert members(Transport(Timeouts(5, 5)), hub.url, deadline=Deadline(20)) == ()

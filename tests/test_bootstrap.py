@@ -40,7 +40,7 @@ bootstrap = runpy.run_path(sys.argv[4])
 from pathlib import Path
 try:
     bootstrap["provide"](Path(sys.argv[1]), Path(sys.argv[2]))
-except bootstrap["Unprovided"] as error:
+except bootstrap["ProvisioningFailed"] as error:
     sys.exit(str(error))
 import clinder, needed
 print(clinder.__file__, needed.__file__, sep="\\n")

@@ -7,19 +7,19 @@ import threading
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinder.wire.byte_queue import LIMIT, Handover
+from clinder.wire.byte_queue import LIMIT, ByteQueue
 
 END = object()
 NOW = 0.0
 
 
-def taken(handover: Handover) -> list[object]:
+def taken(handover: ByteQueue) -> list[object]:
     """Take all that waits."""
-    return list(iter(lambda: handover.take(NOW), None))
+    return list(iter(lambda: handover.get(NOW), None))
 
 
 def test_items_come_in_their_order() -> None:
-    handover = Handover()
+    handover = ByteQueue()
     head = object()
     for item in (head, b"body", END):
         assert handover.put(item)
@@ -27,10 +27,10 @@ def test_items_come_in_their_order() -> None:
 
 
 def test_bytes_that_were_not_taken_yet_become_one() -> None:
-    handover = Handover()
+    handover = ByteQueue()
     handover.put(b"one ")
     handover.put(b"two")
-    assert handover.take(NOW) == b"one two"
+    assert handover.get(NOW) == b"one two"
     handover.put(b"three")
     assert taken(handover) == [b"three"]
 
@@ -38,7 +38,7 @@ def test_bytes_that_were_not_taken_yet_become_one() -> None:
 @given(st.lists(st.binary(max_size=3) | st.just(None)))
 def test_no_byte_is_lost_or_comes_twice(told: list[bytes | None]) -> None:
     """Pieces, empty ones among them, of which some are taken in between."""
-    handover, came = Handover(), bytearray()
+    handover, came = ByteQueue(), bytearray()
     for piece in told:
         if piece is None:
             came += b"".join(bytes(item) for item in taken(handover) if isinstance(item, bytearray))
@@ -51,15 +51,15 @@ def test_no_byte_is_lost_or_comes_twice(told: list[bytes | None]) -> None:
 
 
 def test_who_takes_waits_for_what_comes() -> None:
-    handover = Handover()
+    handover = ByteQueue()
     thread = threading.Thread(target=lambda: handover.put(END))
     thread.start()
-    assert handover.take(60.0) is END
+    assert handover.get(60.0) is END
     thread.join()
 
 
 def test_who_puts_more_than_the_limit_waits_until_it_is_taken() -> None:
-    handover, passed = Handover(), threading.Event()
+    handover, passed = ByteQueue(), threading.Event()
     handover.put(b"x" * LIMIT)
 
     def more() -> None:
@@ -69,14 +69,14 @@ def test_who_puts_more_than_the_limit_waits_until_it_is_taken() -> None:
     thread = threading.Thread(target=more)
     thread.start()
     assert not passed.is_set()
-    assert handover.take(NOW) == b"x" * LIMIT
-    assert handover.take(60.0) == b"y"
+    assert handover.get(NOW) == b"x" * LIMIT
+    assert handover.get(60.0) == b"y"
     assert passed.wait(60)
     thread.join()
 
 
 def test_nobody_waits_once_it_is_closed() -> None:
-    handover, accepted = Handover(), [True]
+    handover, accepted = ByteQueue(), [True]
     handover.put(b"x" * LIMIT)
     threads = [
         threading.Thread(target=lambda: accepted.append(handover.put(b"y")), daemon=True)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from clinder.checkout.detection import checkout, local_repository
+from clinder.checkout.detection import detect, local_repository
 from clinder.checkout.git import Git
 from clinder.errors import UsageError
 from clinder.repository import Repository
@@ -81,7 +81,7 @@ def workflow_run(head: str | None = "org/repo") -> dict[str, Any]:
 def test_a_pull_request_is_its_heads_commit_forks_too(
     event: str, head: str, tmp_path: Path
 ) -> None:
-    found = checkout(tmp_path, github(event, pull_request(head), tmp_path))
+    found = detect(tmp_path, github(event, pull_request(head), tmp_path))
     assert found.repository == Repository("gh", head, HEAD)
     assert found.source == f"GitHub Actions' event {event}"
     assert found.warnings == ()
@@ -92,12 +92,12 @@ def test_pull_request_target_is_the_base_never_the_foreign_head(tmp_path: Path) 
     environment = github(
         "pull_request_target", pull_request("them/fork"), tmp_path, GITHUB_SHA=BASE
     )
-    assert checkout(tmp_path, environment).repository == Repository("gh", "org/repo", BASE)
+    assert detect(tmp_path, environment).repository == Repository("gh", "org/repo", BASE)
 
 
 @pytest.mark.parametrize("head", ["org/repo", "them/fork"])
 def test_a_workflow_run_is_the_head_of_the_run_that_ended(head: str, tmp_path: Path) -> None:
-    found = checkout(tmp_path, github("workflow_run", workflow_run(head), tmp_path))
+    found = detect(tmp_path, github("workflow_run", workflow_run(head), tmp_path))
     assert found.repository == Repository("gh", head, HEAD)
     assert found.warnings == ()
 
@@ -117,7 +117,7 @@ def test_a_workflow_run_is_the_head_of_the_run_that_ended(head: str, tmp_path: P
 def test_any_other_event_is_this_repository_at_its_commit(
     event: str, payload: dict[str, Any], tmp_path: Path
 ) -> None:
-    found = checkout(tmp_path, github(event, payload, tmp_path))
+    found = detect(tmp_path, github(event, payload, tmp_path))
     assert found.repository == Repository("gh", "org/repo", MERGE)
     assert found.source == f"GitHub Actions' event {event}"
     assert found.warnings == ()
@@ -126,7 +126,7 @@ def test_any_other_event_is_this_repository_at_its_commit(
 def test_a_job_that_does_not_name_its_event_is_at_its_commit(tmp_path: Path) -> None:
     environment = github("", {}, tmp_path)
     del environment["GITHUB_EVENT_NAME"]
-    found = checkout(tmp_path, environment)
+    found = detect(tmp_path, environment)
     assert found.repository == Repository("gh", "org/repo", MERGE)
     assert found.source == "GitHub Actions' event"
 
@@ -137,7 +137,7 @@ def test_a_job_that_does_not_name_its_event_is_at_its_commit(tmp_path: Path) -> 
 )
 def test_a_deleted_fork_is_said(event: str, payload: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the fork was deleted") as caught:
-        checkout(tmp_path, github(event, payload, tmp_path))
+        detect(tmp_path, github(event, payload, tmp_path))
     assert HEAD in caught.value.hint
 
 
@@ -157,7 +157,7 @@ def test_a_deleted_fork_is_said(event: str, payload: dict[str, Any], tmp_path: P
     ],
 )
 def test_a_broken_event_is_a_warning_and_the_jobs_own_commit(payload: str, tmp_path: Path) -> None:
-    found = checkout(tmp_path, github("pull_request", payload, tmp_path))
+    found = detect(tmp_path, github("pull_request", payload, tmp_path))
     assert found.repository == Repository("gh", "org/repo", MERGE)
     (warning,) = found.warnings
     assert "GITHUB_SHA is used instead" in warning
@@ -166,7 +166,7 @@ def test_a_broken_event_is_a_warning_and_the_jobs_own_commit(payload: str, tmp_p
 @pytest.mark.parametrize("path", ["", "no/such/file.json"])
 def test_a_missing_event_is_a_warning_too(path: str, tmp_path: Path) -> None:
     environment = github("pull_request", "", tmp_path, GITHUB_EVENT_PATH=path)
-    found = checkout(tmp_path, environment)
+    found = detect(tmp_path, environment)
     assert found.repository.ref == MERGE
     assert found.warnings
 
@@ -174,35 +174,35 @@ def test_a_missing_event_is_a_warning_too(path: str, tmp_path: Path) -> None:
 def test_an_event_without_a_file_is_a_warning_too(tmp_path: Path) -> None:
     environment = github("pull_request", "", tmp_path)
     del environment["GITHUB_EVENT_PATH"]
-    assert "GITHUB_SHA is used instead" in checkout(tmp_path, environment).warnings[0]
+    assert "GITHUB_SHA is used instead" in detect(tmp_path, environment).warnings[0]
 
 
 @pytest.mark.parametrize("server", ["", "https://github.com", "https://github.com/"])
 def test_a_server_with_or_without_a_slash_or_none_is_github(server: str, tmp_path: Path) -> None:
-    found = checkout(tmp_path, github("push", {}, tmp_path, GITHUB_SERVER_URL=server))
+    found = detect(tmp_path, github("push", {}, tmp_path, GITHUB_SERVER_URL=server))
     assert found.repository == Repository("gh", "org/repo", MERGE)
 
 
 def test_a_missing_event_matters_not_where_it_is_not_needed(tmp_path: Path) -> None:
     environment = github("push", "", tmp_path, GITHUB_EVENT_PATH="")
-    assert checkout(tmp_path, environment).warnings == ()
+    assert detect(tmp_path, environment).warnings == ()
 
 
 def test_neither_an_event_nor_a_commit_is_an_error(tmp_path: Path) -> None:
     environment = github("pull_request", "", tmp_path, GITHUB_REPOSITORY="", GITHUB_SHA="")
     with pytest.raises(UsageError, match="GitHub Actions did not set GITHUB_REPOSITORY and"):
-        checkout(tmp_path, environment)
+        detect(tmp_path, environment)
 
 
 def test_another_github_is_a_git_url(tmp_path: Path) -> None:
     environment = github("push", {}, tmp_path, GITHUB_SERVER_URL="https://ghe.example.org")
-    found = checkout(tmp_path, environment).repository
+    found = detect(tmp_path, environment).repository
     assert (found.provider, found.ref) == ("git", MERGE)
     assert found.name.startswith("https://ghe.example.org/org/repo")
 
 
 def test_a_ref_replaces_the_commit(tmp_path: Path) -> None:
-    found = checkout(tmp_path, github("push", {}, tmp_path), "topic/x")
+    found = detect(tmp_path, github("push", {}, tmp_path), "topic/x")
     assert found.repository == Repository("gh", "org/repo", "topic/x")
 
 
@@ -227,42 +227,42 @@ FORK = {
 
 
 def test_gitlab_is_the_pipelines_project_and_commit(tmp_path: Path) -> None:
-    found = checkout(tmp_path, gitlab())
+    found = detect(tmp_path, gitlab())
     assert found.repository == Repository("gl", "group/sub/project", MERGE)
     assert found.source == "GitLab CI's commit"
 
 
 def test_a_merge_requests_pipeline_is_its_source_project(tmp_path: Path) -> None:
-    found = checkout(tmp_path, gitlab(CI_MERGE_REQUEST_SOURCE_BRANCH_SHA="", **FORK))
+    found = detect(tmp_path, gitlab(CI_MERGE_REQUEST_SOURCE_BRANCH_SHA="", **FORK))
     assert found.repository == Repository("gl", "them/fork", MERGE)
     assert found.source == "GitLab CI's merge request"
 
 
 def test_a_merged_results_pipeline_is_the_source_branchs_commit(tmp_path: Path) -> None:
-    found = checkout(tmp_path, gitlab(CI_MERGE_REQUEST_SOURCE_BRANCH_SHA=HEAD, **FORK))
+    found = detect(tmp_path, gitlab(CI_MERGE_REQUEST_SOURCE_BRANCH_SHA=HEAD, **FORK))
     assert found.repository == Repository("gl", "them/fork", HEAD)
 
 
 @pytest.mark.parametrize("known", [BASE, ""])
 def test_a_forks_merge_request_was_sent_to_what_gitlab_names(known: str, tmp_path: Path) -> None:
-    found = checkout(tmp_path, gitlab(CI_MERGE_REQUEST_DIFF_BASE_SHA=known, **FORK))
+    found = detect(tmp_path, gitlab(CI_MERGE_REQUEST_DIFF_BASE_SHA=known, **FORK))
     assert found.base == (Repository("gl", "group/sub/project", BASE) if known else None)
 
 
 def test_a_merge_request_of_the_same_project_has_no_other_base(tmp_path: Path) -> None:
     same = {**FORK, "CI_MERGE_REQUEST_SOURCE_PROJECT_URL": FORK["CI_MERGE_REQUEST_PROJECT_URL"]}
-    assert checkout(tmp_path, gitlab(CI_MERGE_REQUEST_DIFF_BASE_SHA=BASE, **same)).base is None
+    assert detect(tmp_path, gitlab(CI_MERGE_REQUEST_DIFF_BASE_SHA=BASE, **same)).base is None
 
 
 def test_another_gitlab_is_a_git_url(tmp_path: Path) -> None:
-    found = checkout(tmp_path, gitlab(CI_PROJECT_URL="https://gitlab.example.org/a/b/c")).repository
+    found = detect(tmp_path, gitlab(CI_PROJECT_URL="https://gitlab.example.org/a/b/c")).repository
     assert (found.provider, found.ref) == ("git", MERGE)
     assert found.name.startswith("https://gitlab.example.org/a/b/c")
 
 
 def test_gitlab_without_its_variables_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"GitLab CI did not set CI_COMMIT_SHA\."):
-        checkout(tmp_path, gitlab(CI_COMMIT_SHA=""))
+        detect(tmp_path, gitlab(CI_COMMIT_SHA=""))
 
 
 # Read the Docs and Netlify
@@ -279,18 +279,18 @@ def test_gitlab_without_its_variables_is_an_error(tmp_path: Path) -> None:
 )
 def test_read_the_docs_and_netlify_name_url_and_commit(url: str, tmp_path: Path) -> None:
     docs = {"READTHEDOCS": "True", "READTHEDOCS_GIT_CLONE_URL": url}
-    found = checkout(tmp_path, {**docs, "READTHEDOCS_GIT_COMMIT_HASH": HEAD})
+    found = detect(tmp_path, {**docs, "READTHEDOCS_GIT_COMMIT_HASH": HEAD})
     assert found.repository == Repository("gh", "org/repo", HEAD)
     assert found.source == "the build on Read the Docs"
 
-    found = checkout(tmp_path, {"NETLIFY": "true", "REPOSITORY_URL": url, "COMMIT_REF": HEAD})
+    found = detect(tmp_path, {"NETLIFY": "true", "REPOSITORY_URL": url, "COMMIT_REF": HEAD})
     assert found.repository == Repository("gh", "org/repo", HEAD)
     assert found.source == "the build on Netlify"
 
 
 def test_a_platform_without_its_variables_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Netlify did not set REPOSITORY_URL and COMMIT_REF"):
-        checkout(tmp_path, {"NETLIFY": "true"})
+        detect(tmp_path, {"NETLIFY": "true"})
 
 
 # git
@@ -341,7 +341,7 @@ def clone(tmp_path: Path) -> Clone:
 
 
 def test_a_clean_clone_is_origin_and_head(clone: Clone) -> None:
-    found = checkout(clone.path, clone.environment)
+    found = detect(clone.path, clone.environment)
     assert found.repository == Repository("gh", "org/repo", clone.head)
     assert found.repository.is_commit
     assert found.source == "this checkout's origin and HEAD"
@@ -351,7 +351,7 @@ def test_a_clean_clone_is_origin_and_head(clone: Clone) -> None:
 def test_a_folder_of_the_checkout_will_do(clone: Clone) -> None:
     folder = clone.path / "docs" / "deep"
     folder.mkdir(parents=True)
-    assert checkout(folder, clone.environment).repository.ref == clone.head
+    assert detect(folder, clone.environment).repository.ref == clone.head
 
 
 @pytest.mark.parametrize("ahead", [1, 2])
@@ -360,7 +360,7 @@ def test_commits_ahead_of_the_upstream_are_an_error(clone: Clone, ahead: int) ->
         clone.commit()
     words = "main is 1 commit ahead" if ahead == 1 else "main is 2 commits ahead"
     with pytest.raises(UsageError, match=f"not pushed yet: {words} of origin/main") as caught:
-        checkout(clone.path, clone.environment)
+        detect(clone.path, clone.environment)
     assert "git push" in caught.value.hint
     assert "--ref" in caught.value.hint
 
@@ -368,7 +368,7 @@ def test_commits_ahead_of_the_upstream_are_an_error(clone: Clone, ahead: int) ->
 def test_another_ref_needs_no_push(clone: Clone) -> None:
     clone.commit()
     (clone.path / "new.md").touch()
-    found = checkout(clone.path, clone.environment, "v1.0")
+    found = detect(clone.path, clone.environment, "v1.0")
     assert found.repository == Repository("gh", "org/repo", "v1.0")
     assert found.source == "this checkout's origin"
     assert found.warnings == ()
@@ -377,7 +377,7 @@ def test_another_ref_needs_no_push(clone: Clone) -> None:
 def test_ahead_of_the_upstream_but_pushed_to_another_branch_is_fine(clone: Clone) -> None:
     clone.commit()
     clone.pushed("origin/topic")
-    assert checkout(clone.path, clone.environment).warnings == ()
+    assert detect(clone.path, clone.environment).warnings == ()
 
 
 def test_behind_the_upstream_is_fine(clone: Clone) -> None:
@@ -385,7 +385,7 @@ def test_behind_the_upstream_is_fine(clone: Clone) -> None:
     clone.commit()
     clone.pushed("origin/main")
     clone.git("reset", "--quiet", "--hard", first)
-    found = checkout(clone.path, clone.environment)
+    found = detect(clone.path, clone.environment)
     assert found.repository.ref == first
     assert found.warnings == ()
 
@@ -393,13 +393,13 @@ def test_behind_the_upstream_is_fine(clone: Clone) -> None:
 def test_a_branch_without_upstream_that_nobody_saw_is_a_warning(clone: Clone) -> None:
     clone.git("switch", "--quiet", "--create", "topic", "--no-track")
     clone.commit()
-    (warning,) = checkout(clone.path, clone.environment).warnings
+    (warning,) = detect(clone.path, clone.environment).warnings
     assert f"{clone.head[:12]} was seen on no branch of origin" in warning
 
 
 def test_an_upstream_that_is_gone_is_a_warning(clone: Clone) -> None:
     clone.git("update-ref", "-d", "refs/remotes/origin/main")
-    (warning,) = checkout(clone.path, clone.environment).warnings
+    (warning,) = detect(clone.path, clone.environment).warnings
     assert "was seen on no branch of origin" in warning
 
 
@@ -408,7 +408,7 @@ def test_a_detached_head_is_fine_where_a_remote_branch_holds_it(clone: Clone) ->
     clone.commit()
     clone.pushed("origin/main")
     clone.git("checkout", "--quiet", "--detach", first)
-    found = checkout(clone.path, clone.environment)
+    found = detect(clone.path, clone.environment)
     assert found.repository.ref == first
     assert found.warnings == ()
 
@@ -416,7 +416,7 @@ def test_a_detached_head_is_fine_where_a_remote_branch_holds_it(clone: Clone) ->
 def test_a_detached_head_that_nobody_saw_is_a_warning(clone: Clone) -> None:
     clone.git("checkout", "--quiet", "--detach")
     clone.commit()
-    (warning,) = checkout(clone.path, clone.environment).warnings
+    (warning,) = detect(clone.path, clone.environment).warnings
     assert "was seen on no branch of origin" in warning
 
 
@@ -426,7 +426,7 @@ def test_a_commit_seen_on_another_remote_only_is_a_warning(clone: Clone) -> None
     clone.commit()
     clone.pushed("fork/topic")
     clone.git("branch", "--quiet", "--set-upstream-to=fork/topic")
-    found = checkout(clone.path, clone.environment)
+    found = detect(clone.path, clone.environment)
     assert found.repository == Repository("gh", "org/repo", clone.head)
     (warning,) = found.warnings
     assert "was seen on fork/topic, but on no branch of origin" in warning
@@ -436,14 +436,14 @@ def test_uncommitted_changes_are_a_warning(clone: Clone) -> None:
     (clone.path / "new.md").touch()
     (clone.path / "staged.md").touch()
     clone.git("add", "staged.md")
-    (warning,) = checkout(clone.path, clone.environment).warnings
+    (warning,) = detect(clone.path, clone.environment).warnings
     assert warning == "Not part of what the hub builds: 2 uncommitted changes."
 
 
 def test_what_git_ignores_is_no_change(clone: Clone) -> None:
     (clone.path / ".git" / "info" / "exclude").write_text("*.log\n", encoding="utf-8")
     (clone.path / "build.log").touch()
-    assert checkout(clone.path, clone.environment).warnings == ()
+    assert detect(clone.path, clone.environment).warnings == ()
 
 
 def test_a_shallow_clone_works(clone: Clone, tmp_path: Path) -> None:
@@ -453,7 +453,7 @@ def test_a_shallow_clone_works(clone: Clone, tmp_path: Path) -> None:
     shallow.git("fetch", "--quiet", "--depth=1", url, "+main:refs/remotes/origin/main")
     shallow.git("reset", "--quiet", "--hard", "origin/main")
     assert shallow.git("rev-list", "--count", "HEAD") == "1"
-    found = checkout(shallow.path, shallow.environment)
+    found = detect(shallow.path, shallow.environment)
     assert found.repository == Repository("gh", "org/repo", clone.head)
     assert found.warnings == ()
 
@@ -466,7 +466,7 @@ def test_nothing_is_written_to_the_checkout(clone: Clone) -> None:
     clone.pushed("origin/main")
     os.utime(file, (1, 1))  # git would refresh its index now
     before = (clone.path / ".git" / "index").read_bytes()
-    checkout(clone.path, clone.environment)
+    detect(clone.path, clone.environment)
     assert (clone.path / ".git" / "index").read_bytes() == before
 
 
@@ -482,7 +482,7 @@ def test_nothing_is_written_to_the_checkout(clone: Clone) -> None:
 )
 def test_any_form_of_origin(url: str, provider: str, name: str, tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone", url)
-    found = checkout(clone.path, clone.environment).repository
+    found = detect(clone.path, clone.environment).repository
     assert found == Repository(provider, name, clone.head)
 
 
@@ -490,7 +490,7 @@ def test_origin_is_rewritten_as_git_rewrites_it(clone: Clone) -> None:
     clone.git("remote", "set-url", "origin", "gh:org/repo")
     clone.git("remote", "set-url", "--push", "origin", "git@example.org:elsewhere.git")
     clone.git("config", "url.https://github.com/.insteadOf", "gh:")
-    assert checkout(clone.path, clone.environment).repository.name == "org/repo"
+    assert detect(clone.path, clone.environment).repository.name == "org/repo"
 
 
 @pytest.mark.parametrize(
@@ -500,7 +500,7 @@ def test_a_password_in_origin_is_dropped(url: str, tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone", url)
     clone.git("switch", "--quiet", "--create", "topic", "--no-track")
     clone.commit()
-    found = checkout(clone.path, clone.environment)
+    found = detect(clone.path, clone.environment)
     assert found.warnings
     for secret in ("p@ss", "ss@", "s3cret", "me:"):
         assert secret not in repr(found)
@@ -511,8 +511,8 @@ def test_a_password_in_origin_is_dropped(url: str, tmp_path: Path) -> None:
 def test_a_password_in_an_origin_that_is_refused_is_dropped(scheme: str, tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone", f"{scheme}://me:s3cret@host/srv/repo.git")
     with pytest.raises(UsageError) as caught:
-        checkout(clone.path, clone.environment)
-    assert "s3cret" not in caught.value.what + caught.value.hint
+        detect(clone.path, clone.environment)
+    assert "s3cret" not in caught.value.message + caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -521,15 +521,15 @@ def test_a_password_in_an_origin_that_is_refused_is_dropped(scheme: str, tmp_pat
 def test_an_origin_on_this_machine_is_an_error(url: str, tmp_path: Path) -> None:
     clone = Clone(tmp_path / "clone", url)
     with pytest.raises(UsageError, match="on this machine, not on a server") as caught:
-        checkout(clone.path, clone.environment)
-    assert url in caught.value.what
+        detect(clone.path, clone.environment)
+    assert url in caught.value.message
     assert "ORG/REPO" in caught.value.hint
 
 
 def test_an_origin_with_no_url_is_an_error(clone: Clone) -> None:
     clone.git("config", "remote.origin.url", "")
     with pytest.raises(UsageError, match="origin") as caught:
-        checkout(clone.path, clone.environment)
+        detect(clone.path, clone.environment)
     assert "ORG/REPO" in caught.value.hint
 
 
@@ -537,20 +537,20 @@ def test_no_origin_is_an_error_that_names_the_other_remotes(clone: Clone) -> Non
     clone.git("remote", "rename", "origin", "upstream")
     clone.git("remote", "add", "fork", "https://me:s3cret@github.com/me/repo")
     with pytest.raises(UsageError, match="no remote origin, only fork, upstream") as caught:
-        checkout(clone.path, clone.environment)
-    assert "s3cret" not in caught.value.what
+        detect(clone.path, clone.environment)
+    assert "s3cret" not in caught.value.message
 
 
 def test_no_remote_at_all_is_an_error(clone: Clone) -> None:
     clone.git("remote", "remove", "origin")
     with pytest.raises(UsageError, match=r"no remote origin\."):
-        checkout(clone.path, clone.environment)
+        detect(clone.path, clone.environment)
 
 
 def test_no_commit_yet_is_an_error(clone: Clone) -> None:
     clone.git("switch", "--quiet", "--orphan", "new")
     with pytest.raises(UsageError, match="no commit yet") as caught:
-        checkout(clone.path, clone.environment)
+        detect(clone.path, clone.environment)
     assert "git commit" in caught.value.hint
 
 
@@ -562,27 +562,27 @@ def test_a_folder_that_is_no_checkout_is_an_error_with_examples(
     environment = {**clone.environment, "GIT_CEILING_DIRECTORIES": str(tmp_path)}
     for none in (folder, clone.path / ".git"):
         with pytest.raises(UsageError, match="this is no git checkout") as caught:
-            checkout(none, environment)
+            detect(none, environment)
         assert "ORG/REPO@REF" in caught.value.hint
 
 
 def test_a_folder_that_is_not_there_is_told_in_gits_words(clone: Clone) -> None:
     with pytest.raises(UsageError, match="No such file or directory"):
-        checkout(clone.path / "none", clone.environment)
+        detect(clone.path / "none", clone.environment)
 
 
 @pytest.mark.posix
 def test_dubious_ownership_is_told_in_gits_words(clone: Clone) -> None:
     environment = {**clone.environment, "GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}
     with pytest.raises(UsageError, match="dubious ownership") as caught:
-        checkout(clone.path, environment)
+        detect(clone.path, environment)
     assert "safe.directory" in caught.value.hint
 
 
 @pytest.mark.posix
 def test_git_that_is_missing_is_an_error(clone: Clone, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="git cannot be run") as caught:
-        checkout(clone.path, {**clone.environment, "PATH": str(tmp_path)})
+        detect(clone.path, {**clone.environment, "PATH": str(tmp_path)})
     assert "ORG/REPO" in caught.value.hint
 
 

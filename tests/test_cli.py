@@ -18,10 +18,10 @@ import pytest
 
 from answers import Answer, page, ready
 from clinder import __version__
-from clinder._signals import Alarm
-from clinder.cli.ending import left
+from clinder._signals import SignalEvent
+from clinder.cli.ending import how_to_stop
 from clinder.cli.main import cli, main
-from clinder.cli.start import written
+from clinder.cli.start import format_session
 from clinder.errors import EXIT_CODES
 from clinder.session import Session
 from e2e.world import CLINDER, Result, World, line_with
@@ -131,7 +131,7 @@ def test_what_a_shell_evaluates_are_two_variables_and_nothing_else(
     tmp_path: Path, token: str
 ) -> None:
     session = Session("http://127.0.0.1:8888/user/$(touch${IFS}x)'/", token)
-    script = written(session, "shell") + "\nenv -0 | grep -z ^JUPYTER_"
+    script = format_session(session, "shell") + "\nenv -0 | grep -z ^JUPYTER_"
     out = subprocess.run(
         ["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
     ).stdout
@@ -142,9 +142,9 @@ def test_what_a_shell_evaluates_are_two_variables_and_nothing_else(
 
 def test_the_result_as_json_is_one_line_and_as_a_uri_is_one() -> None:
     session = Session("http://127.0.0.1:8888/user/x/", "a&b")
-    assert json.loads(written(session, "json"))["token"] == "a&b"
-    assert "\n" not in written(session, "json")
-    assert written(session, "uri") == "http://127.0.0.1:8888/user/x/?token=a%26b"
+    assert json.loads(format_session(session, "json"))["token"] == "a&b"
+    assert "\n" not in format_session(session, "json")
+    assert format_session(session, "uri") == "http://127.0.0.1:8888/user/x/?token=a%26b"
 
 
 @pytest.mark.parametrize(
@@ -321,9 +321,9 @@ def test_a_signal_that_comes_while_python_imports(world: World, at: str, ignored
 
 
 def test_an_alarm_that_rings() -> None:
-    with closing(Alarm()) as alarm:
+    with closing(SignalEvent()) as alarm:
         assert not alarm.is_set()
-        alarm.ring()
+        alarm.set_from_handler()
         assert alarm.is_set()
         assert alarm.wait(60)
 
@@ -377,7 +377,7 @@ def test_a_session_that_cannot_even_be_kept_in_a_file_is_named(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     session = Session("http://127.0.0.1:8888/user/x/", "s3cret")
 
-    assert left(session, None) == (
+    assert how_to_stop(session, None) == (
         f"It is at {session.url}, and could not be kept in a file: No such file or directory."
     )
 

@@ -9,7 +9,7 @@ import pytest
 
 from clinder._deadline import Deadline
 from clinder.errors import Cancelled, TimedOut, UsageError
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 
 
 class Clock:
@@ -36,12 +36,12 @@ def cancelled() -> threading.Event:
 def test_it_comes_when_its_seconds_are_over(clock: Clock) -> None:
     deadline = Deadline(10, now=clock)
     clock.time += 9
-    deadline.check()
+    deadline.raise_if_expired()
     assert deadline.remaining() == 1
     clock.time += 1
     assert deadline.remaining() == 0
     with pytest.raises(TimedOut, match="10 s"):
-        deadline.check()
+        deadline.raise_if_expired()
     clock.time += 100
     assert deadline.remaining() == 0
 
@@ -49,34 +49,34 @@ def test_it_comes_when_its_seconds_are_over(clock: Clock) -> None:
 def test_cancelling_ends_it_at_once(clock: Clock) -> None:
     deadline = Deadline(10, cancel=cancelled(), now=clock)
     with pytest.raises(Cancelled, match=r"^Cancelled\.$"):
-        deadline.check()
+        deadline.raise_if_expired()
     with pytest.raises(Cancelled):
         deadline.wait(1000)
 
 
 def test_cancelled_goes_before_timed_out(clock: Clock) -> None:
     with pytest.raises(Cancelled):
-        Deadline(0, cancel=cancelled(), now=clock).check()
+        Deadline(0, cancel=cancelled(), now=clock).raise_if_expired()
 
 
 def test_grace_counts_from_when_the_cancelling_was_seen(clock: Clock) -> None:
     deadline = Deadline(100, cancel=cancelled(), now=clock)
     deadline.grace = 5
-    deadline.check()
+    deadline.raise_if_expired()
     clock.time += 4.5
-    deadline.check()
+    deadline.raise_if_expired()
     clock.time += 0.5
     with pytest.raises(Cancelled):
-        deadline.check()
+        deadline.raise_if_expired()
 
 
 def test_grace_taken_back_ends_it_at_once(clock: Clock) -> None:
     deadline = Deadline(100, cancel=cancelled(), now=clock)
     deadline.grace = 5
-    deadline.check()
+    deadline.raise_if_expired()
     deadline.grace = 0
     with pytest.raises(Cancelled):
-        deadline.check()
+        deadline.raise_if_expired()
 
 
 def test_grace_does_not_outlast_the_deadline(clock: Clock) -> None:
@@ -84,22 +84,22 @@ def test_grace_does_not_outlast_the_deadline(clock: Clock) -> None:
     deadline.grace = 5
     clock.time += 3
     with pytest.raises(TimedOut):
-        deadline.check()
+        deadline.raise_if_expired()
 
 
 def test_a_sooner_one_is_never_later(clock: Clock) -> None:
     deadline = Deadline(10, now=clock)
-    assert deadline.sooner(4).remaining() == 4
-    assert deadline.sooner(40).remaining() == 10
+    assert deadline.capped(4).remaining() == 4
+    assert deadline.capped(40).remaining() == 10
 
 
 def test_a_sooner_one_is_cancelled_with_it(clock: Clock) -> None:
     cancel = threading.Event()
-    sooner = Deadline(10, cancel=cancel, now=clock).sooner(5)
-    sooner.check()
+    sooner = Deadline(10, cancel=cancel, now=clock).capped(5)
+    sooner.raise_if_expired()
     cancel.set()
     with pytest.raises(Cancelled):
-        sooner.check()
+        sooner.raise_if_expired()
 
 
 def test_waiting_ends_when_somebody_cancels() -> None:
@@ -126,12 +126,12 @@ def test_waiting_longer_than_the_deadline_times_out() -> None:
 
 def test_one_apart_is_by_the_same_clock_and_is_not_cancelled(clock: Clock) -> None:
     deadline = Deadline(10, cancel=cancelled(), now=clock)
-    apart = deadline.apart(20)
-    apart.check()
+    apart = deadline.uncancelled(20)
+    apart.raise_if_expired()
     assert apart.remaining() == 20
     clock.time += 20
     with pytest.raises(TimedOut, match="20 s"):
-        apart.check()
+        apart.raise_if_expired()
 
 
 def test_an_extended_one_comes_later_and_is_cancelled_with_it(clock: Clock) -> None:
@@ -141,7 +141,7 @@ def test_an_extended_one_comes_later_and_is_cancelled_with_it(clock: Clock) -> N
     assert extended.remaining() == 11
     deadline.cancel.set()
     with pytest.raises(Cancelled):
-        extended.check()
+        extended.raise_if_expired()
 
 
 def test_an_extended_one_counts_from_now_where_the_deadline_has_come(clock: Clock) -> None:
@@ -156,13 +156,13 @@ def test_all_made_of_one_know_since_when_it_is_cancelled(clock: Clock) -> None:
     deadline.cancel.set()
     clock.time += 3
     assert deadline.cancelled_for == 0, "nobody has seen it"
-    sooner = deadline.sooner(50)
+    sooner = deadline.capped(50)
     with pytest.raises(Cancelled):
-        sooner.check()
+        sooner.raise_if_expired()
     clock.time += 2
     with pytest.raises(Cancelled):
-        deadline.check()
-    assert [each.cancelled_for for each in (deadline, sooner, deadline.apart(9))] == [2, 2, 2]
+        deadline.raise_if_expired()
+    assert [each.cancelled_for for each in (deadline, sooner, deadline.uncancelled(9))] == [2, 2, 2]
 
 
 def test_a_wait_is_a_pause_and_none_beyond_the_deadline(clock: Clock) -> None:
@@ -176,7 +176,7 @@ def test_a_wait_is_a_pause_and_none_beyond_the_deadline(clock: Clock) -> None:
     deadline = Deadline(10, now=clock, pause=pause)
     deadline.wait(4)
     with pytest.raises(TimedOut):
-        deadline.sooner(20).wait(7)
+        deadline.capped(20).wait(7)
     with pytest.raises(TimedOut):
         deadline.wait(1)
     assert pauses == [4, 6]
@@ -200,14 +200,14 @@ def test_a_wait_within_the_grace_takes_its_time(clock: Clock) -> None:
 @pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])
 def test_a_clock_has_more_than_0_seconds(name: str, seconds: float) -> None:
     with pytest.raises(UsageError, match=f"The {name} timeout is more than 0 seconds"):
-        Clocks(**{name: seconds})
-    Clocks(**{name: 0.001})
+        Timeouts(**{name: seconds})
+    Timeouts(**{name: 0.001})
 
 
 def test_the_clocks_are_those_that_the_documentation_names() -> None:
-    assert Clocks() == Clocks(connect=10, idle=75, readiness=120, stop=10)
+    assert Timeouts() == Timeouts(connect=10, idle=75, readiness=120, stop=10)
 
 
 def test_a_servers_calls_may_be_idle_for_10_s_at_most() -> None:
-    assert Clocks(connect=3).of_server == Clocks(connect=3, idle=10)
-    assert Clocks(idle=4).of_server == Clocks(idle=4)
+    assert Timeouts(connect=3).for_server == Timeouts(connect=3, idle=10)
+    assert Timeouts(idle=4).for_server == Timeouts(idle=4)

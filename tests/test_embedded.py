@@ -23,7 +23,7 @@ import pytest
 import requests
 
 from clinder.embedded.hub import HOST, Hub
-from clinder.embedded.servers import Server, environment, name_for, prepare
+from clinder.embedded.servers import Server, name_for, prepare, server_environ
 from clinder.errors import UsageError
 
 COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
@@ -259,7 +259,7 @@ def test_only_what_names_kernelspecs_is_inherited() -> None:
         "CLINDER_BUILD_TOKEN": "secret",
         "BINDER_REPO_URL": "https://example.org",
     }
-    assert environment(caller) == {"PATH": "/bin", "JUPYTER_PATH": "/kernels"}
+    assert server_environ(caller) == {"PATH": "/bin", "JUPYTER_PATH": "/kernels"}
 
 
 def test_no_configuration_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 import clinder.cli.output  # noqa: F401 - it has an error of its own
 from clinder import errors
-from clinder.errors import EXIT_CODES, Cancelled, ClinderError, Context, HubFull, explained
+from clinder.errors import EXIT_CODES, Cancelled, ClinderError, Context, HubFull, format_error
 
 
 def family(base: type[ClinderError]) -> Iterator[type[ClinderError]]:
@@ -61,7 +61,7 @@ def test_a_kind_and_all_under_it_have_its_code(kind: type[ClinderError], code: i
 
 def test_an_error_is_explained_with_what_where_log_advice_and_link() -> None:
     context = Context("https://hub/", "gh/org/repo/HEAD", "https://hub/v2/x", ("one", "two"))
-    assert explained(HubFull("The hub is full.", context=context)) == [
+    assert format_error(HubFull("The hub is full.", context=context)) == [
         "The hub is full.",
         "  hub:        https://hub/",
         "  repository: gh/org/repo/HEAD",
@@ -75,11 +75,11 @@ def test_an_error_is_explained_with_what_where_log_advice_and_link() -> None:
 
 def test_what_happened_may_be_told_better_by_who_knows_more() -> None:
     error = HubFull("Full.")
-    error.what = "The hub is full."
+    error.message = "The hub is full."
     assert str(error) == "The hub is full."
-    assert explained(error)[0] == "The hub is full."
+    assert format_error(error)[0] == "The hub is full."
 
 
 def test_what_is_not_known_is_left_out() -> None:
-    assert explained(Cancelled("Cancelled.")) == ["Cancelled."]
-    assert explained(HubFull("Full.", hint="Wait.")) == ["Full.", "  what to do: Wait."]
+    assert format_error(Cancelled("Cancelled.")) == ["Cancelled."]
+    assert format_error(HubFull("Full.", hint="Wait.")) == ["Full.", "  what to do: Wait."]

@@ -14,12 +14,12 @@ from _pytest.mark import ParameterSet
 
 from answers import Answer, Ending, Raw, ready
 from clinder._deadline import Deadline
-from clinder.errors import ClinderError, SessionGone, explained
-from clinder.events import Event, SessionLeft, SessionStopped, Warned
+from clinder.errors import ClinderError, SessionGone, format_error
+from clinder.events import Event, SessionNotStopped, SessionStopped, WarningIssued
 from clinder.launch.launch import launch
 from clinder.launch.request import Request
 from clinder.repository import Repository
-from clinder.running.status import known_status
+from clinder.running.status import wait_for_status
 from clinder.running.stop import stop
 from clinder.session import Session
 from clinder.wire.jupyter_server import State
@@ -105,8 +105,8 @@ def test_a_fault_ends_as_the_table_says(
             for each in hub.requests:
                 assert each.left.wait(20), f"{each.path} is still open"
     assert watcher.count(SessionStopped) == row.stopped
-    assert watcher.count(SessionLeft) == row.left
-    warnings = [each.text for each in watcher.events if isinstance(each, Warned)]
+    assert watcher.count(SessionNotStopped) == row.left
+    warnings = [each.message for each in watcher.events if isinstance(each, WarningIssued)]
     assert row.warns in " ".join(warnings)
     assert bool(row.warns) == bool(warnings)
 
@@ -117,7 +117,7 @@ def _played(request: Request, watcher: Watcher, stage: Stage) -> tuple[int, str]
     try:
         session = launch(request, watcher, cancel=watcher.cancel, now=clock.now, pause=clock.pause)
     except ClinderError as error:
-        return error.exit_code, "\n".join(explained(error))
+        return error.exit_code, "\n".join(format_error(error))
     assert stop(session, Deadline(30)) is True
     return 0, ""
 
@@ -159,7 +159,7 @@ def _stopped(session: Session, deadline: Deadline) -> int:
 
 def _status(session: Session, deadline: Deadline) -> int:
     try:
-        status = known_status(session, deadline)
+        status = wait_for_status(session, deadline)
     except ClinderError as error:
         return error.exit_code
     return 0 if status.state is State.RUNNING else SessionGone.exit_code

@@ -22,34 +22,34 @@ from answers import Answer, Ending, Framing, Raw, at_random, bytewise, moved, pa
 from clinder._deadline import Deadline
 from clinder._urls import is_loopback
 from clinder._version import USER_AGENT
-from clinder._work import finished
+from clinder._work import run_bounded
 from clinder.errors import Cancelled, TimedOut
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from clinder.wire import http as module
 from clinder.wire.http import Transport
-from clinder.wire.http_errors import TransportError, described
+from clinder.wire.http_errors import TransportError, to_transport_error
 from hubs import ScriptedHub
 
 TOKEN = "s3cret-token"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
-SHORT = Clocks(connect=5, idle=0.3)
+SHORT = Timeouts(connect=5, idle=0.3)
 LONG = 60.0
 
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
 
 def streamed(
-    url: str, *, clocks: Clocks = SHORT, deadline: Deadline | None = None, **headers: str
+    url: str, *, timeouts: Timeouts = SHORT, deadline: Deadline | None = None, **headers: str
 ) -> bytes:
     """The whole body of a stream."""
     within = deadline or Deadline(LONG)
-    with Transport(clocks).stream(url, deadline=within, headers=headers) as stream:
-        return b"".join(stream.pieces)
+    with Transport(timeouts).stream(url, deadline=within, headers=headers) as stream:
+        return b"".join(stream.chunks)
 
 
-def requested(url: str, *, clocks: Clocks = SHORT, seconds: float = LONG) -> module.Answer:
-    return Transport(clocks).request("GET", url, deadline=Deadline(seconds), token=TOKEN)
+def requested(url: str, *, timeouts: Timeouts = SHORT, seconds: float = LONG) -> module.Response:
+    return Transport(timeouts).request("GET", url, deadline=Deadline(seconds), token=TOKEN)
 
 
 def forever(part: bytes) -> itertools.repeat[bytes]:
@@ -77,9 +77,9 @@ def test_a_stream_is_read_live(framing: Framing) -> None:
         Transport().stream(hub.url + "x", deadline=Deadline(LONG), headers={}) as stream,
     ):
         assert (stream.status, stream.url) == (200, hub.url + "x")
-        assert next(stream.pieces) == b"one"
+        assert next(stream.chunks) == b"one"
         more.set()
-        assert b"".join(stream.pieces) == b"two"
+        assert b"".join(stream.chunks) == b"two"
 
 
 def test_an_answer_is_its_status_headers_and_body() -> None:
@@ -210,7 +210,7 @@ def test_a_reader_that_stops_reading_is_not_read_ahead_for() -> None:
 
     with ScriptedHub(pages={"/x": Raw(parts())}) as hub:
         with Transport().stream(hub.url + "x", deadline=Deadline(LONG), headers={}) as stream:
-            next(stream.pieces)
+            next(stream.chunks)
             assert not all_sent.wait(0.5)
         assert hub.awaited().left.wait(20)
 
@@ -225,7 +225,7 @@ def test_nothing_listens_there() -> None:
 
 def test_a_name_that_does_not_resolve() -> None:
     with pytest.raises(TransportError, match="name does not resolve") as broken:
-        requested("http://clinder.invalid/", clocks=Clocks(connect=30, idle=30))
+        requested("http://clinder.invalid/", timeouts=Timeouts(connect=30, idle=30))
     assert not broken.value.refused
 
 
@@ -248,7 +248,7 @@ def test_no_tls_where_tls_was_meant() -> None:
         thread = threading.Thread(target=answer)
         thread.start()
         with pytest.raises(TransportError, match="it does not speak TLS"):
-            requested(f"https://127.0.0.1:{plain.getsockname()[1]}/", clocks=Clocks(5, 5))
+            requested(f"https://127.0.0.1:{plain.getsockname()[1]}/", timeouts=Timeouts(5, 5))
         thread.join(20)
 
 
@@ -257,7 +257,7 @@ def test_a_listener_that_answers_no_handshake() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"https://127.0.0.1:{silent.getsockname()[1]}/"
         with pytest.raises(TransportError, match=r"no connection (within|in time)"):
-            requested(url, clocks=Clocks(connect=0.3, idle=5))
+            requested(url, timeouts=Timeouts(connect=0.3, idle=5))
 
 
 # The end, at any moment.
@@ -274,7 +274,7 @@ def test_cancelling_ends_it_and_closes_the_connection(answer: Answer | Raw) -> N
 
     def reading(url: str) -> None:
         try:
-            streamed(url, clocks=Clocks(idle=LONG), deadline=deadline)
+            streamed(url, timeouts=Timeouts(idle=LONG), deadline=deadline)
         except Cancelled as error:
             ended.append(type(error))
 
@@ -291,7 +291,7 @@ def test_cancelling_ends_it_and_closes_the_connection(answer: Answer | Raw) -> N
 def test_leaving_the_context_closes_the_connection() -> None:
     with ScriptedHub(pages={"/x": Answer(b"one", ending=Ending.HELD)}) as hub:
         with Transport().stream(hub.url + "x", deadline=Deadline(LONG), headers={}) as stream:
-            next(stream.pieces)
+            next(stream.chunks)
             assert not hub.requests[0].left.is_set()
         assert hub.requests[0].left.wait(20)
 
@@ -319,21 +319,21 @@ def test_an_interrupt_as_it_begins_closes_the_connection(monkeypatch: pytest.Mon
     with ScriptedHub(pages={"/x": Answer(b"one", ending=Ending.HELD)}) as hub:
         monkeypatch.setattr(threading.Thread, "start", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            requested(hub.url + "x", clocks=Clocks(idle=LONG))
+            requested(hub.url + "x", timeouts=Timeouts(idle=LONG))
         assert hub.requests[0].left.wait(20)
 
 
 def test_work_that_cannot_be_bounded_is_left_behind() -> None:
     enough = threading.Event()
     with pytest.raises(TimedOut):
-        finished(enough.wait, Deadline(0.2))
+        run_bounded(enough.wait, Deadline(0.2))
     enough.set()
 
 
 def test_work_returns_or_raises_what_it_does() -> None:
-    assert finished(lambda: 6 * 7, Deadline(LONG)) == 42
+    assert run_bounded(lambda: 6 * 7, Deadline(LONG)) == 42
     with pytest.raises(ZeroDivisionError):
-        finished(lambda: 1 // 0, Deadline(LONG))
+        run_bounded(lambda: 1 // 0, Deadline(LONG))
 
 
 # Redirects.
@@ -484,7 +484,7 @@ def test_a_proxy_that_does_not_answer_is_named_as_the_cause(
 def test_what_is_no_failure_of_a_connection_is_a_bug_and_is_raised_as_it_is() -> None:
     bug = KeyError("a bug")
     with pytest.raises(KeyError) as raised:
-        described(bug, connected=True, answered=False, url="http://hub.test/")
+        to_transport_error(bug, connected=True, answered=False, url="http://hub.test/")
     assert raised.value is bug
 
 

@@ -20,7 +20,7 @@ from clinder.errors import (
     TokenRefused,
 )
 from clinder.session import Session
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Kernelspecs, Server, State, Status
 from hubs import Jupyter, ScriptedHub
@@ -50,7 +50,7 @@ def web() -> Iterator[responses.RequestsMock]:
 
 def local(hub: ScriptedHub, name: str = "x") -> Server:
     """A server on this machine, asked by clocks that run out soon."""
-    return Server(Session(f"{hub.origin}/user/{name}/", TOKEN), Transport(Clocks(idle=0.3)))
+    return Server(Session(f"{hub.origin}/user/{name}/", TOKEN), Transport(Timeouts(idle=0.3)))
 
 
 # Does it run.
@@ -101,7 +101,7 @@ def test_what_another_answer_says(
     web.get(URL + path, status=code, headers={"Location": location} if location else {})
     found = ask(SERVER)
     assert found.state is state
-    assert found.words
+    assert found.message
     assert len(web.calls) == 1, "a redirect is an answer, and is not followed"
 
 
@@ -223,7 +223,7 @@ def test_a_kernel_is_found_by_its_label_and_never_anothers(
     web: responses.RequestsMock, listed: object, found: str
 ) -> None:
     web.get(URL + "api/sessions", json=listed)
-    assert SERVER.started_kernel("ours", Deadline(60)) == found
+    assert SERVER.find_kernel("ours", Deadline(60)) == found
 
 
 def test_a_kernelspec_that_is_missing_is_told_with_those_that_are_there(
@@ -281,7 +281,7 @@ def test_a_kernel_that_cannot_be_started_is_an_error_in_words(answer: Any, words
     pages = {"/user/x/api/sessions": answer}
     with ScriptedHub(pages=pages) as hub, pytest.raises(ServerUnreachable, match=words) as error:
         local(hub).start_kernel("", "ours", Deadline(60))
-    assert "\x1b" not in error.value.what
+    assert "\x1b" not in error.value.message
     assert TOKEN not in str(error.value)
 
 
@@ -300,7 +300,7 @@ def test_very_many_kernelspecs_are_not_all_told(web: responses.RequestsMock) -> 
     web.get(URL + "api/kernelspecs", json={"kernelspecs": many})
     with pytest.raises(KernelspecMissing, match=r"kernel-00000-, .* and 29980 more\.$") as raised:
         SERVER.kernelspec("julia", Deadline(60))
-    assert len(raised.value.what) < 1000
+    assert len(raised.value.message) < 1000
 
 
 @pytest.mark.parametrize(
@@ -316,14 +316,14 @@ def test_kernelspecs_that_are_none(web: responses.RequestsMock, told: object) ->
     web.get(URL + "api/kernelspecs", json=told)
     with pytest.raises(KernelspecMissing) as raised:
         SERVER.kernelspec("julia", Deadline(60))
-    assert len(raised.value.what) < 1000
+    assert len(raised.value.message) < 1000
 
 
 def test_an_error_of_a_server_is_not_longer_than_anybody_reads(web: responses.RequestsMock) -> None:
     web.get(URL + "api/kernelspecs", json={"message": "no " * 200_000}, status=500)
     with pytest.raises(ServerUnreachable, match="no no") as raised:
         SERVER.kernelspecs(Deadline(60))
-    assert len(raised.value.what) < 1000
+    assert len(raised.value.message) < 1000
 
 
 @pytest.mark.parametrize("identity", ["x" * 500_000, "", 5, None, ["x"]])

@@ -22,20 +22,20 @@ from hypothesis import strategies as st
 from channels import TOKEN, Message, Server, info, message, reply, serving, status, stream
 from clinder._deadline import Deadline
 from clinder._version import USER_AGENT
-from clinder._work import unwatched
+from clinder._work import no_op
 from clinder.errors import Cancelled, OutputDropped, ServerNotReady, ServerUnreachable, TimedOut
-from clinder.running.kernels import KernelLeft, running_kernel
+from clinder.running.kernels import KernelNotRemoved, running_kernel
 from clinder.session import Session
 from clinder.wire import kernel_channel as wire
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.kernel_channel import Kernel, KernelDied
-from clinder.wire.kernel_messages import Output, Raised
+from clinder.wire.kernel_messages import KernelError, Output
 from clock import Clock, Standing
 from e2e.world import World
 
 
-def executed(*answers: Callable[[str], str | bytes | None]) -> list[Output | Raised]:
+def executed(*answers: Callable[[str], str | bytes | None]) -> list[Output | KernelError]:
     """Run code on a kernel that gives these answers to it, and return what comes of it."""
     with serving(Server(lambda parent: [make(parent) for make in answers])) as server:
         deadline = Deadline(10)
@@ -97,8 +97,8 @@ def test_a_refused_websocket(refuse: int, words: str) -> None:
     server = Server(lambda _: [], refuse=refuse, location="/elsewhere")
     with pytest.raises(TransportError) as raised:
         opened(server)
-    assert words in raised.value.what
-    assert TOKEN not in raised.value.what
+    assert words in raised.value.message
+    assert TOKEN not in raised.value.message
     assert len(server.paths) == 1, "a redirect is not followed"
 
 
@@ -181,10 +181,10 @@ def test_what_comes_after_the_reply_and_before_idle_is_not_lost() -> None:
 def test_an_exception() -> None:
     raised = {"ename": "E", "evalue": "v", "traceback": ["a", "b"]}
     assert executed(lambda parent: message("error", raised, parent), idle, reply) == [
-        Raised("E", "v", ("a", "b"))
+        KernelError("E", "v", ("a", "b"))
     ]
     assert executed(lambda parent: message("error", {}, parent), idle, reply) == [
-        Raised("", "", ())
+        KernelError("", "", ())
     ]
 
 
@@ -215,7 +215,7 @@ def test_a_connection_that_is_closed_while_code_runs() -> None:
     ],
 )
 def test_the_servers_word_that_output_was_dropped(output: Output, lost: bool) -> None:
-    assert output.tells_of_loss is lost
+    assert output.reports_dropped_output is lost
 
 
 ENDLESS = {
@@ -392,7 +392,7 @@ def test_who_cancels_does_not_wait_for_the_start_and_then_as_long_for_the_end() 
     def starts() -> None:
         deadline.cancel.set()
         with suppress(Cancelled):
-            deadline.check()
+            deadline.raise_if_expired()
         clock.jump(4.9)
 
     server = Server(lambda _: [], starts=starts, removing=lambda: clock.jump(1.6), removes_after=60)
@@ -402,7 +402,7 @@ def test_who_cancels_does_not_wait_for_the_start_and_then_as_long_for_the_end() 
 
 
 @pytest.mark.parametrize(
-    ("late", "removes", "raises"), [(1, True, TimedOut), (1, False, KernelLeft)]
+    ("late", "removes", "raises"), [(1, True, TimedOut), (1, False, KernelNotRemoved)]
 )
 def test_a_kernel_that_starts_too_late_is_removed(
     late: float, removes: bool, raises: type[TimedOut]
@@ -452,7 +452,7 @@ def test_a_kernel_that_a_server_never_lists_may_be_left() -> None:
     server = Server(
         lambda _: [], starts=lambda: clock.jump(70), starts_after=0.5, listed_after=1000
     )
-    with pytest.raises(KernelLeft, match="did not say which kernel"):
+    with pytest.raises(KernelNotRemoved, match="did not say which kernel"):
         started(server, Deadline(60, now=clock.now, pause=clock.pause))
     assert server.removed == []
 
@@ -460,7 +460,7 @@ def test_a_kernel_that_a_server_never_lists_may_be_left() -> None:
 def test_what_an_exception_says_is_made_plain() -> None:
     error = {"ename": "\x1b[31mE\r\nx\x07", "evalue": "\x1b]0;title\x07v", "traceback": []}
     assert executed(lambda parent: message("error", error, parent), idle, reply) == [
-        Raised("E x", "v", ())
+        KernelError("E x", "v", ())
     ]
 
 
@@ -468,7 +468,7 @@ def test_what_an_exception_says_is_made_plain() -> None:
 def test_only_a_clean_exit_is_one(value: str, clean: bool) -> None:
     error = {"ename": "SystemExit", "evalue": value, "traceback": []}
     (raised,) = executed(lambda parent: message("error", error, parent), idle, reply)
-    assert isinstance(raised, Raised)
+    assert isinstance(raised, KernelError)
     assert raised.is_clean_exit is clean
 
 
@@ -518,7 +518,7 @@ def accepting(key: str) -> str:
     return base64.b64encode(hashlib.sha1(together).digest()).decode()
 
 
-def reached(session: Session, deadline: Deadline, watch: Callable[[], None] = unwatched) -> None:
+def reached(session: Session, deadline: Deadline, watch: Callable[[], None] = no_op) -> None:
     """Open a kernel's websocket and wait for the kernel."""
     with Kernel(session, "k", deadline=deadline, watch=watch) as kernel:
         kernel.wait_until_ready(deadline)
@@ -530,8 +530,8 @@ def broken(answer: Callable[[str], Iterable[bytes]]) -> str:
         reached(session, Deadline(20))
     error = raised.value
     assert isinstance(error, TransportError | KernelDied)
-    assert error.what.isprintable()
-    return error.what
+    assert error.message.isprintable()
+    return error.message
 
 
 def forever(first: bytes, rest: bytes) -> Callable[[str], Iterable[bytes]]:
@@ -574,7 +574,7 @@ def test_a_handshake_that_is_given_up_is_over(way: str) -> None:
     if "event" in way:
         deadline.cancel = cancel
     with saying(answer) as session, pytest.raises((TimedOut, Cancelled, KernelDied)):
-        reached(session, deadline, watch if "watch" in way else unwatched)
+        reached(session, deadline, watch if "watch" in way else no_op)
 
 
 HEADS = [

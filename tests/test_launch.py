@@ -21,19 +21,19 @@ from clinder.events import (
     BuildRequested,
     Event,
     LogLines,
-    PhaseEntered,
-    PhaseLeft,
-    SessionKnown,
-    SessionLeft,
+    PhaseEnded,
+    PhaseStarted,
+    SessionLaunched,
+    SessionNotStopped,
     SessionStopped,
     Waiting,
-    Warned,
+    WarningIssued,
 )
 from clinder.launch.launch import launch
 from clinder.launch.request import Request
 from clinder.repository import Repository
 from clinder.session import Session
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from clock import Clock, Standing
 from faults import INSTEAD, Silence
 from hubs import Jupyter, ScriptedHub
@@ -108,19 +108,19 @@ def test_a_launch_gives_a_session_and_reports_each_step() -> None:
     )
     assert recorder.events == [
         BuildRequested(hub.url, SPEC, 1),
-        PhaseEntered("waiting"),
+        PhaseStarted("waiting"),
         LogLines("waiting", ("Waiting",)),
         LogLines("waiting", ("a log line",)),
-        PhaseLeft("waiting", 0.0),
-        PhaseEntered("built"),
+        PhaseEnded("waiting", 0.0),
+        PhaseStarted("built"),
         LogLines("built", ("Built image, launching...",)),
-        PhaseLeft("built", 0.0),
-        PhaseEntered("launching"),
+        PhaseEnded("built", 0.0),
+        PhaseStarted("launching"),
         LogLines("launching", ("Launching server...",)),
-        PhaseLeft("launching", 0.0),
-        PhaseEntered("readiness"),
-        SessionKnown(known),
-        PhaseLeft("readiness", 0.0),
+        PhaseEnded("launching", 0.0),
+        PhaseStarted("readiness"),
+        SessionLaunched(known),
+        PhaseEnded("readiness", 0.0),
     ]
     assert session.phases == {"waiting": 0, "built": 0, "launching": 0, "readiness": 0}
     assert [each.outcome for each in session.attempts] == ["ready"]
@@ -152,7 +152,7 @@ def test_a_phase_goes_on_until_another_comes_and_an_event_without_a_message_is_n
         end = ready(hub.serve("x", Jupyter(TOKEN)), TOKEN)
         hub.then(Answer((event(message="w") + building, more, event(phase="building"), end)))
         launch(asked(hub), recorder)
-    assert recorder.of(PhaseEntered) == [PhaseEntered("building"), PhaseEntered("readiness")]
+    assert recorder.of(PhaseStarted) == [PhaseStarted("building"), PhaseStarted("readiness")]
     assert recorder.of(LogLines) == [LogLines("", ("w",)), LogLines("building", ("x",))]
 
 
@@ -200,12 +200,12 @@ def test_the_seconds_are_those_that_a_phase_an_attempt_and_its_wait_took() -> No
     with ScriptedHub(Answer(body, ending=Ending.BROKEN)) as hub:
         launchable(hub, before=body)
         session = launch(
-            asked(hub), recorder, now=clock.now, pause=clock.pause, chance=lambda: 1 / 3
+            asked(hub), recorder, now=clock.now, pause=clock.pause, random=lambda: 1 / 3
         )
     assert [each.seconds for each in session.attempts] == [3.704, 3.704]
     assert [each.waited for each in session.attempts] == [0, 1.833]
     assert session.phases == {"building": 2.469, "pushing": 1.235, "readiness": 0}
-    left = [each.seconds for each in recorder.of(PhaseLeft) if isinstance(each, PhaseLeft)]
+    left = [each.seconds for each in recorder.of(PhaseEnded) if isinstance(each, PhaseEnded)]
     assert left == pytest.approx([1.23456] * 2 + [1.23456] * 3 + [0])
 
 
@@ -237,7 +237,7 @@ ANOTHER_HUB: dict[str, tuple[Answer | Raw, type[ClinderError]]] = {
 }
 AGAIN: dict[str, tuple[Answer | Raw, type[ClinderError]]] = {
     "broken": (failed("Internal Server Error"), errors.HubBroken),
-    "forge": (failed("Error resolving ref for gh:x: y"), errors.ForgeFailed),
+    "forge": (failed("Error resolving ref for gh:x: y"), errors.RepositoryHostFailed),
     "dropped": (Answer(LOG), errors.HubUnreachable),
     "reset": (Raw([], Ending.RESET), errors.HubUnreachable),
     "bad gateway": (page(502), errors.HubBroken),
@@ -284,7 +284,7 @@ def test_what_broke_is_asked_again_and_then_the_next_hub(case: str) -> None:
     with ScriptedHub(*[answer] * 3) as first, ScriptedHub() as second:
         url = launchable(second)
         request = asked(first, second)
-        session = launch(request, recorder, now=clock.now, pause=clock.pause, chance=lambda: 0.5)
+        session = launch(request, recorder, now=clock.now, pause=clock.pause, random=lambda: 0.5)
         assert session.url == url
         assert [len(first.builds), len(second.builds)] == [3, 1]
     assert [each.outcome for each in session.attempts] == [kind.__name__] * 3 + ["ready"]
@@ -350,8 +350,8 @@ def test_a_server_is_asked_often_at_first_then_every_3_s_and_for_120_s_in_all() 
             launch(asked(hub, timeout=1000), recorder, now=clock.now, pause=clock.pause)
     assert clock.pauses[:3] == pytest.approx([0.1, 0.16, 0.256])
     assert max(clock.pauses) == 3
-    assert recorder.of(SessionLeft)
-    assert left[-1] == pytest.approx(120 + Clocks().stop)
+    assert recorder.of(SessionNotStopped)
+    assert left[-1] == pytest.approx(120 + Timeouts().stop)
 
 
 def test_a_server_that_never_gets_usable_is_an_error_and_is_stopped() -> None:
@@ -375,7 +375,7 @@ def test_a_silent_server_is_asked_again_after_10_s_and_the_error_says_so(
     with ScriptedHub() as hub:
         launchable(hub)
         hub.pages["/user/x/api/status"] = Raw((Silence(clock, 0.5),))
-        request = asked(hub, clocks=Clocks(readiness=seconds))
+        request = asked(hub, timeouts=Timeouts(readiness=seconds))
         with pytest.raises(ServerNotReady, match=f"never became usable: {words}"):
             launch(request, now=clock.now, pause=clock.pause)
 
@@ -387,7 +387,7 @@ def test_a_server_that_refuses_its_own_token_cannot_be_stopped_either() -> None:
         asked_often = after(lambda: len(hub.calls("GET", "api/status")) >= 2, 121)
         with pytest.raises(ServerNotReady, match="usable: it refuses its own token"):
             launch(asked(hub, timeout=1000), recorder, now=asked_often)
-    (left,) = recorder.of(SessionLeft)
+    (left,) = recorder.of(SessionNotStopped)
     assert "token" in str(left)
     assert TOKEN not in str(left)
 
@@ -399,10 +399,10 @@ def test_a_server_that_refuses_its_own_token_cannot_be_stopped_either() -> None:
 @pytest.mark.parametrize(
     "at",
     [
-        lambda seen: isinstance(seen, PhaseLeft) and seen.phase == "launching",
-        lambda seen: seen == PhaseEntered("readiness"),
-        lambda seen: isinstance(seen, SessionKnown),
-        lambda seen: isinstance(seen, PhaseLeft) and seen.phase == "readiness",
+        lambda seen: isinstance(seen, PhaseEnded) and seen.phase == "launching",
+        lambda seen: seen == PhaseStarted("readiness"),
+        lambda seen: isinstance(seen, SessionLaunched),
+        lambda seen: isinstance(seen, PhaseEnded) and seen.phase == "readiness",
     ],
     ids=["launched", "readiness begins", "session known", "usable"],
 )
@@ -422,7 +422,7 @@ def test_an_observer_that_fails_costs_the_session(
 
 def test_a_session_that_cannot_be_stopped_is_warned_of() -> None:
     def then(seen: Event) -> None:
-        if isinstance(seen, SessionKnown):
+        if isinstance(seen, SessionLaunched):
             raise ZeroDivisionError
 
     recorder = Recorder(then)
@@ -431,7 +431,7 @@ def test_a_session_that_cannot_be_stopped_is_warned_of() -> None:
         stopped = after(lambda: shutdowns(hub), 11)
         with pytest.raises(ZeroDivisionError):
             launch(asked(hub, timeout=1000), recorder, now=stopped)
-    (left,) = recorder.of(SessionLeft)
+    (left,) = recorder.of(SessionNotStopped)
     assert url in str(left)
     assert "still runs" in str(left)
     assert TOKEN not in str(left)
@@ -461,7 +461,7 @@ def test_cancelling_a_build_ends_it_at_once() -> None:
         with pytest.raises(Cancelled) as error:
             launch(asked(hub), recorder, cancel=recorder.cancel, now=lambda: 1000.0)
         assert hub.builds[0].left.wait(20)
-    assert not recorder.of(Warned)
+    assert not recorder.of(WarningIssued)
     assert error.value.context.log[0] == "Waiting"
 
 
@@ -476,8 +476,8 @@ def test_a_server_that_comes_up_within_the_grace_is_stopped() -> None:
             launch(asked(hub), recorder, cancel=recorder.cancel, now=lambda: 1000.0)
         assert shutdowns(hub) == 1
         assert len(hub.builds) == 1
-    assert not recorder.of(Warned)
-    assert recorder.of(SessionKnown)
+    assert not recorder.of(WarningIssued)
+    assert recorder.of(SessionLaunched)
 
 
 @pytest.mark.parametrize(("seconds", "stopped"), [(4.9, 1), (5.1, 0)])
@@ -501,7 +501,7 @@ def test_the_grace_is_5_s_from_when_the_cancelling_was_seen(seconds: float, stop
         with pytest.raises(Cancelled):
             launch(asked(hub), then, cancel=recorder.cancel, now=clock.now)
         assert shutdowns(hub) == stopped
-    assert len(recorder.of(Warned)) == 1 - stopped
+    assert len(recorder.of(WarningIssued)) == 1 - stopped
 
 
 def test_a_server_that_does_not_come_up_within_the_grace_is_warned_of() -> None:
@@ -517,7 +517,7 @@ def test_a_server_that_does_not_come_up_within_the_grace_is_warned_of() -> None:
             )
         assert hub.builds[0].left.wait(20)
         assert shutdowns(hub) == 0
-    (warning,) = recorder.of(Warned)
+    (warning,) = recorder.of(WarningIssued)
     assert "nobody holds its token" in str(warning)
 
 
@@ -525,7 +525,7 @@ def test_cancelling_while_the_server_gets_usable_stops_it() -> None:
     cancel = threading.Event()
 
     def then(seen: Event) -> None:
-        if isinstance(seen, SessionKnown):
+        if isinstance(seen, SessionLaunched):
             cancel.set()
 
     with ScriptedHub() as hub:
@@ -547,7 +547,7 @@ class Late(Cancelling):
 
     def __call__(self, seen: Event) -> None:
         super().__call__(seen)
-        if isinstance(seen, SessionKnown):
+        if isinstance(seen, SessionLaunched):
             self.clock.jump(self._seconds)
 
     def launches(self, hub: ScriptedHub, **more: Any) -> None:
@@ -565,14 +565,14 @@ def test_a_cancelled_session_is_asked_to_stop_until_the_step_is_to_end(
         late = Late(hub, Jupyter(TOKEN, stays=True), seconds)
         late.launches(hub)
         assert shutdowns(hub)
-    assert late.of(SessionLeft)
+    assert late.of(SessionNotStopped)
     assert late.clock.passed == pytest.approx(ends)
 
 
 def test_a_cancelled_session_is_asked_to_stop_no_longer_than_any_other() -> None:
     with ScriptedHub() as hub:
         late = Late(hub, Jupyter(TOKEN, stays=True), 0)
-        late.launches(hub, clocks=Clocks(stop=2))
+        late.launches(hub, timeouts=Timeouts(stop=2))
     assert late.clock.passed == pytest.approx(2)
 
 
@@ -581,14 +581,14 @@ def test_a_cancelled_session_is_stopped_however_late_it_is() -> None:
         late = Late(hub, Jupyter(TOKEN), 20)
         late.launches(hub)
         assert shutdowns(hub) == 1
-    (known,) = (each for each in late.events if isinstance(each, SessionKnown))
+    (known,) = (each for each in late.events if isinstance(each, SessionLaunched))
     assert late.of(SessionStopped) == [SessionStopped(known.session)]
-    assert not late.of(SessionLeft)
+    assert not late.of(SessionNotStopped)
 
 
 def test_a_session_that_is_not_cancelled_is_asked_to_stop_for_its_own_time() -> None:
     def fails(seen: Event) -> None:
-        if isinstance(seen, SessionKnown):
+        if isinstance(seen, SessionLaunched):
             raise ZeroDivisionError
 
     clock = Standing()
@@ -596,7 +596,7 @@ def test_a_session_that_is_not_cancelled_is_asked_to_stop_for_its_own_time() -> 
         launchable(hub, Jupyter(TOKEN, stays=True))
         with pytest.raises(ZeroDivisionError):
             launch(asked(hub), fails, now=clock.now, pause=clock.pause)
-    assert clock.passed == pytest.approx(Clocks().stop)
+    assert clock.passed == pytest.approx(Timeouts().stop)
 
 
 def test_a_launch_that_was_cancelled_before_asks_nobody() -> None:
@@ -684,7 +684,7 @@ def test_a_launch_that_is_lost_while_launching_is_warned_of(ending: Ending) -> N
         launched = after(lambda: last in recorder.events, 61)
         with pytest.raises((TimedOut, errors.HubUnreachable)):
             launch(asked(hub), recorder, now=launched)
-    (warning,) = recorder.of(Warned)
+    (warning,) = recorder.of(WarningIssued)
     assert "nobody holds its token" in str(warning)
 
 
@@ -697,7 +697,9 @@ def test_a_stream_that_drops_once_the_image_is_built_is_asked_for_once_more() ->
         with pytest.raises(errors.HubUnreachable):
             launch(asked(hub), recorder, now=clock.now, pause=clock.pause)
         assert len(hub.builds) == 2
-    assert ["nobody holds its token" in str(each) for each in recorder.of(Warned)] == [True] * 2
+    assert ["nobody holds its token" in str(each) for each in recorder.of(WarningIssued)] == [
+        True
+    ] * 2
 
 
 # The commit that was asked for.
@@ -727,7 +729,7 @@ def test_another_commit_than_the_one_asked_for_is_stopped_and_refused(
             launch(replace(asked(hub), repository=REPOSITORY.at(COMMIT)))
 
         assert shutdowns(hub) == 1
-    assert caught.value.what == f"The hub launched {words}, not {COMMIT}."
+    assert caught.value.message == f"The hub launched {words}, not {COMMIT}."
     assert caught.value.exit_code == 3
 
 
@@ -807,22 +809,24 @@ def test_a_busy_hub_says_how_long_it_was_asked() -> None:
     with ScriptedHub(FULL, FULL) as hub, pytest.raises(errors.HubFull) as caught:
         launch(asked(hub, timeout=200), now=clock.now, pause=clock.pause)
     assert len(hub.requests) == 2, "it is no federation, and has no members to list"
-    assert caught.value.what.startswith("The hub is full: Too many users on this BinderHub!")
-    assert "2 build requests in 60 s gave no session." in caught.value.what
-    assert "The next one, after 240 s, would be beyond the timeout of 200 s." in caught.value.what
+    assert caught.value.message.startswith("The hub is full: Too many users on this BinderHub!")
+    assert "2 build requests in 60 s gave no session." in caught.value.message
+    assert (
+        "The next one, after 240 s, would be beyond the timeout of 200 s." in caught.value.message
+    )
 
 
 def test_only_a_busy_hub_says_how_often_it_was_asked() -> None:
     clock = Clock()
     with ScriptedHub(*[page(502)] * 3) as hub, pytest.raises(errors.HubBroken) as caught:
         launch(asked(hub), now=clock.now, pause=clock.pause)
-    assert caught.value.what == "The hub answered 502."
+    assert caught.value.message == "The hub answered 502."
 
 
 def test_a_hub_may_be_silent_for_as_long_as_the_request_says() -> None:
     with ScriptedHub(Answer(LOG, ending=Ending.HELD)) as hub:
         with pytest.raises(errors.HubUnreachable):
-            launch(asked(hub, clocks=Clocks(idle=0.2), attempts=1, timeout=1000))
+            launch(asked(hub, timeouts=Timeouts(idle=0.2), attempts=1, timeout=1000))
         assert hub.builds[0].left.wait(20)
 
 
@@ -831,8 +835,8 @@ def test_a_busy_hub_is_not_waited_for_until_the_time_is_over() -> None:
     with ScriptedHub(FULL) as hub, pytest.raises(errors.HubFull) as caught:
         launch(asked(hub, timeout=60), now=clock.now, pause=clock.pause)
     assert clock.passed == 0
-    assert "The next one, after 60 s, would be beyond the timeout of 60 s." in caught.value.what
-    assert "build requests" not in caught.value.what
+    assert "The next one, after 60 s, would be beyond the timeout of 60 s." in caught.value.message
+    assert "build requests" not in caught.value.message
 
 
 def test_a_build_token_does_not_go_to_another_member() -> None:
@@ -853,8 +857,8 @@ def test_a_server_on_plain_http_of_another_machine_is_warned_of() -> None:
     with ScriptedHub() as hub:
         hub.then(Answer(ready("http://server.invalid/user/x/", TOKEN)))
         with pytest.raises(ServerNotReady):
-            launch(asked(hub, clocks=Clocks(readiness=0.3, stop=0.3)), recorder)
-    (warning,) = recorder.of(Warned)
+            launch(asked(hub, timeouts=Timeouts(readiness=0.3, stop=0.3)), recorder)
+    (warning,) = recorder.of(WarningIssued)
     assert "http://server.invalid/user/x/ is plain http" in str(warning)
 
 
@@ -866,7 +870,7 @@ def test_a_server_on_plain_http_is_not_warned_of_where_its_hub_is_no_better() ->
         hub.then(Answer(ready(url, TOKEN)))
         request = replace(asked(hub), hubs=(hub.url.replace("127.0.0.1", "0.0.0.0"),))
         assert launch(request, recorder).url == url
-    assert not recorder.of(Warned)
+    assert not recorder.of(WarningIssued)
 
 
 def test_a_ref_that_the_hub_did_not_find_is_warned_of() -> None:
@@ -874,8 +878,8 @@ def test_a_ref_that_the_hub_did_not_find_is_warned_of() -> None:
     with ScriptedHub() as hub:
         launchable(hub, before=INSTEAD)
         launch(replace(asked(hub), repository=Repository("gh", "org/repo", "master")), recorder)
-    (warning,) = recorder.of(Warned)
-    assert warning == Warned("The hub found no ref master and launches HEAD instead.")
+    (warning,) = recorder.of(WarningIssued)
+    assert warning == WarningIssued("The hub found no ref master and launches HEAD instead.")
 
 
 def test_cancelling_a_warm_up_that_hangs_stops_the_session_at_once() -> None:
@@ -921,7 +925,7 @@ def test_the_first_kernel_may_take_as_long_as_the_server_to_get_usable() -> None
     seen = itertools.count(step=5)
     with ScriptedHub() as hub:
         launchable(hub, Jupyter(TOKEN, kernel=Kernel(Mood.SILENT)))
-        request = asked(hub, timeout=1000, clocks=Clocks(readiness=300))
+        request = asked(hub, timeout=1000, timeouts=Timeouts(readiness=300))
 
         def now() -> float:
             return min(float(next(seen)), 301.0) if hub.calls("GET", "channels") else 0.0

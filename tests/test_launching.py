@@ -16,10 +16,10 @@ import pytest
 
 from answers import Answer, event, page, ready
 from clinder import session_file
-from clinder.cli.launching import Options, launched
+from clinder.cli.launching import Options, launch_session
 from clinder.cli.main import main
 from clinder.errors import Cancelled, ClinderError, CommitMismatch, TimedOut, UsageError
-from clinder.events import Event, PhaseLeft, SessionKnown
+from clinder.events import Event, PhaseEnded, SessionLaunched
 from clinder.session import Session
 from e2e.world import CLINDER, World
 from hubs import Jupyter, ScriptedHub
@@ -88,7 +88,7 @@ def launch(
         quiet=False,
         verbose=False,
     )
-    return launched(options, seen or Seen(), cancel or threading.Event())
+    return launch_session(options, seen or Seen(), cancel or threading.Event())
 
 
 def left_over(hub: ScriptedHub, file: Path, name: str = "old") -> bytes:
@@ -106,7 +106,7 @@ def test_the_file_holds_the_session_once_it_is_known_and_all_of_it_in_the_end(
     known: list[Session] = []
 
     def then(seen: Event) -> None:
-        if isinstance(seen, SessionKnown):
+        if isinstance(seen, SessionLaunched):
             known.append(session_file.read(file))
 
     url = launchable(hub)
@@ -122,7 +122,7 @@ def test_a_file_that_is_removed_meanwhile_is_not_made_again(hub: ScriptedHub, fi
     """As by ``clinder stop --session-file`` in another terminal."""
 
     def then(seen: Event) -> None:
-        if isinstance(seen, PhaseLeft) and seen.phase == "readiness":
+        if isinstance(seen, PhaseEnded) and seen.phase == "readiness":
             file.unlink()
 
     url = launchable(hub)
@@ -145,7 +145,7 @@ class Written(Seen):
         self.found: list[bool] = []
 
         def then(seen: Event) -> None:
-            if isinstance(seen, SessionKnown):
+            if isinstance(seen, SessionLaunched):
                 self.found.append(file.exists())
 
         super().__init__(then)

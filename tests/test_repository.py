@@ -423,8 +423,8 @@ def test_a_link_in_a_badge_ends_where_its_address_does(mark: str) -> None:
 def test_what_names_no_repository_is_refused(text: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         target(text)
-    assert words in caught.value.what
-    assert caught.value.what.isprintable()
+    assert words in caught.value.message
+    assert caught.value.message.isprintable()
     assert caught.value.hint
 
 
@@ -544,4 +544,4 @@ def test_a_password_is_not_shown_in_what_is_malformed(text: str) -> None:
     with pytest.raises(UsageError) as caught:
         target(text)
 
-    assert "s3cret" not in caught.value.what + caught.value.hint
+    assert "s3cret" not in caught.value.message + caught.value.hint

@@ -145,7 +145,7 @@ texts = (
 def test_any_text_is_read_or_refused(text: str) -> None:
     found = outcome(target, text)
     if isinstance(found, UsageError):
-        assert found.what.isprintable()
+        assert found.message.isprintable()
         assert found.hint
     else:
         assert Repository.from_spec(found.repository.spec) == found.repository
@@ -156,7 +156,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 def test_any_text_is_a_hub_or_refused(text: str) -> None:
     found = outcome(hub_url, text)
     if isinstance(found, UsageError):
-        assert found.what.isprintable()
+        assert found.message.isprintable()
     else:
         assert found.endswith("/")
         assert hub_url(found) == found
@@ -187,7 +187,7 @@ def test_a_password_is_neither_kept_nor_shown(address: str, form: str) -> None:
     for text in (form.format(address), form.format(quote(address, safe=""))):
         found = outcome(target, text)
         if isinstance(found, UsageError):
-            assert SECRET not in f"{found.what} {found.hint}"
+            assert SECRET not in f"{found.message} {found.hint}"
             assert found.__suppress_context__  # the parser's own message may quote the text
         else:
             assert SECRET not in f"{found} {found.repository.spec}"

@@ -12,9 +12,9 @@ import pytest
 from answers import Answer, event, page, ready
 from clinder.cli.main import main
 from clinder.errors import UsageError
-from clinder.launch.request import DEFAULT_HUB, LOCAL, Request, Resolved, resolved
+from clinder.launch.request import DEFAULT_HUB, LOCAL, Request, Resolution, resolve
 from clinder.repository import Repository
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from histories import History
 from hubs import Jupyter, ScriptedHub
 
@@ -35,8 +35,8 @@ def typed(
     ref: str = "",
     directory: Path = Path(),
     environment: Mapping[str, str] | None = None,
-) -> Resolved:
-    return resolved(text, hubs=hubs, ref=ref, directory=directory, environment=environment or {})
+) -> Resolution:
+    return resolve(text, hubs=hubs, ref=ref, directory=directory, environ=environment or {})
 
 
 # Which hubs are asked.
@@ -174,8 +174,8 @@ def test_a_directory_that_is_gone_is_no_place_to_launch_from(
 
 
 def test_the_rest_is_handed_on() -> None:
-    made = resolved(
-        "org/repo", timeout=17.0, build_token=BUILD_TOKEN, directory=Path("x"), environment={}
+    made = resolve(
+        "org/repo", timeout=17.0, build_token=BUILD_TOKEN, directory=Path("x"), environ={}
     )
     assert made.request == Request(
         Repository("gh", "org/repo"), timeout=17.0, build_token=BUILD_TOKEN, directory=Path("x")
@@ -198,11 +198,11 @@ def test_a_commit_that_is_typed_may_be_older_than_what_is_not_pushed_yet(tmp_pat
     book.git("branch", "--quiet", "--set-upstream-to=origin/main")
     book.commit()
 
-    made = resolved(
+    made = resolve(
         f"org/repo@{pushed}",
         reuse_environment=True,
         directory=book.path,
-        environment=book.environment,
+        environ=book.environment,
     )
 
     assert made.request.repository == Repository("gh", "org/repo", first)
@@ -354,7 +354,7 @@ def test_a_bug_ends_in_one_message_without_a_traceback(
 def test_a_hub_that_shows_the_token_to_others_is_warned_of(
     hub: str, words: str, tmp_path: Path
 ) -> None:
-    made = resolved("org/repo", hubs=[hub], directory=tmp_path, environment={})
+    made = resolve("org/repo", hubs=[hub], directory=tmp_path, environ={})
     assert bool(made.warnings) is bool(words)
     assert words in "".join(made.warnings)
 
@@ -362,7 +362,7 @@ def test_a_hub_that_shows_the_token_to_others_is_warned_of(
 @pytest.mark.parametrize("attempts", [0, 4, -1])
 def test_a_hub_is_asked_one_to_three_times(attempts: int, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="asked 1 to 3 times"):
-        resolved("org/repo", attempts=attempts, directory=tmp_path, environment={})
+        resolve("org/repo", attempts=attempts, directory=tmp_path, environ={})
 
 
 CLOCKS = ("connect", "idle", "readiness", "stop")
@@ -372,7 +372,7 @@ CLOCKS = ("connect", "idle", "readiness", "stop")
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
 def test_a_clock_has_some_time(name: str, seconds: float) -> None:
     with pytest.raises(UsageError, match=f"{name} timeout is more than 0"):
-        Clocks(**{name: seconds})
+        Timeouts(**{name: seconds})
 
 
 @pytest.mark.parametrize("way", ["option", "environment"])

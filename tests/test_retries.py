@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from clinder import errors
 from clinder.errors import ClinderError
-from clinder.launch.retries import AGAIN_AFTER, AWAY_AFTER, LATER_AFTER, Retries, Step
+from clinder.launch.retries import BROKEN_DELAYS, DOWN_DELAYS, FULL_DELAYS, Retries, Step
 
 A, B, MEMBER = "https://a.example/", "https://b.example/", "https://member.example/"
 KINDS: tuple[type[ClinderError], ...] = (
     errors.HubUnreachable,
-    errors.HubAway,
+    errors.HubDown,
     errors.HubBroken,
-    errors.ForgeFailed,
+    errors.RepositoryHostFailed,
     errors.HubFull,
     errors.QuotaReached,
     errors.RateLimited,
@@ -28,7 +28,7 @@ KINDS: tuple[type[ClinderError], ...] = (
     errors.BotsRefused,
     errors.LoginRequired,
     errors.NotABinderHub,
-    errors.Untrusted,
+    errors.CertificateUntrusted,
 )
 
 
@@ -60,11 +60,13 @@ def reached(hubs: tuple[str, ...], *kinds: type[ClinderError]) -> list[Step | No
 
 
 def test_what_broke_is_asked_again_at_once_with_its_cookies() -> None:
-    broken = [errors.HubUnreachable, errors.HubBroken, errors.ForgeFailed]
+    broken = [errors.HubUnreachable, errors.HubBroken, errors.RepositoryHostFailed]
     assert steps(*broken) == [Step(A, A), Step(A, A, 2, True), Step(A, A, 4, True), Step(B, B)]
 
 
-@pytest.mark.parametrize("kind", [errors.HubUnreachable, errors.HubBroken, errors.ForgeFailed])
+@pytest.mark.parametrize(
+    "kind", [errors.HubUnreachable, errors.HubBroken, errors.RepositoryHostFailed]
+)
 def test_each_way_to_break_is_asked_again(kind: type[ClinderError]) -> None:
     assert steps(kind) == [Step(A, A), Step(A, A, 2, True)]
 
@@ -83,7 +85,7 @@ def test_what_broke_while_launching_is_asked_once_more_only() -> None:
 
 
 def test_a_forge_that_fails_while_launching_is_none_that_an_orphan_is_risked_for() -> None:
-    assert steps(errors.ForgeFailed, launching=True) == [Step(A, A), Step(B, B)]
+    assert steps(errors.RepositoryHostFailed, launching=True) == [Step(A, A), Step(B, B)]
 
 
 @pytest.mark.parametrize("kind", [errors.HubFull, errors.QuotaReached])
@@ -107,7 +109,7 @@ def test_only_the_hubs_without_room_are_waited_for() -> None:
 
 
 def test_a_hub_that_is_away_is_tried_for_a_minute() -> None:
-    assert steps(*[errors.HubAway] * 7, hubs=(A,)) == [
+    assert steps(*[errors.HubDown] * 7, hubs=(A,)) == [
         Step(A, A),
         Step(A, A, 2, True),
         Step(A, A, 4, True),
@@ -120,8 +122,8 @@ def test_a_hub_that_is_away_is_tried_for_a_minute() -> None:
 
 
 def test_the_other_hubs_are_asked_before_one_that_stays_away_is_waited_for() -> None:
-    away = [errors.HubAway] * 3
-    assert steps(*away, errors.LaunchFailed, errors.HubAway, errors.HubAway)[3:] == [
+    away = [errors.HubDown] * 3
+    assert steps(*away, errors.LaunchFailed, errors.HubDown, errors.HubDown)[3:] == [
         Step(B, B),
         Step(A, A, 8),
         Step(A, A, 15),
@@ -130,12 +132,12 @@ def test_the_other_hubs_are_asked_before_one_that_stays_away_is_waited_for() -> 
 
 
 def test_all_hubs_that_are_away_are_tried_in_each_round() -> None:
-    made = steps(*[errors.HubAway] * 8)
+    made = steps(*[errors.HubDown] * 8)
     assert made[5:] == [Step(B, B, 4, True), Step(A, A, 8), Step(B, B), Step(A, A, 15)]
 
 
 def test_what_found_the_hub_away_was_no_build_request() -> None:
-    away = [errors.HubAway] * 3
+    away = [errors.HubDown] * 3
     made = steps(errors.HubUnreachable, *away, *[errors.HubBroken] * 2, hubs=(A,))
     assert made == [
         Step(A, A),
@@ -149,7 +151,7 @@ def test_what_found_the_hub_away_was_no_build_request() -> None:
 
 
 def test_what_found_the_hub_away_takes_none_of_its_three_build_requests() -> None:
-    made = steps(errors.HubAway, *[errors.HubUnreachable] * 3, hubs=(A,))
+    made = steps(errors.HubDown, *[errors.HubUnreachable] * 3, hubs=(A,))
     assert made == [
         Step(A, A),
         Step(A, A, 2, True),
@@ -161,7 +163,7 @@ def test_what_found_the_hub_away_takes_none_of_its_three_build_requests() -> Non
 
 def test_a_federation_that_was_away_has_as_many_requests_left_as_before() -> None:
     full = errors.HubFull
-    made = steps(full, full, errors.HubAway, full, hubs=(A,), members=(MEMBER,))
+    made = steps(full, full, errors.HubDown, full, hubs=(A,), members=(MEMBER,))
     assert made == [
         Step(A, A),
         Step(A, MEMBER),
@@ -173,14 +175,14 @@ def test_a_federation_that_was_away_has_as_many_requests_left_as_before() -> Non
 
 def test_a_hub_without_room_is_waited_for_after_those_that_are_away() -> None:
     retries = Retries((A, B), 2, lambda: 0.5)
-    kinds = (errors.HubFull, *[errors.HubAway] * 6)
+    kinds = (errors.HubFull, *[errors.HubDown] * 6)
     made: list[Step | None] = [retries.first()]
     made += [retries.after(kind("x"), launching=False, members=lambda: ()) for kind in kinds]
     assert made == [
         Step(A, A),
         Step(B, B),
         Step(B, B, 2, True),
-        *(Step(B, B, wait) for wait in AWAY_AFTER),
+        *(Step(B, B, wait) for wait in DOWN_DELAYS),
         Step(A, A, 60),
     ]
 
@@ -204,7 +206,7 @@ def test_what_breaks_more_often_waits_no_longer_and_no_room_is_waited_for_twice_
 def test_with_one_attempt_nothing_is_tried_again() -> None:
     retries = Retries((A,), 1, lambda: 0.5)
     retries.first()
-    assert retries.after(errors.HubAway("x"), launching=False, members=lambda: ()) is None
+    assert retries.after(errors.HubDown("x"), launching=False, members=lambda: ()) is None
 
 
 def test_a_federation_without_room_is_asked_at_one_other_member() -> None:
@@ -255,12 +257,12 @@ def test_a_member_that_is_also_named_is_asked_no_more_often_for_that() -> None:
 
 def test_a_member_that_is_also_named_has_as_many_requests_left_when_it_was_away() -> None:
     full = errors.HubFull
-    made = reached((A, MEMBER), full, errors.HubAway, full, full)
+    made = reached((A, MEMBER), full, errors.HubDown, full, full)
     assert [step and step.address for step in made] == [A, MEMBER, MEMBER, A, None]
 
 
 def test_a_member_that_is_also_named_is_not_waited_for_once_it_was_asked_as_a_member() -> None:
-    made = reached((MEMBER, A), *[errors.HubAway] * 3, *[errors.HubBroken] * 3)
+    made = reached((MEMBER, A), *[errors.HubDown] * 3, *[errors.HubBroken] * 3)
     assert [step and step.address for step in made] == [*[MEMBER] * 3, *[A] * 3, None]
 
 
@@ -288,7 +290,7 @@ def test_whatever_happens_it_ends_and_no_hub_is_asked_too_often(
         if step is None:
             break
         assert step.hub not in limited
-        (missed if kind is errors.HubAway else asked)[step.hub] += 1
+        (missed if kind is errors.HubDown else asked)[step.hub] += 1
         waited += step.wait
         if kind is errors.RateLimited:
             limited.add(step.hub)
@@ -296,6 +298,6 @@ def test_whatever_happens_it_ends_and_no_hub_is_asked_too_often(
     assert step is None
     assert set(asked | missed) == set(hubs)
     assert max(asked.values(), default=0) <= limit
-    assert max(missed.values(), default=0) <= limit + len(AWAY_AFTER) + len(LATER_AFTER) + limit
-    again = len(hubs) * 2 * sum(AGAIN_AFTER)  # after it broke, and while it is away
-    assert waited <= sum(LATER_AFTER) + 1.25 * (sum(AWAY_AFTER) + again)
+    assert max(missed.values(), default=0) <= limit + len(DOWN_DELAYS) + len(FULL_DELAYS) + limit
+    again = len(hubs) * 2 * sum(BROKEN_DELAYS)  # after it broke, and while it is away
+    assert waited <= sum(FULL_DELAYS) + 1.25 * (sum(DOWN_DELAYS) + again)

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from answers import Answer, ready
-from clinder.checkout.detection import Checkout, checkout
-from clinder.checkout.reuse import Choice, choice
+from clinder.checkout.detection import Checkout, detect
+from clinder.checkout.reuse import Choice, choose_commit
 from clinder.cli.main import main
 from clinder.errors import UsageError
-from clinder.launch.request import Resolved, resolved
+from clinder.launch.request import Resolution, resolve
 from clinder.repository import Repository
 from histories import History
 from hubs import Jupyter, ScriptedHub
@@ -33,13 +33,15 @@ def book(tmp_path: Path) -> History:
 
 def chosen(history: History, commit: str = "", *, force: bool = False) -> Choice:
     repository = Repository("gh", "org/repo", commit or history.head)
-    return choice(Checkout(repository, "a test"), history.path, history.environment, force=force)
+    return choose_commit(
+        Checkout(repository, "a test"), history.path, history.environment, force=force
+    )
 
 
 def launched(history: History, commit: str = "") -> str:
     """Return the commit that is launched for one, and hold that nothing was refused."""
     made = chosen(history, commit)
-    assert not made.refused, made.why
+    assert not made.refused, made.reason
     return made.launched.ref
 
 
@@ -47,9 +49,9 @@ def refused(history: History) -> str:
     """Return why the newest commit is launched itself."""
     made = chosen(history)
     assert made.refused
-    assert made.launched == made.asked
-    assert made.why.startswith(f"Commit {history.head[:12]} is launched itself: ")
-    return made.why.partition(": ")[2]
+    assert made.launched == made.requested
+    assert made.reason.startswith(f"Commit {history.head[:12]} is launched itself: ")
+    return made.reason.partition(": ")[2]
 
 
 # The oldest of the unbroken run.
@@ -68,12 +70,12 @@ def test_it_says_which_commit_and_why(book: History) -> None:
     one = book.commit()
     last = book.commit()
 
-    assert chosen(book, first).why == (
+    assert chosen(book, first).reason == (
         f"Commit {first[:12]} is launched itself: it is the first with its environment"
         " (apt.txt, environment.yml, runtime.txt and more)."
     )
-    assert f"in place of {one[:12]}, which is 1 commit newer and" in chosen(book, one).why
-    assert chosen(book, last).why == (
+    assert f"in place of {one[:12]}, which is 1 commit newer and" in chosen(book, one).reason
+    assert chosen(book, last).reason == (
         f"Commit {first[:12]} is launched in place of {last[:12]}, which is 2 commits newer and has"
         " the same environment (apt.txt, environment.yml, runtime.txt and more)."
         f" Files on the server are those of {first[:12]}."
@@ -150,7 +152,7 @@ def test_with_no_environment_files_at_all_any_image_will_do(book: History) -> No
     book.commit()
 
     assert launched(book) == first
-    assert "(no files)" in chosen(book).why
+    assert "(no files)" in chosen(book).reason
 
 
 def test_the_history_of_a_sub_folder_is_the_whole_one(book: History) -> None:
@@ -158,7 +160,7 @@ def test_the_history_of_a_sub_folder_is_the_whole_one(book: History) -> None:
     last = book.commit({"docs/environment.yml": "x"})
     found = Checkout(Repository("gh", "org/repo", last), "a test")
 
-    assert choice(found, book.path / "docs", book.environment).launched.ref == first
+    assert choose_commit(found, book.path / "docs", book.environment).launched.ref == first
 
 
 def test_a_sub_folder_is_built_from_the_root(book: History) -> None:
@@ -166,7 +168,8 @@ def test_a_sub_folder_is_built_from_the_root(book: History) -> None:
     found = Checkout(Repository("gh", "org/repo", last), "a test")
 
     assert (
-        "setup.py is that of a package" in choice(found, book.path / "docs", book.environment).why
+        "setup.py is that of a package"
+        in choose_commit(found, book.path / "docs", book.environment).reason
     )
 
 
@@ -198,7 +201,7 @@ def test_where_there_is_a_folder_only_its_files_count(book: History, folder: str
     book.commit({"setup.py": "", "postBuild": "make\n", "Dockerfile": "COPY . .\n"})
 
     assert launched(book) == first
-    assert f"({folder}/)" in chosen(book).why
+    assert f"({folder}/)" in chosen(book).reason
 
 
 def test_all_of_the_folder_counts(book: History) -> None:
@@ -463,7 +466,7 @@ def test_a_commit_that_is_not_there_is_launched_itself(book: History) -> None:
 
     assert made.refused
     assert made.launched.ref == "1f" * 20
-    assert "it is not in this clone. Type `git fetch" in made.why
+    assert "it is not in this clone. Type `git fetch" in made.reason
 
 
 def test_a_folder_without_a_clone_is_said(book: History, tmp_path: Path) -> None:
@@ -472,7 +475,7 @@ def test_a_folder_without_a_clone_is_said(book: History, tmp_path: Path) -> None
     environment = {"PATH": book.environment["PATH"], "GIT_CEILING_DIRECTORIES": str(tmp_path)}
     found = Checkout(Repository("gh", "org/repo", "1f" * 20), "a test")
 
-    why = choice(found, folder, {**environment, "GITHUB_ACTIONS": "true"}).why
+    why = choose_commit(found, folder, {**environment, "GITHUB_ACTIONS": "true"}).reason
 
     assert "there is no clone whose history would tell. Let actions/checkout run" in why
 
@@ -482,12 +485,12 @@ def test_a_git_that_is_missing_or_refuses_is_said(book: History, tmp_path: Path)
     book.environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
     found = Checkout(Repository("gh", "org/repo", "1f" * 20), "a test")
 
-    refusing = choice(found, book.path, book.environment)
-    missing = choice(found, book.path, {**book.environment, "PATH": str(tmp_path)})
+    refusing = choose_commit(found, book.path, book.environment)
+    missing = choose_commit(found, book.path, {**book.environment, "PATH": str(tmp_path)})
 
-    assert "git cannot read this clone: fatal: detected dubious ownership" in refusing.why
-    assert "\n" not in refusing.why
-    assert "git cannot be run" in missing.why
+    assert "git cannot read this clone: fatal: detected dubious ownership" in refusing.reason
+    assert "\n" not in refusing.reason
+    assert "git cannot be run" in missing.reason
 
 
 # A fork's pull request
@@ -507,7 +510,7 @@ def pull_request(
         "GITHUB_EVENT_NAME": "pull_request",
         "GITHUB_EVENT_PATH": str(file),
     }
-    return checkout(book.path, book.environment)
+    return detect(book.path, book.environment)
 
 
 def test_a_fork_is_launched_as_the_repository_that_has_the_image(
@@ -521,11 +524,11 @@ def test_a_fork_is_launched_as_the_repository_that_has_the_image(
     book.switch("main")
     book.merge("topic")  # what GitHub checks out
 
-    made = choice(pull_request(tmp_path, book, head, base), book.path, book.environment)
+    made = choose_commit(pull_request(tmp_path, book, head, base), book.path, book.environment)
 
-    assert made.asked == Repository("gh", "them/fork", head)
+    assert made.requested == Repository("gh", "them/fork", head)
     assert made.launched == Repository("gh", "org/repo", first)
-    assert f"Commit {first[:12]} of org/repo is launched in place of {head[:12]}" in made.why
+    assert f"Commit {first[:12]} of org/repo is launched in place of {head[:12]}" in made.reason
 
 
 def test_a_fork_with_an_environment_of_its_own_is_launched_from_the_fork(
@@ -536,7 +539,7 @@ def test_a_fork_with_an_environment_of_its_own_is_launched_from_the_fork(
     changed = book.commit(OTHER)
     head = book.commit()
 
-    made = choice(pull_request(tmp_path, book, head, base), book.path, book.environment)
+    made = choose_commit(pull_request(tmp_path, book, head, base), book.path, book.environment)
 
     assert made.launched == Repository("gh", "them/fork", changed)
 
@@ -545,7 +548,7 @@ def test_a_base_that_is_not_in_the_clone_leaves_the_fork(book: History, tmp_path
     first = book.commit(ENVIRONMENT)
     head = book.commit()
 
-    made = choice(pull_request(tmp_path, book, head, "1f" * 20), book.path, book.environment)
+    made = choose_commit(pull_request(tmp_path, book, head, "1f" * 20), book.path, book.environment)
 
     assert made.launched == Repository("gh", "them/fork", first)
 
@@ -556,7 +559,7 @@ def test_a_pull_request_of_the_repository_itself_stays_there(book: History, tmp_
 
     found = pull_request(tmp_path, book, head, first, fork="org/repo")
 
-    assert choice(found, book.path, book.environment).launched == Repository(
+    assert choose_commit(found, book.path, book.environment).launched == Repository(
         "gh", "org/repo", first
     )
 
@@ -575,20 +578,18 @@ def test_a_forks_merge_request_on_gitlab_too(book: History) -> None:
         "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
     }
 
-    made = choice(checkout(book.path, book.environment), book.path, book.environment)
+    made = choose_commit(detect(book.path, book.environment), book.path, book.environment)
 
-    assert made.asked == Repository("gl", "them/fork", head)
+    assert made.requested == Repository("gl", "them/fork", head)
     assert made.launched == Repository("gl", "group/project", first)
 
 
 # As part of a request
 
 
-def typed(history: History, text: str = "", *hubs: str, **more: Any) -> Resolved:
+def typed(history: History, text: str = "", *hubs: str, **more: Any) -> Resolution:
     more = {"reuse_environment": True, **more}
-    return resolved(
-        text, hubs=hubs, directory=history.path, environment=history.environment, **more
-    )
+    return resolve(text, hubs=hubs, directory=history.path, environ=history.environment, **more)
 
 
 def test_the_request_is_for_the_commit_that_is_launched(book: History) -> None:
@@ -624,7 +625,7 @@ def test_a_refusal_is_a_warning(book: History) -> None:
 
     made = typed(book)
     assert made.request.repository.ref == last
-    assert made.warnings == (chosen(book).why,)
+    assert made.warnings == (chosen(book).reason,)
 
     assert typed(book, reuse_environment="force").request.repository.ref == first
 
@@ -663,11 +664,11 @@ def test_a_repository_named_outside_of_a_checkout_is_an_error(
     environment = {**book.environment, "GIT_CEILING_DIRECTORIES": str(tmp_path)}
 
     with pytest.raises(UsageError, match=r"history of this checkout.* no git checkout"):
-        resolved(
+        resolve(
             f"org/repo@{'1f' * 20}",
             reuse_environment=True,
             directory=tmp_path,
-            environment=environment,
+            environ=environment,
         )
 
 

@@ -21,7 +21,7 @@ import pytest
 
 from answers import Answer, event, json_page, moved, ready
 from clinder._deadline import Deadline
-from clinder._text import LINE, lines
+from clinder._text import LINE, printable_lines
 from clinder.errors import (
     BuildTokenRefused,
     ClinderError,
@@ -29,10 +29,10 @@ from clinder.errors import (
     HubUnreachable,
     ServerUnreachable,
 )
-from clinder.events import SessionKnown
+from clinder.events import SessionLaunched
 from clinder.session import Session
-from clinder.timeouts import Clocks
-from clinder.wire.binderhub import Progress, Ready, build
+from clinder.timeouts import Timeouts
+from clinder.wire.binderhub import Progress, Ready, request_build
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server
 from e2e.world import CLINDER, MARK, Result, World, until
@@ -56,12 +56,14 @@ def came_of(*parts: bytes, headers: Mapping[str, str] | None = None) -> list[obj
     """The events of one build request that a hub answers so, at last the error that ended it."""
     found: list[object] = []
     with ScriptedHub(Answer(b"".join(parts), headers=headers or {})) as hub:
-        events = build(Transport(Clocks(5, 5)), hub.url, "gh/a/b/HEAD", deadline=Deadline(60))
+        events = request_build(
+            Transport(Timeouts(5, 5)), hub.url, "gh/a/b/HEAD", deadline=Deadline(60)
+        )
         try:
             found += (each for each in events if isinstance(each, Progress | Ready))
         except ClinderError as error:
             found.append(error)
-    ends = [each.what for each in found if isinstance(each, ClinderError)]
+    ends = [each.message for each in found if isinstance(each, ClinderError)]
     assert all(what.isprintable() and len(what) < 1000 for what in ends)
     return found
 
@@ -129,13 +131,13 @@ def test_a_url_or_token_that_no_server_takes_is_refused(url: str, token: str) ->
 def test_an_endless_error_is_told_in_short() -> None:
     (last,) = came_of(event(phase="failed", message="no\x1b[2J " * 20_000))
     assert isinstance(last, ClinderError)
-    assert "no no no" in last.what
+    assert "no no no" in last.message
 
 
 def test_log_lines_are_not_longer_than_anybody_reads() -> None:
     (progress, _) = came_of(event(message="x" * 200_000 + "\r50%\n"), event(phase="failed"))
     assert isinstance(progress, Progress)
-    assert [len(line) for line in lines(progress.message)] == [LINE, 3]
+    assert [len(line) for line in printable_lines(progress.message)] == [LINE, 3]
 
 
 def test_phases_without_end_do_not_fill_the_memory() -> None:
@@ -332,7 +334,7 @@ def test_a_terminal_shows_no_token_either(world: World) -> None:
 def test_what_a_hub_says_of_a_build_token_is_said_without_it() -> None:
     echo = f"Invalid build token {BUILD_TOKEN}, {BUILD_TOKEN}"
     with ScriptedHub(Answer(event(phase="failed", message=echo))) as hub:
-        events = build(
+        events = request_build(
             Transport(), hub.url, "gh/a/b/HEAD", deadline=Deadline(60), build_token=BUILD_TOKEN
         )
         with pytest.raises(BuildTokenRefused, match="Invalid build token …, …") as raised:
@@ -352,5 +354,5 @@ def test_what_a_server_says_of_a_token_is_said_without_it() -> None:
 def test_values_do_not_show_what_is_secret() -> None:
     session = Session(URL, TOKEN)
     last = came_of(ready(URL, TOKEN))[0]
-    for value in (session, last, Server(session, Transport()), SessionKnown(session)):
+    for value in (session, last, Server(session, Transport()), SessionLaunched(session)):
         assert TOKEN not in f"{value!r} {value}"

@@ -94,13 +94,13 @@ def test_the_token_is_shown_by_nothing_but_what_is_asked_for_it() -> None:
     assert TOKEN not in f"{[WHOLE]!r} {WHOLE}"
     assert TOKEN not in "".join(traceback.format_exception(ValueError(WHOLE)))
     assert WHOLE.uri == f"{URL}?token={TOKEN}"
-    assert WHOLE.environment == {"JUPYTER_BASE_URL": URL, "JUPYTER_TOKEN": TOKEN}
+    assert WHOLE.variables == {"JUPYTER_BASE_URL": URL, "JUPYTER_TOKEN": TOKEN}
 
 
 def test_a_session_is_the_same_after_json_and_back() -> None:
     told = WHOLE.to_json()
     assert Session.from_json(json.dumps(told)) == WHOLE
-    assert Session.parsed(" " + json.dumps(told)) == WHOLE
+    assert Session.parse(" " + json.dumps(told)) == WHOLE
     assert pickle.loads(pickle.dumps(WHOLE)) == WHOLE
     assert told["uri"] == WHOLE.uri
     assert set(told) == {"uri", *(each.name for each in fields(Session))}
@@ -160,7 +160,7 @@ def test_every_token_goes_through_its_uri_unchanged(token: str) -> None:
 @given(st.text() | st.text().map(lambda text: f"https://{text}/?token=x"))
 def test_no_text_whatever_is_a_crash(text: str) -> None:
     try:
-        session = Session.parsed(text)
+        session = Session.parse(text)
     except UsageError:
         return
     assert session.url.startswith(("http://", "https://"))

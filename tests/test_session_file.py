@@ -94,7 +94,7 @@ def test_a_file_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: 
         session_file.read(path)
     assert raised.value.hint.endswith(f"chmod 600 '{path}'")
     assert SESSION.token not in f"{raised.value!r} {raised.value.hint}"
-    assert session_file.names(path, SESSION), "whoever has the session may still remove the file"
+    assert session_file.holds(path, SESSION), "whoever has the session may still remove the file"
 
 
 @pytest.mark.posix
@@ -137,12 +137,12 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_where_no_file_could_be_written(tmp_path: Path) -> None:
-    session_file.raise_if_unwritable(tmp_path / "new.json")
+    session_file.require_writable(tmp_path / "new.json")
     assert not [*tmp_path.iterdir()]
     with pytest.raises(UsageError, match=r"cannot be written: No such file or directory\."):
-        session_file.raise_if_unwritable(tmp_path / "missing" / "session.json")
+        session_file.require_writable(tmp_path / "missing" / "session.json")
     with pytest.raises(UsageError, match="is a directory, a pipe or a device"):
-        session_file.raise_if_unwritable(tmp_path)
+        session_file.require_writable(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_a_pipe_or_a_device_is_no_place_for_a_session(tmp_path: Path, kind: str)
     with pytest.raises(UsageError, match="a pipe or a device"):
         session_file.read(path)
     with pytest.raises(UsageError, match="a pipe or a device"):
-        session_file.raise_if_unwritable(path)
+        session_file.require_writable(path)
 
 
 @pytest.mark.posix
@@ -202,4 +202,4 @@ def test_a_link_to_nothing_is_no_place_for_a_session(tmp_path: Path) -> None:
     link = tmp_path / "session.json"
     link.symlink_to(tmp_path / "missing.json")
     with pytest.raises(UsageError, match="link to a file that does not exist"):
-        session_file.raise_if_unwritable(link)
+        session_file.require_writable(link)

@@ -17,16 +17,16 @@ from answers import Answer, Ending, Raw, event
 from clinder._deadline import Deadline
 from clinder.errors import ClinderError
 from clinder.wire import sse
-from clinder.wire.binderhub import build
+from clinder.wire.binderhub import request_build
 from clinder.wire.http import Transport
-from clinder.wire.sse import EVENT_LIMIT, EventTooLarge, events
+from clinder.wire.sse import EVENT_LIMIT, EventTooLarge, iter_events
 from hubs import ScriptedHub
 
 BOM = b"\xef\xbb\xbf"
 
 
 def framed(*pieces: bytes) -> list[str]:
-    return list(chain.from_iterable(events(pieces)))
+    return list(chain.from_iterable(iter_events(pieces)))
 
 
 def bytewise(stream: bytes) -> list[str]:
@@ -160,12 +160,12 @@ def test_a_larger_event_is_refused_as_it_grows() -> None:
     came = itertools.count()
     endless = (b"data: %d" % next(came) + b"x" * 65536 + b"\n" for _ in itertools.repeat(None))
     with pytest.raises(EventTooLarge):
-        list(events(endless))
+        list(iter_events(endless))
     assert next(came) * 65536 < 2 * EVENT_LIMIT
 
 
 def test_events_before_one_that_is_too_large_are_not_lost() -> None:
-    found = events([b"data: one\n\n" * 9 + b"data: " + b"x" * EVENT_LIMIT + b"\n\n"])
+    found = iter_events([b"data: one\n\n" * 9 + b"data: " + b"x" * EVENT_LIMIT + b"\n\n"])
     assert next(found) == ["one"] * 9
     with pytest.raises(EventTooLarge):
         next(found)
@@ -179,7 +179,7 @@ def outcome(*pieces: bytes) -> list[str]:
     """The events, and whether one was too large in the end."""
     found: list[str] = []
     try:
-        found += chain.from_iterable(events(pieces))
+        found += chain.from_iterable(iter_events(pieces))
     except EventTooLarge:
         found.append("too large")
     return found
@@ -224,7 +224,7 @@ def peak(megabytes: int) -> int:
     with ScriptedHub(Raw(itertools.chain(head, log, [last]), Ending.HELD)) as hub:
         tracemalloc.start()
         with pytest.raises(ClinderError, match="the end"):
-            for _ in build(Transport(), hub.url, "gh/a/b/HEAD", deadline=Deadline(60)):
+            for _ in request_build(Transport(), hub.url, "gh/a/b/HEAD", deadline=Deadline(60)):
                 pass
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()

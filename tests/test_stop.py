@@ -14,10 +14,10 @@ from responses.registries import OrderedRegistry
 from answers import Answer, Ending, Raw, moved, page
 from clinder._deadline import Deadline
 from clinder.errors import Cancelled, ServerUnreachable, StopFailed, TokenRefused
-from clinder.running.status import known_status
+from clinder.running.status import wait_for_status
 from clinder.running.stop import stop
 from clinder.session import Session
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import State
 from clock import Clock, Standing
@@ -148,11 +148,11 @@ def test_an_address_that_says_nothing_clear_is_not_gone(answer: Answer | Raw, wo
         with pytest.raises(StopFailed, match=words) as failed:
             stop(session(hub), Deadline(0.5))
         assert posts(hub) == 0
-    assert "not known" in failed.value.what
+    assert "not known" in failed.value.message
 
 
 def test_a_silent_server_is_asked_again() -> None:
-    silent = Transport(Clocks(idle=0.1))
+    silent = Transport(Timeouts(idle=0.1))
     with ScriptedHub(pages={"/user/x/api/status": Raw([], Ending.HELD)}) as hub:
         deadline = Deadline(60, now=jumping(lambda: len(hub.requests) >= 3, 60))
         with pytest.raises(StopFailed):
@@ -168,7 +168,7 @@ def test_a_server_that_falls_silent_is_asked_again_after_10_s() -> None:
             stop(session(hub), Deadline(25, now=clock.now, pause=clock.pause))
         stops = len(hub.requests)
         with pytest.raises(ServerUnreachable):
-            known_status(session(hub), Deadline(25, now=clock.now, pause=clock.pause))
+            wait_for_status(session(hub), Deadline(25, now=clock.now, pause=clock.pause))
         assert min(stops, len(hub.requests) - stops) > 1
 
 
@@ -212,7 +212,7 @@ def test_a_deadline_that_has_come_asks_nothing() -> None:
         with pytest.raises(StopFailed, match="not known: it did not answer in time"):
             stop(session(hub), Deadline(0))
         with pytest.raises(ServerUnreachable, match="not known: it did not answer in time"):
-            known_status(session(hub), Deadline(0))
+            wait_for_status(session(hub), Deadline(0))
         assert not hub.requests
 
 
@@ -224,7 +224,7 @@ def test_who_stops_is_told_the_first_answer_where_that_is_unclear(
 ) -> None:
     words: list[str] = []
     with serving(Jupyter(TOKEN, before=before)) as hub:
-        stop(session(hub), Deadline(60), unclear=words.append)
+        stop(session(hub), Deadline(60), on_unclear=words.append)
     assert [each for each in words if "503" in each] == words
     assert len(words) == len(told)
 
@@ -242,27 +242,27 @@ def test_stopping_can_be_cancelled() -> None:
 def test_a_running_session_tells_of_itself() -> None:
     told = Jupyter(TOKEN, kernels=2, status={"started": "2026-01-01T00:00:00Z"})
     with serving(told) as hub:
-        found = known_status(session(hub), Deadline(60))
+        found = wait_for_status(session(hub), Deadline(60))
     assert (found.state, found.kernels) == (State.RUNNING, 2)
     assert found.started == "2026-01-01T00:00:00Z"
 
 
 def test_a_session_that_is_gone_is_known_at_once() -> None:
     with ScriptedHub() as hub:
-        assert known_status(session(hub), Deadline(60)).state is State.GONE
+        assert wait_for_status(session(hub), Deadline(60)).state is State.GONE
         assert len(hub.requests) == 1
 
 
 def test_an_unclear_answer_is_asked_again() -> None:
     with serving(Jupyter(TOKEN, before=(503, 404))) as hub:
-        assert known_status(session(hub), Deadline(60)).state is State.RUNNING
+        assert wait_for_status(session(hub), Deadline(60)).state is State.RUNNING
         assert len(hub.requests) == 3
 
 
 def test_who_asks_is_told_the_first_unclear_answer() -> None:
     words: list[str] = []
     with serving(Jupyter(TOKEN, before=(503, 404))) as hub:
-        known_status(session(hub), Deadline(60), unclear=words.append)
+        wait_for_status(session(hub), Deadline(60), on_unclear=words.append)
     (told,) = words
     assert "503" in told
 
@@ -273,7 +273,7 @@ def test_an_unclear_answer_is_asked_again_soon_at_first_and_then_every_5_s() -> 
         ScriptedHub(pages={"/user/x/api/status": page(503)}) as hub,
         pytest.raises(ServerUnreachable),
     ):
-        known_status(session(hub), Deadline(40, now=clock.now, pause=clock.pause))
+        wait_for_status(session(hub), Deadline(40, now=clock.now, pause=clock.pause))
     assert clock.pauses[:3] == pytest.approx([0.2, 0.32, 0.512])
     assert clock.pauses[7:-1] == [5.0] * len(clock.pauses[7:-1])
     assert clock.passed == pytest.approx(40)
@@ -284,14 +284,14 @@ def test_a_status_that_stays_unclear_is_an_error_and_not_gone() -> None:
         ScriptedHub(pages={"/user/x/api/status": page(503)}) as hub,
         pytest.raises(ServerUnreachable, match="503") as unclear,
     ):
-        known_status(session(hub), Deadline(0.5))
+        wait_for_status(session(hub), Deadline(0.5))
     assert unclear.value.exit_code == 6
 
 
 def test_a_status_with_a_wrong_token_is_refused_at_once() -> None:
     with serving(Jupyter(TOKEN)) as hub:
         with pytest.raises(TokenRefused):
-            known_status(session(hub, "wrong"), Deadline(60))
+            wait_for_status(session(hub, "wrong"), Deadline(60))
         assert len(hub.requests) == 1
 
 

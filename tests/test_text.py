@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinder._text import LINE, cut, line, lines, plain
+from clinder._text import LINE, one_line, printable_lines, strip_controls, truncate
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,11 @@ from clinder._text import LINE, cut, line, lines, plain
     ],
 )
 def test_what_would_do_something_to_a_terminal_is_dropped(foreign: str, shown: str) -> None:
-    assert plain(foreign) == shown
+    assert strip_controls(foreign) == shown
 
 
 def test_lines_are_cut_at_newlines_only_and_empty_ones_left_out() -> None:
-    assert lines("one \r\n\r\n  two\u2028still two\x0b\rthree") == [
+    assert printable_lines("one \r\n\r\n  two\u2028still two\x0b\rthree") == [
         "one",
         "  twostill two",
         "three",
@@ -45,33 +45,35 @@ def test_lines_are_cut_at_newlines_only_and_empty_ones_left_out() -> None:
 
 @given(st.text(st.characters()))
 def test_no_text_keeps_a_control_character(text: str) -> None:
-    kinds = {unicodedata.category(each) for each in plain(text) if each not in "\n\t"}
+    kinds = {unicodedata.category(each) for each in strip_controls(text) if each not in "\n\t"}
     assert not kinds & {"Cc", "Cs", "Zl", "Zp"}
 
 
 @given(st.text(st.sampled_from("a\n\r\t\x1b[m \u202e")) | st.text())
 def test_lines_are_those_of_the_text_made_plain(text: str) -> None:
-    assert lines(text) == [each.rstrip() for each in plain(text).split("\n") if each.strip()]
+    assert printable_lines(text) == [
+        each.rstrip() for each in strip_controls(text).split("\n") if each.strip()
+    ]
 
 
 @given(st.text())
 def test_plain_text_stays_as_it_is(text: str) -> None:
-    assert plain(plain(text)) == plain(text)
+    assert strip_controls(strip_controls(text)) == strip_controls(text)
 
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "\x1b[31m" * 50_000 + "x" * 5000, "x " * 5000])
 def test_a_line_is_not_longer_than_anybody_reads(text: str) -> None:
-    (only,) = lines(text)
+    (only,) = printable_lines(text)
     assert len(only) == LINE
     assert only.startswith("x")
     assert only.endswith(" …")
-    assert len(line(text, 10)) == 10
+    assert len(one_line(text, 10)) == 10
 
 
 def test_a_line_of_the_right_length_is_whole() -> None:
-    assert lines("x" * LINE) == ["x" * LINE]
-    assert line("a\n b\t\x1b[1mc ", 5) == "a b c"
-    assert cut("four", 4) == "four"
+    assert printable_lines("x" * LINE) == ["x" * LINE]
+    assert one_line("a\n b\t\x1b[1mc ", 5) == "a b c"
+    assert truncate("four", 4) == "four"
 
 
 @pytest.mark.parametrize(
@@ -86,4 +88,4 @@ def test_a_line_of_the_right_length_is_whole() -> None:
 )
 def test_text_that_is_all_escapes_does_not_take_long(text: str) -> None:
     """A pattern that looked twice at each would take hours, and the test's own time runs out."""
-    assert "\x1b" not in plain(text)
+    assert "\x1b" not in strip_controls(text)

@@ -16,10 +16,10 @@ import trustme
 from answers import Answer, moved, ready
 from channels import TOKEN, Server, info, serving
 from clinder._deadline import Deadline
-from clinder.errors import HubUnreachable, Untrusted
+from clinder.errors import CertificateUntrusted, HubUnreachable
 from clinder.session import Session
-from clinder.timeouts import Clocks
-from clinder.wire.binderhub import Ready, build
+from clinder.timeouts import Timeouts
+from clinder.wire.binderhub import Ready, request_build
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.kernel_channel import Kernel
@@ -38,14 +38,14 @@ Ask = Callable[[str], object]
 
 def requested(url: str) -> object:
     """An answer of a server, with its token."""
-    return Transport(Clocks(5, 5)).request("GET", url + "x", deadline=Deadline(30), token=TOKEN)
+    return Transport(Timeouts(5, 5)).request("GET", url + "x", deadline=Deadline(30), token=TOKEN)
 
 
 def streamed(url: str) -> object:
     """The body of a stream."""
     within = Deadline(30)
-    with Transport(Clocks(5, 5)).stream(url + "x", deadline=within, headers={}) as stream:
-        return b"".join(stream.pieces)
+    with Transport(Timeouts(5, 5)).stream(url + "x", deadline=within, headers={}) as stream:
+        return b"".join(stream.chunks)
 
 
 def conversed(url: str) -> object:
@@ -151,7 +151,7 @@ def test_without_settings_the_authority_is_unknown(settings: Settings, behind: s
 
 def built(hub: str) -> Ready:
     """What comes of one build request."""
-    *_, last = build(Transport(Clocks(5, 5)), hub, "gh/a/b/HEAD", deadline=Deadline(30))
+    *_, last = request_build(Transport(Timeouts(5, 5)), hub, "gh/a/b/HEAD", deadline=Deadline(30))
     assert isinstance(last, Ready)
     return last
 
@@ -162,7 +162,9 @@ def test_a_hub_that_is_not_trusted_is_told_from_one_that_does_not_answer(
     """Asking it again is pointless."""
     certificate, _ = CERTIFICATES["self-signed"]
     with ScriptedHub(Answer(READY)) as hub, Encrypted(hub.origin, certificate) as front:
-        with pytest.raises(Untrusted, match="The hub's certificate is not trusted") as raised:
+        with pytest.raises(
+            CertificateUntrusted, match="The hub's certificate is not trusted"
+        ) as raised:
             built(f"https://localhost:{front.port}/")
         assert not hub.builds
     assert raised.value.exit_code == 6
@@ -180,7 +182,7 @@ def test_a_member_of_a_federation_that_is_not_trusted_is_named(settings: Setting
         Encrypted(hub.origin, GOOD) as front,
     ):
         hub.then(moved(f"https://localhost:{member.port}/build/gh/a/b/HEAD", 307))
-        with pytest.raises(Untrusted) as raised:
+        with pytest.raises(CertificateUntrusted) as raised:
             built(f"https://localhost:{front.port}/")
     assert f"https://localhost:{member.port}." in raised.value.hint
 
@@ -313,7 +315,7 @@ def test_a_proxy_that_does_not_do_its_work(
         settings.set(HTTPS_PROXY=proxy.url)
         with pytest.raises(TransportError, match=words) as broken:
             ask("https://hub.test/")
-    assert broken.value.what.isprintable()
+    assert broken.value.message.isprintable()
     assert not broken.value.refused
     assert not broken.value.untrusted
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from clinder._urls import hub_url, is_in_the_open, is_loopback, shown, with_scheme
+from clinder._urls import add_scheme, hub_url, is_cleartext, is_loopback, redact
 from clinder.errors import UsageError
 
 
@@ -72,8 +72,8 @@ def test_a_hub_is_known_by_its_base_url(text: str, url: str) -> None:
 def test_what_is_no_hub_is_refused(text: str, words: str) -> None:
     with pytest.raises(UsageError) as caught:
         hub_url(text)
-    assert words in caught.value.what
-    assert "hunter2" not in caught.value.what + caught.value.hint
+    assert words in caught.value.message
+    assert "hunter2" not in caught.value.message + caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_what_is_no_hub_is_refused(text: str, words: str) -> None:
     ],
 )
 def test_a_message_shows_no_password_and_no_control_character(text: str, seen: str) -> None:
-    assert shown(text) == seen
+    assert redact(text) == seen
 
 
 @pytest.mark.parametrize(
@@ -113,6 +113,6 @@ def test_a_message_shows_no_password_and_no_control_character(text: str, seen: s
 def test_this_machine_is_known_by_its_very_name(address: str, own: bool) -> None:
     for text in (address, f"http://{address}", f"https://{address}"):
         assert is_loopback(text) is own
-    assert is_in_the_open(f"http://{address}") is not own
-    assert not is_in_the_open(f"https://{address}")
-    assert with_scheme(address) == ("http://" if own else "https://") + address
+    assert is_cleartext(f"http://{address}") is not own
+    assert not is_cleartext(f"https://{address}")
+    assert add_scheme(address) == ("http://" if own else "https://") + address

@@ -22,10 +22,10 @@ import clinder.running.kernels
 from clinder import errors, events
 from clinder.checkout.buildpacks import ROOT as ENVIRONMENT_FILES
 from clinder.checkout.buildpacks import ROOT_PATTERNS
-from clinder.cli.main import Forms, cli
+from clinder.cli.main import RepositoryCommand, cli
 from clinder.repository import FORMS
 from clinder.session import Attempt, Session
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from messages import FAMILIES, MESSAGES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -111,7 +111,7 @@ def _command(name: str, command: click.Command) -> str:
         f"## clinder {name}\n\n```text\n{usage}\n```\n\n{_unfilled(text.strip())}\n\n"
         f"```sh\n{inspect.cleandoc(examples)}\n```\n\n"
         + _table(("option", "what it does"), *(_option(each, context) for each in options))
-        + (forms if isinstance(command, Forms) else "")
+        + (forms if isinstance(command, RepositoryCommand) else "")
     )
 
 
@@ -166,7 +166,7 @@ def _variables() -> str:
 
 def _python() -> str:
     functions = [_function(name) for name in ("start", "stop", "session")]
-    values = [Session, Attempt, Clocks, errors.ClinderError, errors.Context]
+    values = [Session, Attempt, Timeouts, errors.ClinderError, errors.Context]
     return "\n".join([*functions, *map(_value, values), _events()])
 
 

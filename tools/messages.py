@@ -148,12 +148,12 @@ MESSAGES = {
         "The message says what the network did: a name that does not resolve, a refused "
         "connection, nothing that came for 75 s.",
     ),
-    "HubAway": Message(
+    "HubDown": Message(
         ("The hub answered 503, as a proxy does whose hub is away.", "The hub is unreachable: …"),
         "The hub restarts, or its address is wrong. clinder has tried for about a minute, unless "
         "`--attempts 1` was given.",
     ),
-    "Untrusted": Message(
+    "CertificateUntrusted": Message(
         ("The hub's certificate is not trusted …",),
         "The reason stands in brackets: it is expired, or of another name, or its authority is "
         "unknown here. Many companies' networks have an authority of their own.",
@@ -181,7 +181,7 @@ MESSAGES = {
         ),
         "The hub is set up wrongly.",
     ),
-    "ForgeFailed": Message(
+    "RepositoryHostFailed": Message(
         ("The hub could not ask the repository's host: …",),
         "The hub got an error from GitHub or another host. GitHub limits how often a hub may ask, "
         "too. clinder has asked three times.",
@@ -207,7 +207,7 @@ MESSAGES = {
         "Building a new image can take 10 to 30 min, and the whole launch has 20 min. The build "
         "goes on at the hub, so the next try is quicker.",
     ),
-    "KernelLeft": Message(
+    "KernelNotRemoved": Message(
         (
             "The session's server did not say that it removed the kernel.",
             "The session's server did not say which kernel it started.",

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clinder.checkout.git import Git
-from clinder.checkout.reuse import Unlike, oldest_alike
+from clinder.checkout.reuse import NotReusable, find_oldest_equivalent
 from clinder.errors import UsageError
 
 
@@ -65,14 +65,14 @@ def last_pushes(git: Git, commit: str, number: int) -> Pushes:
 def _run(git: Git, commit: str) -> tuple[int, str]:
     """Return how many commits share an environment, and why its image cannot be reused, if so."""
     try:
-        length = oldest_alike(git, commit, force=True).newer + 1
-    except Unlike as error:
+        length = find_oldest_equivalent(git, commit, force=True).newer + 1
+    except NotReusable as error:
         if git.read("rev-parse", "--is-shallow-repository") == ["true"]:
             raise
         return 1, str(error)
     try:
-        oldest_alike(git, commit)
-    except Unlike as error:
+        find_oldest_equivalent(git, commit)
+    except NotReusable as error:
         return length, str(error).partition(". ")[0]
     return length, ""
 
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     git = Git(given.clone, os.environ)
     try:
         pushes = last_pushes(git, given.commit, given.last)
-    except (Unlike, UsageError) as error:
+    except (NotReusable, UsageError) as error:
         words = str(error)
         sys.stderr.write(f"{words[:1].upper()}{words[1:].rstrip('.')}.\n")
         return 2

@@ -17,7 +17,7 @@ def main() -> None:
     python = signal.default_int_handler
     heard = signal.getsignal(signal.SIGINT) is python  # one that nohup ignores stays ignored
     if heard:
-        signal.signal(signal.SIGINT, _end)
+        signal.signal(signal.SIGINT, _exit_on_sigint)
     # What is imported stays: looking for garbage in it takes a tenth of the time of --help.
     gc.disable()
     from clinder.cli.main import main as run
@@ -30,11 +30,11 @@ def main() -> None:
             signal.signal(signal.SIGINT, python)
         code = run()
     except KeyboardInterrupt:
-        _end()
-    _leave(code)
+        _exit_on_sigint()
+    _exit(code)
 
 
-def _leave(code: int) -> NoReturn:
+def _exit(code: int) -> NoReturn:
     """End with the code, at once: Python's own end takes a tenth of a launch, and frees memory."""
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -45,7 +45,7 @@ def _leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def _end(*_: object) -> NoReturn:
+def _exit_on_sigint(*_: object) -> NoReturn:
     """End at once: an exception would be shown, or be lost, where Python imports what is needed."""
     try:
         os.write(2, b"clinder: Cancelled by SIGINT.\n")

@@ -11,7 +11,7 @@ from clinder.errors import Cancelled, TimedOut
 Pause = Callable[[threading.Event, float], object]
 
 
-class _Seen:
+class _CancelTime:
     """When a cancellation was first seen."""
 
     at: float | None = None
@@ -39,30 +39,30 @@ class Deadline:
         self.grace = 0.0
         self._end = now() + seconds
         self._seconds = seconds
-        self._seen = _Seen()
+        self._seen = _CancelTime()
 
     def remaining(self) -> float:
         """Return the seconds left, never less than 0."""
         return max(0.0, self._end - self.now())
 
-    def sooner(self, seconds: float) -> Deadline:
+    def capped(self, seconds: float) -> Deadline:
         """Return a deadline that comes after so many seconds, or with this one if that is first."""
-        return self._clocked(min(seconds, self.remaining()), self.cancel)
+        return self._derive(min(seconds, self.remaining()), self.cancel)
 
-    def apart(self, seconds: float) -> Deadline:
+    def uncancelled(self, seconds: float) -> Deadline:
         """Return a deadline by the same clock that nobody cancels, for what must still be done."""
-        return self._clocked(seconds, None)
+        return self._derive(seconds, None)
 
     def extended(self, seconds: float) -> Deadline:
         """Return a deadline that comes so many seconds after this one, cancelled as this one."""
-        return self._clocked(self.remaining() + seconds, self.cancel)
+        return self._derive(self.remaining() + seconds, self.cancel)
 
     @property
     def cancelled_for(self) -> float:
         """Seconds since the cancellation was first seen; 0 where there is none."""
         return 0.0 if self._seen.at is None else self.now() - self._seen.at
 
-    def check(self) -> None:
+    def raise_if_expired(self) -> None:
         """Raise :class:`~clinder.errors.Cancelled` or :class:`~clinder.errors.TimedOut` if due."""
         if self.cancel.is_set():
             if self._seen.at is None:
@@ -73,14 +73,14 @@ class Deadline:
             raise TimedOut(f"Nothing came of it in {self._seconds:g} s.")
 
     def wait(self, seconds: float) -> None:
-        """Sleep so many seconds, ending early with an error as :meth:`check` has it."""
-        self.check()
+        """Sleep so many seconds, ending early with an error as :meth:`raise_if_expired` has it."""
+        self.raise_if_expired()
         cancelled = self.cancel.is_set()  # then only the grace ends the wait early
         event = threading.Event() if cancelled else self.cancel
         self.pause(event, min(seconds, self.remaining()))
-        self.check()
+        self.raise_if_expired()
 
-    def _clocked(self, seconds: float, cancel: threading.Event | None) -> Deadline:
+    def _derive(self, seconds: float, cancel: threading.Event | None) -> Deadline:
         made = Deadline(seconds, cancel=cancel, now=self.now, pause=self.pause)
         made._seen = self._seen
         return made

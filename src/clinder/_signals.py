@@ -11,12 +11,12 @@ from types import FrameType
 
 from clinder.errors import Cancelled, Context
 
-CANCELLING = tuple(
+CANCEL_SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 
 
-class Alarm(threading.Event):
+class SignalEvent(threading.Event):
     """An event that a signal handler may set.
 
     An event's lock is not reentrant, and the main thread may hold it in ``wait`` when the signal
@@ -26,12 +26,12 @@ class Alarm(threading.Event):
 
     def __init__(self) -> None:
         super().__init__()
-        self.number = 0
+        self.signum = 0
         self._rung = False
         self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
         threading.Thread(target=self._listen, name="clinder-alarm", daemon=True).start()
 
-    def ring(self) -> None:
+    def set_from_handler(self) -> None:
         """Set the event, soon; :meth:`is_set` knows at once."""
         self._rung = True
         self._bell.put(True)
@@ -50,7 +50,7 @@ class Alarm(threading.Event):
 
 
 @contextmanager
-def handled(handle: Callable[[int], None]) -> Iterator[None]:
+def handle_signals(handle: Callable[[int], None]) -> Iterator[None]:
     """Give the cancelling signals to ``handle`` for as long as the context lasts."""
 
     def handler(number: int, _: FrameType | None) -> None:
@@ -59,7 +59,7 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
     # A signal that is ignored (nohup) stays ignored.
     before = {
         number: signal.signal(number, handler)
-        for number in CANCELLING
+        for number in CANCEL_SIGNALS
         if signal.getsignal(number) is not signal.SIG_IGN
     }
     try:
@@ -70,29 +70,29 @@ def handled(handle: Callable[[int], None]) -> Iterator[None]:
 
 
 @contextmanager
-def cancellation(end: Callable[[int], object]) -> Iterator[Alarm]:
+def cancellation(end: Callable[[int], object]) -> Iterator[SignalEvent]:
     """Yield an event that the first signal sets; ``end`` is given the number of each later one.
 
     :class:`~clinder.errors.Cancelled` leaves with the first signal's exit code.
     """
-    cancel = Alarm()
+    cancel = SignalEvent()
 
     def handle(number: int) -> None:
-        if cancel.number:
+        if cancel.signum:
             end(number)
-        cancel.number = cancel.number or number
-        cancel.ring()
+        cancel.signum = cancel.signum or number
+        cancel.set_from_handler()
 
-    with handled(handle), closing(cancel):
+    with handle_signals(handle), closing(cancel):
         try:
             yield cancel
         except Cancelled as error:
-            error.exit_code = exit_code(cancel.number)
-            error.what = f"Cancelled by {signal.Signals(cancel.number).name}."
+            error.exit_code = exit_code(cancel.signum)
+            error.message = f"Cancelled by {signal.Signals(cancel.signum).name}."
             error.context = Context()  # who cancels does not ask what the hub said
             raise
 
 
-def exit_code(number: int) -> int:
+def exit_code(signum: int) -> int:
     """Return the exit code of a signal, in the table of :mod:`clinder.errors`."""
-    return 130 if number == signal.SIGINT else 143
+    return 130 if signum == signal.SIGINT else 143

@@ -18,7 +18,7 @@ _CONTROLS = re.compile(
 )
 
 
-def plain(text: str) -> str:
+def strip_controls(text: str) -> str:
     """Return text of which only newlines and tabs do anything; a carriage return ends a line.
 
     Characters that turn the direction of writing are dropped too, as they can hide words, and
@@ -28,16 +28,16 @@ def plain(text: str) -> str:
     return _CONTROLS.sub("", without)
 
 
-def lines(text: str) -> list[str]:
+def printable_lines(text: str) -> list[str]:
     """Return the lines of a text, made plain, without empty ones, each cut at :data:`LINE`."""
-    return [cut(line) for line in map(str.rstrip, plain(text).split("\n")) if line]
+    return [truncate(line) for line in map(str.rstrip, strip_controls(text).split("\n")) if line]
 
 
-def line(text: str, limit: int = LINE) -> str:
+def one_line(text: str, limit: int = LINE) -> str:
     """Return a text, made plain, as one line of so many characters at most."""
-    return cut(" ".join(plain(text).split()), limit)
+    return truncate(" ".join(strip_controls(text).split()), limit)
 
 
-def cut(text: str, limit: int = LINE) -> str:
+def truncate(text: str, limit: int = LINE) -> str:
     """Return a text of so many characters at most, its end told where it is not its own."""
     return text if len(text) <= limit else text[: limit - 2] + " …"

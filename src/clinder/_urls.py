@@ -29,17 +29,17 @@ def hub_url(text: str) -> str:
     A launch page's link stands for its hub; query and fragment are dropped. Without a scheme it
     is https, on this machine http. Raises :class:`~clinder.errors.UsageError` for anything else.
     """
-    text = whole(text.strip(" "), "hub")
+    text = require_printable(text.strip(" "), "hub")
     hint = "Give the address of the hub's launch page, for example https://mybinder.org"
     if not text or "," in text:
         what = "Hubs are separated by blanks, not by commas." if text else "A hub's URL is empty."
         raise UsageError(what, hint=hint)
-    parts = split(with_scheme(text), schemes=("http", "https"))
+    parts = split(add_scheme(text), schemes=("http", "https"))
     if parts.username is not None:
         raise UsageError("A hub's URL holds no user and no password: no hub needs one.", hint=hint)
     if not is_url(text) and not re.search(r"[.:]|^localhost$", parts.netloc):
-        raise UsageError(f"{shown(text)} is not the address of a hub.", hint=hint)
-    return located(parts, _HUB_PAGE.sub("", parts.path)) + "/"
+        raise UsageError(f"{redact(text)} is not the address of a hub.", hint=hint)
+    return base_url(parts, _HUB_PAGE.sub("", parts.path)) + "/"
 
 
 def is_url(text: str) -> bool:
@@ -57,19 +57,19 @@ def is_loopback(url: str) -> bool:
     return False
 
 
-def is_in_the_open(url: str) -> bool:
+def is_cleartext(url: str) -> bool:
     """Whether others can read what is sent to a URL: plain http, to another machine."""
     return url.startswith("http:") and not is_loopback(url)
 
 
-def with_scheme(text: str) -> str:
+def add_scheme(text: str) -> str:
     """Return an address with a scheme: its own, else https, or http on this machine."""
     if is_url(text):
         return text
     return f"{'http' if is_loopback(text) else 'https'}://{text}"
 
 
-def without_scp(text: str) -> str:
+def scp_to_url(text: str) -> str:
     """Return ``git@HOST:PATH`` as the URL that a hub makes of it (``repoproviders.py``)."""
     scp = _SCP.fullmatch(text)
     return f"ssh://{scp[1]}/{scp[2]}" if scp else text
@@ -86,21 +86,23 @@ def split(url: str, *, schemes: tuple[str, ...] = SCHEMES) -> SplitResult:
     except ValueError:
         valid = None
     if not valid:
-        raise UsageError(f"{shown(url)} is not a URL with a valid host and port.")
+        raise UsageError(f"{redact(url)} is not a URL with a valid host and port.")
     if parts.scheme not in schemes:
         which = ", ".join(schemes)
-        raise UsageError(f"{shown(url)} is a {shown(parts.scheme)} URL, and not one of: {which}.")
+        raise UsageError(f"{redact(url)} is a {redact(parts.scheme)} URL, and not one of: {which}.")
     return parts
 
 
-def located(parts: SplitResult, path: str) -> str:
+def base_url(parts: SplitResult, path: str) -> str:
     """Return the URL of a path on the same host, without password, query and slash at its end.
 
     Raises :class:`~clinder.errors.UsageError` where the path has empty or ``..`` parts.
     """
     path = path.rstrip("/")
-    if path and not names_only(path[1:]):
-        raise UsageError(f"{shown(path)} is not a path: it has empty, dotted or unprintable parts.")
+    if path and not is_clean_path(path[1:]):
+        raise UsageError(
+            f"{redact(path)} is not a path: it has empty, dotted or unprintable parts."
+        )
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     # Over ssh the user is part of the address; elsewhere it may be a token.
     named = parts.scheme == "ssh" and _USER.fullmatch(parts.username or "")
@@ -109,32 +111,32 @@ def located(parts: SplitResult, path: str) -> str:
     return f"{parts.scheme}://{user}{host}{port}{path}"
 
 
-def names_only(path: str) -> bool:
+def is_clean_path(path: str) -> bool:
     """Whether all parts of a path are names, also once they are decoded."""
     plain = unquote(path)
     return plain.isprintable() and not {"", ".", ".."} & set(plain.split("/"))
 
 
-def whole(text: str, what: str) -> str:
+def require_printable(text: str, what: str) -> str:
     """Return a text that can stand in a URL once it is encoded.
 
     Raises :class:`~clinder.errors.UsageError` where it holds blanks, control characters, or what
     else has no shape of its own: separators, direction marks, lone surrogates.
     """
     if not text.isprintable() or " " in text:
-        raise UsageError(f"The {what} {shown(text)} holds blanks or control characters.")
+        raise UsageError(f"The {what} {redact(text)} holds blanks or control characters.")
     return text
 
 
-def decoded(text: str) -> str:
+def percent_decode(text: str) -> str:
     """Return a percent-encoded text decoded; raises ``UsageError`` where it is not UTF-8."""
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise UsageError(f"{shown(text)} is percent-encoded, but not from UTF-8.") from None
+        raise UsageError(f"{redact(text)} is percent-encoded, but not from UTF-8.") from None
 
 
-def shown(text: str) -> str:
+def redact(text: str) -> str:
     """Return a text as a message may show it: no password, no query, no control characters."""
     plain = text
     for _ in range(4):  # a spec holds a URL encoded, which may be encoded itself

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec
 
 from clinder.session import Session
-from clinder.timeouts import UNTIL_GONE
+from clinder.timeouts import STOP_TIMEOUT
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping, Sequence
 
     from clinder.events import Observer
-    from clinder.timeouts import Clocks
+    from clinder.timeouts import Timeouts
 
 _Start = ParamSpec("_Start")
 
@@ -30,11 +30,11 @@ def start(
     timeout: float = 1200.0,
     build_token: str = "",
     warm_up: str | None = "",
-    clocks: Clocks | None = None,
+    timeouts: Timeouts | None = None,
     attempts: int = 3,
     reuse_environment: bool | Literal["force"] = False,
     directory: str | os.PathLike[str] = "",
-    environment: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
     observer: Observer | None = None,
     cancel: threading.Event | None = None,
 ) -> Session:
@@ -53,31 +53,31 @@ def start(
 
     Raises :class:`~clinder.errors.ClinderError`.
     """
-    from clinder.events import Warned
+    from clinder.events import WarningIssued
     from clinder.launch.launch import launch
-    from clinder.launch.request import resolved
+    from clinder.launch.request import resolve
 
-    made = resolved(
+    made = resolve(
         repository,
         hubs=(hub,) if isinstance(hub, str) else hub,
         ref=ref,
         timeout=timeout,
         build_token=build_token,
         warm_up=warm_up,
-        clocks=clocks,
+        timeouts=timeouts,
         attempts=attempts,
         reuse_environment=reuse_environment,
         directory=Path(directory),
-        environment=os.environ if environment is None else environment,
+        environ=os.environ if environ is None else environ,
     )
     if observer:
         for warning in made.warnings:
-            observer(Warned(warning))
+            observer(WarningIssued(warning))
     return launch(made.request, observer, cancel=cancel)
 
 
 def stop(
-    session: Session, *, timeout: float = UNTIL_GONE, cancel: threading.Event | None = None
+    session: Session, *, timeout: float = STOP_TIMEOUT, cancel: threading.Event | None = None
 ) -> bool:
     """Stop a session and return once it is gone: ``True``, or ``False`` if it was gone already.
 
@@ -90,7 +90,7 @@ def stop(
     return stop(session, Deadline(timeout, cancel=cancel))
 
 
-def _stopped_after(
+def _as_context_manager(
     start: Callable[_Start, Session],
 ) -> Callable[_Start, AbstractContextManager[Session]]:
     @contextmanager
@@ -109,4 +109,4 @@ def _stopped_after(
     return session
 
 
-session = _stopped_after(start)
+session = _as_context_manager(start)

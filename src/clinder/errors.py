@@ -46,15 +46,15 @@ class ClinderError(Exception):
     exit_code: int = 70
     hint: str = ""
 
-    def __init__(self, what: str, *, hint: str | None = None, context: Context | None = None):
-        super().__init__(what)
-        self.what = what
+    def __init__(self, message: str, *, hint: str | None = None, context: Context | None = None):
+        super().__init__(message)
+        self.message = message
         self.context = context or Context()
         if hint is not None:
             self.hint = hint
 
     def __str__(self) -> str:
-        return self.what
+        return self.message
 
 
 class CodeRaised(ClinderError):
@@ -192,7 +192,7 @@ class HubUnreachable(HubError):
     hint = "Check the hub's address, and this machine's network."
 
 
-class HubAway(HubUnreachable):
+class HubDown(HubUnreachable):
     """Nobody of the hub is there now: its address refuses connections, or its proxy answers 503."""
 
     hint = (
@@ -201,7 +201,7 @@ class HubAway(HubUnreachable):
     )
 
 
-class Untrusted(HubError):
+class CertificateUntrusted(HubError):
     """The hub's certificate is not trusted; asking again will not change that."""
 
     hint = (
@@ -231,7 +231,7 @@ class ServerUnusable(HubError):
     hint = "The fault is the hub's: name another hub with --hub."
 
 
-class ForgeFailed(HubError):
+class RepositoryHostFailed(HubError):
     """The hub could not ask the place where the repository is kept.
 
     That is also what a hub says of a git URL that does not exist, or is not public.
@@ -303,10 +303,10 @@ class Cancelled(ClinderError):
     hint = ""
 
 
-def explained(error: ClinderError) -> list[str]:
+def format_error(error: ClinderError) -> list[str]:
     """Return the lines that tell a person what happened, where, and what to do next."""
     context = error.context
-    told = [error.what]
+    told = [error.message]
     if context.hub:
         told.append(f"  hub:        {context.hub}")
     if context.repository:

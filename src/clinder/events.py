@@ -18,14 +18,14 @@ class BuildRequested:
 
 
 @dataclass(frozen=True)
-class PhaseEntered:
+class PhaseStarted:
     """The launch enters a phase, as the hub names it, or ``readiness``."""
 
     phase: str
 
 
 @dataclass(frozen=True)
-class PhaseLeft:
+class PhaseEnded:
     """The launch leaves a phase after so many seconds."""
 
     phase: str
@@ -41,7 +41,7 @@ class LogLines:
 
 
 @dataclass(frozen=True)
-class SessionKnown:
+class SessionLaunched:
     """A server and its token are known, and must be stopped from now on. Not usable yet."""
 
     session: Session
@@ -70,53 +70,53 @@ class SessionStopped:
 
 
 @dataclass(frozen=True)
-class SessionLeft:
+class SessionNotStopped:
     """A session that was known, and is not handed out, may still run; ``why`` is a sentence."""
 
     session: Session
-    why: str
+    reason: str
 
 
 @dataclass(frozen=True)
-class Warned:
+class WarningIssued:
     """Something to know that does not end the launch."""
 
-    text: str
+    message: str
 
 
 Event = (
     BuildRequested
-    | PhaseEntered
-    | PhaseLeft
+    | PhaseStarted
+    | PhaseEnded
     | LogLines
-    | SessionKnown
+    | SessionLaunched
     | AttemptFailed
     | Waiting
     | SessionStopped
-    | SessionLeft
-    | Warned
+    | SessionNotStopped
+    | WarningIssued
 )
 Observer = Callable[[Event], None]
 
 
-def told(event: Event) -> str:
+def describe(event: Event) -> str:
     """Return the words for an event, or ``""`` where it has none."""
     words = ""
     match event:
         case BuildRequested():
             words = f"Asking {event.hub} to launch {event.spec}."
-        case PhaseLeft():
+        case PhaseEnded():
             words = f"{event.phase}: {event.seconds:.1f} s"
         case AttemptFailed(attempt=attempt):
             words = f"{attempt.hub} gave no session after {attempt.seconds:.0f} s: {attempt.reason}"
         case Waiting():
             words = f"Asking {event.hub} again in {event.seconds:.0f} s."
-        case SessionKnown():
+        case SessionLaunched():
             words = f"The session is at {event.session.url}"
         case SessionStopped():
             words = f"The session at {event.session.url} is stopped: it will not be handed out."
-        case SessionLeft():
-            words = f"The session at {event.session.url} may still run. {event.why}"
-        case Warned():
-            words = event.text
+        case SessionNotStopped():
+            words = f"The session at {event.session.url} may still run. {event.reason}"
+        case WarningIssued():
+            words = event.message
     return words

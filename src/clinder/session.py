@@ -68,7 +68,7 @@ class Session:
         return f"{self.url}?token={quote(self.token, safe='')}"
 
     @property
-    def environment(self) -> dict[str, str]:
+    def variables(self) -> dict[str, str]:
         """The variables by which MyST and Jupyter Book take an existing server."""
         return {"JUPYTER_BASE_URL": self.url, "JUPYTER_TOKEN": self.token}
 
@@ -76,7 +76,7 @@ class Session:
     def from_uri(cls, uri: str) -> Session:
         """Return the session that a URI with ``?token=`` names, as a browser's address may be."""
         try:
-            parts = urlsplit(_clean(uri))
+            parts = urlsplit(_strip(uri))
             tokens = parse_qs(parts.query).get("token", [])
         except ValueError:
             raise UsageError("This is not the URI of a session.", hint=_FORM) from None
@@ -97,10 +97,10 @@ class Session:
             raise UsageError("A session in JSON is an object.", hint=_FORM)
         if not data.get("url") and isinstance(data.get("uri"), str):
             return cls.from_uri(data["uri"])
-        return cls(**_known(data))
+        return cls(**_fields_from_json(data))
 
     @classmethod
-    def parsed(cls, text: str) -> Session:
+    def parse(cls, text: str) -> Session:
         """Return the session that a text names, a URI or a JSON object."""
         return cls.from_json(text) if text.lstrip().startswith("{") else cls.from_uri(text)
 
@@ -118,7 +118,7 @@ def server_url(url: str) -> str:
     Raises :class:`~clinder.errors.UsageError` where it is no http(s) URL of a host.
     """
     try:
-        parts = urlsplit(_clean(url))
+        parts = urlsplit(_strip(url))
         valid = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:
         valid = False
@@ -128,20 +128,20 @@ def server_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, re.sub(_APPLICATION, r"\1", path), "", ""))
 
 
-def _clean(url: str) -> str:
+def _strip(url: str) -> str:
     url = url.strip()  # a line of a file has its end
     if not url.isprintable() or " " in url:
         raise UsageError("A session's URL holds no blanks or control characters.", hint=_FORM)
     return url
 
 
-def _known(data: Mapping[str, Any]) -> dict[str, Any]:
+def _fields_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that a session has, each of its type; what is of another type is left."""
     wanted: dict[str, Any] = {"url": "", "token": ""}
     for each in fields(Session):
         value = data.get(each.name)
         if each.name == "attempts" and isinstance(value, list):
-            wanted[each.name] = tuple(_attempt(one) for one in value if isinstance(one, dict))
+            wanted[each.name] = tuple(_parse_attempt(one) for one in value if isinstance(one, dict))
         elif each.name == "phases" and isinstance(value, dict):
             wanted[each.name] = {str(k): float(v) for k, v in value.items() if _number(v)}
         elif isinstance(value, str) and each.name not in ("attempts", "phases"):
@@ -149,7 +149,7 @@ def _known(data: Mapping[str, Any]) -> dict[str, Any]:
     return wanted
 
 
-def _attempt(data: Mapping[str, Any]) -> Attempt:
+def _parse_attempt(data: Mapping[str, Any]) -> Attempt:
     texts = {name: str(data.get(name, "")) for name in ("hub", "outcome", "reason")}
     return Attempt(**texts, seconds=_seconds(data, "seconds"), waited=_seconds(data, "waited"))
 

@@ -33,7 +33,7 @@ def read(path: Path) -> Session:
 
 
 def _read(path: Path) -> tuple[Session, os.stat_result]:
-    raise_if_irregular(path)
+    require_regular_file(path)
     try:
         with path.open(encoding="utf-8") as file:
             status = os.fstat(file.fileno())
@@ -44,7 +44,7 @@ def _read(path: Path) -> tuple[Session, os.stat_result]:
             hint="`clinder start --session-file PATH` writes one, `clinder stop` removes it.",
         ) from None
     except UnicodeDecodeError:
-        raise _no_session_file(path) from None
+        raise _invalid_file(path) from None
     if sys.platform != "win32" and status.st_uid != os.geteuid():
         raise UsageError(
             f"The session file {path} belongs to another user.",
@@ -53,10 +53,10 @@ def _read(path: Path) -> tuple[Session, os.stat_result]:
     try:
         return Session.from_json(text), status
     except UsageError:
-        raise _no_session_file(path) from None
+        raise _invalid_file(path) from None
 
 
-def names(path: Path, session: Session) -> bool:
+def holds(path: Path, session: Session) -> bool:
     """Return whether a file is still the one of a session."""
     try:
         return _read(path)[0].uri == session.uri
@@ -97,7 +97,7 @@ def write(path: Path, session: Session) -> None:
         raise
 
 
-def raise_if_irregular(path: Path) -> None:
+def require_regular_file(path: Path) -> None:
     """Raise :class:`~clinder.errors.UsageError` for a pipe or a device: one may never end."""
     with suppress(OSError):
         if not stat.S_ISREG(path.stat().st_mode):
@@ -107,9 +107,9 @@ def raise_if_irregular(path: Path) -> None:
             )
 
 
-def raise_if_unwritable(path: Path) -> None:
+def require_writable(path: Path) -> None:
     """Raise :class:`~clinder.errors.UsageError` where no session file could be written."""
-    raise_if_irregular(path)
+    require_regular_file(path)
     if path.is_symlink() and not path.exists():
         raise UsageError(
             f"The session file {path} is a link to a file that does not exist.",
@@ -127,7 +127,7 @@ def raise_if_unwritable(path: Path) -> None:
         ) from None
 
 
-def _no_session_file(path: Path) -> UsageError:
+def _invalid_file(path: Path) -> UsageError:
     return UsageError(
         f"{path} is not a session file.",
         hint="A session file is JSON with `url` and `token`, as `clinder start` writes it.",

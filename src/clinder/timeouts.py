@@ -7,12 +7,12 @@ from dataclasses import dataclass, fields, replace
 
 from clinder.errors import UsageError
 
-UNTIL_GONE = 60.0
+STOP_TIMEOUT = 60.0
 """Seconds in which a session's end is known: JupyterHub looks for its servers every 30 s."""
 
 
 @dataclass(frozen=True)
-class Clocks:
+class Timeouts:
     """For how many seconds one thing may go on, beside the overall time of a launch.
 
     ``connect``: until a connection stands. ``idle``: that a connection brings nothing, of which
@@ -33,6 +33,6 @@ class Clocks:
                 raise UsageError(f"The {each.name} timeout is more than 0 seconds.")
 
     @property
-    def of_server(self) -> Clocks:
+    def for_server(self) -> Timeouts:
         """The clocks of a server's calls, which are small: after 10 s of nothing, ask again."""
         return replace(self, idle=min(self.idle, 10.0))

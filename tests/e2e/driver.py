@@ -6,11 +6,11 @@ import json
 import sys
 
 from clinder.cli.launching import Options
-from clinder.cli.run import Patience, run
-from clinder.cli.stderr import tell
+from clinder.cli.run import Grace, run
+from clinder.cli.stderr import print_error
 from clinder.errors import ClinderError
-from clinder.running.keep_alive import Pace
-from clinder.timeouts import Clocks
+from clinder.running.keep_alive import Intervals
+from clinder.timeouts import Timeouts
 
 
 def main(settings: str, *command: str) -> int:
@@ -26,18 +26,18 @@ def main(settings: str, *command: str) -> int:
         quiet=False,
         verbose=False,
         warm_up=None,
-        clocks=Clocks(stop=min(Clocks.stop, given.get("stop", Clocks.stop))),
+        timeouts=Timeouts(stop=min(Timeouts.stop, given.get("stop", Timeouts.stop))),
     )
     try:
         return run(
             options,
             command,
             keep_alive=given.pop("keep_alive", 3600.0),
-            pace=Pace(every=0.1, again=0.1),
-            patience=Patience(**given),
+            intervals=Intervals(every=0.1, again=0.1),
+            grace=Grace(**given),
         )
     except ClinderError as error:
-        tell(error)
+        print_error(error)
         return error.exit_code
 
 

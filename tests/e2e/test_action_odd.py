@@ -82,13 +82,16 @@ def test_a_file_of_the_action_that_is_gone(world: World, tmp_path: Path) -> None
 
 def test_a_bug_is_one_annotation_that_says_where(world: World, tmp_path: Path) -> None:
     action = built(tmp_path / "broken", zipapp=False)
-    bug = "def provide(*_):\n    raise LookupError('s3cret')\nclass Unprovided(Exception): ...\n"
+    bug = (
+        "class ProvisioningFailed(Exception): ...\n"
+        "def provide(*_):\n    raise LookupError('s3cret')\n"
+    )
     (action / "src" / "clinder" / "action" / "bootstrap.py").write_text(bug)
 
     ran, annotation = step(world, action, "start", CLINDER_SHARED=str(tmp_path))
 
     assert (ran.code, annotation.name) == (70, "error")
-    assert annotation.data.startswith("A bug in clinder: LookupError at bootstrap.py:2 in provide.")
+    assert annotation.data.startswith("A bug in clinder: LookupError at bootstrap.py:3 in provide.")
     assert "s3cret" not in ran.out
 
 

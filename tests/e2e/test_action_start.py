@@ -511,13 +511,13 @@ def test_a_second_signal_ends_it_at_once(use: Uses, phases: dict[str, ScriptedHu
 HANGS = """
 import pathlib, sys, time
 sys.path.insert(0, sys.argv[1])
-from clinder.action.cancelling import cancellable
+from clinder.action.cancelling import cancel_in_time
 from clinder.action.workflow import Workflow
 def wait(over, seconds):
     pathlib.Path(sys.argv[2]).write_text(str(seconds))
     return over.is_set()
 workflow = Workflow()
-with cancellable(workflow, wait):
+with cancel_in_time(workflow, wait):
     workflow.quote("::error::x")
     time.sleep(60)
 """

@@ -22,31 +22,31 @@ _ERROR = re.compile(r"\b\w*(?:error|exception|fatal|failed|failure)\b", re.IGNOR
 _WRAPPER = re.compile(r"did not complete successfully|non-zero (?:code|exit)", re.IGNORECASE)
 
 
-def told(error: ClinderError, environment: Mapping[str, str]) -> str:
+def format_annotation(error: ClinderError, environ: Mapping[str, str]) -> str:
     """Return what happened, on which hub, its failing line, what to do, and the Binder link."""
     context = error.context
-    what, hint = error.what, error.hint
+    what, hint = error.message, error.hint
     if isinstance(error, RefNotFound):
-        what, hint = _unseen(error, environment)
-    line = failing_line(context.log)
+        what, hint = _not_visible(error, environ)
+    line = find_failing_line(context.log)
     told = [
         what,
         f"Hub: {context.hub}" if context.hub else "",
         f"The hub's log: {line}" if line else "",
-        f"What to do: {in_inputs(hint)}" if hint else "",
+        f"What to do: {name_inputs(hint)}" if hint else "",
         f"By hand: {context.link}" if context.link else "",
     ]
     return "\n".join(part for part in told if part)
 
 
-def in_inputs(hint: str) -> str:
+def name_inputs(hint: str) -> str:
     """Return a hint that names the action's inputs where it named options."""
     for option, name in _OPTIONS:
         hint = re.sub(option, name, hint)
     return hint
 
 
-def failing_line(log: Sequence[str]) -> str:
+def find_failing_line(log: Sequence[str]) -> str:
     """Return the line of a log that says most likely why it is the last, ``""`` for no log.
 
     What a builder says of the step that failed says less than the step itself.
@@ -57,21 +57,21 @@ def failing_line(log: Sequence[str]) -> str:
     return found if len(found) <= 300 else found[:300] + " …"
 
 
-def _unseen(error: ClinderError, environment: Mapping[str, str]) -> tuple[str, str]:
+def _not_visible(error: ClinderError, environ: Mapping[str, str]) -> tuple[str, str]:
     """Return what happened and what to do where the hub did not find a commit of this event."""
-    event = _event(environment)
+    event = _event(environ)
     base = _repository(event, "repository")
     head = _repository(event, "pull_request", "head", "repo")
     head = head or _repository(event, "workflow_run", "head_repository")
     here, there = base.get("full_name"), head.get("full_name")
     name = _repository_of(error)
     if (name == here and base.get("private")) or (name == there and head.get("private")):
-        what = f"The hub cannot see {name}: the repository is private. {error.what}"
+        what = f"The hub cannot see {name}: the repository is private. {error.message}"
         return what, "Make it public, or name a hub in `hub-url` that may read it."
     if name == there != here:
-        what = f"The hub cannot see this commit of the fork {there}. {error.what}"
+        what = f"The hub cannot see this commit of the fork {there}. {error.message}"
         return what, f"If the fork is gone or private, push the commit to a branch of {here}."
-    return error.what, error.hint
+    return error.message, error.hint
 
 
 def _repository_of(error: ClinderError) -> str:
@@ -80,9 +80,9 @@ def _repository_of(error: ClinderError) -> str:
     return "/".join(rest.split("/")[:2]) if provider == "gh" else ""
 
 
-def _event(environment: Mapping[str, str]) -> Any:
+def _event(environ: Mapping[str, str]) -> Any:
     with suppress(OSError, ValueError):
-        return json.loads(Path(environment.get("GITHUB_EVENT_PATH", "")).read_text("utf-8"))
+        return json.loads(Path(environ.get("GITHUB_EVENT_PATH", "")).read_text("utf-8"))
     return {}
 
 

@@ -49,7 +49,7 @@ _CONNECTS = re.compile(r"(PIP|UV)_.*(INDEX|LINKS|HOST|CERT|TLS|PROXY|CONFIG|TIME
 _HINT = "A release of this action has what it needs in it, and asks no package index."
 
 
-class Unprovided(Exception):
+class ProvisioningFailed(Exception):
     """What clinder needs cannot be had on this machine. The text is for people."""
 
 
@@ -61,17 +61,22 @@ def provide(action_root: Path, folder: Path) -> None:
     """Make ``clinder`` importable, with its dependencies, in front of all other packages.
 
     ``action_root`` holds the action, ``folder`` is private to the job and exists. Raises
-    :class:`Unprovided`; whatever is raised, nothing half made is left.
+    :class:`ProvisioningFailed`; whatever is raised, nothing half made is left.
     """
     try:
-        packages = _made_once(action_root, folder)
+        packages = _install_once(action_root, folder)
     except (OSError, zipfile.BadZipFile) as error:
-        raise Unprovided(f"clinder's own packages cannot be put into {folder}: {error}") from error
+        raise ProvisioningFailed(
+            f"clinder's own packages cannot be put into {folder}: {error}"
+        ) from error
     sys.path.insert(0, str(packages))
 
 
 def fill_from_index(made: Path, action_root: Path) -> None:
-    """Put the locked packages and clinder into an empty folder. Raises :class:`Unprovided`."""
+    """Put the locked packages and clinder into an empty folder.
+
+    Raises :class:`ProvisioningFailed`.
+    """
     _install(action_root / REQUIREMENTS, made)
     for source in _sources(action_root):
         copy = made / source.relative_to(action_root / "src")
@@ -79,7 +84,7 @@ def fill_from_index(made: Path, action_root: Path) -> None:
         shutil.copyfile(source, copy)
 
 
-def _made_once(action_root: Path, folder: Path) -> Path:
+def _install_once(action_root: Path, folder: Path) -> Path:
     """Return the folder for these very packages: a rename makes it appear whole or not at all."""
     packages = folder / f"clinder-packages-{_digest(action_root)}"
     if packages.is_dir():
@@ -117,7 +122,7 @@ def _install(requirements: Path, target: Path) -> None:
         for unwanted in ("bin", "tests"):  # scripts; the tests of actions-toolkit
             shutil.rmtree(target / unwanted, ignore_errors=True)
         return
-    raise Unprovided(
+    raise ProvisioningFailed(
         f"{sys.executable} has no pip, and there is no uv. "
         "Add actions/setup-python before this step, or install python3-pip on this machine."
     )
@@ -193,14 +198,16 @@ def _run(name: str, command: list[str], *arguments: str, folder: Path, absent: s
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Unprovided(
+        raise ProvisioningFailed(
             f"{name} took over {_SECONDS:.0f} s to install what clinder needs. {_HINT}"
         ) from None
     if ran.returncode == 0:
         return
     if absent and absent in ran.stdout:
         raise _Absent
-    raise Unprovided(f"{name} cannot install what clinder needs: {_why(ran.stdout)} {_HINT}")
+    raise ProvisioningFailed(
+        f"{name} cannot install what clinder needs: {_cause(ran.stdout)} {_HINT}"
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -216,7 +223,7 @@ def _environment() -> dict[str, str]:
     return {**kept, "PIP_REQUIRE_VIRTUALENV": "0"}
 
 
-def _why(said: str) -> str:
+def _cause(said: str) -> str:
     """Return the cause in an installer's words, on one line."""
     lines = [" ".join(line.split()) for line in said.splitlines() if line.strip()]
     for line in lines:

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from clinder._signals import Alarm, cancellation, exit_code
+from clinder._signals import SignalEvent, cancellation, exit_code
 from clinder.action.workflow import Workflow
 
 _SECONDS = 7.0
@@ -17,7 +17,7 @@ _LAST_WORDS = b"Cancelled: the post step stops what is left.\n"
 
 
 @contextmanager
-def cancellable(
+def cancel_in_time(
     workflow: Workflow, wait: Callable[[threading.Event, float], bool] = threading.Event.wait
 ) -> Iterator[threading.Event]:
     """Yield an event that a signal sets. A second signal ends the process, and so does the time.
@@ -31,10 +31,10 @@ def cancellable(
         os.write(sys.stdout.fileno(), workflow.resuming + _LAST_WORDS)
         os._exit(exit_code(number))
 
-    def watch(cancel: Alarm) -> None:
+    def watch(cancel: SignalEvent) -> None:
         cancel.wait()
         if not wait(over, _SECONDS):
-            end(cancel.number)
+            end(cancel.signum)
 
     with cancellation(end) as cancel:
         threading.Thread(target=watch, args=(cancel,), name="clinder-cancel", daemon=True).start()

@@ -29,7 +29,7 @@ class Folder:
     path: Path
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> Folder:
+    def from_environ(cls, environment: Mapping[str, str]) -> Folder:
         """Return the folder that the environment names.
 
         Raises :class:`~clinder.errors.UsageError` where there is none: then nothing would stop
@@ -93,7 +93,7 @@ class Folder:
 
     def _file_of(self, session: Session) -> Path | None:
         return next(
-            (path for path in self.session_files if session_file.names(path, session)), None
+            (path for path in self.session_files if session_file.holds(path, session)), None
         )
 
 

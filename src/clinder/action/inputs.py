@@ -29,28 +29,28 @@ class Inputs:
     fail_on_error: bool = True
 
 
-def read(environment: Mapping[str, str]) -> Inputs:
+def read(environ: Mapping[str, str]) -> Inputs:
     """Return the inputs. Raises :class:`~clinder.errors.UsageError` for what one cannot be."""
     return Inputs(
-        hubs=_hubs(_text(environment, "hub-url")),
-        repository=_text(environment, "repo"),
-        ref=_text(environment, "ref"),
-        build_token=_build_token(_text(environment, "build-token")),
-        timeout=_seconds(_text(environment, "timeout")),
-        warm_up=_warm_up(_text(environment, "warm-up")),
-        reuse_environment=_reuse(_text(environment, "reuse-environment").lower()),
-        export_environment=_flag(environment, "export-environment"),
-        fail_on_error=fails_on_error(environment),
+        hubs=_hubs(_text(environ, "hub-url")),
+        repository=_text(environ, "repo"),
+        ref=_text(environ, "ref"),
+        build_token=_build_token(_text(environ, "build-token")),
+        timeout=_seconds(_text(environ, "timeout")),
+        warm_up=_warm_up(_text(environ, "warm-up")),
+        reuse_environment=_reuse(_text(environ, "reuse-environment").lower()),
+        export_environment=_flag(environ, "export-environment"),
+        fail_on_error=fails_on_error(environ),
     )
 
 
-def fails_on_error(environment: Mapping[str, str]) -> bool:
+def fails_on_error(environ: Mapping[str, str]) -> bool:
     """Return whether the job fails where no session can be had."""
-    return _flag(environment, "fail-on-error")
+    return _flag(environ, "fail-on-error")
 
 
-def _text(environment: Mapping[str, str], name: str) -> str:
-    return environment.get(PREFIX + name.replace("-", "_").upper(), "").strip()
+def _text(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(PREFIX + name.replace("-", "_").upper(), "").strip()
 
 
 def _hubs(text: str) -> tuple[str, ...]:
@@ -93,8 +93,8 @@ def _reuse(text: str) -> bool | Literal["force"]:
     return text == "true"
 
 
-def _flag(environment: Mapping[str, str], name: str) -> bool:
-    text = _text(environment, name).lower()
+def _flag(environ: Mapping[str, str], name: str) -> bool:
+    text = _text(environ, name).lower()
     if text not in ("", "true", "false"):
         raise UsageError(f"The input {name} is neither `true` nor `false`.")
     return text != "false"

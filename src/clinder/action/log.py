@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from clinder.action.workflow import Workflow
-from clinder.events import Event, LogLines, PhaseEntered, SessionLeft, Warned, told
+from clinder.events import Event, LogLines, PhaseStarted, SessionNotStopped, WarningIssued, describe
 
 
 class Log:
@@ -18,16 +18,16 @@ class Log:
         if isinstance(event, LogLines):
             self._workflow.quote("\n".join(event.lines))
             return
-        if not isinstance(event, Warned):
+        if not isinstance(event, WarningIssued):
             self.close()
         match event:
-            case PhaseEntered():
+            case PhaseStarted():
                 self._workflow.group(event.phase)
                 self._open = True
-            case Warned() | SessionLeft():
-                self._workflow.warning(told(event))
+            case WarningIssued() | SessionNotStopped():
+                self._workflow.warning(describe(event))
             case _:
-                self._workflow.say(told(event))
+                self._workflow.say(describe(event))
 
     def close(self) -> None:
         """End the group that is open."""

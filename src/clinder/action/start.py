@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clinder._deadline import Deadline
 from clinder.action import annotation, summary
-from clinder.action.cancelling import cancellable
+from clinder.action.cancelling import cancel_in_time
 from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import PREFIX, Inputs, fails_on_error, read
 from clinder.action.log import Log
@@ -18,32 +18,32 @@ from clinder.events import (
     AttemptFailed,
     BuildRequested,
     Event,
-    SessionKnown,
+    SessionLaunched,
     SessionStopped,
-    Warned,
+    WarningIssued,
 )
 from clinder.launch.launch import launch
-from clinder.launch.request import resolved
+from clinder.launch.request import resolve
 from clinder.session import Attempt, Session
 
 
-def start(environment: Mapping[str, str]) -> int:
+def start(environ: Mapping[str, str]) -> int:
     """Start a session as the inputs say and hand it on; return the exit code of the step."""
     workflow = Workflow()
     attempts: list[Attempt] = []
     try:
-        workflow.mask(environment.get(f"{PREFIX}BUILD_TOKEN", ""))
-        inputs = read(environment)
-        observer = _Observer(Folder.of(environment), workflow, attempts)
-        with cancellable(workflow) as cancel:
-            session = _launched(inputs, environment, observer, cancel)
-            Deadline(1, cancel=cancel).check()
-        _hand_on(session, inputs, workflow)
+        workflow.mask(environ.get(f"{PREFIX}BUILD_TOKEN", ""))
+        inputs = read(environ)
+        observer = _Observer(Folder.from_environ(environ), workflow, attempts)
+        with cancel_in_time(workflow) as cancel:
+            session = _launch(inputs, environ, observer, cancel)
+            Deadline(1, cancel=cancel).raise_if_expired()
+        _set_outputs(session, inputs, workflow)
     except Cancelled as error:
-        workflow.say(error.what)
+        workflow.say(error.message)
         return error.exit_code
     except ClinderError as error:
-        return _failed(error, environment, workflow, attempts)
+        return _report_failure(error, environ, workflow, attempts)
     finally:
         workflow.resume()
     return 0
@@ -63,7 +63,7 @@ class _Observer:
         match event:
             case BuildRequested():
                 self.folder.begin(Launching(event.hub, event.spec))
-            case SessionKnown():
+            case SessionLaunched():
                 self.folder.keep(event.session)
                 self.workflow.mask(event.session.token)
             case SessionStopped():
@@ -73,13 +73,13 @@ class _Observer:
         self.log.observe(event)
 
 
-def _launched(
+def _launch(
     inputs: Inputs,
-    environment: Mapping[str, str],
+    environ: Mapping[str, str],
     observer: _Observer,
     cancel: threading.Event,
 ) -> Session:
-    made = resolved(
+    made = resolve(
         inputs.repository,
         hubs=inputs.hubs,
         ref=inputs.ref,
@@ -88,12 +88,12 @@ def _launched(
         warm_up=inputs.warm_up,
         reuse_environment=inputs.reuse_environment,
         directory=Path(),
-        environment=environment,
+        environ=environ,
     )
     for note in made.notes:
         observer.workflow.say(note)
     for warning in made.warnings:
-        observer.observe(Warned(warning))
+        observer.observe(WarningIssued(warning))
     try:
         session = launch(made.request, observer.observe, cancel=cancel)
     finally:
@@ -103,31 +103,31 @@ def _launched(
     return session
 
 
-def _hand_on(session: Session, inputs: Inputs, workflow: Workflow) -> None:
+def _set_outputs(session: Session, inputs: Inputs, workflow: Workflow) -> None:
     if inputs.export_environment:
-        workflow.export(session.environment)
+        workflow.export(session.variables)
     for name in ("url", "token", "uri", "hub", "spec", "image"):
         workflow.output(name, getattr(session, name))
     workflow.output("started", "true")
-    workflow.summarise(summary.started(session))
+    workflow.summarise(summary.format_started(session))
     seconds = sum(session.phases.values())
     workflow.say(f"The session at {session.url} runs, {seconds:.0f} s after it was asked for.")
 
 
-def _failed(
-    error: ClinderError, environment: Mapping[str, str], workflow: Workflow, attempts: list[Attempt]
+def _report_failure(
+    error: ClinderError, environ: Mapping[str, str], workflow: Workflow, attempts: list[Attempt]
 ) -> int:
-    words = annotation.told(error, environment)
-    workflow.summarise(summary.failed(error, words, attempts))
-    if _goes_on(environment):
+    words = annotation.format_annotation(error, environ)
+    workflow.summarise(summary.format_failed(error, words, attempts))
+    if _continues_on_error(environ):
         workflow.warning(f"{words}\nThe job goes on without a session.")
         return 0
     workflow.error(words)
     return error.exit_code
 
 
-def _goes_on(environment: Mapping[str, str]) -> bool:
+def _continues_on_error(environ: Mapping[str, str]) -> bool:
     try:
-        return not fails_on_error(environment)
+        return not fails_on_error(environ)
     except ClinderError:
         return False

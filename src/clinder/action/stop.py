@@ -22,7 +22,7 @@ _SECONDS = 20.0
 
 
 def stop(
-    environment: Mapping[str, str],
+    environ: Mapping[str, str],
     *,
     now: Callable[[], float] = time.monotonic,
     pause: Pause = threading.Event.wait,
@@ -30,14 +30,14 @@ def stop(
     """Stop the sessions that the folder of this use names; return the exit code of the step."""
     workflow = Workflow()
     try:
-        folder = Folder.of(environment)
+        folder = Folder.from_environ(environ)
         sessions = [read for path in folder.session_files if (read := _read(path, workflow))]
         for session in sessions:
             workflow.mask(session.token)
         for session in sessions:
             _stop(session, folder, workflow, Deadline(_SECONDS, now=now, pause=pause))
         if launching := folder.launching():
-            workflow.warning(_cut_off(launching))
+            workflow.warning(_killed_warning(launching))
     except UsageError as error:
         workflow.warning(f"A session may still run until its hub culls it: {error}")
     finally:
@@ -58,14 +58,14 @@ def _stop(session: Session, folder: Folder, workflow: Workflow, deadline: Deadli
         ran = stop_session(session, deadline)
     except ClinderError as error:
         workflow.warning(f"The session at {session.url} may still run: {error}\n{error.hint}")
-        workflow.summarise(summary.left(str(error)))
+        workflow.summarise(summary.format_not_stopped(str(error)))
         return
     folder.forget(session)
     workflow.say(f"The session at {session.url} {'is stopped' if ran else 'was already gone'}.")
-    workflow.summarise(summary.stopped(session, datetime.now(timezone.utc), ran=ran))
+    workflow.summarise(summary.format_stopped(session, datetime.now(timezone.utc), ran=ran))
 
 
-def _cut_off(launching: Launching) -> str:
+def _killed_warning(launching: Launching) -> str:
     return (
         f"The launch was killed half-way. If {launching.hub} still launches {launching.spec}, "
         "nobody holds the token of that session, and the hub culls it."

@@ -16,13 +16,13 @@ _MYBINDER = "mybinder.org"
 _MYBINDER_MAXIMUM = timedelta(hours=6)
 
 
-def started(session: Session) -> str:
+def format_started(session: Session) -> str:
     """Return what is known of a session that runs."""
     rows = [
         ("hub", _link(session.hub, session.hub) + _member(session)),
         ("repository", _commit(session)),
-        ("environment", _text(session.reuse)),
-        ("image", f"<code>{_text(session.image)}</code>" if session.image else ""),
+        ("environment", _escape(session.reuse)),
+        ("image", f"<code>{_escape(session.image)}</code>" if session.image else ""),
         ("time", _phases(session)),
         ("culled", _culling(session)),
     ]
@@ -30,34 +30,34 @@ def started(session: Session) -> str:
     return f"### A Jupyter session\n\n| | |\n|---|---|\n{table}\n" + _attempts(session.attempts)
 
 
-def failed(error: ClinderError, words: str, attempts: Iterable[Attempt]) -> str:
+def format_failed(error: ClinderError, message: str, attempts: Iterable[Attempt]) -> str:
     """Return why there is no session, and each build request before the last."""
     link = error.context.link
-    first, *rest = (_text(line) for line in words.split("\n") if not link or link not in line)
+    first, *rest = (_escape(line) for line in message.split("\n") if not link or link not in line)
     by_hand = f"{_link(link, 'Launch it by hand')}\n\n" if link else ""
     text = "\n\n".join([f"**{first}**", *rest])
     return f"### No Jupyter session\n\n{text}\n\n{by_hand}" + _attempts(tuple(attempts))
 
 
-def stopped(session: Session, now: datetime, *, ran: bool) -> str:
+def format_stopped(session: Session, now: datetime, *, ran: bool) -> str:
     """Return how a session ended and, by its start and ``now``, how long it lived."""
     spec = session.persistent_spec or session.spec
-    name = f"The session of {_text(spec)}" if spec else "The session"
+    name = f"The session of {_escape(spec)}" if spec else "The session"
     if not ran:
         return f"{name} was gone before the end of the job.\n\n"
-    lived = _lived(session, now)
+    lived = _lifetime(session, now)
     return f"{name} is stopped{lived and f', it lived {lived}'}.\n\n"
 
 
-def left(why: str) -> str:
+def format_not_stopped(reason: str) -> str:
     """Return that a session may still run."""
-    return f"**The session may still run** until its hub culls it. {_text(why)}\n\n"
+    return f"**The session may still run** until its hub culls it. {_escape(reason)}\n\n"
 
 
 def _member(session: Session) -> str:
     """Return the member of a federation that runs the session, where it is not the hub itself."""
     host = urlsplit(session.launch_host or session.url).hostname or ""
-    return f", member {_text(host)}" if host and host != urlsplit(session.hub).hostname else ""
+    return f", member {_escape(host)}" if host and host != urlsplit(session.hub).hostname else ""
 
 
 def _commit(session: Session) -> str:
@@ -67,7 +67,7 @@ def _commit(session: Session) -> str:
 
 
 def _phases(session: Session) -> str:
-    phases = [f"{_text(name)} {seconds:.1f} s" for name, seconds in session.phases.items()]
+    phases = [f"{_escape(name)} {seconds:.1f} s" for name, seconds in session.phases.items()]
     return f"{sum(session.phases.values()):.1f} s: {', '.join(phases)}" if phases else ""
 
 
@@ -75,7 +75,7 @@ def _culling(session: Session) -> str:
     host = urlsplit(session.hub).hostname or ""
     if host != _MYBINDER and not host.endswith(f".{_MYBINDER}"):
         return "by the hub, once nothing has used it for a while; the job stops it before"
-    begun = _time(session.started_at)
+    begun = _parse_time(session.started_at)
     latest = f" ({begun + _MYBINDER_MAXIMUM:%H:%M} UTC)" if begun else ""
     return f"by the hub, after 10 idle minutes or 6 hours{latest}; the job stops it before"
 
@@ -84,22 +84,22 @@ def _attempts(attempts: tuple[Attempt, ...]) -> str:
     if not attempts or [attempt.outcome for attempt in attempts] == ["ready"]:
         return ""
     rows = "".join(
-        f"| {number} | {_text(each.hub)} | {_text(each.outcome)} | {each.seconds:.0f} s"
-        f" | {_text(each.reason)} |\n"
+        f"| {number} | {_escape(each.hub)} | {_escape(each.outcome)} | {each.seconds:.0f} s"
+        f" | {_escape(each.reason)} |\n"
         for number, each in enumerate(attempts, start=1)
     )
     return f"| build request | hub | outcome | time | why |\n|---|---|---|---|---|\n{rows}\n"
 
 
-def _lived(session: Session, now: datetime) -> str:
-    begun = _time(session.started_at)
+def _lifetime(session: Session, now: datetime) -> str:
+    begun = _parse_time(session.started_at)
     if begun is None:
         return ""
     minutes, seconds = divmod(max(0, round((now - begun).total_seconds())), 60)
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
-def _time(text: str) -> datetime | None:
+def _parse_time(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text).astimezone(timezone.utc)
     except ValueError:
@@ -108,9 +108,9 @@ def _time(text: str) -> datetime | None:
 
 def _link(url: str, text: str) -> str:
     """Return a link, or only the text where the URL is not one that can stand in Markdown."""
-    return f"[{_text(text)}]({url})" if _LINKABLE.fullmatch(url) else _text(text)
+    return f"[{_escape(text)}]({url})" if _LINKABLE.fullmatch(url) else _escape(text)
 
 
-def _text(text: str) -> str:
+def _escape(text: str) -> str:
     """Return text of which no character means anything to Markdown or HTML."""
     return _STRUCTURE.sub(lambda found: f"&#{ord(found[0])};", " ".join(text.split()))

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from actions_toolkit import core
 from actions_toolkit.command import issue, issue_command
 
-from clinder._text import lines
+from clinder._text import printable_lines
 from clinder.errors import UsageError
 
 _HARMLESS = re.compile(r"(?:(?!::|##\[)[ -~])+")
@@ -44,7 +44,7 @@ class Workflow:
 
     def quote(self, text: str) -> None:
         """Write lines of others, in which no command takes effect."""
-        found = lines(text)
+        found = printable_lines(text)
         if found and not self._resume:
             self._resume = secrets.token_hex(16)
             issue("stop-commands", self._resume)
@@ -97,12 +97,12 @@ class Workflow:
 
     def output(self, name: str, value: str) -> None:
         """Set an output of the step."""
-        _raise_unless_there("GITHUB_OUTPUT")  # else the toolkit prints the value
+        _require_file("GITHUB_OUTPUT")  # else the toolkit prints the value
         core.set_output(name, value)
 
     def export(self, variables: Mapping[str, str]) -> None:
         """Set variables for the later steps."""
-        _raise_unless_there("GITHUB_ENV")
+        _require_file("GITHUB_ENV")
         for name, value in variables.items():
             core.export_variable(name, value)
 
@@ -118,14 +118,14 @@ class Workflow:
 
     def _annotate(self, kind: str, text: str) -> None:
         self.resume()
-        issue_command(kind, _TITLE, "\n".join(lines(text)))
+        issue_command(kind, _TITLE, "\n".join(printable_lines(text)))
         sys.stdout.flush()
 
 
-def _raise_unless_there(variable: str) -> None:
+def _require_file(variable: str) -> None:
     if not Path(os.environ.get(variable, "")).is_file():  # "" is a folder, this one
         raise UsageError(f"{variable} names no file: this runs in GitHub Actions only.")
 
 
 def _one_line(text: str) -> str:
-    return " ".join(lines(text))[:100]
+    return " ".join(printable_lines(text))[:100]

@@ -70,7 +70,7 @@ def is_environment_file(name: str) -> bool:
     return name in ROOT or any(fnmatchcase(name, pattern) for pattern in ROOT_PATTERNS)
 
 
-def is_looked_into(name: str) -> bool:
+def is_inspected(name: str) -> bool:
     """Return whether :func:`needs_source` is to know the text of an environment file."""
     return name == "runtime.txt" or _recipe(name) is not None
 
@@ -87,7 +87,7 @@ def needs_source(files: Mapping[str, str], *, at_root: bool) -> str:
     repository does not read, like the ``setup.py`` beside an ``environment.yml``, is let be.
     """
     there = {name for name in files if at_root or name not in _ONLY_AT_ROOT}
-    reads = _read(there, files.get("runtime.txt", "").strip())
+    reads = _files_read_by(there, files.get("runtime.txt", "").strip())
     for name in sorted(there):
         known = name in reads or (reads[0] in _JULIA and fnmatchcase(name, "*Manifest-v*.toml"))
         recipe = _recipe(name) if known else None
@@ -96,7 +96,7 @@ def needs_source(files: Mapping[str, str], *, at_root: bool) -> str:
     return ""
 
 
-def _read(there: set[str], runtime: str) -> tuple[str, ...]:
+def _files_read_by(there: set[str], runtime: str) -> tuple[str, ...]:
     """Return what the first buildpack that takes such files reads of them."""
     marks = there | ({"r-"} if runtime.startswith("r-") else set())
     if runtime and not runtime.startswith("python-"):

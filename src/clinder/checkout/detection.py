@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from clinder.checkout.git import EXAMPLES, Git, without_password
+from clinder.checkout.git import EXAMPLES, Git, strip_credentials
 from clinder.errors import UsageError
 from clinder.repository import Repository, target
 
@@ -39,27 +39,27 @@ class Checkout:
     base: Repository | None = None
 
 
-def checkout(directory: Path, environment: Mapping[str, str], ref: str = "") -> Checkout:
+def detect(directory: Path, environ: Mapping[str, str], ref: str = "") -> Checkout:
     """Return the repository and the commit that the CI job or the checkout works on.
 
     With ``ref`` it is that ref of the same repository, and whether the checkout's own commit was
     pushed does not matter. Raises :class:`~clinder.errors.UsageError` where there is none, or
     where its commit cannot be on a hub yet.
     """
-    found = _in_ci(environment)
+    found = _detect_ci(environ)
     if found is None:
-        return _in_git(Git(directory, environment), ref)
+        return _detect_clone(Git(directory, environ), ref)
     return replace(found, repository=found.repository.at(ref)) if ref else found
 
 
-def local_repository(directory: Path, environment: Mapping[str, str]) -> Repository:
+def local_repository(directory: Path, environ: Mapping[str, str]) -> Repository:
     """Return the directory as a repository of its own: no origin, no push, not even git needed.
 
     Its URL is ``file://localhost/PATH``, which only the embedded hub reads.
     """
     path = urlsplit(directory.resolve().as_uri()).path
     try:
-        head = Git(directory, environment).run("rev-parse", "--verify", "HEAD^{commit}")
+        head = Git(directory, environ).run("rev-parse", "--verify", "HEAD^{commit}")
         commit = head.stdout.strip()
     except UsageError:
         commit = ""
@@ -69,45 +69,45 @@ def local_repository(directory: Path, environment: Mapping[str, str]) -> Reposit
         return Repository("git", "file://localhost/this-directory", commit)
 
 
-def _in_ci(environment: Mapping[str, str]) -> Checkout | None:
-    if _is_true(environment, "GITHUB_ACTIONS"):
-        return _in_github(environment)
-    if _is_true(environment, "GITLAB_CI"):
-        return _in_gitlab(environment)
+def _detect_ci(environ: Mapping[str, str]) -> Checkout | None:
+    if _is_true(environ, "GITHUB_ACTIONS"):
+        return _detect_github(environ)
+    if _is_true(environ, "GITLAB_CI"):
+        return _detect_gitlab(environ)
     for variable, name, url, commit in _PLATFORMS:
-        if _is_true(environment, variable):
-            values = _needed(environment, name, url, commit)
+        if _is_true(environ, variable):
+            values = _require(environ, name, url, commit)
             return Checkout(_repository(*values), f"the build on {name}")
     return None
 
 
-def _is_true(environment: Mapping[str, str], variable: str) -> bool:
-    return environment.get(variable, "").lower() == "true"
+def _is_true(environ: Mapping[str, str], variable: str) -> bool:
+    return environ.get(variable, "").lower() == "true"
 
 
-def _needed(environment: Mapping[str, str], platform: str, *names: str) -> list[str]:
-    missing = [name for name in names if not environment.get(name)]
+def _require(environ: Mapping[str, str], platform: str, *names: str) -> list[str]:
+    missing = [name for name in names if not environ.get(name)]
     if missing:
         raise UsageError(f"{platform} did not set {' and '.join(missing)}.", hint=EXAMPLES)
-    return [environment[name] for name in names]
+    return [environ[name] for name in names]
 
 
 def _repository(url: str, ref: str) -> Repository:
     return target(url).repository.at(ref)
 
 
-def _in_github(environment: Mapping[str, str]) -> Checkout:
+def _detect_github(environ: Mapping[str, str]) -> Checkout:
     """Return the head of a pull request or of the run that ended, else ``GITHUB_SHA``.
 
     On ``pull_request_target`` that is the base: such a job holds secrets, and the head is foreign.
     """
-    event = environment.get("GITHUB_EVENT_NAME", "")
+    event = environ.get("GITHUB_EVENT_NAME", "")
     source = f"GitHub Actions' event {event}".rstrip()
-    server = (environment.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
+    server = (environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
     warnings: tuple[str, ...] = ()
     if event in _PULL_REQUEST_EVENTS or event == "workflow_run":
         try:
-            payload = json.loads(Path(environment["GITHUB_EVENT_PATH"]).read_bytes())
+            payload = json.loads(Path(environ["GITHUB_EVENT_PATH"]).read_bytes())
             name, commit = _head(event, payload)
         except (OSError, ValueError, KeyError, TypeError):
             warnings = (
@@ -116,7 +116,7 @@ def _in_github(environment: Mapping[str, str]) -> Checkout:
         else:
             head = _repository(f"{server}/{name}", commit)
             return Checkout(head, source, base=_base(server, head, payload))
-    name, commit = _needed(environment, "GitHub Actions", "GITHUB_REPOSITORY", "GITHUB_SHA")
+    name, commit = _require(environ, "GitHub Actions", "GITHUB_REPOSITORY", "GITHUB_SHA")
     return Checkout(_repository(f"{server}/{name}", commit), source, warnings)
 
 
@@ -150,26 +150,26 @@ def _base(server: str, head: Repository, payload: Any) -> Repository | None:
     return sent_to if sent_to.is_commit and sent_to.name != head.name else None
 
 
-def _in_gitlab(environment: Mapping[str, str]) -> Checkout:
+def _detect_gitlab(environ: Mapping[str, str]) -> Checkout:
     """Return the merge request's source, a fork's too, else the commit of the pipeline.
 
     In a merged results pipeline ``CI_COMMIT_SHA`` is a merge that only GitLab knows, and only
     there is the source branch's own commit named.
     """
-    url, commit = _needed(environment, "GitLab CI", "CI_PROJECT_URL", "CI_COMMIT_SHA")
-    url = environment.get("CI_MERGE_REQUEST_SOURCE_PROJECT_URL") or url
-    commit = environment.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or commit
-    what = "merge request" if environment.get("CI_MERGE_REQUEST_IID") else "commit"
+    url, commit = _require(environ, "GitLab CI", "CI_PROJECT_URL", "CI_COMMIT_SHA")
+    url = environ.get("CI_MERGE_REQUEST_SOURCE_PROJECT_URL") or url
+    commit = environ.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or commit
+    what = "merge request" if environ.get("CI_MERGE_REQUEST_IID") else "commit"
     source = _repository(url, commit)
-    target_url = environment.get("CI_MERGE_REQUEST_PROJECT_URL")
-    known = environment.get("CI_MERGE_REQUEST_DIFF_BASE_SHA")
+    target_url = environ.get("CI_MERGE_REQUEST_PROJECT_URL")
+    known = environ.get("CI_MERGE_REQUEST_DIFF_BASE_SHA")
     base = _repository(target_url, known) if target_url and known else None
     if base and base.name == source.name:
         base = None
     return Checkout(source, f"GitLab CI's {what}", base=base)
 
 
-def _in_git(git: Git, ref: str) -> Checkout:
+def _detect_clone(git: Git, ref: str) -> Checkout:
     lines = git.read("status", "--porcelain=v2", "--branch")
     state = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
     changes = len(lines) - len(state)
@@ -182,9 +182,9 @@ def _in_git(git: Git, ref: str) -> Checkout:
             "This checkout has no commit yet.",
             hint="Type `git commit` and `git push`, or name another commit or branch with --ref.",
         )
-    warnings = _unseen(git, commit, state)
+    warnings = _warn_if_unpushed(git, commit, state)
     if changes:
-        warnings += (f"Not part of what the hub builds: {_count(changes, 'uncommitted change')}.",)
+        warnings += (f"Not part of what the hub builds: {_plural(changes, 'uncommitted change')}.",)
     return Checkout(_repository(origin, commit), "this checkout's origin and HEAD", warnings)
 
 
@@ -197,7 +197,7 @@ def _origin(git: Git) -> str:
     url = next(iter(git.read("remote", "get-url", "origin")), "")
     if _is_path(url):
         raise UsageError(
-            f"This checkout's origin is on this machine, not on a server: {without_password(url)}",
+            f"This checkout's origin is on this machine, not on a server: {strip_credentials(url)}",
             hint=EXAMPLES,
         )
     return url
@@ -209,7 +209,7 @@ def _is_path(url: str) -> bool:
     return ":" not in host or host == "file:" or bool(re.match(r"[A-Za-z]:[\\/]", url))
 
 
-def _unseen(git: Git, commit: str, state: Mapping[str, str]) -> tuple[str, ...]:
+def _warn_if_unpushed(git: Git, commit: str, state: Mapping[str, str]) -> tuple[str, ...]:
     """Warn where the commit is on no branch of origin that was seen; raise if it cannot be."""
     containing = ("for-each-ref", f"--contains={commit}", "--format=%(refname:lstrip=2)")
     branches = git.read(*containing, "refs/remotes")
@@ -221,7 +221,7 @@ def _unseen(git: Git, commit: str, state: Mapping[str, str]) -> tuple[str, ...]:
     if ahead:
         raise UsageError(
             f"Commit {commit[:12]} is not pushed yet: {state['branch.head']} is "
-            f"{_count(ahead, 'commit')} ahead of {state['branch.upstream']}.",
+            f"{_plural(ahead, 'commit')} ahead of {state['branch.upstream']}.",
             hint="Type `git push`, or name a commit or branch that is pushed with --ref.",
         )
     return (
@@ -229,5 +229,5 @@ def _unseen(git: Git, commit: str, state: Mapping[str, str]) -> tuple[str, ...]:
     )
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

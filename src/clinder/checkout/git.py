@@ -36,7 +36,7 @@ class Git:
     """
 
     directory: Path
-    environment: Mapping[str, str]
+    environ: Mapping[str, str]
     seconds: float = 30
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -46,7 +46,7 @@ class Git:
         try:
             return subprocess.run(  # noqa: S603 - no shell, and the arguments are ours
                 ["git", "-C", str(self.directory), *arguments],  # noqa: S607 - the user's own git
-                env={**self.environment, **_UNATTENDED},
+                env={**self.environ, **_UNATTENDED},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 encoding="utf-8",
@@ -64,13 +64,13 @@ class Git:
         done = self.run(*arguments)
         if done.returncode == 0:
             return [line for line in done.stdout.split("\n") if line]
-        words = without_password(done.stderr.strip())
+        words = strip_credentials(done.stderr.strip())
         if "not a git repository" in words or "must be run in a work tree" in words:
             raise UsageError("No repository is named, and this is no git checkout.", hint=EXAMPLES)
         said, _, more = words.partition("\n")
         raise UsageError(f"git cannot read this checkout: {said}", hint=more.strip() or EXAMPLES)
 
 
-def without_password(text: str) -> str:
+def strip_credentials(text: str) -> str:
     """Return the text with the user and password taken out of its URLs."""
     return re.sub(r"://[^/\s]+@", "://", text)

@@ -16,11 +16,11 @@ from clinder.checkout.buildpacks import (
     ROOT_PATTERNS,
     SETTINGS,
     is_environment_file,
-    is_looked_into,
+    is_inspected,
     needs_source,
 )
 from clinder.checkout.detection import Checkout
-from clinder.checkout.git import Git, without_password
+from clinder.checkout.git import Git, strip_credentials
 from clinder.errors import UsageError
 from clinder.repository import Repository
 
@@ -37,14 +37,14 @@ class Choice:
     not do: then the commit itself is launched.
     """
 
-    asked: Repository
+    requested: Repository
     launched: Repository
-    why: str
+    reason: str
     refused: bool = False
 
 
 @dataclass(frozen=True)
-class Alike:
+class Reusable:
     """The oldest ``commit`` of an unbroken run, and by how many commits the one asked is newer.
 
     ``environment`` is what they share, in words.
@@ -55,31 +55,31 @@ class Alike:
     environment: str
 
 
-class Unlike(Exception):
+class NotReusable(Exception):
     """No other commit's image will do, or none can be found; its text is the rest of a sentence."""
 
 
-def choice(
-    found: Checkout, directory: Path, environment: Mapping[str, str], *, force: bool = False
+def choose_commit(
+    checkout: Checkout, directory: Path, environ: Mapping[str, str], *, force: bool = False
 ) -> Choice:
     """Return what to launch for the commit of a checkout; it never fails.
 
     With ``force`` it does not matter that the build may read the rest of the repository.
     """
-    asked = found.repository
-    git = Git(directory, environment)
+    asked = checkout.repository
+    git = Git(directory, environ)
     try:
-        alike = oldest_alike(git, asked.ref, force=force)
-    except (Unlike, UsageError) as error:
+        alike = find_oldest_equivalent(git, asked.ref, force=force)
+    except (NotReusable, UsageError) as error:
         why = f"Commit {asked.ref[:12]} is launched itself: {error}"
         return Choice(asked, asked, why.rstrip(".") + ".", refused=True)
     launched = asked.at(alike.commit)
-    if found.base and _is_ancestor(git, alike.commit, found.base.ref):
-        launched = found.base.at(alike.commit)
+    if checkout.base and _is_ancestor(git, alike.commit, checkout.base.ref):
+        launched = checkout.base.at(alike.commit)
     return Choice(asked, launched, _reason(asked, launched, alike))
 
 
-def _reason(asked: Repository, launched: Repository, alike: Alike) -> str:
+def _reason(asked: Repository, launched: Repository, alike: Reusable) -> str:
     short = launched.ref[:12]
     if launched == asked:
         return (
@@ -95,60 +95,62 @@ def _reason(asked: Repository, launched: Repository, alike: Alike) -> str:
     )
 
 
-def oldest_alike(git: Git, commit: str, *, force: bool = False) -> Alike:
+def find_oldest_equivalent(git: Git, commit: str, *, force: bool = False) -> Reusable:
     """Return the oldest of the unbroken run of first parents with the environment of a commit.
 
-    Raises :class:`Unlike` where the history does not tell or the image would not do, and
+    Raises :class:`NotReusable` where the history does not tell or the image would not do, and
     :class:`~clinder.errors.UsageError` where git itself does not run.
     """
-    _raise_for_gaps(git, commit)
-    files = _Files.of(git, commit)
+    _require_full_history(git, commit)
+    files = _Files.at_commit(git, commit)
     if not force and (reason := files.reason(git)):
-        raise Unlike(f"{reason}. Only `force` has another image launched all the same")
+        raise NotReusable(f"{reason}. Only `force` has another image launched all the same")
     walk = ("rev-list", "--first-parent")
     changed = _read(git, *walk, "--max-count=1", commit, "--", *files.pathspecs(git)).split()
     (oldest,) = changed or _read(git, *walk, "--max-parents=0", commit).split()
     newer = _read(git, *walk, "--count", f"{oldest}..{commit}")
-    return Alike(oldest, int(newer), files.words)
+    return Reusable(oldest, int(newer), files.description)
 
 
-def _raise_for_gaps(git: Git, commit: str) -> None:
+def _require_full_history(git: Git, commit: str) -> None:
     """Raise where the commit's whole history is not here."""
     asked = git.run("rev-parse", "--is-shallow-repository")
     if "not a git repository" in asked.stderr:
-        raise Unlike(f"there is no clone whose history would tell. {_whole(git)}")
+        raise NotReusable(f"there is no clone whose history would tell. {_how_to_fetch_all(git)}")
     if asked.returncode:
         raise _unreadable(git, asked.stderr)
     if asked.stdout.strip() == "true":
-        raise Unlike(f"this clone is shallow, and its history may not tell. {_whole(git)}")
+        raise NotReusable(
+            f"this clone is shallow, and its history may not tell. {_how_to_fetch_all(git)}"
+        )
     if git.run("cat-file", "-e", f"{commit}^{{commit}}").returncode:
-        raise Unlike(f"it is not in this clone. {_whole(git)}")
+        raise NotReusable(f"it is not in this clone. {_how_to_fetch_all(git)}")
 
 
 def _read(git: Git, *arguments: str) -> str:
-    """Return the answer. Raises :class:`Unlike` for none: an empty text would look harmless."""
+    """Return git's output. Raises :class:`NotReusable` if git fails: no output looks harmless."""
     done = git.run(*arguments)
     if done.returncode:
         raise _unreadable(git, done.stderr)
     return done.stdout
 
 
-def _unreadable(git: Git, words: str) -> Unlike:
+def _unreadable(git: Git, message: str) -> NotReusable:
     """Return what is to be said where git failed with such words."""
-    if "lazy fetching disabled" in words:
+    if "lazy fetching disabled" in message:
         advice = "Clone without `--filter`"
-        if git.environment.get("GITHUB_ACTIONS"):
+        if git.environ.get("GITHUB_ACTIONS"):
             advice = "Leave out `filter` and `sparse-checkout` of actions/checkout"
-        return Unlike(f"this is a partial clone, without the files that would tell. {advice}")
-    said = without_password(words.strip()).partition("\n")[0]
-    return Unlike(f"git cannot read this clone: {said}")
+        return NotReusable(f"this is a partial clone, without the files that would tell. {advice}")
+    said = strip_credentials(message.strip()).partition("\n")[0]
+    return NotReusable(f"git cannot read this clone: {said}")
 
 
-def _whole(git: Git) -> str:
+def _how_to_fetch_all(git: Git) -> str:
     """Return how to get a whole clone."""
-    if git.environment.get("GITHUB_ACTIONS"):
+    if git.environ.get("GITHUB_ACTIONS"):
         return "Let actions/checkout run before, with `fetch-depth: 0`"
-    if git.environment.get("GITLAB_CI"):
+    if git.environ.get("GITLAB_CI"):
         return "Set the variable `GIT_DEPTH: 0` for this job"
     return "Type `git fetch --unshallow`, or where the clone is not shallow `git fetch`"
 
@@ -180,12 +182,12 @@ class _Files:
     settings: str
 
     @classmethod
-    def of(cls, git: Git, commit: str) -> _Files:
-        """Return those of a commit. Raises :class:`Unlike` for what repo2docker refuses."""
+    def at_commit(cls, git: Git, commit: str) -> _Files:
+        """Return those of a commit. Raises :class:`NotReusable` for what repo2docker refuses."""
         root = _tree(git, commit)
         folders = [each for each in root if each.path in FOLDERS and each.mode == _FOLDER]
         if len(folders) > 1:
-            raise Unlike("it has both binder/ and .binder/, which repo2docker refuses")
+            raise NotReusable("it has both binder/ and .binder/, which repo2docker refuses")
         settings = next((each.path for each in root if each.path in SETTINGS), "")
         if folders:
             inside = _tree(git, commit, folders[0].path, deep=True)
@@ -195,7 +197,7 @@ class _Files:
         return cls(commit, "", (*odd, *files), settings)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """The files in words."""
         names = [each.path for each in self.entries]
         shown = ", ".join(names[:3]) + (" and more" if names[3:] else "")
@@ -221,7 +223,7 @@ class _Files:
             file = self._file(git, entry)
             if file is None:
                 return f"{entry.path} is a symbolic link to what is no single file here"
-            if is_looked_into(name):
+            if is_inspected(name):
                 if file.size > _LARGE:
                     return f"{entry.path} is too large to be looked into"
                 texts[name] = _read(git, "cat-file", "blob", file.id)

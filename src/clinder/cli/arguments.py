@@ -17,7 +17,7 @@ from clinder.errors import UsageError
 _A_YEAR = 366 * 86400.0
 
 
-def seconds(text: str | float) -> float:
+def parse_seconds(text: str | float) -> float:
     """Return a number of seconds, more than none and less than a year, or fail."""
     try:
         number = float(text)
@@ -39,7 +39,7 @@ class WholeNumber(click.IntRange):
         raise click.BadParameter(what, ctx, param)
 
 
-class Setting(click.Option):
+class EnvOption(click.Option):
     """An option that the environment may set as well; a message names where the value is from."""
 
     def get_error_hint(self, ctx: click.Context | None) -> str:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from clinder import session_file
 from clinder._deadline import Deadline
-from clinder.cli.sources import forgotten
-from clinder.cli.stderr import say
+from clinder.cli.sources import remove_file
+from clinder.cli.stderr import print_status
 from clinder.errors import Cancelled, ClinderError
 from clinder.session import Session
 
 
-def stopped_or_kept(session: Session, deadline: Deadline, path: Path | None) -> bool | None:
+def stop_or_keep(session: Session, deadline: Deadline, path: Path | None) -> bool | None:
     """Stop a session and remove its file; return whether it ran.
 
     Where that fails, return ``None`` after a warning with the line to type: the session is in
@@ -25,7 +25,9 @@ def stopped_or_kept(session: Session, deadline: Deadline, path: Path | None) -> 
         ran = stop(session, deadline)
     except ClinderError as error:
         why = "It was told to stop in haste." if isinstance(error, Cancelled) else error
-        say(f"clinder: Warning: The session may still run. {why} {left(session, path)}")
+        print_status(
+            f"clinder: Warning: The session may still run. {why} {how_to_stop(session, path)}"
+        )
         return None
     forget(session, path)
     return ran
@@ -33,20 +35,20 @@ def stopped_or_kept(session: Session, deadline: Deadline, path: Path | None) -> 
 
 def forget(session: Session, path: Path | None) -> None:
     """Remove the file of a session that is gone, unless another took it over."""
-    if path and session_file.names(path, session):
-        forgotten(path)
+    if path and session_file.holds(path, session):
+        remove_file(path)
 
 
-def left(session: Session, path: Path | None) -> str:
+def how_to_stop(session: Session, path: Path | None) -> str:
     """Return the line to type to stop a session; it is in its file, or else in a new one."""
     try:
-        kept = path if path and session_file.names(path, session) else _kept(session)
+        kept = path if path and session_file.holds(path, session) else _keep_in_new_file(session)
     except OSError as error:
         return f"It is at {session.url}, and could not be kept in a file: {error.strerror}."
     return f"Stop the session with: clinder stop --session-file {shlex.quote(str(kept))}"
 
 
-def _kept(session: Session) -> Path:
+def _keep_in_new_file(session: Session) -> Path:
     import tempfile
 
     path = Path(tempfile.mkdtemp(prefix="clinder-")) / "session.json"

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
-from clinder._text import plain
+from clinder._text import strip_controls
 from clinder.cli.output import write
 from clinder.cli.signals import cancellation
-from clinder.cli.sources import STDIN, from_environment, one, standard_input
-from clinder.cli.stderr import say
+from clinder.cli.sources import STDIN, read_environment, read_session, read_standard_input
+from clinder.cli.stderr import print_status
 from clinder.errors import TimedOut, UsageError
 from clinder.session import Session
 
 if TYPE_CHECKING:
-    from clinder.wire.kernel_messages import Output, Raised
+    from clinder.wire.kernel_messages import KernelError, Output
 
 
 def execute(
@@ -25,9 +25,9 @@ def execute(
     """Run code on the session. Raises :class:`~clinder.errors.CodeRaised` where the code does."""
     named = _session(session)
     source = _code(file, code)
-    from clinder.running.kernels import KernelLeft
+    from clinder.running.kernels import KernelNotRemoved
     from clinder.running.kernels import execute as execute_on
-    from clinder.timeouts import Clocks
+    from clinder.timeouts import Timeouts
     from clinder.wire.http import Transport
 
     with cancellation("the code may run on in its session") as cancel:
@@ -38,9 +38,9 @@ def execute(
                 Deadline(timeout, cancel=cancel),
                 kernel=kernel,
                 write=_write,
-                transport=Transport(Clocks().of_server),
+                transport=Transport(Timeouts().for_server),
             )
-        except KernelLeft:
+        except KernelNotRemoved:
             raise TimedOut(
                 f"The code did not end within {timeout:g} s, and its kernel may still run: "
                 "the session's server did not answer.",
@@ -55,8 +55,10 @@ def execute(
 
 def _session(given: str | None) -> Session:
     if given is None:
-        return from_environment(hint="Name a session: --session @FILE, or --session - for stdin.")
-    return one([], [Path(given[1:])]) if given.startswith("@") else one([given], [])
+        return read_environment(hint="Name a session: --session @FILE, or --session - for stdin.")
+    return (
+        read_session([], [Path(given[1:])]) if given.startswith("@") else read_session([given], [])
+    )
 
 
 def _code(file: str | None, code: str | None) -> str:
@@ -68,7 +70,7 @@ def _code(file: str | None, code: str | None) -> str:
     if code is not None:
         return code
     if file == STDIN:
-        return standard_input()
+        return read_standard_input()
     if str(file).endswith(".ipynb"):
         raise UsageError(
             "clinder exec runs plain code, not notebooks.",
@@ -81,19 +83,19 @@ def _code(file: str | None, code: str | None) -> str:
         raise UsageError(f"The file {file} cannot be read: {reason}.") from None
 
 
-def _write(output: Output | Raised) -> None:
+def _write(output: Output | KernelError) -> None:
     """Write what came: as it is into a pipe, on a terminal without what could take it over."""
-    from clinder.wire.kernel_messages import Raised
+    from clinder.wire.kernel_messages import KernelError
 
-    if isinstance(output, Raised):
+    if isinstance(output, KernelError):
         if output.is_clean_exit:
             return
         for line in "\n".join(output.traceback).split("\n"):
-            say(plain(line))
+            print_status(strip_controls(line))
         return
     stream = sys.stderr if output.stream == "stderr" else sys.stdout
     if stream is not None or output.stream != "stderr":  # who closed stderr does not want it
-        write(plain(output.text) if _is_terminal(stream) else output.text, stream)
+        write(strip_controls(output.text) if _is_terminal(stream) else output.text, stream)
 
 
 def _is_terminal(stream: object) -> bool:

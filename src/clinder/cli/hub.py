@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from clinder._signals import Alarm, handled
+from clinder._signals import SignalEvent, handle_signals
 from clinder.cli.output import write
 from clinder.cli.signals import end_at_once
-from clinder.cli.stderr import say
+from clinder.cli.stderr import print_status
 
 _TICK = 1.0
 
@@ -20,20 +20,20 @@ def hub(port: int, directory: Path, *, quiet: bool) -> None:
     """
     from clinder.embedded.hub import Hub
 
-    ending = Alarm()
+    ending = SignalEvent()
 
     def handle(number: int) -> None:
         if ending.is_set():
             end_at_once(number, "its sessions end by themselves")
-        ending.ring()
+        ending.set_from_handler()
 
     def report(words: str) -> None:
         if not quiet:
-            say(f"clinder: {words}")
+            print_status(f"clinder: {words}")
 
     with (
         closing(ending),
-        handled(handle),
+        handle_signals(handle),
         Hub(directory, port=port, stop_servers=True, report=report) as embedded,
     ):
         write(f"{embedded.url}\n")

@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 import click
 
 from clinder._version import __version__
-from clinder.cli.arguments import WholeNumber, seconds
-from clinder.cli.options import launch_options, made, quiet_option, stop_timeout
+from clinder.cli.arguments import WholeNumber, parse_seconds
+from clinder.cli.options import build_options, launch_options, quiet_option, stop_timeout
 from clinder.cli.output import LOST, OutputLost, discard
-from clinder.cli.stderr import say, tell
+from clinder.cli.stderr import print_error, print_status
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _COMMAND = "clinder.command"
-_COMPLETE = "_CLINDER_COMPLETE"
+_COMPLETION_VARIABLE = "_CLINDER_COMPLETE"
 
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
     f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES
@@ -69,7 +69,7 @@ def _no_command() -> UsageError:
     )
 
 
-class Forms(Command):
+class RepositoryCommand(Command):
     """A command whose help ends with the forms that a repository may have."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -82,7 +82,7 @@ class Forms(Command):
         super().format_epilog(ctx, formatter)
 
 
-class RunCommand(WithCommand, Forms):
+class RunCommand(WithCommand, RepositoryCommand):
     """``run``."""
 
 
@@ -105,7 +105,7 @@ def cli() -> None:
     """
 
 
-@cli.command(cls=Forms)
+@cli.command(cls=RepositoryCommand)
 @launch_options
 @click.option(
     "-o",
@@ -129,7 +129,7 @@ def start(output: str, **options: Any) -> None:
     """
     from clinder.cli.start import start as start_session
 
-    start_session(made(**options), output)
+    start_session(build_options(**options), output)
 
 
 @cli.command()
@@ -193,7 +193,8 @@ def status(uri: str | None, file: Path | None, timeout: float, output: str) -> N
 @launch_options
 @click.option(
     "--keep-alive",
-    type=seconds,
+    type=parse_seconds,
+    metavar="SECONDS",
     default=6 * 3600,
     show_default=True,
     help="Seconds for which the session is kept from being culled while the command runs.",
@@ -215,7 +216,7 @@ def run(keep_alive: float, **options: Any) -> int:
     command = click.get_current_context().meta.get(_COMMAND)
     if not command:
         raise _no_command()
-    return run_command(made(**options), command, keep_alive=keep_alive)
+    return run_command(build_options(**options), command, keep_alive=keep_alive)
 
 
 @cli.command("exec")
@@ -229,7 +230,8 @@ def run(keep_alive: float, **options: Any) -> int:
 @click.option("--kernel", default="", help="A kernelspec.  [default: the server's]")
 @click.option(
     "--timeout",
-    type=seconds,
+    type=parse_seconds,
+    metavar="SECONDS",
     default=3600,
     show_default=True,
     help="Seconds that the code may run.",
@@ -281,33 +283,35 @@ def hub(port: int, directory: Path, quiet: bool) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code; every failure ends in one message."""
     try:
-        return _dispatched(arguments)
+        return _dispatch(arguments)
     except click.ClickException as error:
-        return _misused(error)
+        return _usage_error(error)
     except ClinderError as error:
-        tell(error)
+        print_error(error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        say("clinder: Cancelled by SIGINT.")
+        print_status("clinder: Cancelled by SIGINT.")
         return 130
     except Exception as error:  # noqa: BLE001 - a bug still ends in one message, without a traceback
         import traceback
 
         where = traceback.extract_tb(error.__traceback__)[-1]
-        say(
+        print_status(
             f"clinder: A bug in clinder {__version__}: {type(error).__name__} at"
             f" {Path(where.filename).name}:{where.lineno} in {where.name}."
         )
-        say("  what to do: report this line at https://github.com/org/clinder-action/issues")
+        print_status(
+            "  what to do: report this line at https://github.com/org/clinder-action/issues"
+        )
         return ClinderError.exit_code
 
 
-def _dispatched(arguments: Sequence[str] | None) -> int:
+def _dispatch(arguments: Sequence[str] | None) -> int:
     """Run the command that is named; help and version, which click writes, may find no reader."""
     try:
         code = cli.main(arguments, prog_name="clinder", standalone_mode=False)
     except SystemExit:
-        if _COMPLETE in os.environ:
+        if _COMPLETION_VARIABLE in os.environ:
             raise
         # What else click ends so is a broken pipe.
         raise OutputLost("The output could not be written: Broken pipe.") from None
@@ -319,12 +323,12 @@ def _dispatched(arguments: Sequence[str] | None) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _misused(error: click.ClickException) -> int:
+def _usage_error(error: click.ClickException) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        say(error.format_message())
+        print_status(error.format_message())
     else:
-        say(f"clinder: {error.format_message()}")
+        print_status(f"clinder: {error.format_message()}")
         context = getattr(error, "ctx", None)
         path = context.command_path if context else "clinder"
-        say(f"  what to do: {path} --help")
+        print_status(f"  what to do: {path} --help")
     return error.exit_code

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clinder.cli.arguments import Setting, WholeNumber, read_build_token, seconds
+from clinder.cli.arguments import EnvOption, WholeNumber, parse_seconds, read_build_token
 from clinder.errors import UsageError
-from clinder.timeouts import UNTIL_GONE, Clocks
+from clinder.timeouts import STOP_TIMEOUT, Timeouts
 
 if TYPE_CHECKING:
     from clinder.cli.launching import Options
@@ -22,14 +22,15 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only.")
 stop_timeout = click.option(
     "--timeout",
-    type=seconds,
-    default=f"{UNTIL_GONE:g}",
+    type=parse_seconds,
+    metavar="SECONDS",
+    default=f"{STOP_TIMEOUT:g}",
     show_default=True,
     help="Seconds until an answer must be clear.",
 )
 
 
-def _given_or_left_out(_: click.Context, __: click.Parameter, given: str | None) -> str:
+def _require_not_empty(_: click.Context, __: click.Parameter, given: str | None) -> str:
     """Return ``""`` for a repository left out; one that is empty is a variable without a value."""
     if given == "":
         raise UsageError("REPOSITORY is empty.", hint="Leave it out to launch this checkout.")
@@ -60,8 +61,9 @@ def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _
     """Return the option of a clock, which the environment may set as well."""
     return click.option(
         name,
-        cls=Setting,
-        type=seconds,
+        cls=EnvOption,
+        type=parse_seconds,
+        metavar="SECONDS",
         default=f"{default:g}",
         show_default=True,
         envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}",
@@ -73,7 +75,7 @@ def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _
 def launch_options(function: _Function) -> _Function:
     """Add what ``start`` and ``run`` have in common."""
     options = [
-        click.argument("repository", required=False, callback=_given_or_left_out),
+        click.argument("repository", required=False, callback=_require_not_empty),
         click.option(
             "--hub",
             "hubs",
@@ -89,19 +91,21 @@ def launch_options(function: _Function) -> _Function:
             help="Branch, tag or commit, where REPOSITORY names none.  [default: HEAD]",
         ),
         _seconds("--timeout", 1200, "that the launch may take, waits and retries included."),
-        _seconds("--connect-timeout", Clocks.connect, "until a connection stands."),
-        _seconds("--idle-timeout", Clocks.idle, "that a connection may bring nothing."),
+        _seconds("--connect-timeout", Timeouts.connect, "until a connection stands."),
+        _seconds("--idle-timeout", Timeouts.idle, "that a connection may bring nothing."),
         _seconds(
-            "--readiness-timeout", Clocks.readiness, "from a server's launch to its warmed-up use."
+            "--readiness-timeout",
+            Timeouts.readiness,
+            "from a server's launch to its warmed-up use.",
         ),
         _seconds(
             "--stop-timeout",
-            Clocks.stop,
-            f"beyond the others for stopping; after `run`'s COMMAND {UNTIL_GONE:g}, unless given.",
+            Timeouts.stop,
+            f"beyond the others for stopping; after `run`'s COMMAND {STOP_TIMEOUT:g}, if not set.",
         ),
         click.option(
             "--attempts",
-            cls=Setting,
+            cls=EnvOption,
             type=WholeNumber(1, 3),
             default=3,
             show_default=True,
@@ -149,16 +153,16 @@ def launch_options(function: _Function) -> _Function:
     return function
 
 
-def made(*, build_token: str, warm_up: str, no_warm_up: bool, **given: Any) -> Options:
+def build_options(*, build_token: str, warm_up: str, no_warm_up: bool, **given: Any) -> Options:
     """Return what ``start`` and ``run`` are given. Raises :class:`~clinder.errors.UsageError`."""
     from clinder.cli.launching import Options
 
     if warm_up and no_warm_up:
         raise UsageError("--warm-up and --no-warm-up contradict each other.")
-    names = (each.name for each in fields(Clocks))
+    names = (each.name for each in fields(Timeouts))
     return Options(
         build_token=read_build_token(build_token),
         warm_up=None if no_warm_up else warm_up,
-        clocks=Clocks(**{name: given.pop(f"{name}_timeout") for name in names}),
+        timeouts=Timeouts(**{name: given.pop(f"{name}_timeout") for name in names}),
         **given,
     )

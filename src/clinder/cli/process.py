@@ -18,7 +18,7 @@ _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _LOOK_AGAIN = 0.05
 
 
-def found(command: Sequence[str]) -> None:
+def find_executable(command: Sequence[str]) -> None:
     """Raise :class:`~clinder.errors.UsageError` where the command does not exist."""
     if shutil.which(command[0]) is None:
         raise UsageError(
@@ -33,12 +33,12 @@ class Process:
     group is what ends the children it has made, too.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str]):
+    def __init__(self, command: Sequence[str], environ: Mapping[str, str]):
         self._shared = _in_foreground() or os.name != "posix"
         self._rest: list[int] = []
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the user's own command is run
-                command, env=environment, start_new_session=not self._shared
+                command, env=environ, start_new_session=not self._shared
             )
         except OSError as error:
             raise UsageError(
@@ -63,10 +63,10 @@ class Process:
         """End the command and its children."""
         self._end(_KILL)
 
-    def end_rest(self, patience: Deadline) -> None:
+    def wait_for_children(self, grace: Deadline) -> None:
         """Once the command has ended: wait for the children that were asked to, then kill them."""
         while self._send(0, self._rest):
-            if not patience.remaining():
+            if not grace.remaining():
                 self._send(_KILL, self._rest)
                 return
             time.sleep(_LOOK_AGAIN)

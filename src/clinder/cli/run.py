@@ -13,29 +13,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
-from clinder._signals import Alarm, exit_code, handled
-from clinder.cli.ending import stopped_or_kept
-from clinder.cli.launching import Options, launched
-from clinder.cli.process import Process, found
-from clinder.cli.screen import screen
-from clinder.cli.signals import LAUNCHING, cancellation, end_at_once
-from clinder.cli.stderr import say
+from clinder._signals import SignalEvent, exit_code, handle_signals
+from clinder.cli.ending import stop_or_keep
+from clinder.cli.launching import Options, launch_session
+from clinder.cli.process import Process, find_executable
+from clinder.cli.screen import choose_screen
+from clinder.cli.signals import MAY_KEEP_RUNNING, cancellation, end_at_once
+from clinder.cli.stderr import print_status
 from clinder.errors import Cancelled, SessionGone
 from clinder.session import Session
-from clinder.timeouts import UNTIL_GONE, Clocks
+from clinder.timeouts import STOP_TIMEOUT, Timeouts
 
 if TYPE_CHECKING:
-    from clinder.running.keep_alive import Pace
+    from clinder.running.keep_alive import Intervals
 
 _TICK = 1.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class Grace:
     """Seconds: for the command to end when asked to, for the stop, for it after a second signal."""
 
     end: float = 10.0
-    stop: float = UNTIL_GONE
+    stop: float = STOP_TIMEOUT
     stop_in_haste: float = 5.0
 
 
@@ -46,7 +46,7 @@ class _Signal:
 
 @dataclass(frozen=True)
 class _Gone:
-    words: str
+    message: str
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class _Ended:
 
 
 @dataclass(frozen=True)
-class _OutOfPatience:
+class _GraceExpired:
     pass
 
 
-_Happening = _Signal | _Gone | _Ended | _OutOfPatience
+_RunEvent = _Signal | _Gone | _Ended | _GraceExpired
 
 
 def run(
@@ -67,8 +67,8 @@ def run(
     command: Sequence[str],
     *,
     keep_alive: float,
-    pace: Pace | None = None,
-    patience: Patience | None = None,
+    intervals: Intervals | None = None,
+    grace: Grace | None = None,
 ) -> int:
     """Start a session, run the command with it, stop the session; return the command's code.
 
@@ -76,15 +76,15 @@ def run(
     :class:`~clinder.errors.ClinderError` where the launch fails, and
     :class:`~clinder.errors.SessionGone` where the session is found gone meanwhile.
     """
-    found(command)
-    with cancellation(LAUNCHING) as cancel:
-        shown = screen(cancel, quiet=options.quiet, verbose=options.verbose)
+    find_executable(command)
+    with cancellation(MAY_KEEP_RUNNING) as cancel:
+        shown = choose_screen(cancel, quiet=options.quiet, verbose=options.verbose)
         try:
-            session = launched(options, shown, cancel)
+            session = launch_session(options, shown, cancel)
         finally:
             shown.close()
-        return _Run(session, options, patience or Patience()).of(
-            command, keep_alive=keep_alive, pace=pace, cancelled=cancel.is_set
+        return _Run(session, options, grace or Grace()).run(
+            command, keep_alive=keep_alive, pace=intervals, cancelled=cancel.is_set
         )
 
 
@@ -94,32 +94,32 @@ class _Run:
     The first signal waits for the command, the second kills it, the third ends at once.
     """
 
-    def __init__(self, session: Session, options: Options, patience: Patience):
+    def __init__(self, session: Session, options: Options, grace: Grace):
         self._session = session
         self._options = options
-        self._patience = patience
-        self._events: queue.SimpleQueue[_Happening] = queue.SimpleQueue()
+        self._patience = grace
+        self._events: queue.SimpleQueue[_RunEvent] = queue.SimpleQueue()
         self._signals: list[int] = []
-        self._hurry = Alarm()
+        self._hurry = SignalEvent()
 
-    def of(
+    def run(
         self,
         command: Sequence[str],
         *,
         keep_alive: float,
-        pace: Pace | None,
+        pace: Intervals | None,
         cancelled: Callable[[], bool],
     ) -> int:
         """Return the command's code once it has ended and the session is stopped."""
         done = threading.Event()
-        with handled(self._handle):
+        with handle_signals(self._handle):
             try:
                 if cancelled():
                     raise Cancelled("Cancelled.")
                 self._say(f"Running {shlex.join(command)}")
-                process = Process(command, {**os.environ, **self._session.environment})
-                _in_thread(self._wait, process)
-                _in_thread(self._watch, keep_alive, pace, done)
+                process = Process(command, {**os.environ, **self._session.variables})
+                _start_thread(self._wait, process)
+                _start_thread(self._watch, keep_alive, pace, done)
                 return self._code(process)
             finally:
                 done.set()
@@ -130,26 +130,26 @@ class _Run:
         if len(self._signals) > 2:
             end_at_once(number, "the session may run on until it is culled")
         if len(self._signals) > 1:
-            self._hurry.ring()
+            self._hurry.set_from_handler()
         self._events.put(_Signal(number))
 
     def _say(self, words: str) -> None:
         if not self._options.quiet:
-            say(f"clinder: {words}")
+            print_status(f"clinder: {words}")
 
     def _wait(self, process: Process) -> None:
         self._events.put(_Ended(process.wait()))
 
-    def _watch(self, keep_alive: float, pace: Pace | None, done: threading.Event) -> None:
-        from clinder.running.keep_alive import gone
+    def _watch(self, keep_alive: float, pace: Intervals | None, done: threading.Event) -> None:
+        from clinder.running.keep_alive import keep_alive_until_gone
         from clinder.wire.http import Transport
 
-        words = gone(
+        words = keep_alive_until_gone(
             self._session,
             Deadline(math.inf, cancel=done),
             keep_alive=keep_alive,
-            transport=Transport(Clocks().of_server),
-            pace=pace,
+            transport=Transport(Timeouts().for_server),
+            intervals=pace,
         )
         if words:
             self._events.put(_Gone(words))
@@ -166,23 +166,23 @@ class _Run:
                     killed_by = number
                     process.kill()
                 case _Signal(number):
-                    say("clinder: Waiting for the command to end; once more kills it.")
+                    print_status("clinder: Waiting for the command to end; once more kills it.")
                     process.forward(number)
                 case _Gone(words):
-                    say(f"clinder: The session is gone while the command runs: {words}.")
+                    print_status(f"clinder: The session is gone while the command runs: {words}.")
                     end_by = Deadline(self._patience.end)
                     process.terminate()
-                case _OutOfPatience():  # pragma: no branch - nothing else can happen
+                case _GraceExpired():  # pragma: no branch - nothing else can happen
                     process.kill()
         if end_by is not None:
-            process.end_rest(end_by)
+            process.wait_for_children(end_by)
             raise SessionGone(
                 "The session went away, so the command was ended.",
                 hint="The hub may have culled it, or it ran out of memory.",
             )
         return exit_code(killed_by) if killed_by else code
 
-    def _next(self, end_by: Deadline | None) -> _Happening:
+    def _next(self, end_by: Deadline | None) -> _RunEvent:
         """Return what happens next."""
         while True:
             left = end_by.remaining() if end_by else 0.0
@@ -190,18 +190,18 @@ class _Run:
                 # Never without an end: on Windows a signal would wait for it.
                 return self._events.get(timeout=min(_TICK, left or _TICK))
             if end_by and not end_by.remaining():
-                return _OutOfPatience()
+                return _GraceExpired()
 
     def _stop(self) -> None:
-        given = self._options.clocks.stop
-        seconds = self._patience.stop if given == Clocks.stop else given
+        given = self._options.timeouts.stop
+        seconds = self._patience.stop if given == Timeouts.stop else given
         deadline = Deadline(seconds, cancel=self._hurry)
         deadline.grace = self._patience.stop_in_haste
-        ran = stopped_or_kept(self._session, deadline, self._options.session_file)
+        ran = stop_or_keep(self._session, deadline, self._options.session_file)
         self._hurry.close()
         if ran is not None:
             self._say(f"The session {'is stopped' if ran else 'was already gone'}.")
 
 
-def _in_thread(work: Callable[..., None], *arguments: object) -> None:
+def _start_thread(work: Callable[..., None], *arguments: object) -> None:
     threading.Thread(target=work, args=arguments, daemon=True).start()

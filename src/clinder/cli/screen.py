@@ -10,16 +10,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from clinder.cli.stderr import say
+from clinder.cli.stderr import print_status
 from clinder.events import (
     AttemptFailed,
     Event,
     LogLines,
-    PhaseEntered,
-    SessionLeft,
+    PhaseStarted,
+    SessionNotStopped,
     Waiting,
-    Warned,
-    told,
+    WarningIssued,
+    describe,
 )
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 _DUMB = ("dumb", "unknown")
-_WARNINGS = (Warned, SessionLeft)
+_WARNINGS = (WarningIssued, SessionNotStopped)
 _STAYS = (*_WARNINGS, AttemptFailed, Waiting)
 _SPARE = 4  # columns in which the terminal echoes a ^C without breaking the line
 
@@ -48,7 +48,7 @@ class Screen(Protocol):
         """Leave the terminal as it was."""
 
 
-def screen(
+def choose_screen(
     cancel: threading.Event,
     *,
     quiet: bool,
@@ -66,8 +66,8 @@ def screen(
     return LogScreen()
 
 
-def _words(event: Event) -> str:
-    return f"Warning: {told(event)}" if isinstance(event, _WARNINGS) else told(event)
+def _describe(event: Event) -> str:
+    return f"Warning: {describe(event)}" if isinstance(event, _WARNINGS) else describe(event)
 
 
 class QuietScreen:
@@ -79,7 +79,7 @@ class QuietScreen:
     def observe(self, event: Event) -> None:
         """Show warnings."""
         if isinstance(event, _WARNINGS):
-            say(f"clinder: Warning: {told(event)}")
+            print_status(f"clinder: Warning: {describe(event)}")
 
     def say(self, words: str) -> None:
         """Show nothing."""
@@ -98,13 +98,13 @@ class LogScreen:
     def observe(self, event: Event) -> None:
         """Write the event as lines."""
         if isinstance(event, LogLines):
-            say("\n".join(event.lines))
-        elif words := _words(event):
+            print_status("\n".join(event.lines))
+        elif words := _describe(event):
             self.say(words)
 
     def say(self, words: str) -> None:
         """Write our own words, told apart from the hub's."""
-        say(f"clinder: {words}")
+        print_status(f"clinder: {words}")
 
     def close(self) -> None:
         """Do nothing: nothing was drawn."""
@@ -146,12 +146,12 @@ class LineScreen:
             self._line = event.lines[-1]
             if self._verbose:
                 self._print("\n".join(event.lines))
-        elif isinstance(event, PhaseEntered):
+        elif isinstance(event, PhaseStarted):
             self._phase, self._line = event.phase, ""
         elif self._verbose or isinstance(event, _STAYS):
-            self.say(_words(event))
+            self.say(_describe(event))
         if isinstance(event, Waiting):
-            self._phase, self._line = "waiting", told(event)
+            self._phase, self._line = "waiting", describe(event)
 
     def say(self, words: str) -> None:
         """Write a line above the one that is drawn anew."""

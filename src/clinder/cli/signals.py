@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, suppress
 from clinder import _signals
 
 _SHOW_CURSOR = b"\x1b[?25h\n"
-LAUNCHING = "a session that was in the making may run on until it is culled"
+MAY_KEEP_RUNNING = "a session that was in the making may run on until it is culled"
 """What a launch leaves behind that a second signal ends."""
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clinder import session_file
-from clinder._urls import is_in_the_open
-from clinder.cli.stderr import say
+from clinder._urls import is_cleartext
+from clinder.cli.stderr import print_status
 from clinder.errors import ClinderError, UsageError
 from clinder.session import Session
 
@@ -18,7 +18,7 @@ STDIN = "-"
 
 
 @dataclass(frozen=True)
-class Named:
+class Source:
     """A session, or why what was given names none; and the file that holds it, if one does."""
 
     session: Session | None
@@ -26,32 +26,32 @@ class Named:
     file: Path | None = None
 
 
-def named(texts: Sequence[str], files: Sequence[Path]) -> list[Named]:
+def read_sessions(texts: Sequence[str], files: Sequence[Path]) -> list[Source]:
     """Return what each argument names, in order; with no arguments, what the environment names.
 
     Raises :class:`~clinder.errors.UsageError` where nothing is named at all.
     """
     if not texts and not files:
-        return _seen([Named(from_environment())])
-    found: list[Named] = []
+        return _warn_of_cleartext([Source(read_environment())])
+    found: list[Source] = []
     for given in texts:
         try:
-            found += [_parsed(text) for text in _expanded(given)]
+            found += [_parse(text) for text in _expand(given)]
         except UsageError as error:  # what else is given is stopped all the same
-            found.append(Named(None, error))
+            found.append(Source(None, error))
     for path in files:
         try:
-            found.append(Named(session_file.read(path), file=path))
+            found.append(Source(session_file.read(path), file=path))
         except UsageError as error:
-            found.append(Named(None, error))
+            found.append(Source(None, error))
     if not found:
         raise UsageError("Standard input named no session.", hint="One URI or JSON object a line.")
-    return _seen(found)
+    return _warn_of_cleartext(found)
 
 
-def one(texts: Sequence[str], files: Sequence[Path]) -> Session:
+def read_session(texts: Sequence[str], files: Sequence[Path]) -> Session:
     """Return the only session that is named. Raises :class:`~clinder.errors.UsageError`."""
-    found = named(texts, files)
+    found = read_sessions(texts, files)
     if len(found) > 1:
         raise UsageError("More than one session is named.")
     if found[0].error is not None or found[0].session is None:
@@ -59,7 +59,7 @@ def one(texts: Sequence[str], files: Sequence[Path]) -> Session:
     return found[0].session
 
 
-def from_environment(
+def read_environment(
     hint: str = "Give --session-file PATH, or a session's URI on standard input with `-`.",
 ) -> Session:
     """Return the session of ``JUPYTER_BASE_URL`` and ``JUPYTER_TOKEN``."""
@@ -72,7 +72,7 @@ def from_environment(
     return Session(url, token)
 
 
-def standard_input() -> str:
+def read_standard_input() -> str:
     """Return all of standard input. Raises :class:`~clinder.errors.UsageError`."""
     try:
         return sys.stdin.read() if sys.stdin is not None else ""
@@ -81,32 +81,36 @@ def standard_input() -> str:
         raise UsageError(f"Standard input cannot be read: {reason}.") from None
 
 
-def forgotten(path: Path) -> None:
+def remove_file(path: Path) -> None:
     """Remove the file of a session that is gone, or say why that cannot be done."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        say(f"clinder: Warning: The session file {path} cannot be removed: {error.strerror}.")
+        print_status(
+            f"clinder: Warning: The session file {path} cannot be removed: {error.strerror}."
+        )
 
 
-def _seen(found: list[Named]) -> list[Named]:
+def _warn_of_cleartext(found: list[Source]) -> list[Source]:
     """Return what was found, having warned of tokens that others can see on the way."""
     for each in found:
-        if each.session and is_in_the_open(each.session.url):
+        if each.session and is_cleartext(each.session.url):
             url = each.session.url
-            say(f"clinder: Warning: {url} is plain http: others on the way can see its token.")
+            print_status(
+                f"clinder: Warning: {url} is plain http: others on the way can see its token."
+            )
     return found
 
 
-def _expanded(given: str) -> Iterator[str]:
+def _expand(given: str) -> Iterator[str]:
     if given == STDIN:
-        yield from (line for line in standard_input().split("\n") if line.strip())
+        yield from (line for line in read_standard_input().split("\n") if line.strip())
     else:
         yield given
 
 
-def _parsed(text: str) -> Named:
+def _parse(text: str) -> Source:
     try:
-        return Named(Session.parsed(text))
+        return Source(Session.parse(text))
     except UsageError as error:
-        return Named(None, error)
+        return Source(None, error)

@@ -8,23 +8,25 @@ from pathlib import Path
 from clinder._deadline import Deadline
 from clinder.cli.output import write
 from clinder.cli.signals import cancellation
-from clinder.cli.sources import one
-from clinder.cli.stderr import asking_on
+from clinder.cli.sources import read_session
+from clinder.cli.stderr import report_unclear
 from clinder.errors import ClinderError, SessionGone
 
 
 def status(uri: str | None, file: Path | None, *, timeout: float, output: str) -> None:
     """Write the session's status. Raises :class:`~clinder.errors.SessionGone` where it is gone."""
-    from clinder.running.status import known_status
+    from clinder.running.status import wait_for_status
     from clinder.wire.jupyter_server import State
 
-    session = one([] if uri is None else [uri], [] if file is None else [file])
+    session = read_session([] if uri is None else [uri], [] if file is None else [file])
     with cancellation("whether the session runs is not known") as cancel:
         deadline = Deadline(timeout, cancel=cancel)
         try:
-            found = known_status(session, deadline, unclear=asking_on(session.url, timeout))
+            found = wait_for_status(
+                session, deadline, on_unclear=report_unclear(session.url, timeout)
+            )
         except ClinderError as error:
-            error.what = f"{error.what} ({session.url})"
+            error.message = f"{error.message} ({session.url})"
             raise
     told = {
         "url": session.url,
@@ -38,4 +40,4 @@ def status(uri: str | None, file: Path | None, *, timeout: float, output: str) -
     elif found.state is State.RUNNING:
         write("".join(f"{name + ':':<15}{value}\n" for name, value in told.items()))
     if found.state is State.GONE:
-        raise SessionGone(f"The session at {session.url} is gone: {found.words}.")
+        raise SessionGone(f"The session at {session.url} is gone: {found.message}.")

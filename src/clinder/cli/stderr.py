@@ -6,37 +6,37 @@ import sys
 from collections.abc import Callable
 
 from clinder.cli.output import discard
-from clinder.errors import ClinderError, UsageError, explained
+from clinder.errors import ClinderError, UsageError, format_error
 
 
-def say(words: str) -> None:
+def print_status(text: str) -> None:
     """Write lines to stderr; where stderr is closed or broken nobody reads, so nothing is lost."""
     if sys.stderr is None:
         return
     try:
-        if not words.isascii():
+        if not text.isascii():
             encoding = sys.stderr.encoding or "utf-8"
-            words = words.encode(encoding, "replace").decode(encoding)
-        sys.stderr.write(words + "\n")
+            text = text.encode(encoding, "replace").decode(encoding)
+        sys.stderr.write(text + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
         discard(sys.stderr)  # what is left in it would turn every exit code into 120
 
 
-def tell(error: ClinderError) -> None:
+def print_error(error: ClinderError) -> None:
     """Write what happened, where, and what to do next."""
-    first, *rest = explained(error)
-    say(f"clinder: {first}")
+    first, *rest = format_error(error)
+    print_status(f"clinder: {first}")
     for line in rest:
-        say(line)
+        print_status(line)
     if isinstance(error, UsageError) and not error.hint:
-        say("  what to do: `clinder COMMAND --help` shows what can be given.")
+        print_status("  what to do: `clinder COMMAND --help` shows what can be given.")
 
 
-def asking_on(url: str, seconds: float) -> Callable[[str], None]:
+def report_unclear(url: str, seconds: float) -> Callable[[str], None]:
     """Return what says that a session's answer is not clear, and that it is asked again."""
 
     def unclear(words: str) -> None:
-        say(f"clinder: {url}: {words}; asking again for up to {seconds:g} s.")
+        print_status(f"clinder: {url}: {words}; asking again for up to {seconds:g} s.")
 
     return unclear

@@ -242,8 +242,8 @@ class BuildHandler(_Handler):
             await self._emit("ready", message, **ready)
         except (StreamClosedError, asyncio.CancelledError) as error:
             if self._gone or isinstance(error, StreamClosedError):
-                server.wanted = False
-            if not server.wanted:
+                server.handed_over = False
+            if not server.handed_over:
                 # Both ways to see that the client left may come, one after the other.
                 await asyncio.shield(self.state.servers.stop(server))
             raise

@@ -19,7 +19,7 @@ HOST = "127.0.0.1"
 CLOSE = 10.0  # seconds; longer than servers take to be ended
 
 
-def _ignore(_line: str) -> None:
+def _no_report(_line: str) -> None:
     """Report to nobody."""
 
 
@@ -47,7 +47,7 @@ class Hub:
         port: int = 0,
         stop_servers: bool,
         idle: float = 3600.0,
-        report: Callable[[str], None] = _ignore,
+        report: Callable[[str], None] = _no_report,
         keepalive: float = 25.0,
         launch_timeout: float = 60.0,
     ):

@@ -26,10 +26,10 @@ from traitlets.config import Config
 class EmbeddedServer(ServerApp):
     """A Jupyter Server that takes nothing from this user's Jupyter configuration."""
 
-    def __init__(self, *, idle: float, unwanted: Callable[[], bool], **settings: Any):
+    def __init__(self, *, idle: float, orphaned: Callable[[], bool], **settings: Any):
         super().__init__(**settings)
         self._idle = idle
-        self._unwanted = unwanted
+        self._unwanted = orphaned
         self._sockets = bind_sockets(0, self.ip)  # bound once: no other process can take the port
         self.port = self._sockets[0].getsockname()[1]
 
@@ -52,10 +52,10 @@ class EmbeddedServer(ServerApp):
         """Look for activity often enough for a short ``idle``; Jupyter does once a minute."""
         self._watch = PeriodicCallback(self.shutdown_no_activity, 1000 * min(60, self._idle / 2))
         self._watch.start()
-        self._look = PeriodicCallback(self._end_if_unwanted, 1000 * _LOOK)
+        self._look = PeriodicCallback(self._stop_if_orphaned, 1000 * _LOOK)
         self._look.start()
 
-    def _end_if_unwanted(self) -> None:
+    def _stop_if_orphaned(self) -> None:
         if self._unwanted():
             self.stop(from_signal=True)
 
@@ -71,11 +71,11 @@ _LOOK = 0.5  # seconds between two looks at who started the server
 _ENDINGS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
 
 
-def is_unwanted(folder: Path, starter: int) -> bool:
-    """Return whether who started the server is gone and has handed its token to nobody."""
+def is_orphaned(folder: Path, starter: int) -> bool:
+    """Return whether whoever started the server is gone and handed its token to nobody."""
     if sys.platform == "win32":  # where a launcher stands between, and a parent's id stays
         return False
-    return os.getppid() != starter and not (folder / "wanted").exists()
+    return os.getppid() != starter and not (folder / "handed-over").exists()
 
 
 def serve(folder: Path) -> None:
@@ -88,7 +88,7 @@ def serve(folder: Path) -> None:
     os.chdir(settings["root_dir"])
     app = EmbeddedServer.instance(
         idle=settings["idle"],
-        unwanted=lambda: is_unwanted(folder, settings["starter"]),
+        orphaned=lambda: is_orphaned(folder, settings["starter"]),
         ip="127.0.0.1",
         base_url=settings["base_url"],
         root_dir=settings["root_dir"],

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
-WANTED = "wanted"  # the file by which a server's process knows that it is
+HANDED_OVER = "handed-over"  # the file by which a server's process knows that it is
 POLL = 0.02  # seconds between two looks at a file or a process
 TERMINATE = 3.0  # seconds that a server has to end in good order
 KILL = 2.0  # seconds that the system has to end it
@@ -62,13 +62,13 @@ class Server:
     folder: Path
     process: subprocess.Popen[bytes]
     url: str = ""
-    wanted: bool = False
+    handed_over: bool = False
 
     def hand_over(self) -> None:
         """Note that somebody holds the token from now on, for the process too."""
-        self.wanted = True
+        self.handed_over = True
         with suppress(FileNotFoundError):  # it has ended, and its folder with it
-            (self.folder / WANTED).touch()
+            (self.folder / HANDED_OVER).touch()
 
     @property
     def runs(self) -> bool:
@@ -162,7 +162,7 @@ class Servers:
 
     async def close(self, *, all_of_them: bool) -> None:
         """Stop all servers, or only those whose token nobody holds."""
-        doomed = [each for each in self._all if each.runs and (all_of_them or not each.wanted)]
+        doomed = [each for each in self._all if each.runs and (all_of_them or not each.handed_over)]
         await asyncio.gather(*map(self.stop, doomed))
 
 
@@ -196,11 +196,11 @@ def prepare(name: str, directory: Path, idle: float) -> tuple[Path, str]:
     return folder, token
 
 
-def environment(caller: Mapping[str, str]) -> dict[str, str]:
+def server_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the caller's environment without what would change the server, or is not for it."""
     return {
         name: value
-        for name, value in caller.items()
+        for name, value in environ.items()
         if name in _KERNELSPECS or not name.upper().startswith(_NOT_INHERITED)
     }
 
@@ -219,7 +219,7 @@ def _start(folder: Path, variables: Mapping[str, str], log: IO[bytes]) -> subpro
         [sys.executable, "-m", "clinder.embedded.jupyter_process", str(folder)],
         cwd=folder,  # first on the import path, where no module may be found by accident
         env={
-            **environment(os.environ),
+            **server_environ(os.environ),
             **variables,
             "JUPYTER_TOKEN_FILE": str(folder / "token"),
         },

@@ -9,8 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from clinder._deadline import Deadline
-from clinder._text import lines
-from clinder._urls import is_in_the_open
+from clinder._text import printable_lines
+from clinder._urls import is_cleartext
 from clinder.errors import (
     Cancelled,
     ClinderError,
@@ -24,19 +24,19 @@ from clinder.events import (
     BuildRequested,
     LogLines,
     Observer,
-    PhaseEntered,
-    PhaseLeft,
-    SessionKnown,
-    SessionLeft,
+    PhaseEnded,
+    PhaseStarted,
+    SessionLaunched,
+    SessionNotStopped,
     SessionStopped,
-    Warned,
+    WarningIssued,
 )
 from clinder.launch.readiness import wait_until_usable
 from clinder.launch.request import LOCAL, Request
 from clinder.launch.retries import Step
 from clinder.running.stop import stop
 from clinder.session import Attempt, Session
-from clinder.wire.binderhub import Progress, Ready, Redirected, build, members
+from clinder.wire.binderhub import Progress, Ready, Redirected, members, request_build
 from clinder.wire.http import Transport
 
 _LOG_LINES = 20
@@ -86,20 +86,22 @@ class LaunchAttempt:
         """Whether a server was being launched: asking again launches another one."""
         return self._phase in _LAUNCHING
 
-    def session(self, failed: Sequence[Attempt]) -> Session:
+    def run(self, failed: Sequence[Attempt]) -> Session:
         """Return the usable session that the build request gives, with the attempts before it.
 
         Raises the errors of :mod:`clinder.errors`; a session that became known is stopped then.
         """
-        session = self._known(self._ready())
+        session = self._make_session(self._wait_for_ready())
         try:
             self._enter("readiness")
-            self._observer(SessionKnown(session))
+            self._observer(SessionLaunched(session))
             self._raise_for_another_commit(session)
-            if is_in_the_open(session.url) and not is_in_the_open(self._step.address):
-                self._observer(Warned(f"{session.url} is plain http: others can see its token."))
+            if is_cleartext(session.url) and not is_cleartext(self._step.address):
+                self._observer(
+                    WarningIssued(f"{session.url} is plain http: others can see its token.")
+                )
             request = self._request
-            wait_until_usable(session, request.warm_up, self._deadline, clocks=request.clocks)
+            wait_until_usable(session, request.warm_up, self._deadline, timeouts=request.timeouts)
             self._enter("")
         except BaseException:
             self._stop(session)
@@ -110,12 +112,12 @@ class LaunchAttempt:
             attempts=(*failed, self.record("ready")),
         )
 
-    def others(self) -> Sequence[str]:
+    def other_members(self) -> Sequence[str]:
         """Return the members of the federation beside the one that the request was given to."""
         if not self.member:
             return ()
         try:
-            listed = members(self._transport, self._step.hub, deadline=self._deadline.sooner(10))
+            listed = members(self._transport, self._step.hub, deadline=self._deadline.capped(10))
         except TimedOut:
             return ()
         return [url for url in listed if url != self.member]
@@ -131,9 +133,9 @@ class LaunchAttempt:
             log=tuple(self._log),
         )
 
-    def failed(self, error: ClinderError) -> Attempt:
+    def record_failure(self, error: ClinderError) -> Attempt:
         """Return the record of this attempt, which an error ended."""
-        return self.record(type(error).__name__, error.what)
+        return self.record(type(error).__name__, error.message)
 
     def record(self, outcome: str, reason: str = "") -> Attempt:
         """Return the record of this attempt, which is over."""
@@ -141,11 +143,11 @@ class LaunchAttempt:
         waited = round(self._step.wait, 3)
         return Attempt(self._step.address, outcome, reason, seconds, waited)
 
-    def _ready(self) -> Ready:
+    def _wait_for_ready(self) -> Ready:
         spec = self._request.repository.spec
         self._deadline.grace = 0.0
         self._observer(BuildRequested(self._step.address, spec, self._number))
-        events = build(
+        events = request_build(
             self._transport,
             self._step.address,
             spec,
@@ -157,10 +159,10 @@ class LaunchAttempt:
                 for event in events:
                     if isinstance(event, Ready):
                         return event
-                    self._happened(event)
+                    self._handle(event)
         except (Cancelled, TimedOut, HubError):
             if self.launching:
-                self._observer(Warned(_LEFT))
+                self._observer(WarningIssued(_LEFT))
             raise
         raise AssertionError("a build ends with a ready event or an error")  # pragma: no cover
 
@@ -169,7 +171,7 @@ class LaunchAttempt:
         first = self._request.hubs[0]
         return self._request.build_token if self._step.address == first != LOCAL else ""
 
-    def _happened(self, event: Redirected | Progress) -> None:
+    def _handle(self, event: Redirected | Progress) -> None:
         if isinstance(event, Redirected):
             self.member = event.hub
             return
@@ -177,13 +179,15 @@ class LaunchAttempt:
             self._enter(event.phase)
         if self.launching:
             self._deadline.grace = _GRACE
-        if said := tuple(lines(event.message)):
+        if said := tuple(printable_lines(event.message)):
             self._log.extend(said)
             self._observer(LogLines(self._phase, said))
-        if event.instead:
+        if event.fallback_ref:
             ref = self._request.repository.ref
             self._observer(
-                Warned(f"The hub found no ref {ref} and launches {event.instead} instead.")
+                WarningIssued(
+                    f"The hub found no ref {ref} and launches {event.fallback_ref} instead."
+                )
             )
 
     def _enter(self, phase: str) -> None:
@@ -192,12 +196,12 @@ class LaunchAttempt:
         if self._phase:
             seconds = now - self._phase_began
             self._phases[self._phase] = self._phases.get(self._phase, 0.0) + seconds
-            self._observer(PhaseLeft(self._phase, seconds))
+            self._observer(PhaseEnded(self._phase, seconds))
         self._phase, self._phase_began = phase, now
         if phase:
-            self._observer(PhaseEntered(phase))
+            self._observer(PhaseStarted(phase))
 
-    def _known(self, ready: Ready) -> Session:
+    def _make_session(self, ready: Ready) -> Session:
         persistent = ready.binder_persistent_request.removeprefix("v2/")
         spec = self._request.repository.spec
         choice = self._request.choice
@@ -207,8 +211,8 @@ class LaunchAttempt:
             hub=self._step.address,
             launch_host=ready.binder_launch_host,
             spec=spec,
-            asked_spec=choice.asked.spec if choice else "",
-            reuse=choice.why if choice else "",
+            asked_spec=choice.requested.spec if choice else "",
+            reuse=choice.reason if choice else "",
             persistent_spec=persistent,
             repo_url=ready.repo_url,
             ref_url=ready.binder_ref_url,
@@ -228,13 +232,13 @@ class LaunchAttempt:
 
     def _stop(self, session: Session) -> None:
         """Stop a session that will not be handed out, also when all else was cancelled."""
-        seconds = self._request.clocks.stop
+        seconds = self._request.timeouts.stop
         if self._deadline.cancel.is_set():
             left = _CANCELLED - self._deadline.cancelled_for
             seconds = min(seconds, max(_STOP_AT_LEAST, left))
         try:
-            stop(session, self._deadline.apart(seconds))
+            stop(session, self._deadline.uncancelled(seconds))
         except StopFailed as error:
-            self._observer(SessionLeft(session, error.what))
+            self._observer(SessionNotStopped(session, error.message))
         else:
             self._observer(SessionStopped(session))

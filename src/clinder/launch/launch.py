@@ -20,7 +20,7 @@ from clinder.session import Attempt, Session
 from clinder.wire.http import Transport
 
 
-def _ignored(_: object) -> None:
+def _no_observer(_: object) -> None:
     """Observe nothing."""
 
 
@@ -36,7 +36,7 @@ def launch(
     now: Callable[[], float] = time.monotonic,
     pause: Pause = threading.Event.wait,
     utc: Callable[[], datetime] = _utc,
-    chance: Callable[[], float] = random.random,
+    random: Callable[[], float] = random.random,
 ) -> Session:
     """Return a session that answers, from the first of the request's hubs that gives one.
 
@@ -49,8 +49,8 @@ def launch(
     deadline = Deadline(request.timeout, cancel=cancel, now=now, pause=pause)
     with ExitStack() as stack:
         hubs = [stack.enter_context(_base_url(hub, request.directory)) for hub in request.hubs]
-        retries = Retries(hubs, request.attempts, chance)
-        return _Launch(request, retries, observer or _ignored, deadline, utc).session()
+        retries = Retries(hubs, request.attempts, random)
+        return _Launch(request, retries, observer or _no_observer, deadline, utc).run()
 
 
 @contextmanager
@@ -83,28 +83,28 @@ class _Launch:
         self._failed: list[Attempt] = []
         self._transport: Transport  # of the attempt before; the first has its own
 
-    def session(self) -> Session:
+    def run(self) -> Session:
         step = self._retries.first()
         while True:
             attempt = self._attempt(step)
             try:
-                return attempt.session(self._failed)
+                return attempt.run(self._failed)
             except ClinderError as error:
                 if self._deadline.cancel.is_set():
                     raise Cancelled("Cancelled.", context=attempt.context()) from None
                 error.context = attempt.context()
                 if isinstance(error, TimedOut):
-                    error.what = f"The launch did not end within {self._request.timeout:g} s."
+                    error.message = f"The launch did not end within {self._request.timeout:g} s."
                 following = self._retries.after(
                     error,
                     launching=attempt.launching,
                     member=attempt.member,
-                    members=attempt.others,
+                    members=attempt.other_members,
                 )
                 if following is None or following.wait >= self._deadline.remaining():
                     self._explain(error, following)
                     raise
-                self._failed.append(attempt.failed(error))
+                self._failed.append(attempt.record_failure(error))
                 self._observer(AttemptFailed(self._failed[-1]))
                 step = following
 
@@ -115,7 +115,7 @@ class _Launch:
             self._deadline.grace = 0.0
             self._deadline.wait(step.wait)
         if not step.pinned:
-            self._transport = Transport(self._request.clocks)
+            self._transport = Transport(self._request.timeouts)
         return LaunchAttempt(
             self._request,
             step,
@@ -133,9 +133,9 @@ class _Launch:
         times = len(self._failed) + 1
         if times > 1:
             seconds = self._request.timeout - self._deadline.remaining()
-            error.what += f" {times} build requests in {seconds:.0f} s gave no session."
+            error.message += f" {times} build requests in {seconds:.0f} s gave no session."
         if following is not None:
-            error.what += (
+            error.message += (
                 f" The next one, after {following.wait:.0f} s, would be beyond the timeout"
                 f" of {self._request.timeout:g} s."
             )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from clinder._deadline import Deadline
 from clinder.errors import ServerNotReady, ServerUnreachable, TimedOut, TokenRefused
 from clinder.session import Session
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State
 
@@ -16,7 +16,7 @@ _AGAIN_AFTER = (1.0, 3.0)
 
 
 def wait_until_usable(
-    session: Session, kernel: str | None, deadline: Deadline, *, clocks: Clocks
+    session: Session, kernel: str | None, deadline: Deadline, *, timeouts: Timeouts
 ) -> None:
     """Return once the server answers, and a kernel of that kernelspec has.
 
@@ -26,21 +26,23 @@ def wait_until_usable(
     :class:`~clinder.errors.ServerNotReady` where that fails or takes longer than
     ``clocks.readiness``, :class:`~clinder.errors.KernelspecMissing`, and what the deadline raises.
     """
-    transport = Transport(clocks.of_server)
-    ready_by = deadline.sooner(clocks.readiness)
+    transport = Transport(timeouts.for_server)
+    ready_by = deadline.capped(timeouts.readiness)
     words = "it did not answer in time"
     try:
-        for answer in _answers(session, ready_by, transport):
+        for answer in _wait_until_running(session, ready_by, transport):
             words = answer
         words = "no kernel of it answered in time"
         if kernel is not None:
             _warm_up(session, kernel, ready_by, transport)
     except TimedOut:
-        deadline.check()
+        deadline.raise_if_expired()
         raise ServerNotReady(f"The server was launched but never became usable: {words}.") from None
 
 
-def _answers(session: Session, ready_by: Deadline, transport: Transport) -> Iterator[str]:
+def _wait_until_running(
+    session: Session, deadline: Deadline, transport: Transport
+) -> Iterator[str]:
     """Ask ``api/status`` until it answers 200: the hub's proxy may need a moment.
 
     Yields each other answer in words.
@@ -49,14 +51,14 @@ def _answers(session: Session, ready_by: Deadline, transport: Transport) -> Iter
     delay = 0.1
     while True:
         try:
-            status = server.status(ready_by)
+            status = server.status(deadline)
         except TokenRefused:
             yield "it refuses its own token"
         else:
             if status.state is State.RUNNING:
                 return
-            yield status.words
-        ready_by.wait(delay)
+            yield status.message
+        deadline.wait(delay)
         delay = min(delay * 1.6, 3.0)
 
 
@@ -73,7 +75,7 @@ def _warm_up(session: Session, kernel: str, ready_by: Deadline, transport: Trans
                 ready_by,
                 transport=transport,
                 ready_within=ready_by.remaining(),
-                beyond=0.0,  # where it fails, the session is stopped, and its kernels with it
+                cleanup_timeout=0.0,  # if it fails, the session is stopped anyway
             ):
                 return
         except (ServerUnreachable, TokenRefused, KernelDied) as error:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from clinder._urls import is_in_the_open, shown
-from clinder.checkout.detection import Checkout, checkout, local_repository
+from clinder._urls import is_cleartext, redact
+from clinder.checkout.detection import Checkout, detect, local_repository
 from clinder.errors import UsageError
 from clinder.repository import Repository, hub_url, target
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from clinder.checkout.reuse import Choice
@@ -49,7 +49,7 @@ class Request:
     build_token: str = field(default="", repr=False)
     directory: Path = Path()
     warm_up: str | None = ""
-    clocks: Clocks = field(default_factory=Clocks)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     attempts: int = ATTEMPTS
     choice: Choice | None = None
 
@@ -63,7 +63,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Resolved:
+class Resolution:
     """A request, and what its making found worth knowing."""
 
     request: Request
@@ -71,7 +71,7 @@ class Resolved:
     warnings: tuple[str, ...] = ()
 
 
-def resolved(
+def resolve(
     text: str,
     *,
     hubs: Sequence[str] = (),
@@ -79,12 +79,12 @@ def resolved(
     timeout: float = TIMEOUT,
     build_token: str = "",
     warm_up: str | None = "",
-    clocks: Clocks | None = None,
+    timeouts: Timeouts | None = None,
     attempts: int = ATTEMPTS,
     reuse_environment: bool | Literal["force"] = False,
     directory: Path,
-    environment: Mapping[str, str],
-) -> Resolved:
+    environ: Mapping[str, str],
+) -> Resolution:
     """Return the request for what ``text`` names: a repository, or with ``""`` this commit.
 
     ``hubs`` go before the hub that a Binder link names, and that before mybinder.org. With
@@ -100,19 +100,19 @@ def resolved(
     found: Checkout | None = None
     if text:
         named = target(text)
-        repository = _at(named.repository, ref) if ref else named.repository
+        repository = _with_ref(named.repository, ref) if ref else named.repository
         urls = urls or ((named.hub,) if named.hub else ())
     elif urls == (LOCAL,):
-        repository = local_repository(_existing(directory), environment)
+        repository = local_repository(_require_directory(directory), environ)
         repository = repository.at(ref) if ref else repository
     else:
-        found = checkout(_existing(directory), environment, ref)
+        found = detect(_require_directory(directory), environ, ref)
         repository, warnings = found.repository, found.warnings
         notes = (f"Launching {repository.spec}, from {found.source}.",)
     warnings += tuple(
         f"{hub} is plain http: others on the way can see the session's token."
         for hub in urls
-        if is_in_the_open(hub)
+        if is_cleartext(hub)
     )
     request = Request(
         repository,
@@ -121,61 +121,61 @@ def resolved(
         build_token=build_token,
         directory=directory,
         warm_up=warm_up,
-        clocks=clocks or Clocks(),
+        timeouts=timeouts or Timeouts(),
         attempts=attempts,
     )
-    made = Resolved(request, notes, warnings)
+    made = Resolution(request, notes, warnings)
     if reuse_environment not in (False, True, FORCE):
         raise UsageError(f"An environment is reused or not, or by `{FORCE}`.")
     force = reuse_environment == FORCE
-    return _reusing(made, found, environment, force=force) if reuse_environment else made
+    return _apply_reuse(made, found, environ, force=force) if reuse_environment else made
 
 
-def _at(repository: Repository, ref: str) -> Repository:
+def _with_ref(repository: Repository, ref: str) -> Repository:
     """Return the repository at the ref that was given beside it; one of its own is no other."""
     asked = repository.at(ref)
     if repository.ref not in ("HEAD", asked.ref):
         raise UsageError(
-            f"The repository names the ref {shown(repository.ref)}, and another one was given:"
-            f" {shown(asked.ref)}.",
+            f"The repository names the ref {redact(repository.ref)}, and another one was given:"
+            f" {redact(asked.ref)}.",
             hint="Leave out the ref of the repository, or --ref.",
         )
     return asked
 
 
-def _reusing(
-    made: Resolved, found: Checkout | None, environment: Mapping[str, str], *, force: bool
-) -> Resolved:
+def _apply_reuse(
+    resolution: Resolution, checkout: Checkout | None, environ: Mapping[str, str], *, force: bool
+) -> Resolution:
     """Return the request for the commit whose image will do, and what is to be said of that."""
-    from clinder.checkout.reuse import choice
+    from clinder.checkout.reuse import choose_commit
 
-    request = made.request
+    request = resolution.request
     if LOCAL in request.hubs:
         why = "The embedded hub builds nothing, so there is no environment to reuse."
-        return replace(made, warnings=(*made.warnings, why))
-    found = found or _of_this_checkout(request.repository, request.directory, environment)
-    if not found.repository.is_commit:
+        return replace(resolution, warnings=(*resolution.warnings, why))
+    checkout = checkout or _require_own_checkout(request.repository, request.directory, environ)
+    if not checkout.repository.is_commit:
         raise UsageError(
-            f"An environment is reused from commit to commit: {found.repository.ref} is none.",
+            f"An environment is reused from commit to commit: {checkout.repository.ref} is none.",
             hint="Leave REPOSITORY and --ref out, or name a full commit.",
         )
     if request.build_token:
         why = "No environment is reused: the build token is for the commit itself."
-        return replace(made, warnings=(*made.warnings, why))
-    chosen = choice(found, request.directory, environment, force=force)
+        return replace(resolution, warnings=(*resolution.warnings, why))
+    chosen = choose_commit(checkout, request.directory, environ, force=force)
     request = replace(request, repository=chosen.launched, choice=chosen)
     if chosen.refused:
-        return replace(made, request=request, warnings=(*made.warnings, chosen.why))
-    asked = f"Asked for {found.repository.spec}, from {found.source}."
-    return replace(made, request=request, notes=(asked, chosen.why))
+        return replace(resolution, request=request, warnings=(*resolution.warnings, chosen.reason))
+    asked = f"Asked for {checkout.repository.spec}, from {checkout.source}."
+    return replace(resolution, request=request, notes=(asked, chosen.reason))
 
 
-def _of_this_checkout(
-    repository: Repository, directory: Path, environment: Mapping[str, str]
+def _require_own_checkout(
+    repository: Repository, directory: Path, environ: Mapping[str, str]
 ) -> Checkout:
     """Return this checkout at the commit of a repository that was named, which is to be its own."""
     try:
-        here = checkout(_existing(directory), environment, repository.ref)
+        here = detect(_require_directory(directory), environ, repository.ref)
     except UsageError as error:
         hint = "Leave --reuse-environment out, or run in a clone of the repository."
         raise UsageError(
@@ -195,7 +195,7 @@ def _identity(repository: Repository) -> tuple[str, str]:
     return repository.provider, repository.name.lower()
 
 
-def _existing(directory: Path) -> Path:
+def _require_directory(directory: Path) -> Path:
     try:
         return directory.resolve(strict=True)
     except OSError:

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from clinder.errors import (
     BotsRefused,
     ClinderError,
-    ForgeFailed,
-    HubAway,
     HubBroken,
     HubBusy,
+    HubDown,
     HubError,
     HubFull,
     HubUnreachable,
@@ -25,18 +24,19 @@ from clinder.errors import (
     LoginRequired,
     NetworkRefused,
     QuotaReached,
+    RepositoryHostFailed,
 )
 
-AGAIN_AFTER = (2.0, 4.0)
+BROKEN_DELAYS = (2.0, 4.0)
 """Seconds, give or take a quarter, before the same hub is asked again after it broke."""
-AWAY_AFTER = (8.0, 15.0, 15.0, 15.0)
+DOWN_DELAYS = (8.0, 15.0, 15.0, 15.0)
 """Seconds, give or take a quarter, before the hubs that stay away are asked again: with those above
 about a minute, in which a hub restarts."""
-LATER_AFTER = (60.0, 240.0)
+FULL_DELAYS = (60.0, 240.0)
 """Seconds before the hubs that had no room are asked again."""
 
-_BROKE = (HubUnreachable, HubBroken)
-_LATER = (HubFull, QuotaReached)
+_BROKEN = (HubUnreachable, HubBroken)
+_FULL = (HubFull, QuotaReached)
 _ANOTHER_HUB = (HubBusy, HubError, LaunchFailed, NetworkRefused, BotsRefused, LoginRequired)
 
 
@@ -59,11 +59,11 @@ class _Hub:
     url: str
     limit: int
     address: str = ""
-    asked: int = 0
-    broke: int = 0
-    missed: int = 0
-    away: bool = False
-    later: bool = False
+    requests: int = 0
+    failures: int = 0
+    unreached: int = 0
+    down: bool = False
+    full: bool = False
     member: str = ""
     redirected: bool = False
 
@@ -78,22 +78,22 @@ class Retries:
 
     hubs: Sequence[str]
     limit: int
-    chance: Callable[[], float]
-    _known: list[_Hub] = field(init=False)
-    _left: list[_Hub] = field(init=False)
-    _waits: list[float] = field(init=False)
-    _away: list[float] = field(init=False)
-    _reached: Counter[str] = field(init=False, default_factory=Counter)
+    random: Callable[[], float]
+    _hubs: list[_Hub] = field(init=False)
+    _remaining: list[_Hub] = field(init=False)
+    _full_delays: list[float] = field(init=False)
+    _down_delays: list[float] = field(init=False)
+    _requests: Counter[str] = field(init=False, default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self._known = [_Hub(url, self.limit) for url in self.hubs]
-        self._left = list(self._known)
-        self._waits = list(LATER_AFTER)
-        self._away = list(AWAY_AFTER) if self.limit > 1 else []
+        self._hubs = [_Hub(url, self.limit) for url in self.hubs]
+        self._remaining = list(self._hubs)
+        self._full_delays = list(FULL_DELAYS)
+        self._down_delays = list(DOWN_DELAYS) if self.limit > 1 else []
 
     def first(self) -> Step:
         """Return the first build request, of all or of those that are left."""
-        return self._step(self._left[0], self._left[0].url)
+        return self._step(self._remaining[0], self._remaining[0].url)
 
     def after(
         self,
@@ -110,67 +110,73 @@ class Retries:
         """
         if not isinstance(error, _ANOTHER_HUB):
             return None
-        hub = self._left[0]
-        hub.away, hub.later = isinstance(error, HubAway), isinstance(error, _LATER)
-        if hub.away:
-            return self._missed(hub)
+        hub = self._remaining[0]
+        hub.down, hub.full = isinstance(error, HubDown), isinstance(error, _FULL)
+        if hub.down:
+            return self._after_down(hub)
         hub.member = member
-        self._reached[member] += 1
-        if isinstance(error, _BROKE) or (isinstance(error, ForgeFailed) and not launching):
+        self._requests[member] += 1
+        if isinstance(error, _BROKEN) or (
+            isinstance(error, RepositoryHostFailed) and not launching
+        ):
             if launching:  # each such request may leave a server behind
-                hub.limit = min(hub.limit, hub.asked + 1)
+                hub.limit = min(hub.limit, hub.requests + 1)
             if self._may_ask(hub):
-                hub.broke += 1
-                return self._again(hub, hub.broke)
-        if hub.later and self._may_ask(hub) and not hub.redirected and (others := members()):
+                hub.failures += 1
+                return self._retry(hub, hub.failures)
+        if hub.full and self._may_ask(hub) and not hub.redirected and (others := members()):
             hub.redirected = True
-            return self._step(hub, others[int(self.chance() * len(others))])
+            return self._step(hub, others[int(self.random() * len(others))])
         return self._next()
 
     def _may_ask(self, hub: _Hub) -> bool:
         """Whether a hub was asked less than its limit, under its name or as another's member."""
-        at = (self._reached[url] for url in (hub.url, hub.member) if url)
-        return hub.asked < hub.limit and all(times < self.limit for times in at)
+        at = (self._requests[url] for url in (hub.url, hub.member) if url)
+        return hub.requests < hub.limit and all(times < self.limit for times in at)
 
-    def _missed(self, hub: _Hub) -> Step | None:
+    def _after_down(self, hub: _Hub) -> Step | None:
         """Return what to do after a request that found a hub away, and so was none."""
-        hub.asked -= 1
-        self._reached[hub.address] -= 1
-        hub.missed += 1
-        if hub.missed < self.limit:
-            return self._again(hub, hub.missed)
+        hub.requests -= 1
+        self._requests[hub.address] -= 1
+        hub.unreached += 1
+        if hub.unreached < self.limit:
+            return self._retry(hub, hub.unreached)
         return self._next()
 
-    def _again(self, hub: _Hub, times: int) -> Step:
+    def _retry(self, hub: _Hub, times: int) -> Step:
         """Return the step at the same address after it failed so many times."""
-        wait = self._about(AGAIN_AFTER[min(times, len(AGAIN_AFTER)) - 1])
+        wait = self._jitter(BROKEN_DELAYS[min(times, len(BROKEN_DELAYS)) - 1])
         return self._step(hub, hub.address, wait=wait, pinned=True)
 
-    def _about(self, seconds: float) -> float:
-        return seconds * (0.75 + self.chance() / 2)
+    def _jitter(self, seconds: float) -> float:
+        return seconds * (0.75 + self.random() / 2)
 
     def _next(self) -> Step | None:
         """Return the step at the next hub, or after the last one another round's first, if any."""
-        self._left = [each for each in self._left[1:] if self._may_ask(each)]
-        return self.first() if self._left else self._back() or self._later()
+        self._remaining = [each for each in self._remaining[1:] if self._may_ask(each)]
+        return (
+            self.first()
+            if self._remaining
+            else self._next_round_of_down() or self._next_round_of_full()
+        )
 
-    def _back(self) -> Step | None:
+    def _next_round_of_down(self) -> Step | None:
         """Return the first step of another round, among the hubs that were away."""
-        self._left = [hub for hub in self._known if hub.away and self._may_ask(hub)]
-        if not self._left or not self._away:
+        self._remaining = [hub for hub in self._hubs if hub.down and self._may_ask(hub)]
+        if not self._remaining or not self._down_delays:
             return None
-        wait = self._about(self._away.pop(0))
-        return self._step(self._left[0], self._left[0].url, wait=wait)
+        wait = self._jitter(self._down_delays.pop(0))
+        return self._step(self._remaining[0], self._remaining[0].url, wait=wait)
 
-    def _later(self) -> Step | None:
+    def _next_round_of_full(self) -> Step | None:
         """Return the first step of another round, among the hubs that had no room."""
-        self._left = [hub for hub in self._known if hub.later and self._may_ask(hub)]
-        if not self._left or not self._waits:
+        self._remaining = [hub for hub in self._hubs if hub.full and self._may_ask(hub)]
+        if not self._remaining or not self._full_delays:
             return None
-        return self._step(self._left[0], self._left[0].url, wait=self._waits.pop(0))
+        return self._step(self._remaining[0], self._remaining[0].url, wait=self._full_delays.pop(0))
 
     def _step(self, hub: _Hub, address: str, *, wait: float = 0.0, pinned: bool = False) -> Step:
-        hub.asked += 1
+        hub.requests += 1
         hub.address = address
-        self._reached[address] += 1
+        self._requests[address] += 1
         return Step(hub.url, address, wait, pinned)

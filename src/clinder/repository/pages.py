@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qs
 
-from clinder._urls import decoded, located, shown
+from clinder._urls import base_url, percent_decode, redact
 from clinder.errors import UsageError
 
 DOI = re.compile(r"(?:doi:)?(10\.[0-9]{4,9}/.+)", re.IGNORECASE)
@@ -40,7 +40,7 @@ def of_page(parts: SplitResult) -> Named:
     """
     path = parts.path.removesuffix("/").removeprefix("/")
     if "" in path.split("/"):
-        raise UsageError(f"{shown(parts.geturl())} has no path of a repository.")
+        raise UsageError(f"{redact(parts.geturl())} has no path of a repository.")
     if site := _SITES.get(parts.hostname or ""):
         return site(path)
     if parts.scheme in ("http", "https"):
@@ -68,7 +68,7 @@ def of_doi(doi: str) -> Named:
     if prefix in _DATAVERSE.split():
         return Named("dataverse", doi)
     hint = "Name the provider before the DOI, as in dataverse/10.5072/FK2/ABC or zenodo/10.5072/1"
-    raise UsageError(f"The DOI {shown(doi)} does not say which archive it is in.", hint=hint)
+    raise UsageError(f"The DOI {redact(doi)} does not say which archive it is in.", hint=hint)
 
 
 def _elsewhere(parts: SplitResult, path: str) -> Named:
@@ -79,10 +79,10 @@ def _elsewhere(parts: SplitResult, path: str) -> Named:
     if "/dataset/" in f"/{path}" and not path.endswith(".git"):
         return Named("ckan", parts.geturl())
     if page := _FORGEJO_PAGE.fullmatch(path):
-        return Named("git", located(parts, f"/{page['name']}"), decoded(page["ref"]))
+        return Named("git", base_url(parts, f"/{page['name']}"), percent_decode(page["ref"]))
     if "/-/" in path:
         name, ref = _gitlab_page(path)
-        return Named("git", located(parts, f"/{name}.git"), ref)
+        return Named("git", base_url(parts, f"/{name}.git"), ref)
     if _REQUEST_PAGE.fullmatch(path):
         raise _request("git/URL/COMMIT")
     return Named("git", parts.geturl())
@@ -99,9 +99,9 @@ def _github(path: str) -> Named:
         case []:
             return Named("gh", name)
         case ["tree", *ref] | ["releases", "tag", *ref] if ref:
-            return Named("gh", name, decoded("/".join(ref)))
+            return Named("gh", name, percent_decode("/".join(ref)))
         case ["commit", part] | ["blob", part, _, *_]:
-            return Named("gh", name, decoded(part))
+            return Named("gh", name, percent_decode(part))
         case ["pull", *_]:
             raise _request("ORG/REPO@COMMIT")
     raise _unread(path)
@@ -120,9 +120,9 @@ def _gitlab_page(path: str) -> tuple[str, str]:
     name, _, page = path.partition("/-/")
     match page.split("/"):
         case ["tree" | "commit" | "tags", *ref] if ref:
-            return name, decoded("/".join(ref))
+            return name, percent_decode("/".join(ref))
         case ["blob", ref, *_]:
-            return name, decoded(ref)
+            return name, percent_decode(ref)
         case ["merge_requests", *_]:
             raise _request("gl/NAMESPACE/COMMIT")
     raise _unread(path)
@@ -141,7 +141,7 @@ def _gist(path: str) -> Named:
 
 
 def _doi(path: str) -> Named:
-    if doi := DOI.fullmatch(decoded(path)):
+    if doi := DOI.fullmatch(percent_decode(path)):
         return of_doi(doi[1])
     raise _unread(path)
 
@@ -151,7 +151,7 @@ def _zenodo(path: str) -> Named:
         case ["record" | "records", record, *_] if record.isascii() and record.isdecimal():
             return Named("zenodo", f"10.5281/zenodo.{record}")
         case ["doi", *doi]:
-            return Named("zenodo", decoded("/".join(doi)))
+            return Named("zenodo", percent_decode("/".join(doi)))
     raise _unread(path)
 
 
@@ -183,4 +183,4 @@ def _request(form: str) -> UsageError:
 
 
 def _unread(path: str) -> UsageError:
-    return UsageError(f"The page {shown(f'/{path}')} does not say which repository or ref it is.")
+    return UsageError(f"The page {redact(f'/{path}')} does not say which repository or ref it is.")

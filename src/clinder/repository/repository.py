@@ -14,17 +14,17 @@ from urllib.parse import parse_qs, quote
 
 from clinder._urls import (
     SCHEMES,
-    decoded,
+    add_scheme,
+    base_url,
     hub_url,
+    is_clean_path,
     is_loopback,
     is_url,
-    located,
-    names_only,
-    shown,
+    percent_decode,
+    redact,
+    require_printable,
+    scp_to_url,
     split,
-    whole,
-    with_scheme,
-    without_scp,
 )
 from clinder.errors import UsageError
 from clinder.repository.pages import DOI, is_site, of_doi, of_page
@@ -85,12 +85,14 @@ class Repository:
 
     def __post_init__(self) -> None:
         if self.provider not in _SPECS:
-            raise UsageError(f"{shown(self.provider)} is not one of {_PROVIDERS}.")
-        object.__setattr__(self, "name", _NAMES[self.provider](whole(self.name, "name")))
+            raise UsageError(f"{redact(self.provider)} is not one of {_PROVIDERS}.")
+        object.__setattr__(
+            self, "name", _NAMES[self.provider](require_printable(self.name, "name"))
+        )
         if self.provider in _WITH_REFS:
             object.__setattr__(self, "ref", _ref(self.provider, self.ref or "HEAD"))
         elif self.ref:
-            raise UsageError(f"{self.provider} has no refs: {shown(self.ref)} cannot be had.")
+            raise UsageError(f"{self.provider} has no refs: {redact(self.ref)} cannot be had.")
 
     @property
     def spec(self) -> str:
@@ -124,7 +126,7 @@ class Repository:
         A slash at its end is dropped, as the hub does (``builder.py``). Raises
         :class:`~clinder.errors.UsageError`, also where a hub would misread it in silence.
         """
-        provider, _, rest = whole(spec, "spec").partition("/")
+        provider, _, rest = require_printable(spec, "spec").partition("/")
         name, ref = rest.removesuffix("/"), ""
         if provider in ("gl", "git"):
             _refuse_raw(provider, name)
@@ -133,7 +135,7 @@ class Repository:
             org, _, rest = name.partition("/")
             repo, _, ref = rest.partition("/")
             name = f"{org}/{repo}"
-        return cls(provider, decoded(name), decoded(ref))
+        return cls(provider, percent_decode(name), percent_decode(ref))
 
 
 @dataclass(frozen=True)
@@ -152,9 +154,11 @@ def target(text: str) -> Target:
     was understood; no password that the text holds is kept or shown.
     """
     try:
-        return _badge(text) if _BADGE.match(text) else _one(whole(text.strip(" "), "text"))
+        return (
+            _badge(text) if _BADGE.match(text) else _one(require_printable(text.strip(" "), "text"))
+        )
     except UsageError as error:
-        raise UsageError(error.what, hint=error.hint or _HINT) from None
+        raise UsageError(error.message, hint=error.hint or _HINT) from None
 
 
 # Texts, from the outside in.
@@ -162,7 +166,7 @@ def target(text: str) -> Target:
 
 def _badge(text: str) -> Target:
     links = {link.replace("&amp;", "&") for link in _BADGE_LINK.findall(text)}
-    targets = {_of_url(whole(link, "link")) for link in links}
+    targets = {_of_url(require_printable(link, "link")) for link in links}
     if len(targets) != 1:
         found = "Binder links to different things" if targets else "no Binder link"
         raise UsageError(f"The badge holds {found}.")
@@ -172,9 +176,9 @@ def _badge(text: str) -> Target:
 def _one(text: str) -> Target:
     if doi := DOI.fullmatch(text):
         return Target(Repository(*of_doi(doi[1])))
-    text = without_scp(text)
+    text = scp_to_url(text)
     if is_url(text) or _lacks_only_scheme(text):
-        return _of_url(with_scheme(text))
+        return _of_url(add_scheme(text))
     return Target(_of_words(text))
 
 
@@ -191,16 +195,16 @@ def _of_words(text: str) -> Repository:
     """
     if text.startswith((".", "/", "~")):
         hint = "Leave REPOSITORY out to launch the checkout that is the current directory."
-        raise UsageError(f"{shown(text)} is a path on this machine.", hint=hint)
+        raise UsageError(f"{redact(text)} is a path on this machine.", hint=hint)
     if named := re.fullmatch(r"([^/]+/[^/@:%]+)@(.*)", text):
         if not named[2]:
-            raise UsageError(f"{shown(text)} names no ref after its @.")
+            raise UsageError(f"{redact(text)} names no ref after its @.")
         return Repository("gh", named[1], named[2])
     provider, _, rest = text.removesuffix("/").partition("/")
     if not rest:
-        raise UsageError(f"{shown(text)} names no repository.")
+        raise UsageError(f"{redact(text)} names no repository.")
     if "/" in rest and provider not in _SPECS:
-        raise UsageError(f"{shown(text)} reads as a spec, but begins with none of {_PROVIDERS}.")
+        raise UsageError(f"{redact(text)} reads as a spec, but begins with none of {_PROVIDERS}.")
     if "/" in rest or (provider in _SPECS and ("%" in rest or _HYDROSHARE.fullmatch(rest))):
         return Repository.from_spec(text.partition("?")[0])
     return Repository("gh", f"{provider}/{rest}")
@@ -210,7 +214,7 @@ def _of_url(url: str) -> Target:
     parts = split(url)
     link = _LINK.fullmatch(parts.path)
     if link and parts.scheme in ("http", "https") and not _is_git(parts.hostname or "", link):
-        hub = located(parts, link["base"]) + "/"
+        hub = base_url(parts, link["base"]) + "/"
         return Target(Repository.from_spec(link["spec"]), hub)
     return Target(Repository(*of_page(parts)))
 
@@ -226,7 +230,7 @@ def _is_git(host: str, link: re.Match[str]) -> bool:
 
 def _name(provider: str, pattern: re.Pattern[str], suffix: str, text: str) -> str:
     found = pattern.fullmatch(text.removesuffix(suffix))
-    if found and names_only(found[1]):
+    if found and is_clean_path(found[1]):
         return found[1]
     raise _misnamed(provider, text)
 
@@ -240,9 +244,9 @@ def _hydroshare_name(text: str) -> str:
 def _git_name(text: str) -> str:
     # This machine's own files are for the embedded hub; every other refuses them itself.
     own = text.startswith("file://localhost/")
-    parts = split(without_scp(text), schemes=("file",) if own else SCHEMES)
+    parts = split(scp_to_url(text), schemes=("file",) if own else SCHEMES)
     if parts.path.strip("/"):
-        return located(parts, parts.path)
+        return base_url(parts, parts.path)
     raise _misnamed("git", text)
 
 
@@ -251,8 +255,12 @@ def _ckan_name(text: str) -> str:
     # The hub reads a version from the query, and nothing else (repoproviders.py).
     version = parse_qs(parts.query).get("activity_id", [""])[0]
     if parts.path.rstrip("/").count("/dataset/") == 1 and parts.scheme in ("http", "https"):
-        query = f"?activity_id={quote(whole(version, 'activity'), safe='')}" if version else ""
-        return located(parts, parts.path) + query
+        query = (
+            f"?activity_id={quote(require_printable(version, 'activity'), safe='')}"
+            if version
+            else ""
+        )
+        return base_url(parts, parts.path) + query
     raise _misnamed("ckan", text)
 
 
@@ -275,18 +283,18 @@ def _ref(provider: str, ref: str) -> str:
 
     A ``?`` passes, though git has none: it is encoded, and the hub says what it found.
     """
-    if _NO_REF.search(whole(ref, "ref")):
-        raise UsageError(f"{shown(ref)} is not a ref: git has no branch or tag of that form.")
+    if _NO_REF.search(require_printable(ref, "ref")):
+        raise UsageError(f"{redact(ref)} is not a ref: git has no branch or tag of that form.")
     if _COMMIT.fullmatch(ref):
         return ref.lower()
     if provider == "gist" and ref not in ("HEAD", "main", "master"):
-        raise UsageError(f"{shown(ref)} is not a ref of a gist: that is HEAD or a full commit.")
+        raise UsageError(f"{redact(ref)} is not a ref of a gist: that is HEAD or a full commit.")
     return ref
 
 
 def _refuse_raw(provider: str, rest: str) -> None:
     """Refuse raw slashes, of which a hub would take all but the first as part of the ref."""
-    name = decoded(rest.partition("/")[0])
+    name = percent_decode(rest.partition("/")[0])
     if "/" in name or "/" not in rest:
         return
     if provider == "git" and (name.endswith(":") or ("@" in name and rest.count("/") > 1)):
@@ -296,11 +304,11 @@ def _refuse_raw(provider: str, rest: str) -> None:
         namespace, _, ref = rest.rpartition("/")
         if "/" not in namespace:
             namespace, ref = rest, "HEAD"
-        right = f"gl/{quote(decoded(namespace), safe='')}/{ref}"
-        hint = f"The namespace is one percent-encoded part: write {shown(right)}"
-        raise UsageError(f"A hub would take {shown(name)} for the whole namespace.", hint=hint)
+        right = f"gl/{quote(percent_decode(namespace), safe='')}/{ref}"
+        hint = f"The namespace is one percent-encoded part: write {redact(right)}"
+        raise UsageError(f"A hub would take {redact(name)} for the whole namespace.", hint=hint)
 
 
 def _misnamed(provider: str, text: str) -> UsageError:
     form, example = _SPECS[provider]
-    return UsageError(f"{shown(text)} was taken for {form} but is not of its form: {example}")
+    return UsageError(f"{redact(text)} was taken for {form} but is not of its form: {example}")

@@ -12,20 +12,20 @@ from clinder.wire.jupyter_server import Server, State
 
 
 @dataclass(frozen=True)
-class Pace:
+class Intervals:
     """Seconds between two signs of activity, and between the two looks that make sure."""
 
     every: float = 60.0
     again: float = 10.0
 
 
-def gone(
+def keep_alive_until_gone(
     session: Session,
     deadline: Deadline,
     *,
     keep_alive: float,
     transport: Transport,
-    pace: Pace | None = None,
+    intervals: Intervals | None = None,
 ) -> str:
     """Return, once the session is found gone twice, how that was seen.
 
@@ -33,13 +33,13 @@ def gone(
     both count as activity, after that one that the server's does not count. Returns ``""`` when
     the deadline has come or was cancelled.
     """
-    pace = pace or Pace()
+    intervals = intervals or Intervals()
     server = Server(session, transport)
-    active = deadline.sooner(keep_alive)
+    active = deadline.capped(keep_alive)
     before = False
     try:
         while True:
-            deadline.wait(pace.again if before else pace.every)
+            deadline.wait(intervals.again if before else intervals.every)
             try:
                 look = server.keep_alive if active.remaining() else server.status
                 status = look(deadline)
@@ -47,7 +47,7 @@ def gone(
                 before = False
                 continue
             if status.state is State.GONE and before:
-                return status.words
+                return status.message
             before = status.state is State.GONE
     except (Cancelled, TimedOut):
         return ""

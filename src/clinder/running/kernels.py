@@ -23,7 +23,7 @@ from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.jupyter_server import Server, State
 from clinder.wire.kernel_channel import Kernel, KernelDied, TooLarge
-from clinder.wire.kernel_messages import Output, Raised
+from clinder.wire.kernel_messages import KernelError, Output
 
 READY_WITHIN = 180.0
 """Seconds that a kernel may take to answer: a cold machine's first one takes tens of them."""
@@ -32,11 +32,11 @@ _CLEANUP = 5.0
 _CLEANUP_AT_LEAST = 1.5
 _LISTED = 0.5
 _RESTARTED = 0.5
-_LOOK = 2.0
+_POLL = 2.0
 """Seconds between two looks at a kernel that does not answer yet."""
 
 
-class KernelLeft(TimedOut):
+class KernelNotRemoved(TimedOut):
     """The time was over, and the kernel may run on: it could not be removed."""
 
 
@@ -48,7 +48,7 @@ def running_kernel(
     *,
     transport: Transport,
     ready_within: float = READY_WITHIN,
-    beyond: float = _CLEANUP,
+    cleanup_timeout: float = _CLEANUP,
 ) -> Iterator[Kernel]:
     """Yield a kernel that has answered, of the named kernelspec (``""``: the server's default).
 
@@ -60,20 +60,20 @@ def running_kernel(
     kernel dies at once or does not answer within so many seconds,
     :class:`~clinder.wire.kernel_channel.KernelDied` where it dies later,
     :class:`~clinder.errors.ServerUnreachable`, :class:`~clinder.errors.OutputDropped` for a message
-    too large to be taken, what the deadline raises: :class:`KernelLeft`
+    too large to be taken, what the deadline raises: :class:`KernelNotRemoved`
     where the kernel could not be deleted.
     """
     server = Server(session, transport)
-    identity = _started(server, name, deadline, beyond)
+    identity = _start(server, name, deadline, cleanup_timeout)
     died = late = False
     try:
-        deadline.check()
-        with _answering(server, identity, deadline, ready_within) as kernel:
+        deadline.raise_if_expired()
+        with _connect(server, identity, deadline, ready_within) as kernel:
             yield kernel
     except TooLarge:
         raise OutputDropped("The kernel sent too much in one piece.") from None
     except TransportError as error:
-        raise ServerUnreachable(f"The session's kernel is unreachable: {error.what}.") from None
+        raise ServerUnreachable(f"The session's kernel is unreachable: {error.message}.") from None
     except (KernelDied, ServerNotReady):
         died = True
         raise
@@ -81,31 +81,31 @@ def running_kernel(
         late = True
         raise
     finally:
-        if not _remove(server, identity, _cleanup(deadline, beyond), died=died) and late:
-            raise KernelLeft("The session's server did not say that it removed the kernel.")
+        if not _remove(server, identity, _cleanup(deadline, cleanup_timeout), died=died) and late:
+            raise KernelNotRemoved("The session's server did not say that it removed the kernel.")
 
 
-def _started(server: Server, name: str, deadline: Deadline, beyond: float) -> str:
+def _start(server: Server, name: str, deadline: Deadline, cleanup_timeout: float) -> str:
     """Start a kernel; whoever cancels, or the end of the time, waits a little for its id."""
     kernelspec = server.kernelspec(name, deadline)
     label = f"clinder-{uuid4()}"
-    starting = deadline.extended(beyond)
-    starting.grace = beyond
-    deadline.check()
+    starting = deadline.extended(cleanup_timeout)
+    starting.grace = cleanup_timeout
+    deadline.raise_if_expired()
     try:
         return server.start_kernel(kernelspec, label, starting)
     except (Cancelled, ServerUnreachable, TimedOut) as error:
-        gone = _remove_unanswered(server, label, _cleanup(deadline, beyond))
+        gone = _remove_unanswered(server, label, _cleanup(deadline, cleanup_timeout))
         if not gone and isinstance(error, TimedOut):
             what = "The session's server did not say which kernel it started."
-            raise KernelLeft(what) from None
+            raise KernelNotRemoved(what) from None
         raise
 
 
-def _cleanup(deadline: Deadline, beyond: float) -> Deadline:
+def _cleanup(deadline: Deadline, cleanup_timeout: float) -> Deadline:
     """Return the deadline for removing a kernel; what a cancellation took already is not had."""
-    seconds = max(_CLEANUP_AT_LEAST, (beyond or _CLEANUP) - deadline.cancelled_for)
-    return deadline.apart(seconds) if beyond else deadline.sooner(seconds)
+    seconds = max(_CLEANUP_AT_LEAST, (cleanup_timeout or _CLEANUP) - deadline.cancelled_for)
+    return deadline.uncancelled(seconds) if cleanup_timeout else deadline.capped(seconds)
 
 
 def _remove_unanswered(server: Server, label: str, deadline: Deadline) -> bool:
@@ -114,21 +114,21 @@ def _remove_unanswered(server: Server, label: str, deadline: Deadline) -> bool:
     It may have started none: then nothing comes of it within the time.
     """
     with suppress(ClinderError, TransportError):
-        while not (identity := server.started_kernel(label, deadline)):
+        while not (identity := server.find_kernel(label, deadline)):
             deadline.wait(_LISTED)
         return server.delete_kernel(identity, deadline)
     return False
 
 
-def _answering(server: Server, identity: str, deadline: Deadline, seconds: float) -> Kernel:
-    ready_by = deadline.sooner(seconds)
+def _connect(server: Server, kernel_id: str, deadline: Deadline, seconds: float) -> Kernel:
+    ready_by = deadline.capped(seconds)
     try:
         kernel = Kernel(
             server.session,
-            identity,
+            kernel_id,
             deadline=ready_by,
-            connect=server.transport.clocks.connect,
-            watch=_watch(server, identity, ready_by),
+            connect=server.transport.timeouts.connect,
+            watch=_watch(server, kernel_id, ready_by),
         )
         try:
             kernel.wait_until_ready(ready_by)
@@ -136,10 +136,10 @@ def _answering(server: Server, identity: str, deadline: Deadline, seconds: float
             kernel.close()
             raise
     except TimedOut:
-        deadline.check()
+        deadline.raise_if_expired()
         what = f"it did not answer within {seconds:g} s"
     except KernelDied as error:
-        what = error.what
+        what = error.message
     else:
         return kernel
     raise ServerNotReady(
@@ -148,7 +148,7 @@ def _answering(server: Server, identity: str, deadline: Deadline, seconds: float
     )
 
 
-def _watch(server: Server, identity: str, deadline: Deadline) -> Callable[[], None]:
+def _watch(server: Server, kernel_id: str, deadline: Deadline) -> Callable[[], None]:
     """Return what looks at the kernel now and then, and raises ``KernelDied`` once it is dead.
 
     A server lets go of the websocket of a dead kernel only after a minute.
@@ -157,25 +157,25 @@ def _watch(server: Server, identity: str, deadline: Deadline) -> Callable[[], No
 
     def watch() -> None:
         nonlocal looked
-        if deadline.now() - looked < _LOOK:
+        if deadline.now() - looked < _POLL:
             return
-        if server.kernel_is_dead(identity, deadline):
+        if server.kernel_is_dead(kernel_id, deadline):
             raise KernelDied("the kernel died while it started")
         looked = deadline.now()
 
     return watch
 
 
-def _remove(server: Server, identity: str, deadline: Deadline, *, died: bool) -> bool:
+def _remove(server: Server, kernel_id: str, deadline: Deadline, *, died: bool) -> bool:
     """Delete the kernel and return whether it is gone.
 
     One that died is deleted again a little later: while it restarts, nobody can.
     """
     with suppress(ClinderError, TransportError):
-        gone = server.delete_kernel(identity, deadline)
+        gone = server.delete_kernel(kernel_id, deadline)
         if died:
             deadline.wait(_RESTARTED)
-            gone = server.delete_kernel(identity, deadline)
+            gone = server.delete_kernel(kernel_id, deadline)
         return gone
     return False
 
@@ -186,7 +186,7 @@ def execute(
     deadline: Deadline,
     *,
     kernel: str = "",
-    write: Callable[[Output | Raised], None],
+    write: Callable[[Output | KernelError], None],
     transport: Transport,
 ) -> None:
     """Run code on a kernel of its own and pass on what it prints, as it comes.
@@ -196,19 +196,19 @@ def execute(
     :class:`~clinder.errors.SessionGone` where the session is found gone, and what
     :func:`running_kernel` raises.
     """
-    raised: Raised | None = None
+    raised: KernelError | None = None
     dropped = False
     try:
         with running_kernel(session, kernel, deadline, transport=transport) as running:
             for output in running.execute(code, deadline):
                 write(output)
                 if isinstance(output, Output):
-                    dropped = dropped or output.tells_of_loss
+                    dropped = dropped or output.reports_dropped_output
                 elif not output.is_clean_exit:
                     raised = output
     except KernelDied as error:
         raise CodeRaised(
-            f"The session's code did not end: {error.what}.",
+            f"The session's code did not end: {error.message}.",
             hint="It may have used more memory than the session has.",
         ) from None
     except (ServerUnreachable, TokenRefused):
@@ -224,4 +224,4 @@ def raise_if_gone(session: Session, deadline: Deadline, *, transport: Transport)
     """Raise :class:`~clinder.errors.SessionGone` if one look at the server says so."""
     status = Server(session, transport).status(deadline)
     if status.state is State.GONE:
-        raise SessionGone(f"The session is gone: {status.words}.")
+        raise SessionGone(f"The session is gone: {status.message}.")

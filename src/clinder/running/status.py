@@ -7,17 +7,17 @@ from collections.abc import Callable
 from clinder._deadline import Deadline
 from clinder.errors import ServerUnreachable, TimedOut
 from clinder.session import Session
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State, Status
 
 
-def known_status(
+def wait_for_status(
     session: Session,
     deadline: Deadline,
     *,
     transport: Transport | None = None,
-    unclear: Callable[[str], None] = lambda _: None,
+    on_unclear: Callable[[str], None] = lambda _: None,
 ) -> Status:
     """Return a status that is running or gone; every other answer is asked again.
 
@@ -25,7 +25,7 @@ def known_status(
     Raises :class:`~clinder.errors.TokenRefused` at once, and
     :class:`~clinder.errors.ServerUnreachable` when the deadline has come.
     """
-    server = Server(session, transport or Transport(Clocks().of_server))
+    server = Server(session, transport or Transport(Timeouts().for_server))
     words = "it did not answer in time"
     first = True
     delay = 0.2
@@ -35,8 +35,8 @@ def known_status(
             if status.state in (State.RUNNING, State.GONE):
                 return status
             if first:
-                unclear(status.words)
-            first, words = False, status.words
+                on_unclear(status.message)
+            first, words = False, status.message
             deadline.wait(delay)
             delay = min(delay * 1.6, 5.0)
     except TimedOut:

@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 from clinder._deadline import Deadline
 from clinder.errors import StopFailed, TimedOut, TokenRefused
 from clinder.session import Session
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State, Status
 
 _ABSENT_TWICE = 2
-_AT_ONCE = 0.05
+_CONFIRM_DELAY = 0.05
 """Seconds before it is made sure that a server which shut down is gone, while it just was told to:
 later a proxy's hiccup is likelier."""
-_OFTEN = (0.05, *[0.1] * 12)
+_FAST_DELAYS = (0.05, *[0.1] * 12)
 """Seconds between the first looks: most servers end within one or two of being told."""
-_SELDOM = 2.0
+_SLOWEST_DELAY = 2.0
 _ASK_AGAIN = 5.0
 
 
@@ -26,7 +26,7 @@ def stop(
     deadline: Deadline,
     *,
     transport: Transport | None = None,
-    unclear: Callable[[str], None] = lambda _: None,
+    on_unclear: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Shut the session's server down and return once it is gone: whether it ran before.
 
@@ -36,7 +36,7 @@ def stop(
     accepted, an absent server twice in a row. Raises :class:`~clinder.errors.TokenRefused` at
     once, :class:`~clinder.errors.StopFailed` when the deadline has come.
     """
-    server = Server(session, transport or Transport(Clocks().of_server))
+    server = Server(session, transport or Transport(Timeouts().for_server))
     status = Status(State.UNCLEAR, "it did not answer in time")
     accepted = ran = False
     absent, asked_at, first = 0, 0.0, True
@@ -47,19 +47,21 @@ def stop(
             if status.state is State.GONE or (accepted and absent >= _ABSENT_TWICE):
                 return ran
             if first and status.state is not State.RUNNING:
-                unclear(status.words)
+                on_unclear(status.message)
             first = False
             if status.state is State.RUNNING:
                 ran = True
                 if not accepted or deadline.now() - asked_at > _ASK_AGAIN:
                     accepted = _shut_down(server, deadline) or accepted
                     asked_at = deadline.now()
-            deadline.wait(_AT_ONCE if accepted and absent and delay in _OFTEN else delay)
+            deadline.wait(
+                _CONFIRM_DELAY if accepted and absent and delay in _FAST_DELAYS else delay
+            )
     except TimedOut:
         pass
     if status.state is State.RUNNING:
         raise StopFailed("The session still runs: it did not shut down in time.")
-    raise StopFailed(f"Whether the session still runs is not known: {status.words}.")
+    raise StopFailed(f"Whether the session still runs is not known: {status.message}.")
 
 
 def _shut_down(server: Server, deadline: Deadline) -> bool:
@@ -71,8 +73,8 @@ def _shut_down(server: Server, deadline: Deadline) -> bool:
 
 
 def _delays() -> Iterator[float]:
-    yield from _OFTEN
-    delay = _OFTEN[-1]
+    yield from _FAST_DELAYS
+    delay = _FAST_DELAYS[-1]
     while True:
-        delay = min(delay * 1.6, _SELDOM)
+        delay = min(delay * 1.6, _SLOWEST_DELAY)
         yield delay

@@ -17,17 +17,17 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from clinder._deadline import Deadline
-from clinder._text import line
+from clinder._text import one_line
 from clinder._urls import hub_url, is_loopback
 from clinder.errors import (
     Banned,
     BotsRefused,
     BuildFailed,
     BuildTokenRefused,
+    CertificateUntrusted,
     ClinderError,
-    ForgeFailed,
-    HubAway,
     HubBroken,
+    HubDown,
     HubError,
     HubFull,
     HubUnreachable,
@@ -40,15 +40,15 @@ from clinder.errors import (
     RateLimited,
     RefNotFound,
     Refused,
+    RepositoryHostFailed,
     ServerUnusable,
     UnknownProvider,
-    Untrusted,
     UsageError,
 )
 from clinder.session import Session
-from clinder.wire.http import Misdirected, Stream, Transport
+from clinder.wire.http import BadRedirect, Stream, Transport
 from clinder.wire.http_errors import TransportError
-from clinder.wire.sse import EventTooLarge, events
+from clinder.wire.sse import EventTooLarge, iter_events
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Progress:
     message: str
 
     @property
-    def instead(self) -> str:
+    def fallback_ref(self) -> str:
         """The ref that the hub takes because the one asked for does not exist, or ``""``."""
-        found = _INSTEAD.search(self.message) if self.phase == "waiting" else None
-        return line(found[1]) if found else ""
+        found = _FALLBACK_REF.search(self.message) if self.phase == "waiting" else None
+        return one_line(found[1]) if found else ""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Ready:
     binder_persistent_request: str = ""
 
 
-_INSTEAD = re.compile(r"^Trying again with (\S+) instead of ", re.MULTILINE)  # builder.py
+_FALLBACK_REF = re.compile(r"^Trying again with (\S+) instead of ", re.MULTILINE)  # builder.py
 _NO_LAUNCH = "launches nothing: it builds only (API-only mode)"
 
 _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
@@ -97,7 +97,11 @@ _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
     (r"`unresolved_ref` must be specified", MalformedSpec, "The hub wants a ref"),
     (r"Could not resolve ref for", RefNotFound, "The repository or its ref was not found"),
     (r"Error resolving ref for gist:.*secret Gist", RefNotFound, "The gist is secret"),
-    (r"Error resolving ref for", ForgeFailed, "The hub could not ask the repository's host"),
+    (
+        r"Error resolving ref for",
+        RepositoryHostFailed,
+        "The hub could not ask the repository's host",
+    ),
     (r"Sorry, .* is not allowed to launch", Banned, "The hub does not launch this repository"),
     (r"Requests from .* are not allowed", NetworkRefused, "The hub refuses this network"),
     (r"Bots not allowed", BotsRefused, "The hub took clinder for a robot"),
@@ -113,17 +117,17 @@ _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
 """What a ``failed`` event's message begins with, what that means, and in words."""
 
 _DECODER = json.JSONDecoder()
-_ENDINGS = ("failed", "failure")
-_PHASES = ("", "built", "launching", "ready", *_ENDINGS)
+_FAILURE_PHASES = ("failed", "failure")
+_PHASES = ("", "built", "launching", "ready", *_FAILURE_PHASES)
 """Those by which something is decided."""
-_SECRET = 16  # characters of a build token that a hub's echo is told from its own words by
+_MIN_REDACTED = 16  # characters of a build token that a hub's echo is told from its own words by
 _FIELD = 1000  # characters of what ``ready`` tells beside URL and token
 _ADDRESS = 8000  # characters of those, more than a server takes
 
 _BY_STATUS: Mapping[int, type[ClinderError]] = {429: RateLimited}
 
 
-def build(
+def request_build(
     transport: Transport,
     hub: str,
     spec: str,
@@ -136,8 +140,8 @@ def build(
     ``hub`` is a base URL with a trailing slash, ``spec`` a provider spec, percent-encoded. The
     request ends when the iterator is closed. Raises the errors of :mod:`clinder.errors` that say
     how the hub refused or failed; :class:`~clinder.errors.HubUnreachable` for a stream that
-    ended or broke before its verdict; :class:`~clinder.errors.HubAway` where it reached no hub;
-    :class:`~clinder.errors.Untrusted`.
+    ended or broke before its verdict; :class:`~clinder.errors.HubDown` where it reached no hub;
+    :class:`~clinder.errors.CertificateUntrusted`.
     """
     url = f"{hub}build/{spec}"
     if build_token:
@@ -151,17 +155,17 @@ def build(
             if not _is_event_stream(stream):
                 raise _not_a_stream(stream)
             yield from _events(stream, secure=hub.startswith("https:"), secret=build_token)
-    except Misdirected as error:
-        raise NotABinderHub(f"This is not a BinderHub's address: {error.what}.") from None
+    except BadRedirect as error:
+        raise NotABinderHub(f"This is not a BinderHub's address: {error.message}.") from None
     except TransportError as error:
         if error.untrusted:
-            raise Untrusted(
-                f"The hub's {error.what.removeprefix('its ')}.",
-                hint=f"The address is {error.untrusted}. {Untrusted.hint}",
+            raise CertificateUntrusted(
+                f"The hub's {error.message.removeprefix('its ')}.",
+                hint=f"The address is {error.untrusted}. {CertificateUntrusted.hint}",
             ) from None
         # On this machine it is a port that was mistyped, or a hub that is about to listen.
-        kind = HubAway if error.refused and not is_loopback(hub) else HubUnreachable
-        raise kind(f"The hub is unreachable: {error.what}.") from None
+        kind = HubDown if error.refused and not is_loopback(hub) else HubUnreachable
+        raise kind(f"The hub is unreachable: {error.message}.") from None
     except EventTooLarge:
         raise HubError("The hub sent an event too large to be one.") from None
 
@@ -196,10 +200,10 @@ def _origin(url: str) -> tuple[str, str]:
 def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress | Ready]:
     """Yield what the events say; those of one phase that came together are one."""
     seen: list[str] = []
-    for came in events(stream.pieces):
-        for phase, together in groupby(_told(came, seen, secret), itemgetter(0)):
+    for came in iter_events(stream.chunks):
+        for phase, together in groupby(_parse_events(came, seen, secret), itemgetter(0)):
             (_, event), *others = together
-            if phase in _ENDINGS:
+            if phase in _FAILURE_PHASES:
                 raise _failure(event, stream.status, seen)
             if phase == "ready":
                 yield _ready(event, secure=secure)
@@ -215,12 +219,12 @@ def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress |
     raise HubUnreachable("The hub ended the stream before the launch had ended.")
 
 
-def _told(
-    came: Iterable[str], seen: Sequence[str], secret: str
+def _parse_events(
+    batch: Iterable[str], seen: Sequence[str], secret: str
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each event and its phase; what is no event is passed over, as a browser would."""
-    for data in came:
-        event = _object(data.replace(secret, "…") if len(secret) >= _SECRET else data)
+    for data in batch:
+        event = _object(data.replace(secret, "…") if len(secret) >= _MIN_REDACTED else data)
         if event is not None:
             phase = _text(event, "phase")
             yield phase if phase in seen else _phase(phase, seen), event
@@ -228,26 +232,26 @@ def _told(
 
 def _phase(told: str, seen: Sequence[str]) -> str:
     """Return the phase that a hub tells; one more than a hub can have is ``unknown``."""
-    phase = line(told, 40).lower()
+    phase = one_line(told, 40).lower()
     return phase if phase in _PHASES or phase in seen or len(seen) < 20 else "unknown"
 
 
 def _failure(event: Mapping[str, Any], answered: int, seen: Sequence[str]) -> ClinderError:
     """Return the error that a ``failed`` event means after the phases seen before it."""
-    status, said = event.get("status_code") or answered, line(_text(event, "message"))
+    status, said = event.get("status_code") or answered, one_line(_text(event, "message"))
     launching = "built" in seen or "launching" in seen
     for beginning, kind, meaning in _REFUSALS:
         if re.match(beginning, said) and not (launching and kind is HubBroken):
-            return kind(_joined(meaning, said))
+            return kind(_sentence(meaning, said))
     if launching:
-        return LaunchFailed(_joined("The server could not be launched", said))
+        return LaunchFailed(_sentence("The server could not be launched", said))
     if isinstance(status, int) and 400 <= status < 600:
         kind = _BY_STATUS.get(status, Refused if status < 500 else HubBroken)
-        return kind(_joined(f"The hub answered {status}", said))
+        return kind(_sentence(f"The hub answered {status}", said))
     if seen:
-        return BuildFailed(_joined("The image could not be built", said))
+        return BuildFailed(_sentence("The image could not be built", said))
     if said:
-        return Refused(_joined("The hub refused", said))
+        return Refused(_sentence("The hub refused", said))
     return HubBroken("The hub failed without a word.")
 
 
@@ -274,11 +278,11 @@ def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
     return Ready(
         url,
         token,
-        image=line(_text(event, "image"), _FIELD),
-        repo_url=line(_text(event, "repo_url"), _FIELD),
-        binder_ref_url=line(_text(event, "binder_ref_url"), _FIELD),
-        binder_launch_host=line(_text(event, "binder_launch_host"), _FIELD),
-        binder_persistent_request=line(_text(event, "binder_persistent_request"), _FIELD),
+        image=one_line(_text(event, "image"), _FIELD),
+        repo_url=one_line(_text(event, "repo_url"), _FIELD),
+        binder_ref_url=one_line(_text(event, "binder_ref_url"), _FIELD),
+        binder_launch_host=one_line(_text(event, "binder_launch_host"), _FIELD),
+        binder_persistent_request=one_line(_text(event, "binder_persistent_request"), _FIELD),
     )
 
 
@@ -291,7 +295,7 @@ def _not_a_stream(stream: Stream) -> ClinderError:
     if stream.status == 429:
         return RateLimited("Rate limit exceeded: the hub, or what stands before it, answered 429.")
     if stream.status == 503:  # a proxy's, which passed the request on to nobody
-        return HubAway("The hub answered 503, as a proxy does whose hub is away.")
+        return HubDown("The hub answered 503, as a proxy does whose hub is away.")
     if stream.status >= 500:
         return HubBroken(f"The hub answered {stream.status}.")
     kind = stream.headers.get("Content-Type", "nothing").split(";")[0].strip().lower()
@@ -317,7 +321,7 @@ def _text(event: Mapping[str, Any], name: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _joined(meaning: str, said: str) -> str:
+def _sentence(meaning: str, said: str) -> str:
     """Return our words and the hub's as one sentence, not too long to read."""
     text = f"{meaning}: {said}" if said else meaning
     short = text if len(text) <= 600 else text[:600] + " …"

@@ -13,7 +13,7 @@ LIMIT = 128 * 1024
 """Bytes that may lie here, more or less one piece."""
 
 
-class Handover:
+class ByteQueue:
     """Items in order, of which bytes that follow each other become one ``bytearray``."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Handover:
             self._changed.notify()
             return True
 
-    def take(self, seconds: float) -> object | None:
+    def get(self, seconds: float) -> object | None:
         """Return the next item, ``None`` where none came in so many seconds."""
         with self._lock:
             if not self._items:

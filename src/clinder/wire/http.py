@@ -20,11 +20,11 @@ from requests.cookies import RequestsCookieJar
 from clinder._deadline import Deadline
 from clinder._urls import is_loopback
 from clinder._version import USER_AGENT
-from clinder._work import Broken
-from clinder.timeouts import Clocks
-from clinder.wire.byte_queue import Handover
-from clinder.wire.http_connection import Session, Token, body
-from clinder.wire.http_errors import PROXY, TransportError, described
+from clinder._work import WorkFailed
+from clinder.timeouts import Timeouts
+from clinder.wire.byte_queue import ByteQueue
+from clinder.wire.http_connection import OneRequestSession, TokenAuth, iter_body
+from clinder.wire.http_errors import PROXY, TransportError, to_transport_error
 
 _TICK = 0.1
 
@@ -33,7 +33,7 @@ _ANSWER_LIMIT = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     """A whole answer."""
 
     status: int
@@ -48,22 +48,22 @@ class Stream:
     url: str
     status: int
     headers: Mapping[str, str]
-    pieces: Iterator[bytearray]
+    chunks: Iterator[bytearray]
 
 
-class Misdirected(TransportError):
+class BadRedirect(TransportError):
     """A redirect that leads nowhere: asking again would be led there again."""
 
 
 class Transport:
-    """Makes requests, bounded by two of the :class:`~clinder.timeouts.Clocks` and each's deadline.
+    """Makes requests, bounded by :class:`~clinder.timeouts.Timeouts` and each's deadline.
 
     Cookies live as long as the transport: mybinder.org's redirect pins a member with one.
-    Raises :class:`TransportError`, and what :meth:`Deadline.check` raises.
+    Raises :class:`TransportError`, and what :meth:`Deadline.raise_if_expired` raises.
     """
 
-    def __init__(self, clocks: Clocks | None = None):
-        self.clocks = clocks or Clocks()
+    def __init__(self, timeouts: Timeouts | None = None):
+        self.timeouts = timeouts or Timeouts()
         self.cookies = RequestsCookieJar()
 
     def request(
@@ -74,16 +74,16 @@ class Transport:
         deadline: Deadline,
         token: str = "",
         json: object | None = None,
-    ) -> Answer:
+    ) -> Response:
         """Return the answer of a Jupyter Server; redirects are answers, and are not followed."""
         exchange = _Exchange(method, url, self, token=token, json=json)
-        with exchange.running(deadline) as stream:
+        with exchange.open(deadline) as stream:
             whole = bytearray()
-            for piece in stream.pieces:
+            for piece in stream.chunks:
                 whole += piece
                 if len(whole) > _ANSWER_LIMIT:
                     raise TransportError("the answer was too large", answered=True)
-            return Answer(stream.status, stream.headers, bytes(whole))
+            return Response(stream.status, stream.headers, bytes(whole))
 
     @contextmanager
     def stream(
@@ -93,25 +93,25 @@ class Transport:
         asked: set[str] = set()
         while url not in asked and len(asked) <= _REDIRECTS:
             asked.add(url)
-            with _Exchange("GET", url, self, headers=headers).running(deadline) as stream:
+            with _Exchange("GET", url, self, headers=headers).open(deadline) as stream:
                 location = stream.headers.get("Location", "")
                 if stream.status not in (301, 302, 303, 307, 308) or not location:
                     yield stream
                     return
-            following = _joined(url, location)
+            following = _redirect_target(url, location)
             if url.startswith("https:") and not following.startswith("https:"):
-                raise Misdirected("it redirects from https to http", answered=True)
+                raise BadRedirect("it redirects from https to http", answered=True)
             url = following
-        raise Misdirected("it redirects in circles", answered=True)
+        raise BadRedirect("it redirects in circles", answered=True)
 
 
-def _joined(url: str, location: str) -> str:
+def _redirect_target(url: str, location: str) -> str:
     """Return where a redirect leads."""
     with suppress(ValueError):
         following = urljoin(url, location)
         if urlsplit(following).scheme in ("http", "https"):
             return following
-    raise Misdirected("it redirects to something that is not http(s)", answered=True)
+    raise BadRedirect("it redirects to something that is not http(s)", answered=True)
 
 
 @dataclass(frozen=True)
@@ -136,60 +136,60 @@ class _Exchange:
         headers: Mapping[str, str] | None = None,
         json: object | None = None,
     ):
-        self._clocks = transport.clocks
+        self._timeouts = transport.timeouts
         self._cookies = transport.cookies
         self._url = url
         self._arguments: dict[str, Any] = {
             "method": method,
             "url": url,
             "headers": {"User-Agent": USER_AGENT, **(headers or {})},
-            "auth": Token(token),
+            "auth": TokenAuth(token),
             "json": json,
             "allow_redirects": False,
             "stream": True,
-            "timeout": (self._clocks.connect, self._clocks.idle),
+            "timeout": (self._timeouts.connect, self._timeouts.idle),
             # An empty proxy keeps the environment's out: it could not reach this machine.
             "proxies": {"http": "", "https": ""} if is_loopback(url) else None,
         }
-        self._read_so_far = Handover()
+        self._queue = ByteQueue()
         self._sockets: list[socket.socket] = []
         self._connected = threading.Event()
         self._ended = threading.Event()
 
     @contextmanager
-    def running(self, deadline: Deadline) -> Iterator[Stream]:
+    def open(self, deadline: Deadline) -> Iterator[Stream]:
         """Yield the answer once its head is there; end the exchange on leaving."""
-        deadline.check()  # before anything is sent: a build request may launch a server
+        deadline.raise_if_expired()  # before anything is sent: a build request may launch a server
         try:
             threading.Thread(target=self._read, name="clinder-exchange", daemon=True).start()
             head = cast("_Head", self._next(deadline, answered=False))
             if head.status == 407:
                 raise TransportError(f"{PROXY} refused, with 407")
-            yield Stream(self._url, head.status, head.headers, self._pieces(deadline))
+            yield Stream(self._url, head.status, head.headers, self._chunks(deadline))
         finally:
             self._end()
 
-    def _pieces(self, deadline: Deadline) -> Iterator[bytearray]:
+    def _chunks(self, deadline: Deadline) -> Iterator[bytearray]:
         while (piece := self._next(deadline, answered=True)) is not _END:
             yield cast("bytearray", piece)
 
     def _next(self, deadline: Deadline, *, answered: bool) -> object:
         since = deadline.now()
         while True:
-            deadline.check()
-            item = self._read_so_far.take(min(_TICK, deadline.remaining()))
+            deadline.raise_if_expired()
+            item = self._queue.get(min(_TICK, deadline.remaining()))
             if item is None:
                 waited = deadline.now() - since
-                if waited > self._clocks.connect and not self._connected.is_set():
-                    raise TransportError(f"no connection within {self._clocks.connect:g} s")
-                if waited > self._clocks.idle:
+                if waited > self._timeouts.connect and not self._connected.is_set():
+                    raise TransportError(f"no connection within {self._timeouts.connect:g} s")
+                if waited > self._timeouts.idle:
                     raise TransportError(
-                        f"nothing came for {self._clocks.idle:g} s", answered=answered
+                        f"nothing came for {self._timeouts.idle:g} s", answered=answered
                     )
                 continue
-            if isinstance(item, Broken):
+            if isinstance(item, WorkFailed):
                 connected = self._connected.is_set()
-                raise described(
+                raise to_transport_error(
                     item.error, connected=connected, answered=answered, url=self._url
                 ) from None
             return item
@@ -197,26 +197,26 @@ class _Exchange:
     def _read(self) -> None:
         try:
             with (
-                Session(self._cookies, self._opened, self._connected) as session,
+                OneRequestSession(self._cookies, self._on_socket, self._connected) as session,
                 session.request(**self._arguments) as response,
             ):
-                put = self._read_so_far.put
+                put = self._queue.put
                 put(_Head(response.status_code, response.headers))
-                for piece in body(response.raw):
+                for piece in iter_body(response.raw):
                     if not put(piece):
                         return
             put(_END)
         except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
-            self._read_so_far.put(Broken(error))
+            self._queue.put(WorkFailed(error))
 
-    def _opened(self, opened: socket.socket) -> None:
+    def _on_socket(self, opened: socket.socket) -> None:
         self._sockets.append(opened)
         if self._ended.is_set():
             self._end()
 
     def _end(self) -> None:
         self._ended.set()
-        self._read_so_far.close()
+        self._queue.close()
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

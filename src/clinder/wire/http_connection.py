@@ -25,7 +25,7 @@ from clinder._urls import is_loopback
 _PIECE = 65536
 
 
-class Token(requests.auth.AuthBase):
+class TokenAuth(requests.auth.AuthBase):
     """The token and nothing else: with an ``auth`` set, requests leaves ``~/.netrc`` alone.
 
     Otherwise an entry there replaces the header (psf/requests#3929).
@@ -41,7 +41,7 @@ class Token(requests.auth.AuthBase):
         return request
 
 
-class Session(requests.Session):
+class OneRequestSession(requests.Session):
     """A session for one request, with cookies that outlive it.
 
     ``opened`` is given each socket, ``connected`` is set once a connection stands.
@@ -108,7 +108,7 @@ def _plain(
 ) -> type[HTTPConnection]:
     class Plain(HTTPConnection):
         def _new_conn(self) -> socket.socket:
-            return _told(super()._new_conn(), opened)
+            return _report_socket(super()._new_conn(), opened)
 
         def connect(self) -> None:
             super().connect()
@@ -122,23 +122,25 @@ def _encrypted(
 ) -> type[HTTPSConnection]:
     class Encrypted(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
-            return _told(super()._new_conn(), opened)
+            return _report_socket(super()._new_conn(), opened)
 
         def connect(self) -> None:
             super().connect()
             if self.sock is not None:
-                _told(self.sock, opened)  # the handshake took the first socket's place
+                _report_socket(self.sock, opened)  # the handshake took the first socket's place
             connected.set()
 
     return Encrypted
 
 
-def _told(made: socket.socket, opened: Callable[[socket.socket], None]) -> socket.socket:
+def _report_socket(made: socket.socket, opened: Callable[[socket.socket], None]) -> socket.socket:
     opened(made)
     return made
 
 
-def dialled(url: str, *, seconds: float, opened: Callable[[socket.socket], None]) -> socket.socket:
+def open_socket(
+    url: str, *, seconds: float, on_socket: Callable[[socket.socket], None]
+) -> socket.socket:
     """Return a socket to a URL's host, opened as requests opens its own, for a websocket.
 
     Its proxies, by a tunnel, and its trust in certificates are the environment's as requests reads
@@ -154,11 +156,11 @@ def dialled(url: str, *, seconds: float, opened: Callable[[socket.socket], None]
     to, at = (proxy.host or "", proxy.port or 80) if proxy else (host, port)
     connected = threading.Event()
     connection = (
-        _encrypted(opened, connected)(
-            to, at, timeout=seconds, cert_reqs="CERT_REQUIRED", **_trusted(found["verify"])
+        _encrypted(on_socket, connected)(
+            to, at, timeout=seconds, cert_reqs="CERT_REQUIRED", **_ca_options(found["verify"])
         )
         if secure
-        else _plain(opened, connected)(to, at, timeout=seconds)
+        else _plain(on_socket, connected)(to, at, timeout=seconds)
     )
     if proxy:
         named = unquote(proxy.auth) if proxy.auth else None
@@ -193,12 +195,12 @@ def _proxy(url: str, proxies: Mapping[str, str], *schemes: str) -> Url | None:
     return proxy
 
 
-class _Trusted(TypedDict, total=False):
+class _CaOptions(TypedDict, total=False):
     ca_certs: str
     ca_cert_dir: str
 
 
-def _trusted(verify: str | bool | None) -> _Trusted:
+def _ca_options(verify: str | bool | None) -> _CaOptions:
     bundle = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
     if Path(bundle).is_dir():
         return {"ca_cert_dir": bundle}
@@ -207,7 +209,7 @@ def _trusted(verify: str | bool | None) -> _Trusted:
     return {"ca_certs": bundle}
 
 
-def body(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
+def iter_body(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
     """Yield a body as it comes: each of the two ways is live only for its kind of framing."""
     if raw.chunked:
         yield from raw.stream(_PIECE, decode_content=True)

@@ -22,10 +22,10 @@ class TransportError(Exception):
     """
 
     def __init__(
-        self, what: str, *, refused: bool = False, answered: bool = False, untrusted: str = ""
+        self, message: str, *, refused: bool = False, answered: bool = False, untrusted: str = ""
     ):
-        super().__init__(what)
-        self.what = what
+        super().__init__(message)
+        self.message = message
         self.refused = refused
         self.answered = answered
         self.untrusted = untrusted
@@ -51,13 +51,15 @@ _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})\b")
 _ANY = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
-def described(error: BaseException, *, connected: bool, answered: bool, url: str) -> TransportError:
+def to_transport_error(
+    error: BaseException, *, connected: bool, answered: bool, url: str
+) -> TransportError:
     """Return what happened in words, without the URL, which may hold a token.
 
     What is no failure of a connection is a bug, and is raised as it is.
     """
     causes = list(_causes(error))
-    if special := next(filter(None, map(_special, causes)), ""):
+    if special := next(filter(None, map(_from_text, causes)), ""):
         return TransportError(special, answered=answered)
     for kinds, words in _WORDS:
         for cause in causes:
@@ -76,7 +78,7 @@ def described(error: BaseException, *, connected: bool, answered: bool, url: str
     return TransportError("no connection could be made")
 
 
-def _special(cause: BaseException) -> str:
+def _from_text(cause: BaseException) -> str:
     """Return the words for a cause that only its own text, or its details, tell from others."""
     if not isinstance(cause, OSError):
         return ""

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from clinder._deadline import Deadline
-from clinder._text import cut, line
+from clinder._text import one_line, truncate
 from clinder._urls import is_loopback
 from clinder.errors import (
     ClinderError,
@@ -24,7 +24,7 @@ from clinder.errors import (
     TokenRefused,
 )
 from clinder.session import Session
-from clinder.wire.http import Answer, Transport
+from clinder.wire.http import Response, Transport
 from clinder.wire.http_errors import TransportError
 
 _NAMES = 20
@@ -50,7 +50,7 @@ class Status:
     """
 
     state: State
-    words: str
+    message: str
     kernels: int = 0
     started: str = ""
     last_activity: str = ""
@@ -66,7 +66,7 @@ class Kernelspecs:
     def __str__(self) -> str:
         """Return the names as a sentence has them, the first of very many."""
         more = f" and {len(self.names) - _NAMES} more" if len(self.names) > _NAMES else ""
-        return cut(", ".join(self.names[:_NAMES]), 600) + more or "none"
+        return truncate(", ".join(self.names[:_NAMES]), 600) + more or "none"
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Server:
                 started=_text(told.get("started")),
                 last_activity=_text(told.get("last_activity")),
             )
-        return _absent(answer)
+        return _classify(answer)
 
     def shutdown(self, deadline: Deadline) -> bool:
         """Ask the server to shut down; return whether it said that it will."""
@@ -110,11 +110,11 @@ class Server:
             return _unreached(error, self.session.url)
         if answer.status == 200:
             return Status(State.RUNNING, "running")
-        return _absent(answer)
+        return _classify(answer)
 
     def kernelspecs(self, deadline: Deadline) -> Kernelspecs:
         """Return the kernelspecs that the server has."""
-        told = self._asked("GET", "api/kernelspecs", deadline)
+        told = self._request_json("GET", "api/kernelspecs", deadline)
         specs = told.get("kernelspecs")
         names = tuple(sorted(map(_text, specs))) if isinstance(specs, dict) else ()
         return Kernelspecs(_text(told.get("default")), names)
@@ -138,12 +138,14 @@ class Server:
         """
         kernel = {"name": kernelspec} if kernelspec else {}
         wanted = {"path": label, "name": label, "type": "console", "kernel": kernel}
-        told = self._asked("POST", "api/sessions", deadline, json=wanted, fails=ServerNotReady)
-        if not (identity := _started(told)):
+        told = self._request_json(
+            "POST", "api/sessions", deadline, json=wanted, error_type=ServerNotReady
+        )
+        if not (identity := _kernel_id_of(told)):
             raise ServerUnreachable("The session's server started no kernel, and gave no reason.")
         return identity
 
-    def started_kernel(self, label: str, deadline: Deadline) -> str:
+    def find_kernel(self, label: str, deadline: Deadline) -> str:
         """Return the id of the kernel with that label, ``""`` where the server lists none yet.
 
         Raises :class:`~clinder.wire.http_errors.TransportError`.
@@ -151,16 +153,16 @@ class Server:
         listed = _json(self._call("GET", "api/sessions", deadline))
         for each in listed if isinstance(listed, list) else ():
             if isinstance(each, dict) and each.get("path") == label:
-                return _started(each)
+                return _kernel_id_of(each)
         return ""
 
-    def kernel_is_dead(self, identity: str, deadline: Deadline) -> bool:
+    def kernel_is_dead(self, kernel_id: str, deadline: Deadline) -> bool:
         """Whether the server says that it has given a kernel up.
 
         It does so after several restarts; until then a kernel that dies is said to be starting.
         """
         try:
-            answer = self._call("GET", _kernel(identity), deadline)
+            answer = self._call("GET", _kernel_path(kernel_id), deadline)
         except TransportError:
             return False
         told = _object(answer)
@@ -168,13 +170,13 @@ class Server:
             return told is not None  # a proxy's page says nothing about the kernel
         return answer.status == 200 and told is not None and told.get("execution_state") == "dead"
 
-    def delete_kernel(self, identity: str, deadline: Deadline) -> bool:
+    def delete_kernel(self, kernel_id: str, deadline: Deadline) -> bool:
         """Delete a kernel; return whether it is gone, also where it was before."""
-        return self._call("DELETE", _kernel(identity), deadline).status in (204, 404)
+        return self._call("DELETE", _kernel_path(kernel_id), deadline).status in (204, 404)
 
     def _call(
         self, method: str, path: str, deadline: Deadline, json: object | None = None
-    ) -> Answer:
+    ) -> Response:
         answer = self.transport.request(
             method,
             self.session.url + path,
@@ -186,25 +188,27 @@ class Server:
             raise TokenRefused("The session's server refused the token.")
         return answer
 
-    def _asked(
+    def _request_json(
         self,
         method: str,
         path: str,
         deadline: Deadline,
         json: object | None = None,
-        fails: type[ClinderError] = ServerUnreachable,
+        error_type: type[ClinderError] = ServerUnreachable,
     ) -> Mapping[str, Any]:
         """Return the JSON object that is the answer; ``fails`` is what the server's refusal is."""
         try:
             answer = self._call(method, path, deadline, json=json)
         except TransportError as error:
-            raise ServerUnreachable(f"The session's server is unreachable: {error.what}.") from None
+            raise ServerUnreachable(
+                f"The session's server is unreachable: {error.message}."
+            ) from None
         told = _object(answer)
         if answer.status >= 300 or told is None:
             said = _text(told.get("message")) if told else ""
             said = said.replace(self.session.token, "…")  # whoever answers may echo what it got
             refused = told is not None and 400 <= answer.status <= 500  # else it is a proxy's
-            kind = fails if refused else ServerUnreachable
+            kind = error_type if refused else ServerUnreachable
             raise kind(
                 f"The session's server answered {answer.status} to {method} {path}"
                 + (f": {said}." if said else ".")
@@ -212,18 +216,18 @@ class Server:
         return told
 
 
-def _kernel(identity: str) -> str:
-    return f"api/kernels/{quote(identity, safe='')}"
+def _kernel_path(kernel_id: str) -> str:
+    return f"api/kernels/{quote(kernel_id, safe='')}"
 
 
 def _unreached(error: TransportError, url: str) -> Status:
     if error.refused:
         state = State.GONE if is_loopback(url) else State.ABSENT
         return Status(state, "nothing listens at its address")
-    return Status(State.UNCLEAR, error.what)
+    return Status(State.UNCLEAR, error.message)
 
 
-def _absent(answer: Answer) -> Status:
+def _classify(answer: Response) -> Status:
     """Return what an answer other than the wanted 200 says about the server."""
     if answer.status == 302 and _leads_to_hub(answer.headers.get("Location", "")):
         return Status(State.GONE, "the hub knows no such running server")
@@ -241,19 +245,19 @@ def _leads_to_hub(location: str) -> bool:
         return False
 
 
-def _started(told: Mapping[str, Any]) -> str:
+def _kernel_id_of(told: Mapping[str, Any]) -> str:
     """Return the id of the kernel of what the server calls a session, ``""`` where it is none."""
     kernel = told.get("kernel")
     identity = kernel.get("id") if isinstance(kernel, dict) else None
     return identity if isinstance(identity, str) and len(identity) <= _IDENTITY else ""
 
 
-def _object(answer: Answer) -> Mapping[str, Any] | None:
+def _object(answer: Response) -> Mapping[str, Any] | None:
     told = _json(answer)
     return told if isinstance(told, dict) else None
 
 
-def _json(answer: Answer) -> object:
+def _json(answer: Response) -> object:
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
@@ -262,7 +266,7 @@ def _json(answer: Answer) -> object:
 
 def _text(value: object) -> str:
     """Return foreign text as one plain line, not too long to read."""
-    return line(value, 600) if isinstance(value, str) else ""
+    return one_line(value, 600) if isinstance(value, str) else ""
 
 
 def _count(value: object) -> int:

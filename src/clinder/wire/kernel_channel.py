@@ -20,18 +20,18 @@ import websocket
 
 from clinder._deadline import Deadline
 from clinder._version import USER_AGENT
-from clinder._work import finished, unwatched
+from clinder._work import no_op, run_bounded
 from clinder.session import Session
-from clinder.timeouts import Clocks
+from clinder.timeouts import Timeouts
 from clinder.wire import kernel_messages
-from clinder.wire.http_connection import dialled
-from clinder.wire.http_errors import TransportError, described
-from clinder.wire.kernel_messages import Output, Raised
+from clinder.wire.http_connection import open_socket
+from clinder.wire.http_errors import TransportError, to_transport_error
+from clinder.wire.kernel_messages import KernelError, Output
 
 _TICK = 0.1
 _HANDSHAKE = 150.0
 """Seconds that a websocket may take to open: a server waits up to two minutes for its kernel."""
-_STUCK = 60.0
+_SEND_TIMEOUT = 60.0
 """Seconds that the peer may take no more of what is sent; also keeps the socket non-blocking,
 without which one thread's TLS read shuts out another's write (python/cpython#137583)."""
 _MESSAGE_LIMIT = 64 * 1024 * 1024
@@ -47,7 +47,7 @@ class KernelDied(Exception):
 
     def __init__(self, what: str):
         super().__init__(what)
-        self.what = what
+        self.message = what
 
 
 class TooLarge(TransportError):
@@ -66,22 +66,22 @@ class Kernel:
     def __init__(
         self,
         session: Session,
-        identity: str,
+        kernel_id: str,
         *,
         deadline: Deadline,
-        connect: float = Clocks.connect,
-        watch: Callable[[], None] = unwatched,
+        connect: float = Timeouts.connect,
+        watch: Callable[[], None] = no_op,
     ):
         self._conversation = uuid.uuid4().hex
         self._watch = watch
         handshake = _Handshake(
             session,
-            f"api/kernels/{quote(identity, safe='')}/channels?session_id={self._conversation}",
+            f"api/kernels/{quote(kernel_id, safe='')}/channels?session_id={self._conversation}",
             seconds=min(_HANDSHAKE, deadline.remaining()),
             connect=connect,
         )
-        self._socket = _connected(handshake, session.url, deadline, watch)
-        self._socket.settimeout(_STUCK)
+        self._socket = _connect(handshake, session.url, deadline, watch)
+        self._socket.settimeout(_SEND_TIMEOUT)
         self._wire = self._socket.sock
         self._queue: queue.Queue[str | bytes | BaseException] = queue.Queue(_MESSAGES)
         self._ended = threading.Event()
@@ -112,7 +112,7 @@ class Kernel:
             if kernel_messages.state(message) in _DEAD:
                 raise KernelDied("the kernel died while it started")
 
-    def execute(self, code: str, deadline: Deadline) -> Iterator[Output | Raised]:
+    def execute(self, code: str, deadline: Deadline) -> Iterator[Output | KernelError]:
         """Run code and yield what it prints, at last what it raised, if it did.
 
         Raises :class:`KernelDied`, :class:`~clinder.wire.http.TransportError`.
@@ -126,7 +126,7 @@ class Kernel:
         for message in self._messages(deadline):
             if kernel_messages.state(message) in _DEAD:
                 raise KernelDied("the kernel died while it ran the code")
-            if kernel_messages.parent(message) != request:
+            if kernel_messages.parent_id(message) != request:
                 continue
             if (output := kernel_messages.output(message)) is not None:
                 yield output
@@ -155,16 +155,16 @@ class Kernel:
         }
         data = json.dumps(message)
         try:
-            finished(lambda: self._socket.send(data), deadline)
+            run_bounded(lambda: self._socket.send(data), deadline)
         except (OSError, websocket.WebSocketException):
             raise TransportError("the connection to the kernel broke") from None
         return identity
 
     def _messages(
-        self, deadline: Deadline, watch: Callable[[], None] = unwatched
+        self, deadline: Deadline, watch: Callable[[], None] = no_op
     ) -> Iterator[Mapping[str, Any]]:
         while True:
-            deadline.check()
+            deadline.raise_if_expired()
             watch()
             try:
                 data = self._queue.get(timeout=min(_TICK, deadline.remaining()))
@@ -177,7 +177,7 @@ class Kernel:
             if not data:
                 raise TransportError("the session closed the connection to the kernel")
             if isinstance(data, str):  # binary frames carry widgets' buffers
-                yield kernel_messages.parsed(data)
+                yield kernel_messages.parse(data)
 
     def _read(self) -> None:
         """Feed the queue, in a thread of its own: no read of a whole message can be bounded."""
@@ -207,13 +207,13 @@ class _Bounded(websocket.WebSocket):
         super().__init__(**options)
         self._left = _MESSAGE_LIMIT
         self._receive = self.frame_buffer.recv
-        self.frame_buffer.recv = self._counted
+        self.frame_buffer.recv = self._receive_bounded
 
     def recv(self) -> str | bytes:
         try:
             message = super().recv()
         except UnicodeDecodeError:
-            raise kernel_messages.NoMessage from None
+            raise kernel_messages.MalformedMessage from None
         self._left = _MESSAGE_LIMIT
         return message
 
@@ -224,7 +224,7 @@ class _Bounded(websocket.WebSocket):
             self._left = left  # pings between the frames of a message are no part of it
         return frame
 
-    def _counted(self, size: int) -> bytes:
+    def _receive_bounded(self, size: int) -> bytes:
         piece = self._receive(size)
         self._left -= len(piece)
         if self._left < 0:
@@ -263,7 +263,9 @@ class _Handshake:
 
     def __call__(self) -> websocket.WebSocket:
         url = self._session.url
-        opened = dialled(url, seconds=min(self._connect, self._seconds), opened=self._opened)
+        opened = open_socket(
+            url, seconds=min(self._connect, self._seconds), on_socket=self._on_socket
+        )
         opened.settimeout(self._seconds)
         try:
             made = websocket.create_connection(
@@ -286,7 +288,7 @@ class _Handshake:
             raise websocket.WebSocketException
         return made
 
-    def _opened(self, opened: socket.socket) -> None:
+    def _on_socket(self, opened: socket.socket) -> None:
         self._sockets.append(opened)
         if self._ended.is_set():
             self.end()
@@ -299,11 +301,11 @@ class _Handshake:
                 each.shutdown(socket.SHUT_RDWR)
 
 
-def _connected(
+def _connect(
     handshake: _Handshake, url: str, deadline: Deadline, watch: Callable[[], None]
 ) -> websocket.WebSocket:
     try:
-        return finished(handshake, deadline, watch)
+        return run_bounded(handshake, deadline, watch)
     except (OSError, urllib3.exceptions.HTTPError, websocket.WebSocketException) as error:
         status = getattr(error, "status_code", None)
         if status in (404, 500):
@@ -314,8 +316,8 @@ def _connected(
             what = "no connection to the kernel's websocket"
         if isinstance(error, websocket.WebSocketException):
             raise TransportError(what) from None
-        why = described(error, connected=False, answered=False, url=url)
-        raise TransportError(f"{what}: {why.what}", untrusted=why.untrusted) from None
+        why = to_transport_error(error, connected=False, answered=False, url=url)
+        raise TransportError(f"{what}: {why.message}", untrusted=why.untrusted) from None
     except BaseException:
         handshake.end()
         raise

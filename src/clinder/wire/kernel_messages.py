@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from clinder._text import line, plain
+from clinder._text import one_line, strip_controls
 from clinder.wire.http_errors import TransportError
 
 _DROPPED = ("IOPub data rate exceeded.\n", "IOPub message rate exceeded.\n")
 _CLEAN = ("", "0", "None")
 
 
-class NoMessage(TransportError):
+class MalformedMessage(TransportError):
     """Something else than a message."""
 
     def __init__(self) -> None:
@@ -30,13 +30,13 @@ class Output:
     text: str
 
     @property
-    def tells_of_loss(self) -> bool:
+    def reports_dropped_output(self) -> bool:
         """Whether it is the server's word that it dropped output (its ``iopub`` rate limits)."""
         return self.stream == "stderr" and self.text.lstrip().startswith(_DROPPED)
 
 
 @dataclass(frozen=True)
-class Raised:
+class KernelError:
     """The exception that ended the code: its traceback as the kernel wrote it."""
 
     name: str
@@ -49,18 +49,18 @@ class Raised:
         return self.name == "SystemExit" and self.value in _CLEAN
 
 
-def parsed(data: str) -> Mapping[str, Any]:
-    """Return a message. Raises :class:`NoMessage`."""
+def parse(data: str) -> Mapping[str, Any]:
+    """Return a message. Raises :class:`MalformedMessage`."""
     try:
         message = json.loads(data)
     except (ValueError, RecursionError):
         message = None
     if not isinstance(message, dict):
-        raise NoMessage
+        raise MalformedMessage
     return message
 
 
-def parent(message: Mapping[str, Any]) -> str:
+def parent_id(message: Mapping[str, Any]) -> str:
     """Return the id of the request that a message answers."""
     header = message.get("parent_header")
     return str(header.get("msg_id", "")) if isinstance(header, dict) else ""
@@ -73,7 +73,7 @@ def _kind(message: Mapping[str, Any]) -> str:
 
 def is_reply(message: Mapping[str, Any], request: str, kind: str) -> bool:
     """Whether a message is the reply of a kind to a request."""
-    return _kind(message) == kind and parent(message) == request
+    return _kind(message) == kind and parent_id(message) == request
 
 
 def _content(message: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -86,7 +86,7 @@ def state(message: Mapping[str, Any]) -> str:
     return str(_content(message).get("execution_state", "")) if _kind(message) == "status" else ""
 
 
-def output(message: Mapping[str, Any]) -> Output | Raised | None:
+def output(message: Mapping[str, Any]) -> Output | KernelError | None:
     """Return what the code printed, or raised; ``None`` for other messages."""
     kind, content = _kind(message), _content(message)
     if kind == "stream":
@@ -96,8 +96,8 @@ def output(message: Mapping[str, Any]) -> Output | Raised | None:
             return Output("stdout", str(content["data"]["text/plain"]) + "\n")
     if kind == "error":
         traceback = content.get("traceback")
-        return Raised(
-            line(str(content.get("ename", "")), 200),
+        return KernelError(
+            one_line(str(content.get("ename", "")), 200),
             _value(str(content.get("evalue", ""))),
             tuple(map(str, traceback)) if isinstance(traceback, list) else (),
         )
@@ -106,5 +106,5 @@ def output(message: Mapping[str, Any]) -> Output | Raised | None:
 
 def _value(foreign: str) -> str:
     """Return an exception's text made plain, which must not make a clean exit of another."""
-    value = plain(foreign)
+    value = strip_controls(foreign)
     return ascii(foreign) if value in _CLEAN and value != foreign else value

@@ -20,7 +20,7 @@ class EventTooLarge(Exception):
     """An event grew over :data:`EVENT_LIMIT`."""
 
 
-def events(pieces: Iterable[bytes | bytearray]) -> Iterator[list[str]]:
+def iter_events(pieces: Iterable[bytes | bytearray]) -> Iterator[list[str]]:
     """Yield the data of the events, as many together as came whole: each step costs more than one.
 
     Comments, such as keepalives, and an unfinished tail yield nothing. Raises
@@ -46,7 +46,7 @@ def _blocks(pieces: Iterable[bytes | bytearray]) -> Iterator[bytearray]:
         buffer += text
         if (end := buffer.rfind(b"\n\n", searched) + 2) >= 2:
             blocks, buffer = buffer[:end], buffer[end:]
-            bounded = _bounded(blocks)
+            bounded = _length_within_limits(blocks)
             yield blocks[3 if at_start and blocks.startswith(codecs.BOM_UTF8) else 0 : bounded]
             at_start = False
             if bounded < end:
@@ -55,7 +55,7 @@ def _blocks(pieces: Iterable[bytes | bytearray]) -> Iterator[bytearray]:
             raise EventTooLarge
 
 
-def _bounded(blocks: bytearray) -> int:
+def _length_within_limits(blocks: bytearray) -> int:
     """Return how many bytes come before a block that is too large."""
     at = 0
     for block in blocks.split(b"\n\n"):

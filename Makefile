@@ -47,9 +47,9 @@ bench: $(VENV)/.test benchmarks/npm/node_modules ## How fast is clinder? Ten min
 	PYTHONPATH=tests $(BIN)/python -m benchmarks --json benchmarks/results.json
 	$(BIN)/python -m benchmarks.page
 
-docs: $(VENV)/.test $(VENV)/.myst ## The documentation as plain pages, in docs/_build/html
+docs: $(VENV)/.test $(VENV)/.myst ## Check that MyST builds the documentation and executes its live page
 	$(BIN)/clinder run --hub local --quiet -- \
-	  $(BIN)/python tools/build_docs.py $(CURDIR)/$(VENV)/myst/bin/myst docs/_build/html
+	  $(BIN)/python tools/check_docs.py $(CURDIR)/$(VENV)/myst/bin/myst
 
 docs-tables: $(VENV)/.test ## What docs/ has that is made from data and code
 	$(BIN)/python tests/reliability.py

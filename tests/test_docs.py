@@ -8,7 +8,6 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -133,28 +132,10 @@ def test_every_page_is_in_the_table_of_contents() -> None:
     assert sorted(re.findall(r"file: (.*)", toc)) == [page.name for page in DOCS]
 
 
-class _Html(HTMLParser):
-    """The links and the anchors of a page of the site."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.anchors: set[str] = set()
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        for name, value in attrs:
-            if name in ("href", "src") and value:
-                self.links.append(value)
-            if name == "id" and value:
-                self.anchors.add(value)
-
-
 @pytest.mark.posix
-def test_myst_has_nothing_against_the_site_and_its_links_lead_somewhere(tmp_path: Path) -> None:
-    builder = ROOT / "tools" / "build_docs.py"
-    ran = subprocess.run(
-        [sys.executable, builder, MYST, tmp_path / "html"],
+def test_myst_builds_the_site_without_a_warning() -> None:
+    result = subprocess.run(
+        [sys.executable, ROOT / "tools" / "check_docs.py", MYST],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -162,16 +143,8 @@ def test_myst_has_nothing_against_the_site_and_its_links_lead_somewhere(tmp_path
         timeout=100,
         check=False,
     )
-    assert ran.returncode == 0, ran.stdout
 
-    made = {file.name: _Html(file.read_text("utf-8")) for file in tmp_path.glob("html/*.html")}
-    assert sorted(made) == [f"{page.stem}.html" for page in DOCS]
-    for name, page in made.items():
-        for link in page.links:
-            file, _, anchor = link.partition("#")
-            if not re.match(r"https?:", link):
-                assert not file or (tmp_path / "html" / file).is_file(), f"{name}: {link}"
-                assert not anchor or anchor in made[file or name].anchors, f"{name}: {link}"
+    assert result.returncode == 0, result.stdout
 
 
 # Commands and options

@@ -6,7 +6,6 @@ What a hub answers is read in BinderHub's ``builder.py``, ``base.py``, ``launche
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -48,6 +47,7 @@ from clinder.errors import (
 from clinder.session import Session
 from clinder.wire.http import BadRedirect, Stream, Transport
 from clinder.wire.http_errors import TransportError
+from clinder.wire.json_fields import get_object, get_text, parse_object
 from clinder.wire.sse import EventTooLarge, iter_events
 
 
@@ -116,7 +116,6 @@ _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
 )
 """What a ``failed`` event's message begins with, what that means, and in words."""
 
-_DECODER = json.JSONDecoder()
 _FAILURE_PHASES = ("failed", "failure")
 _PHASES = ("", "built", "launching", "ready", *_FAILURE_PHASES)
 """Those by which something is decided."""
@@ -179,8 +178,8 @@ def members(transport: Transport, hub: str, *, deadline: Deadline) -> tuple[str,
         answer = transport.request("GET", f"{hub}active_hosts", deadline=deadline)
     except TransportError:
         return ()
-    listed = (_object(answer.body.decode(errors="replace")) or {}).get("active_hosts")
-    urls = [_member(one) for one in listed.values()] if isinstance(listed, dict) else []
+    listed = get_object(parse_object(answer.body) or {}, "active_hosts")
+    urls = map(_member, listed.values())
     secure = hub.startswith("https:")
     return tuple(url for url in urls if url.startswith("https:" if secure else "http"))
 
@@ -188,7 +187,7 @@ def members(transport: Transport, hub: str, *, deadline: Deadline) -> tuple[str,
 def _member(listed: object) -> str:
     with suppress(UsageError):
         if isinstance(listed, dict):
-            return hub_url(_text(listed, "url"))
+            return hub_url(get_text(listed, "url"))
     return ""
 
 
@@ -210,8 +209,8 @@ def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress |
                 return
             if phase not in seen:
                 seen.append(phase)
-            messages = (_text(each, "message") for _, each in others)
-            yield Progress(phase, "\n".join((_text(event, "message"), *messages)))
+            messages = (get_text(each, "message") for _, each in others)
+            yield Progress(phase, "\n".join((get_text(event, "message"), *messages)))
     if stream.status == 429:
         raise RateLimited("The hub limits how often it may be asked, and did not say more.")
     if stream.status >= 400:
@@ -224,9 +223,9 @@ def _parse_events(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each event and its phase; what is no event is passed over, as a browser would."""
     for data in batch:
-        event = _object(data.replace(secret, "…") if len(secret) >= _MIN_REDACTED else data)
+        event = parse_object(data.replace(secret, "…") if len(secret) >= _MIN_REDACTED else data)
         if event is not None:
-            phase = _text(event, "phase")
+            phase = get_text(event, "phase")
             yield phase if phase in seen else _phase(phase, seen), event
 
 
@@ -238,7 +237,7 @@ def _phase(told: str, seen: Sequence[str]) -> str:
 
 def _failure(event: Mapping[str, Any], answered: int, seen: Sequence[str]) -> ClinderError:
     """Return the error that a ``failed`` event means after the phases seen before it."""
-    status, said = event.get("status_code") or answered, one_line(_text(event, "message"))
+    status, said = event.get("status_code") or answered, one_line(get_text(event, "message"))
     launching = "built" in seen or "launching" in seen
     for beginning, kind, meaning in _REFUSALS:
         if re.match(beginning, said) and not (launching and kind is HubBroken):
@@ -256,7 +255,7 @@ def _failure(event: Mapping[str, Any], answered: int, seen: Sequence[str]) -> Cl
 
 
 def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
-    url, token = _text(event, "url"), _text(event, "token")
+    url, token = get_text(event, "url"), get_text(event, "token")
     if len(url) > _ADDRESS or len(token) > _ADDRESS:
         raise ServerUnusable(
             "The hub said that the server is ready, but gave too long a URL or token."
@@ -278,11 +277,11 @@ def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
     return Ready(
         url,
         token,
-        image=one_line(_text(event, "image"), _FIELD),
-        repo_url=one_line(_text(event, "repo_url"), _FIELD),
-        binder_ref_url=one_line(_text(event, "binder_ref_url"), _FIELD),
-        binder_launch_host=one_line(_text(event, "binder_launch_host"), _FIELD),
-        binder_persistent_request=one_line(_text(event, "binder_persistent_request"), _FIELD),
+        image=one_line(get_text(event, "image"), _FIELD),
+        repo_url=one_line(get_text(event, "repo_url"), _FIELD),
+        binder_ref_url=one_line(get_text(event, "binder_ref_url"), _FIELD),
+        binder_launch_host=one_line(get_text(event, "binder_launch_host"), _FIELD),
+        binder_persistent_request=one_line(get_text(event, "binder_persistent_request"), _FIELD),
     )
 
 
@@ -304,21 +303,6 @@ def _not_a_stream(stream: Stream) -> ClinderError:
         f" {kind if re.fullmatch(r'[a-z0-9.+/-]{1,60}', kind) else 'something else'},"
         " not with an event stream."
     )
-
-
-def _object(data: str) -> Mapping[str, Any] | None:
-    """Return an event's JSON object; what is none is passed over, as a browser's page would."""
-    text = data.strip(" \t\r\n")
-    try:
-        event, end = _DECODER.raw_decode(text)  # json.loads takes twice as long for a line
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) and end == len(text) else None
-
-
-def _text(event: Mapping[str, Any], name: str) -> str:
-    value = event.get(name)
-    return value if isinstance(value, str) else ""
 
 
 def _sentence(meaning: str, said: str) -> str:

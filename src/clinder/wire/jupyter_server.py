@@ -6,7 +6,6 @@ shutdown 503, then 302 to a ``/hub/`` page, on mybinder.org 424.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -26,9 +25,11 @@ from clinder.errors import (
 from clinder.session import Session
 from clinder.wire.http import Response, Transport
 from clinder.wire.http_errors import TransportError
+from clinder.wire.json_fields import get_object, get_text, parse, parse_object
 
 _NAMES = 20
-_IDENTITY = 200  # characters; a kernel's id is a UUID
+_KERNEL_ID = 200  # characters; a kernel's id is a UUID
+_LINE = 600  # characters of a server's text that are shown
 
 
 class State(Enum):
@@ -85,13 +86,14 @@ class Server:
             answer = self._call("GET", "api/status", deadline)
         except TransportError as error:
             return _unreached(error, self.session.url)
-        if answer.status == 200 and (told := _object(answer)) is not None:
+        if answer.status == 200 and (data := parse_object(answer.body)) is not None:
+            kernels = data.get("kernels")
             return Status(
                 State.RUNNING,
                 "running",
-                kernels=_count(told.get("kernels")),
-                started=_text(told.get("started")),
-                last_activity=_text(told.get("last_activity")),
+                kernels=kernels if isinstance(kernels, int) else 0,
+                started=_line(data, "started"),
+                last_activity=_line(data, "last_activity"),
             )
         return _classify(answer)
 
@@ -114,10 +116,9 @@ class Server:
 
     def kernelspecs(self, deadline: Deadline) -> Kernelspecs:
         """Return the kernelspecs that the server has."""
-        told = self._request_json("GET", "api/kernelspecs", deadline)
-        specs = told.get("kernelspecs")
-        names = tuple(sorted(map(_text, specs))) if isinstance(specs, dict) else ()
-        return Kernelspecs(_text(told.get("default")), names)
+        data = self._request_json("GET", "api/kernelspecs", deadline)
+        names = (one_line(name, _LINE) for name in get_object(data, "kernelspecs"))
+        return Kernelspecs(_line(data, "default"), tuple(sorted(names)))
 
     def kernelspec(self, name: str, deadline: Deadline) -> str:
         """Return the name of a kernelspec that the server has; for ``""`` of its default.
@@ -138,10 +139,10 @@ class Server:
         """
         kernel = {"name": kernelspec} if kernelspec else {}
         wanted = {"path": label, "name": label, "type": "console", "kernel": kernel}
-        told = self._request_json(
+        data = self._request_json(
             "POST", "api/sessions", deadline, json=wanted, error_type=ServerNotReady
         )
-        if not (identity := _kernel_id_of(told)):
+        if not (identity := _kernel_id_of(data)):
             raise ServerUnreachable("The session's server started no kernel, and gave no reason.")
         return identity
 
@@ -150,7 +151,7 @@ class Server:
 
         Raises :class:`~clinder.wire.http_errors.TransportError`.
         """
-        listed = _json(self._call("GET", "api/sessions", deadline))
+        listed = parse(self._call("GET", "api/sessions", deadline).body)
         for each in listed if isinstance(listed, list) else ():
             if isinstance(each, dict) and each.get("path") == label:
                 return _kernel_id_of(each)
@@ -165,10 +166,10 @@ class Server:
             answer = self._call("GET", _kernel_path(kernel_id), deadline)
         except TransportError:
             return False
-        told = _object(answer)
+        data = parse_object(answer.body)
         if answer.status == 404:
-            return told is not None  # a proxy's page says nothing about the kernel
-        return answer.status == 200 and told is not None and told.get("execution_state") == "dead"
+            return data is not None  # a proxy's page says nothing about the kernel
+        return answer.status == 200 and data is not None and data.get("execution_state") == "dead"
 
     def delete_kernel(self, kernel_id: str, deadline: Deadline) -> bool:
         """Delete a kernel; return whether it is gone, also where it was before."""
@@ -203,17 +204,17 @@ class Server:
             raise ServerUnreachable(
                 f"The session's server is unreachable: {error.message}."
             ) from None
-        told = _object(answer)
-        if answer.status >= 300 or told is None:
-            said = _text(told.get("message")) if told else ""
+        data = parse_object(answer.body)
+        if answer.status >= 300 or data is None:
+            said = _line(data, "message") if data else ""
             said = said.replace(self.session.token, "…")  # whoever answers may echo what it got
-            refused = told is not None and 400 <= answer.status <= 500  # else it is a proxy's
+            refused = data is not None and 400 <= answer.status <= 500  # else it is a proxy's
             kind = error_type if refused else ServerUnreachable
             raise kind(
                 f"The session's server answered {answer.status} to {method} {path}"
                 + (f": {said}." if said else ".")
             )
-        return told
+        return data
 
 
 def _kernel_path(kernel_id: str) -> str:
@@ -245,29 +246,11 @@ def _leads_to_hub(location: str) -> bool:
         return False
 
 
-def _kernel_id_of(told: Mapping[str, Any]) -> str:
-    """Return the id of the kernel of what the server calls a session, ``""`` where it is none."""
-    kernel = told.get("kernel")
-    identity = kernel.get("id") if isinstance(kernel, dict) else None
-    return identity if isinstance(identity, str) and len(identity) <= _IDENTITY else ""
+def _kernel_id_of(session: Mapping[str, Any]) -> str:
+    """Return the id of the kernel of a Jupyter session, ``""`` if it has none."""
+    kernel_id = get_text(get_object(session, "kernel"), "id")
+    return kernel_id if len(kernel_id) <= _KERNEL_ID else ""
 
 
-def _object(answer: Response) -> Mapping[str, Any] | None:
-    told = _json(answer)
-    return told if isinstance(told, dict) else None
-
-
-def _json(answer: Response) -> object:
-    try:
-        return json.loads(answer.body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _text(value: object) -> str:
-    """Return foreign text as one plain line, not too long to read."""
-    return one_line(value, 600) if isinstance(value, str) else ""
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) else 0
+def _line(data: Mapping[str, Any], name: str) -> str:
+    return one_line(get_text(data, name), _LINE)

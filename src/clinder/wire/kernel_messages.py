@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from clinder._text import one_line, strip_controls
 from clinder.wire.http_errors import TransportError
+from clinder.wire.json_fields import get_object, get_text, parse_object
 
 _DROPPED = ("IOPub data rate exceeded.\n", "IOPub message rate exceeded.\n")
 _CLEAN = ("", "0", "None")
@@ -51,50 +50,40 @@ class KernelError:
 
 def parse(data: str) -> Mapping[str, Any]:
     """Return a message. Raises :class:`MalformedMessage`."""
-    try:
-        message = json.loads(data)
-    except (ValueError, RecursionError):
-        message = None
-    if not isinstance(message, dict):
+    if (message := parse_object(data)) is None:
         raise MalformedMessage
     return message
 
 
 def parent_id(message: Mapping[str, Any]) -> str:
     """Return the id of the request that a message answers."""
-    header = message.get("parent_header")
-    return str(header.get("msg_id", "")) if isinstance(header, dict) else ""
+    return get_text(get_object(message, "parent_header"), "msg_id")
 
 
-def _kind(message: Mapping[str, Any]) -> str:
-    header = message.get("header")
-    return str(header.get("msg_type", "")) if isinstance(header, dict) else ""
+def _type(message: Mapping[str, Any]) -> str:
+    return get_text(get_object(message, "header"), "msg_type")
 
 
-def is_reply(message: Mapping[str, Any], request: str, kind: str) -> bool:
-    """Whether a message is the reply of a kind to a request."""
-    return _kind(message) == kind and parent_id(message) == request
-
-
-def _content(message: Mapping[str, Any]) -> Mapping[str, Any]:
-    content = message.get("content")
-    return content if isinstance(content, dict) else {}
+def is_reply(message: Mapping[str, Any], request_id: str, message_type: str) -> bool:
+    """Whether a message is the reply of this type to this request."""
+    return _type(message) == message_type and parent_id(message) == request_id
 
 
 def state(message: Mapping[str, Any]) -> str:
-    """Return the kernel's state, ``""`` where the message is not about it."""
-    return str(_content(message).get("execution_state", "")) if _kind(message) == "status" else ""
+    """Return the kernel's state, ``""`` if the message is not about it."""
+    is_status = _type(message) == "status"
+    return get_text(get_object(message, "content"), "execution_state") if is_status else ""
 
 
 def output(message: Mapping[str, Any]) -> Output | KernelError | None:
     """Return what the code printed, or raised; ``None`` for other messages."""
-    kind, content = _kind(message), _content(message)
-    if kind == "stream":
+    message_type, content = _type(message), get_object(message, "content")
+    if message_type == "stream":
         return Output(str(content.get("name", "stdout")), str(content.get("text", "")))
-    if kind in ("execute_result", "display_data"):
-        with suppress(KeyError, TypeError):
-            return Output("stdout", str(content["data"]["text/plain"]) + "\n")
-    if kind == "error":
+    if message_type in ("execute_result", "display_data"):
+        data = get_object(content, "data")
+        return Output("stdout", f"{data['text/plain']}\n") if "text/plain" in data else None
+    if message_type == "error":
         traceback = content.get("traceback")
         return KernelError(
             one_line(str(content.get("ename", "")), 200),

@@ -19,8 +19,8 @@ import pytest
 from answers import Answer, page, ready
 from clinder import __version__
 from clinder._signals import SignalEvent
-from clinder.cli.ending import how_to_stop
 from clinder.cli.main import cli, main
+from clinder.cli.session_files import how_to_stop
 from clinder.cli.start import format_session
 from clinder.errors import EXIT_CODES
 from clinder.session import Session
@@ -264,7 +264,7 @@ def test_a_working_directory_that_is_gone(world: World, arguments: list[str], co
 
 DEADLOCKS = """
 import signal, threading
-from clinder.cli.signals import cancellation
+from clinder.cli.interrupts import cancellation
 from clinder._deadline import Deadline
 from clinder.errors import Cancelled
 
@@ -304,7 +304,7 @@ sys.meta_path.insert(0, Interrupts())
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize("at", ["clinder.cli", "click", "clinder.cli.stderr"])
+@pytest.mark.parametrize("at", ["clinder.cli", "click", "clinder.cli.streams"])
 @pytest.mark.parametrize("ignored", [False, True])
 def test_a_signal_that_comes_while_python_imports(world: World, at: str, ignored: bool) -> None:
     (world.root / "sitecustomize.py").write_text(INTERRUPTS, encoding="utf-8")

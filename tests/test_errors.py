@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import clinder.cli.output  # noqa: F401 - it has an error of its own
+import clinder.cli.streams  # noqa: F401 - it has an error of its own
 from clinder import errors
 from clinder.errors import EXIT_CODES, Cancelled, ClinderError, Context, HubFull, format_error
 

@@ -17,7 +17,7 @@ import click
 import yaml
 
 import clinder
-import clinder.cli.output
+import clinder.cli.streams
 import clinder.running.kernels
 from clinder import errors, events
 from clinder.checkout.buildpacks import ROOT as ENVIRONMENT_FILES

@@ -7,7 +7,7 @@ import sys
 
 from clinder.cli.launching import Options
 from clinder.cli.run import Grace, run
-from clinder.cli.stderr import print_error
+from clinder.cli.streams import print_error
 from clinder.errors import ClinderError
 from clinder.running.keep_alive import Intervals
 from clinder.timeouts import Timeouts

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
 from clinder._text import strip_controls
-from clinder.cli.output import write
-from clinder.cli.signals import cancellation
+from clinder.cli.interrupts import cancellation
 from clinder.cli.sources import STDIN, read_environment, read_session, read_standard_input
-from clinder.cli.stderr import print_status
+from clinder.cli.streams import print_status, write
 from clinder.errors import TimedOut, UsageError
 from clinder.session import Session
 

@@ -6,9 +6,8 @@ from contextlib import closing
 from pathlib import Path
 
 from clinder._signals import SignalEvent, handle_signals
-from clinder.cli.output import write
-from clinder.cli.signals import end_at_once
-from clinder.cli.stderr import print_status
+from clinder.cli.interrupts import end_at_once
+from clinder.cli.streams import print_status, write
 
 _TICK = 1.0
 

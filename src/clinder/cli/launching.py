@@ -12,9 +12,9 @@ from typing import Literal
 from clinder import session_file
 from clinder._deadline import Deadline
 from clinder._work import run_bounded
-from clinder.cli.ending import forget, how_to_stop
 from clinder.cli.screen import Screen
-from clinder.cli.stderr import print_status
+from clinder.cli.session_files import forget, how_to_stop
+from clinder.cli.streams import print_status
 from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
 from clinder.events import Event, SessionLaunched, SessionNotStopped, SessionStopped, WarningIssued
 from clinder.launch.request import ATTEMPTS, LOCAL, Resolution, resolve

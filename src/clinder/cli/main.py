@@ -13,8 +13,7 @@ import click
 from clinder._version import __version__
 from clinder.cli.arguments import WholeNumber, parse_seconds
 from clinder.cli.options import build_options, launch_options, quiet_option, stop_timeout
-from clinder.cli.output import LOST, OutputLost, discard
-from clinder.cli.stderr import print_error, print_status
+from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])

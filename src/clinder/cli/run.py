@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
 from clinder._signals import SignalEvent, exit_code, handle_signals
-from clinder.cli.ending import stop_or_keep
+from clinder.cli.interrupts import MAY_KEEP_RUNNING, cancellation, end_at_once
 from clinder.cli.launching import Options, launch_session
 from clinder.cli.process import Process, find_executable
 from clinder.cli.screen import choose_screen
-from clinder.cli.signals import MAY_KEEP_RUNNING, cancellation, end_at_once
-from clinder.cli.stderr import print_status
+from clinder.cli.session_files import stop_or_keep
+from clinder.cli.streams import print_status
 from clinder.errors import Cancelled, SessionGone
 from clinder.session import Session
 from clinder.timeouts import STOP_TIMEOUT, Timeouts

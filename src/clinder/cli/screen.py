@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from clinder.cli.stderr import print_status
+from clinder.cli.streams import print_status
 from clinder.events import (
     AttemptFailed,
     Event,

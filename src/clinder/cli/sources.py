@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clinder import session_file
 from clinder._urls import is_cleartext
-from clinder.cli.stderr import print_status
+from clinder.cli.streams import print_status
 from clinder.errors import ClinderError, UsageError
 from clinder.session import Session
 
@@ -79,16 +79,6 @@ def read_standard_input() -> str:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
         raise UsageError(f"Standard input cannot be read: {reason}.") from None
-
-
-def remove_file(path: Path) -> None:
-    """Remove the file of a session that is gone, or say why that cannot be done."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        print_status(
-            f"clinder: Warning: The session file {path} cannot be removed: {error.strerror}."
-        )
 
 
 def _warn_of_cleartext(found: list[Source]) -> list[Source]:

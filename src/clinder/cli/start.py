@@ -6,11 +6,11 @@ import json
 import shlex
 
 from clinder._deadline import Deadline
-from clinder.cli.ending import stop_or_keep
+from clinder.cli.interrupts import MAY_KEEP_RUNNING, cancellation
 from clinder.cli.launching import Options, launch_session
-from clinder.cli.output import OutputLost, write
 from clinder.cli.screen import choose_screen
-from clinder.cli.signals import MAY_KEEP_RUNNING, cancellation
+from clinder.cli.session_files import stop_or_keep
+from clinder.cli.streams import OutputLost, write
 from clinder.errors import Cancelled
 from clinder.session import Session
 

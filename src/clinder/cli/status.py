@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 
 from clinder._deadline import Deadline
-from clinder.cli.output import write
-from clinder.cli.signals import cancellation
+from clinder.cli.interrupts import cancellation
 from clinder.cli.sources import read_session
-from clinder.cli.stderr import report_unclear
+from clinder.cli.streams import report_unclear, write
 from clinder.errors import ClinderError, SessionGone
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from clinder._deadline import Deadline
-from clinder.cli.signals import cancellation
-from clinder.cli.sources import Source, read_sessions, remove_file
-from clinder.cli.stderr import print_error, print_status, report_unclear
+from clinder.cli.interrupts import cancellation
+from clinder.cli.session_files import remove_file
+from clinder.cli.sources import Source, read_sessions
+from clinder.cli.streams import print_error, print_status, report_unclear
 from clinder.errors import Cancelled, ClinderError
 
 

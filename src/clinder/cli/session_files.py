@@ -7,8 +7,7 @@ from pathlib import Path
 
 from clinder import session_file
 from clinder._deadline import Deadline
-from clinder.cli.sources import remove_file
-from clinder.cli.stderr import print_status
+from clinder.cli.streams import print_status
 from clinder.errors import Cancelled, ClinderError
 from clinder.session import Session
 
@@ -37,6 +36,16 @@ def forget(session: Session, path: Path | None) -> None:
     """Remove the file of a session that is gone, unless another took it over."""
     if path and session_file.holds(path, session):
         remove_file(path)
+
+
+def remove_file(path: Path) -> None:
+    """Remove the file of a session that is gone, or say why that cannot be done."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        print_status(
+            f"clinder: Warning: The session file {path} cannot be removed: {error.strerror}."
+        )
 
 
 def how_to_stop(session: Session, path: Path | None) -> str:

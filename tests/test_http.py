@@ -19,10 +19,9 @@ import pytest
 import responses
 
 from answers import Answer, Ending, Framing, Raw, at_random, bytewise, moved, page
-from clinder._deadline import Deadline
+from clinder._deadline import Deadline, run_bounded
 from clinder._urls import is_loopback
 from clinder._version import USER_AGENT
-from clinder._work import run_bounded
 from clinder.errors import Cancelled, TimedOut
 from clinder.timeouts import Timeouts
 from clinder.wire import http as module

@@ -20,9 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from channels import TOKEN, Message, Server, info, message, reply, serving, status, stream
-from clinder._deadline import Deadline
+from clinder._deadline import Deadline, no_op
 from clinder._version import USER_AGENT
-from clinder._work import no_op
 from clinder.errors import Cancelled, OutputDropped, ServerNotReady, ServerUnreachable, TimedOut
 from clinder.running.kernels import KernelNotRemoved, running_kernel
 from clinder.session import Session

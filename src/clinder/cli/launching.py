@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from clinder import session_file
-from clinder._deadline import Deadline
-from clinder._work import run_bounded
+from clinder._deadline import Deadline, run_bounded
 from clinder.cli.screen import Screen
 from clinder.cli.session_files import forget, how_to_stop
 from clinder.cli.streams import print_status

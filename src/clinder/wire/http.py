@@ -17,10 +17,9 @@ from urllib.parse import urljoin, urlsplit
 
 from requests.cookies import RequestsCookieJar
 
-from clinder._deadline import Deadline
+from clinder._deadline import Deadline, WorkFailed
 from clinder._urls import is_loopback
 from clinder._version import USER_AGENT
-from clinder._work import WorkFailed
 from clinder.timeouts import Timeouts
 from clinder.wire.byte_queue import ByteQueue
 from clinder.wire.http_connection import OneRequestSession, TokenAuth, iter_body

@@ -18,9 +18,8 @@ from urllib.parse import quote
 import urllib3
 import websocket
 
-from clinder._deadline import Deadline
+from clinder._deadline import Deadline, no_op, run_bounded
 from clinder._version import USER_AGENT
-from clinder._work import no_op, run_bounded
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire import kernel_messages

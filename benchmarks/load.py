@@ -126,7 +126,8 @@ def _launched(hub: CountingHub, *answers: Answer) -> None:
     clock = Clock()
     hub.then(*answers)
     request = Request(Repository("gh", "org/repo", "HEAD"), (hub.url,))
-    launch(request, now=clock.now, pause=clock.pause, random=lambda: 0.5)
+    deadline = Deadline(request.options.timeout, now=clock.now, pause=clock.pause)
+    launch(request, deadline, random=lambda: 0.5)
 
 
 def _stopped(hub: CountingHub) -> None:

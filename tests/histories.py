@@ -85,3 +85,15 @@ class History:
     def pushed(self) -> None:
         """Have origin's branch be this commit."""
         self.git("update-ref", "refs/remotes/origin/main", "HEAD")
+
+
+def write_hanging_git(folder: Path) -> Path:
+    """Write a ``git`` that never ends, in a folder for PATH; its process ID is in ``pid``."""
+    program = folder / "hanging" / "git"
+    program.parent.mkdir()
+    program.write_text(
+        '#!/bin/sh\necho $$ > "${0%git}pid.new"\n'
+        '/bin/mv "${0%git}pid.new" "${0%git}pid"\nexec /bin/sleep 600\n'
+    )
+    program.chmod(0o755)
+    return program

@@ -31,6 +31,7 @@ from clinder.errors import (
     TimedOut,
     UsageError,
 )
+from clinder.launch.options import LaunchOptions
 from clinder.session import Attempt, Session
 from runner import Command
 
@@ -55,7 +56,7 @@ SESSION = Session(
 
 
 def test_inputs_left_out_are_the_defaults() -> None:
-    assert read({"CLINDER_INPUT_HUB_URL": "", "CLINDER_INPUT_REPO": " "}) == Inputs()
+    assert read({"CLINDER_INPUT_HUB_URL": "", "CLINDER_INPUT_REPO": " "}) == Inputs(LaunchOptions())
 
 
 def test_inputs_as_a_workflow_gives_them() -> None:
@@ -74,13 +75,15 @@ def test_inputs_as_a_workflow_gives_them() -> None:
     inputs = read({f"CLINDER_INPUT_{name}": value for name, value in given.items()})
 
     assert inputs == Inputs(
-        hubs=("https://a.example", "https://b.example"),
-        repository="org/repo",
-        ref="v1",
-        build_token="t0ken",
-        timeout=60.0,
-        warm_up=None,
-        reuse_environment=True,
+        LaunchOptions(
+            hubs=("https://a.example", "https://b.example"),
+            repository="org/repo",
+            ref="v1",
+            build_token="t0ken",
+            timeout=60.0,
+            warm_up=None,
+            reuse_environment=True,
+        ),
         export_environment=False,
         fail_on_error=False,
     )
@@ -91,14 +94,14 @@ def test_inputs_as_a_workflow_gives_them() -> None:
     ("given", "kernel"), [("", ""), ("true", ""), ("ir", "ir"), ("false", None), ("FALSE", None)]
 )
 def test_the_kernel_to_warm_up(given: str, kernel: str | None) -> None:
-    assert read({"CLINDER_INPUT_WARM_UP": given}).warm_up == kernel
+    assert read({"CLINDER_INPUT_WARM_UP": given}).launch.warm_up == kernel
 
 
 @pytest.mark.parametrize(
     ("given", "reuse"), [("", False), ("false", False), ("TRUE", True), (" Force\n", "force")]
 )
 def test_the_environment_to_reuse(given: str, reuse: bool | str) -> None:
-    assert read({"CLINDER_INPUT_REUSE_ENVIRONMENT": given}).reuse_environment == reuse
+    assert read({"CLINDER_INPUT_REUSE_ENVIRONMENT": given}).launch.reuse_environment == reuse
 
 
 def test_a_folder_that_cannot_be_written_to_starts_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import psutil
 import pytest
 
 import clinder
-from clinder.errors import Cancelled, TokenRefused, UsageError
+from clinder.errors import Cancelled, TimedOut, TokenRefused, UsageError
 from clinder.events import Event, LogLines, SessionLaunched, WarningIssued
+from e2e.world import until
+from histories import write_hanging_git
 
 
 def servers(directory: Path) -> list[psutil.Process]:
@@ -51,7 +54,7 @@ def _nothing_left(
 def test_a_session_for_a_with_block_ends_with_it_even_if_it_raises(tmp_path: Path) -> None:
     with (  # noqa: PT012 - what is raised within is what is tested
         pytest.raises(KeyError, match="mine"),
-        clinder.session(hub="local", directory=tmp_path, environ={}) as session,
+        clinder.open_session(hub="local", directory=tmp_path, environ={}) as session,
     ):
         assert isinstance(session, clinder.Session)
         assert session.token not in repr(session)
@@ -61,15 +64,14 @@ def test_a_session_for_a_with_block_ends_with_it_even_if_it_raises(tmp_path: Pat
 
 
 def test_the_names_of_the_package_are_there_whatever_was_imported_before() -> None:
-    """``session`` is the function, not the module of that name; errors are told by their module."""
     code = (
-        "import clinder, clinder.session as module; from clinder.session import Session;"
-        "print(callable(clinder.session), clinder.Session is Session, clinder.errors.HubFull,"
-        " hasattr(clinder, 'nope'), *dir(clinder))"
+        "import clinder, clinder.session; from clinder.session import Session;"
+        "print(type(clinder).__name__, type(clinder.session).__name__, clinder.Session is Session,"
+        " clinder.errors.HubFull, hasattr(clinder, 'nope'), *dir(clinder))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    names = "ClinderError Session __version__ session start stop"
-    assert ran.stdout == f"True True <class 'clinder.errors.HubFull'> False {names}\n"
+    names = "ClinderError Session __version__ open_session start stop"
+    assert ran.stdout == f"module module True <class 'clinder.errors.HubFull'> False {names}\n"
 
 
 def test_start_and_stop(tmp_path: Path) -> None:
@@ -104,6 +106,15 @@ def test_a_launch_that_is_cancelled_before_it_begins(tmp_path: Path) -> None:
         clinder.start(hub="local", directory=tmp_path, cancel=cancel)
 
 
+@pytest.mark.posix
+def test_the_timeout_covers_working_out_what_to_launch(tmp_path: Path) -> None:
+    git = write_hanging_git(tmp_path)
+    with pytest.raises(TimedOut, match="still working out what to launch"):
+        clinder.start(directory=tmp_path, timeout=0.5, environ={"PATH": str(git.parent)})
+    until(git.with_name("pid").exists)
+    os.kill(int(git.with_name("pid").read_text()), signal.SIGKILL)
+
+
 def test_what_cannot_be_launched_is_an_error_of_the_family(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         clinder.start("not a repository")
@@ -116,13 +127,13 @@ def test_what_cannot_be_launched_is_an_error_of_the_family(tmp_path: Path) -> No
 
 
 def test_the_context_says_what_it_is() -> None:
-    assert "for a ``with`` block" in str(clinder.session.__doc__)
-    assert clinder.session.__name__ == "session"
+    assert "for a ``with`` block" in str(clinder.open_session.__doc__)
+    assert clinder.open_session.__name__ == "open_session"
 
 
 def test_what_is_worth_knowing_of_the_request_is_an_event(tmp_path: Path) -> None:
     events: list[Event] = []
-    with clinder.session(
+    with clinder.open_session(
         hub="local", directory=tmp_path, reuse_environment=True, observer=events.append
     ):
         first, *_ = events

@@ -25,6 +25,7 @@ from clinder.cli.start import format_session
 from clinder.errors import EXIT_CODES
 from clinder.session import Session
 from e2e.world import CLINDER, Result, World, line_with
+from histories import write_hanging_git
 from hubs import Jupyter, ScriptedHub
 
 HEAVY = (
@@ -412,3 +413,16 @@ def test_a_session_that_nobody_reads_and_that_does_not_stop_is_not_said_to_be_st
     assert f"Stop the session with: clinder stop --session-file {file}" in told
     assert "clinder: The output could not be written: Broken pipe.\n" in told
     assert file.exists()
+
+
+@pytest.mark.posix
+def test_the_timeout_is_granted_once_for_working_out_and_launching(world: World) -> None:
+    git = write_hanging_git(world.root)
+    path = {"PATH": f"{git.parent}:{os.environ['PATH']}"}
+
+    result = world.run("start", "--timeout", "1", env=path)
+
+    assert result.code == 7
+    assert "did not end within 1 s: clinder was still working out what to launch." in result.err
+    for process in world.processes("sleep 600"):
+        process.kill()

@@ -17,6 +17,7 @@ from clinder._deadline import Deadline
 from clinder.errors import ClinderError, SessionGone, format_error
 from clinder.events import Event, SessionNotStopped, SessionStopped, WarningIssued
 from clinder.launch.launch import launch
+from clinder.launch.options import LaunchOptions
 from clinder.launch.request import Request
 from clinder.repository import Repository
 from clinder.running.status import wait_for_status
@@ -96,7 +97,7 @@ def test_a_fault_ends_as_the_table_says(
             front = fronts.enter_context(Encrypted(stage.hubs[0].origin, certificate))
             hubs = (f"{front.origin}/",)
         repository = Repository("gh", "org/repo", row.ref)
-        request = Request(repository, hubs, row.timeout, warm_up=row.kernel)
+        request = Request(repository, hubs, LaunchOptions(timeout=row.timeout, warm_up=row.kernel))
         code, words = _played(request, watcher, stage)
         assert (code, [len(hub.builds) for hub in stage.hubs]) == (row.code, list(row.requests))
         assert row.hint in words
@@ -113,9 +114,11 @@ def test_a_fault_ends_as_the_table_says(
 
 def _played(request: Request, watcher: Watcher, stage: Stage) -> tuple[int, str]:
     """Return the exit code and what a person is told; a session that comes of it is stopped."""
-    clock = stage.clock
+    clock, cancel = stage.clock, watcher.cancel
+    seconds = request.options.timeout
+    deadline = Deadline(seconds, cancel=cancel, now=clock.now, pause=clock.pause)
     try:
-        session = launch(request, watcher, cancel=watcher.cancel, now=clock.now, pause=clock.pause)
+        session = launch(request, deadline, watcher)
     except ClinderError as error:
         return error.exit_code, "\n".join(format_error(error))
     assert stop(session, Deadline(30)) is True

@@ -14,6 +14,7 @@ import pytest
 
 from answers import Answer, Ending, Raw, event, json_page, moved, page, ready
 from clinder import errors
+from clinder._deadline import Deadline, Pause
 from clinder.checkout.reuse import Choice
 from clinder.errors import Cancelled, ClinderError, ServerNotReady, TimedOut
 from clinder.events import (
@@ -21,6 +22,7 @@ from clinder.events import (
     BuildRequested,
     Event,
     LogLines,
+    Observer,
     PhaseEnded,
     PhaseStarted,
     SessionLaunched,
@@ -29,7 +31,8 @@ from clinder.events import (
     Waiting,
     WarningIssued,
 )
-from clinder.launch.launch import launch
+from clinder.launch.launch import launch as launch_by
+from clinder.launch.options import LaunchOptions
 from clinder.launch.request import Request
 from clinder.repository import Repository
 from clinder.session import Session
@@ -66,8 +69,24 @@ class Recorder:
         return [each for each in self.events if isinstance(each, kind)]
 
 
-def asked(*hubs: ScriptedHub, timeout: float = 60, **more: Any) -> Request:
-    return Request(REPOSITORY, tuple(hub.url for hub in hubs), timeout, warm_up=None, **more)
+def asked(
+    *hubs: ScriptedHub, timeout: float = 60, warm_up: str | None = None, **more: Any
+) -> Request:
+    options = LaunchOptions(timeout=timeout, warm_up=warm_up, **more)
+    return Request(REPOSITORY, tuple(hub.url for hub in hubs), options)
+
+
+def launch(
+    request: Request,
+    observer: Observer | None = None,
+    *,
+    cancel: threading.Event | None = None,
+    now: Callable[[], float] = time.monotonic,
+    pause: Pause = threading.Event.wait,
+    **more: Any,
+) -> Session:
+    deadline = Deadline(request.options.timeout, cancel=cancel, now=now, pause=pause)
+    return launch_by(request, deadline, observer, **more)
 
 
 def launchable(hub: ScriptedHub, told: Jupyter | None = None, before: bytes = b"") -> str:
@@ -896,7 +915,7 @@ def test_cancelling_a_warm_up_that_hangs_stops_the_session_at_once() -> None:
         waiter = threading.Thread(target=cancel_then)
         waiter.start()
         with pytest.raises(Cancelled):
-            launch(replace(asked(hub), warm_up=""), cancel=cancel, now=lambda: 1000.0)
+            launch(asked(hub, warm_up=""), cancel=cancel, now=lambda: 1000.0)
         waiter.join()
         assert shutdowns(hub) == 1
         assert not hub.calls("GET", "api/sessions"), "its kernel ends with it"
@@ -907,7 +926,7 @@ def test_a_warm_up_that_does_not_reach_its_kernel_is_tried_three_times() -> None
     with ScriptedHub() as hub:
         launchable(hub, Jupyter(TOKEN, kernel=Kernel(Mood.UNREACHABLE)))
         with pytest.raises(ServerNotReady, match="but no kernel"):
-            launch(replace(asked(hub), warm_up=""), now=clock.now, pause=clock.pause)
+            launch(asked(hub, warm_up=""), now=clock.now, pause=clock.pause)
         assert [each for each in clock.pauses if each >= 1] == [1, 3]
         assert len(hub.calls("POST", "api/sessions")) == 3
         assert len(hub.calls("DELETE", "api/kernels/k1")) == 3
@@ -917,7 +936,7 @@ def test_a_warm_up_takes_the_kernelspec_that_was_asked_for() -> None:
     with ScriptedHub() as hub:
         launchable(hub)
         with pytest.raises(errors.KernelspecMissing, match="no kernelspec 'ir', only: python3"):
-            launch(replace(asked(hub), warm_up="ir"))
+            launch(asked(hub, warm_up="ir"))
 
 
 def test_the_first_kernel_may_take_as_long_as_the_server_to_get_usable() -> None:
@@ -925,11 +944,11 @@ def test_the_first_kernel_may_take_as_long_as_the_server_to_get_usable() -> None
     seen = itertools.count(step=5)
     with ScriptedHub() as hub:
         launchable(hub, Jupyter(TOKEN, kernel=Kernel(Mood.SILENT)))
-        request = asked(hub, timeout=1000, timeouts=Timeouts(readiness=300))
+        request = asked(hub, timeout=1000, warm_up="", timeouts=Timeouts(readiness=300))
 
         def now() -> float:
             return min(float(next(seen)), 301.0) if hub.calls("GET", "channels") else 0.0
 
         with pytest.raises(ServerNotReady, match="usable: no kernel of it answered in time"):
-            launch(replace(request, warm_up=""), now=now)
+            launch(request, now=now)
         assert shutdowns(hub) == 1

@@ -20,6 +20,7 @@ from clinder.cli.launching import Options, launch_session
 from clinder.cli.main import main
 from clinder.errors import Cancelled, ClinderError, CommitMismatch, TimedOut, UsageError
 from clinder.events import Event, PhaseEnded, SessionLaunched
+from clinder.launch.options import LaunchOptions
 from clinder.session import Session
 from e2e.world import CLINDER, World
 from hubs import Jupyter, ScriptedHub
@@ -79,11 +80,7 @@ def launch(
     timeout: float = 60,
 ) -> Session:
     options = Options(
-        repository=repository,
-        hubs=(hub.url,),
-        ref="",
-        timeout=timeout,
-        build_token="",
+        LaunchOptions(repository=repository, hubs=(hub.url,), timeout=timeout),
         session_file=file,
         quiet=False,
         verbose=False,

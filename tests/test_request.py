@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from answers import Answer, event, page, ready
+from clinder._deadline import Deadline
 from clinder.cli.main import main
 from clinder.errors import UsageError
-from clinder.launch.request import DEFAULT_HUB, LOCAL, Request, Resolution, resolve
+from clinder.launch.options import LOCAL, LaunchOptions
+from clinder.launch.request import DEFAULT_HUB, Request, Resolution, resolve
 from clinder.repository import Repository
 from clinder.timeouts import Timeouts
 from histories import History
@@ -36,7 +38,8 @@ def typed(
     directory: Path = Path(),
     environment: Mapping[str, str] | None = None,
 ) -> Resolution:
-    return resolve(text, hubs=hubs, ref=ref, directory=directory, environ=environment or {})
+    options = LaunchOptions(repository=text, hubs=hubs, ref=ref, directory=directory)
+    return resolve(options, Deadline(60), environment or {})
 
 
 # Which hubs are asked.
@@ -85,7 +88,7 @@ def test_a_request_names_a_hub_and_takes_time() -> None:
         Request(repository, ())
     for seconds in (0.0, -1.0, math.inf, math.nan):
         with pytest.raises(UsageError, match="more than 0 seconds"):
-            Request(repository, timeout=seconds)
+            LaunchOptions(timeout=seconds)
 
 
 # What is asked for.
@@ -154,7 +157,7 @@ def test_the_local_hub_launches_the_directory_whatever_the_job_says(tmp_path: Pa
     repository = made.request.repository
     assert (repository.provider, repository.ref) == ("git", "HEAD")
     assert repository.name == f"file://localhost{tmp_path.resolve().as_posix()}"
-    assert made.request.directory == tmp_path
+    assert made.request.options.directory == tmp_path
     assert made.notes == made.warnings == ()
 
 
@@ -174,20 +177,16 @@ def test_a_directory_that_is_gone_is_no_place_to_launch_from(
 
 
 def test_the_rest_is_handed_on() -> None:
-    made = resolve(
-        "org/repo", timeout=17.0, build_token=BUILD_TOKEN, directory=Path("x"), environ={}
-    )
-    assert made.request == Request(
-        Repository("gh", "org/repo"), timeout=17.0, build_token=BUILD_TOKEN, directory=Path("x")
-    )
+    options = LaunchOptions(repository="org/repo", timeout=17.0, build_token=BUILD_TOKEN)
+    made = resolve(options, Deadline(60), {})
+    assert made.request == Request(Repository("gh", "org/repo"), options=options)
     assert BUILD_TOKEN not in repr(made)
 
 
 def test_what_is_not_given_is_as_documented() -> None:
-    made = typed("org/repo").request
-    assert made == Request(Repository("gh", "org/repo"))
-    assert (made.timeout, made.attempts, made.warm_up) == (1200, 3, "")
-    assert (made.build_token, made.choice) == ("", None)
+    options = LaunchOptions()
+    assert (options.timeout, options.attempts, options.warm_up) == (1200, 3, "")
+    assert (options.build_token, options.reuse_environment) == ("", False)
 
 
 def test_a_commit_that_is_typed_may_be_older_than_what_is_not_pushed_yet(tmp_path: Path) -> None:
@@ -198,12 +197,8 @@ def test_a_commit_that_is_typed_may_be_older_than_what_is_not_pushed_yet(tmp_pat
     book.git("branch", "--quiet", "--set-upstream-to=origin/main")
     book.commit()
 
-    made = resolve(
-        f"org/repo@{pushed}",
-        reuse_environment=True,
-        directory=book.path,
-        environ=book.environment,
-    )
+    options = LaunchOptions(f"org/repo@{pushed}", reuse_environment=True, directory=book.path)
+    made = resolve(options, Deadline(60), book.environment)
 
     assert made.request.repository == Repository("gh", "org/repo", first)
     assert made.notes[0] == f"Asked for gh/org/repo/{pushed}, from what was typed."
@@ -354,15 +349,15 @@ def test_a_bug_ends_in_one_message_without_a_traceback(
 def test_a_hub_that_shows_the_token_to_others_is_warned_of(
     hub: str, words: str, tmp_path: Path
 ) -> None:
-    made = resolve("org/repo", hubs=[hub], directory=tmp_path, environ={})
+    made = typed("org/repo", hub, directory=tmp_path)
     assert bool(made.warnings) is bool(words)
     assert words in "".join(made.warnings)
 
 
 @pytest.mark.parametrize("attempts", [0, 4, -1])
-def test_a_hub_is_asked_one_to_three_times(attempts: int, tmp_path: Path) -> None:
+def test_a_hub_is_asked_one_to_three_times(attempts: int) -> None:
     with pytest.raises(UsageError, match="asked 1 to 3 times"):
-        resolve("org/repo", attempts=attempts, directory=tmp_path, environ={})
+        LaunchOptions(attempts=attempts)
 
 
 CLOCKS = ("connect", "idle", "readiness", "stop")

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from answers import Answer, ready
+from clinder._deadline import Deadline
 from clinder.checkout.detection import Checkout, detect
 from clinder.checkout.reuse import Choice, choose_commit
 from clinder.cli.main import main
 from clinder.errors import UsageError
+from clinder.launch.options import LaunchOptions
 from clinder.launch.request import Resolution, resolve
 from clinder.repository import Repository
 from histories import History
@@ -589,7 +591,8 @@ def test_a_forks_merge_request_on_gitlab_too(book: History) -> None:
 
 def typed(history: History, text: str = "", *hubs: str, **more: Any) -> Resolution:
     more = {"reuse_environment": True, **more}
-    return resolve(text, hubs=hubs, directory=history.path, environ=history.environment, **more)
+    options = LaunchOptions(text, hubs, directory=history.path, **more)
+    return resolve(options, Deadline(60), history.environment)
 
 
 def test_the_request_is_for_the_commit_that_is_launched(book: History) -> None:
@@ -663,13 +666,10 @@ def test_a_repository_named_outside_of_a_checkout_is_an_error(
 ) -> None:
     environment = {**book.environment, "GIT_CEILING_DIRECTORIES": str(tmp_path)}
 
+    options = LaunchOptions(f"org/repo@{'1f' * 20}", reuse_environment=True, directory=tmp_path)
+
     with pytest.raises(UsageError, match=r"history of this checkout.* no git checkout"):
-        resolve(
-            f"org/repo@{'1f' * 20}",
-            reuse_environment=True,
-            directory=tmp_path,
-            environ=environment,
-        )
+        resolve(options, Deadline(60), environment)
 
 
 def test_the_embedded_hub_builds_nothing(book: History) -> None:

@@ -165,7 +165,7 @@ def _variables() -> str:
 
 
 def _python() -> str:
-    functions = [_function(name) for name in ("start", "stop", "session")]
+    functions = [_function(name) for name in ("start", "stop", "open_session")]
     values = [Session, Attempt, Timeouts, errors.ClinderError, errors.Context]
     return "\n".join([*functions, *map(_value, values), _events()])
 
@@ -174,7 +174,7 @@ def _function(name: str) -> str:
     function = getattr(clinder, name)
     parameters = inspect.signature(function).parameters.values()
     lines = "".join(f"    {line},\n" for line in _parameters(parameters))
-    returned = {"session": "AbstractContextManager[Session]"}.get(name) or str(
+    returned = {"open_session": "AbstractContextManager[Session]"}.get(name) or str(
         inspect.signature(function).return_annotation
     )
     return (

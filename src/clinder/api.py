@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec
 
 from clinder.session import Session
-from clinder.timeouts import STOP_TIMEOUT
+from clinder.timeouts import STOP_TIMEOUT, Timeouts
 
 if TYPE_CHECKING:
     import threading
     from collections.abc import Mapping, Sequence
 
     from clinder.events import Observer
-    from clinder.timeouts import Timeouts
 
 _Start = ParamSpec("_Start")
 
@@ -38,42 +37,47 @@ def start(
     observer: Observer | None = None,
     cancel: threading.Event | None = None,
 ) -> Session:
-    """Start a session and return it, once its server answers. Stop it with :func:`stop`.
+    """Start a session, wait until it is ready and return it. Stop it with :func:`stop`.
 
-    ``repository`` is any form that ``clinder start --help`` shows; ``""`` is the commit that is
-    being worked on, in ``directory`` (the current one) or as CI's ``environment`` (this
-    process's) has it. ``hub`` is one URL or several in order, ``local`` the embedded hub, by
-    default https://mybinder.org. ``timeout`` is in seconds, for all; ``clocks`` has the others;
-    ``attempts`` is how many build requests one hub gets at most, from 1 to 3.
-    ``warm_up`` is the kernelspec of which one kernel is started and removed beforehand, ``""``
-    the server's default, ``None`` no kernel. ``reuse_environment`` launches the oldest commit of
-    this checkout's history that has had the same environment, which the hub need not build again,
-    and ``"force"`` does so though the build may read more of the repository. ``observer`` receives
-    the values of :mod:`clinder.events`; a set ``cancel`` ends the launch and stops what it started.
+    ``repository`` is any form that ``clinder start --help`` lists. ``""`` means the commit that
+    CI builds according to ``environ`` (by default this process's environment), otherwise HEAD of
+    the clone in ``directory`` (by default the current directory). ``hub`` is one URL, or several
+    that are tried in order; ``local`` is the embedded hub. The default is https://mybinder.org.
+
+    ``timeout`` limits the whole call, in seconds; ``timeouts`` holds the other limits.
+    ``attempts``, from 1 to 3, limits the build requests to one hub. ``warm_up`` names the
+    kernelspec of which one kernel is started and removed beforehand: ``""`` is the server's
+    default, ``None`` starts no kernel. ``reuse_environment`` launches the oldest commit in the
+    clone's history with the same environment files, because the hub has its image already;
+    ``"force"`` does so even if the build may read other files. ``observer`` receives the events of
+    :mod:`clinder.events`. Setting ``cancel`` ends the call and stops what it started.
 
     Raises :class:`~clinder.errors.ClinderError`.
     """
+    from clinder._deadline import Deadline
     from clinder.events import WarningIssued
     from clinder.launch.launch import launch
+    from clinder.launch.options import LaunchOptions
     from clinder.launch.request import resolve
 
-    made = resolve(
-        repository,
-        hubs=(hub,) if isinstance(hub, str) else hub,
+    options = LaunchOptions(
+        repository=repository,
+        hubs=(hub,) if isinstance(hub, str) else tuple(hub),
         ref=ref,
         timeout=timeout,
         build_token=build_token,
         warm_up=warm_up,
-        timeouts=timeouts,
+        timeouts=timeouts or Timeouts(),
         attempts=attempts,
         reuse_environment=reuse_environment,
         directory=Path(directory),
-        environ=os.environ if environ is None else environ,
     )
+    deadline = Deadline(timeout, cancel=cancel)
+    resolution = resolve(options, deadline, os.environ if environ is None else environ)
     if observer:
-        for warning in made.warnings:
+        for warning in resolution.warnings:
             observer(WarningIssued(warning))
-    return launch(made.request, observer, cancel=cancel)
+    return launch(resolution.request, deadline, observer)
 
 
 def stop(
@@ -95,18 +99,18 @@ def _as_context_manager(
 ) -> Callable[_Start, AbstractContextManager[Session]]:
     @contextmanager
     @wraps(start, assigned=("__annotations__", "__module__"))
-    def session(*args: _Start.args, **kwargs: _Start.kwargs) -> Iterator[Session]:
-        """Start a session as :func:`start` does, for a ``with`` block, and stop it on leaving.
+    def open_session(*args: _Start.args, **kwargs: _Start.kwargs) -> Iterator[Session]:
+        """Start a session for a ``with`` block, and stop it at the end of the block.
 
-        It takes what :func:`start` takes. The session is stopped whatever happens in the block.
+        It takes the arguments of :func:`start`. The session is stopped even if the block raises.
         """
-        started = start(*args, **kwargs)
+        session = start(*args, **kwargs)
         try:
-            yield started
+            yield session
         finally:
-            stop(started)
+            stop(session)
 
-    return session
+    return open_session
 
 
-session = _as_context_manager(start)
+open_session = _as_context_manager(start)

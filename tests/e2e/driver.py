@@ -9,6 +9,7 @@ from clinder.cli.launching import Options
 from clinder.cli.run import Grace, run
 from clinder.cli.streams import print_error
 from clinder.errors import ClinderError
+from clinder.launch.options import LaunchOptions
 from clinder.running.keep_alive import Intervals
 from clinder.timeouts import Timeouts
 
@@ -16,21 +17,16 @@ from clinder.timeouts import Timeouts
 def main(settings: str, *command: str) -> int:
     """Run the command. ``settings`` is JSON: ``hub``, ``keep_alive``, and those of patience."""
     given = json.loads(settings)
-    options = Options(
+    launch = LaunchOptions(
         repository="org/repo",
         hubs=(given.pop("hub", "local"),),
-        ref="",
         timeout=60.0,
-        build_token="",
-        session_file=None,
-        quiet=False,
-        verbose=False,
         warm_up=None,
         timeouts=Timeouts(stop=min(Timeouts.stop, given.get("stop", Timeouts.stop))),
     )
     try:
         return run(
-            options,
+            Options(launch, session_file=None, quiet=False, verbose=False),
             command,
             keep_alive=given.pop("keep_alive", 3600.0),
             intervals=Intervals(every=0.1, again=0.1),

@@ -22,6 +22,7 @@ from clinder.session import Session
 from e2e import action as of
 from e2e.action import SHA, Use
 from e2e.world import World, line_with
+from histories import write_hanging_git
 from hubs import Jupyter, ScriptedHub
 
 pytestmark = pytest.mark.posix  # bash, and node beside it
@@ -575,3 +576,19 @@ def test_a_clone_without_the_zipapp_installs_its_packages_once_and_for_itself_al
     assert len(hub.calls("POST", "/api/shutdown")) == 2
     assert {each: each.stat().st_mtime_ns for each in cloned.rglob("*")} == source
     assert {each.name for each in world.home.iterdir()} <= {".rustup"}, "pip asks for rustc"
+
+
+def test_the_timeout_covers_working_out_what_to_launch(
+    world: World, action: Path, shared: Path, hub: ScriptedHub
+) -> None:
+    git = write_hanging_git(world.root)
+    path = {"PATH": f"{git.parent}:{os.environ['PATH']}"}
+    inputs = {"hub-url": hub.url, "timeout": "1", "reuse-environment": "true"}
+
+    ran = Use(world, action, inputs, path, shared=shared).run()
+
+    assert ran.code == 7
+    assert "clinder was still working out what to launch." in ran.annotation.data
+    assert not hub.builds
+    for process in world.processes("sleep 600"):
+        process.kill()

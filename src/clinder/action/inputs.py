@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from clinder.errors import UsageError
-from clinder.launch.request import FORCE, LOCAL, TIMEOUT
+from clinder.launch.options import FORCE, LOCAL, TIMEOUT, LaunchOptions
 
 PREFIX = "CLINDER_INPUT_"
 _A_YEAR = 366 * 86400.0
@@ -16,22 +16,16 @@ _A_YEAR = 366 * 86400.0
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the workflow asks for; ``timeout`` is in seconds, the others as a request has them."""
+    """The action's inputs: the settings of the launch, and what the job does with its result."""
 
-    hubs: tuple[str, ...] = ()
-    repository: str = ""
-    ref: str = ""
-    build_token: str = field(default="", repr=False)
-    timeout: float = TIMEOUT
-    warm_up: str | None = ""
-    reuse_environment: bool | Literal["force"] = False
+    launch: LaunchOptions
     export_environment: bool = True
     fail_on_error: bool = True
 
 
 def read(environ: Mapping[str, str]) -> Inputs:
-    """Return the inputs. Raises :class:`~clinder.errors.UsageError` for what one cannot be."""
-    return Inputs(
+    """Return the inputs. Raises :class:`~clinder.errors.UsageError` if one is invalid."""
+    launch = LaunchOptions(
         hubs=_hubs(_text(environ, "hub-url")),
         repository=_text(environ, "repo"),
         ref=_text(environ, "ref"),
@@ -39,6 +33,9 @@ def read(environ: Mapping[str, str]) -> Inputs:
         timeout=_seconds(_text(environ, "timeout")),
         warm_up=_warm_up(_text(environ, "warm-up")),
         reuse_environment=_reuse(_text(environ, "reuse-environment").lower()),
+    )
+    return Inputs(
+        launch,
         export_environment=_flag(environ, "export-environment"),
         fail_on_error=fails_on_error(environ),
     )

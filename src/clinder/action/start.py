@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 
 from clinder._deadline import Deadline
 from clinder.action import annotation, summary
@@ -79,23 +78,14 @@ def _launch(
     observer: _Observer,
     cancel: threading.Event,
 ) -> Session:
-    made = resolve(
-        inputs.repository,
-        hubs=inputs.hubs,
-        ref=inputs.ref,
-        timeout=inputs.timeout,
-        build_token=inputs.build_token,
-        warm_up=inputs.warm_up,
-        reuse_environment=inputs.reuse_environment,
-        directory=Path(),
-        environ=environ,
-    )
-    for note in made.notes:
+    deadline = Deadline(inputs.launch.timeout, cancel=cancel)
+    resolution = resolve(inputs.launch, deadline, environ)
+    for note in resolution.notes:
         observer.workflow.say(note)
-    for warning in made.warnings:
+    for warning in resolution.warnings:
         observer.observe(WarningIssued(warning))
     try:
-        session = launch(made.request, observer.observe, cancel=cancel)
+        session = launch(resolution.request, deadline, observer.observe)
     finally:
         observer.log.close()
         observer.folder.end()

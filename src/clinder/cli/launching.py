@@ -5,81 +5,58 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from clinder import session_file
-from clinder._deadline import Deadline, run_bounded
+from clinder._deadline import Deadline
 from clinder.cli.screen import Screen
 from clinder.cli.session_files import forget, how_to_stop
 from clinder.cli.streams import print_status
 from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
 from clinder.events import Event, SessionLaunched, SessionNotStopped, SessionStopped, WarningIssued
-from clinder.launch.request import ATTEMPTS, LOCAL, Resolution, resolve
+from clinder.launch.options import LOCAL, LaunchOptions
+from clinder.launch.request import Resolution, resolve
 from clinder.session import Session
-from clinder.timeouts import Timeouts
 
 
 @dataclass(frozen=True)
 class Options:
-    """What ``start`` and ``run`` are given."""
+    """The options of ``start`` and ``run``."""
 
-    repository: str
-    hubs: tuple[str, ...]
-    ref: str
-    timeout: float
-    build_token: str = field(repr=False)
+    launch: LaunchOptions
     session_file: Path | None
     quiet: bool
     verbose: bool
-    warm_up: str | None = ""
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    attempts: int = ATTEMPTS
-    reuse_environment: bool | Literal["force"] = False
 
 
 def launch_session(options: Options, screen: Screen, cancel: threading.Event) -> Session:
-    """Return a session, reported on the screen and written to the session file when known.
+    """Return a session, reported on the screen and written to the session file once launched.
 
-    Raises :class:`~clinder.errors.ClinderError`; a session that was known is stopped by then, and
-    its file removed, or a line on the screen says how to stop it.
+    Raises :class:`~clinder.errors.ClinderError`. By then a session that was launched is stopped
+    and its file removed, or a line on the screen explains how to stop it.
     """
-    may_hang = Deadline(options.timeout, cancel=cancel)  # git, on a network's disk
-    made = run_bounded(lambda: _resolve(options), may_hang)
-    _announce(made, screen)  # words come before the wire is imported, which takes its time
-    before = _claim(options.session_file, cancel) if options.session_file else None
+    deadline = Deadline(options.launch.timeout, cancel=cancel)
+    resolution = resolve(options.launch, deadline, os.environ)
+    _announce(resolution, screen)  # before importing the wire, which takes a moment
+    before = _claim(options.session_file, deadline) if options.session_file else None
     from clinder.launch.launch import launch
 
     keeper = _Keeper(screen, options.session_file, before)
-    session = launch(made.request, keeper.observe, cancel=cancel)
+    session = launch(resolution.request, deadline, keeper.observe)
     keeper.complete(session)
     return session
 
 
-def _resolve(options: Options) -> Resolution:
-    return resolve(
-        options.repository,
-        hubs=options.hubs,
-        ref=options.ref,
-        timeout=options.timeout,
-        build_token=options.build_token,
-        warm_up=options.warm_up,
-        timeouts=options.timeouts,
-        attempts=options.attempts,
-        reuse_environment=options.reuse_environment,
-        directory=Path(),
-        environ=os.environ,
-    )
-
-
-def _announce(made: Resolution, screen: Screen) -> None:
-    for note in made.notes:
+def _announce(resolution: Resolution, screen: Screen) -> None:
+    for note in resolution.notes:
         screen.say(note)
-    if not made.notes:
-        hubs = " or ".join("this machine" if hub == LOCAL else hub for hub in made.request.hubs)
-        screen.begin(f"Launching {made.request.repository.spec} on {hubs}.")
-    for warning in made.warnings:
+    if not resolution.notes:
+        hubs = " or ".join(
+            "this machine" if hub == LOCAL else hub for hub in resolution.request.hubs
+        )
+        screen.begin(f"Launching {resolution.request.repository.spec} on {hubs}.")
+    for warning in resolution.warnings:
         screen.observe(WarningIssued(warning))
 
 
@@ -123,7 +100,7 @@ class _Keeper:
                 session_file.write(self._path, session)
 
 
-def _claim(path: Path, cancel: threading.Event) -> Session | None:
+def _claim(path: Path, deadline: Deadline) -> Session | None:
     """Return the session of the file, which is gone, or ``None`` where there is no file.
 
     Raises :class:`~clinder.errors.UsageError` where the file cannot be written, or names a
@@ -138,7 +115,7 @@ def _claim(path: Path, cancel: threading.Event) -> Session | None:
     there = session_file.read(path)
     hint = f"Stop it with `clinder stop --session-file {path}`, or name another file."
     try:
-        status = wait_for_status(there, Deadline(10, cancel=cancel))
+        status = wait_for_status(there, deadline.capped(10))
     except TokenRefused:
         return there  # what runs there now is not the session of the file
     except Cancelled:

@@ -153,16 +153,27 @@ def launch_options(function: _Function) -> _Function:
     return function
 
 
-def build_options(*, build_token: str, warm_up: str, no_warm_up: bool, **given: Any) -> Options:
-    """Return what ``start`` and ``run`` are given. Raises :class:`~clinder.errors.UsageError`."""
+def build_options(
+    *,
+    build_token: str,
+    warm_up: str,
+    no_warm_up: bool,
+    session_file: Path | None,
+    quiet: bool,
+    verbose: bool,
+    **values: Any,
+) -> Options:
+    """Return the options of ``start`` and ``run``. Raises :class:`~clinder.errors.UsageError`."""
     from clinder.cli.launching import Options
+    from clinder.launch.options import LaunchOptions
 
     if warm_up and no_warm_up:
         raise UsageError("--warm-up and --no-warm-up contradict each other.")
     names = (each.name for each in fields(Timeouts))
-    return Options(
+    launch = LaunchOptions(
         build_token=read_build_token(build_token),
         warm_up=None if no_warm_up else warm_up,
-        timeouts=Timeouts(**{name: given.pop(f"{name}_timeout") for name in names}),
-        **given,
+        timeouts=Timeouts(**{name: values.pop(f"{name}_timeout") for name in names}),
+        **values,
     )
+    return Options(launch, session_file, quiet, verbose)

@@ -193,7 +193,7 @@ class _Run:
                 return _GraceExpired()
 
     def _stop(self) -> None:
-        given = self._options.timeouts.stop
+        given = self._options.launch.timeouts.stop
         seconds = self._patience.stop if given == Timeouts.stop else given
         deadline = Deadline(seconds, cancel=self._hurry)
         deadline.grace = self._patience.stop_in_haste

@@ -38,7 +38,7 @@ def start(options: Options, output: str) -> None:
 
 
 def _stop(session: Session, options: Options) -> bool:
-    deadline = Deadline(options.timeouts.stop)
+    deadline = Deadline(options.launch.timeouts.stop)
     return stop_or_keep(session, deadline, options.session_file) is not None
 
 

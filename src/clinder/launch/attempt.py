@@ -31,8 +31,9 @@ from clinder.events import (
     SessionStopped,
     WarningIssued,
 )
+from clinder.launch.options import LOCAL
 from clinder.launch.readiness import wait_until_usable
-from clinder.launch.request import LOCAL, Request
+from clinder.launch.request import Request
 from clinder.launch.retries import Step
 from clinder.running.stop import stop
 from clinder.session import Attempt, Session
@@ -100,8 +101,8 @@ class LaunchAttempt:
                 self._observer(
                     WarningIssued(f"{session.url} is plain http: others can see its token.")
                 )
-            request = self._request
-            wait_until_usable(session, request.warm_up, self._deadline, timeouts=request.timeouts)
+            options = self._request.options
+            wait_until_usable(session, options.warm_up, self._deadline, timeouts=options.timeouts)
             self._enter("")
         except BaseException:
             self._stop(session)
@@ -169,7 +170,7 @@ class LaunchAttempt:
     def _build_token(self) -> str:
         """Return the build token for the hub that it is bound to: the first, never our own."""
         first = self._request.hubs[0]
-        return self._request.build_token if self._step.address == first != LOCAL else ""
+        return self._request.options.build_token if self._step.address == first != LOCAL else ""
 
     def _handle(self, event: Redirected | Progress) -> None:
         if isinstance(event, Redirected):
@@ -232,7 +233,7 @@ class LaunchAttempt:
 
     def _stop(self, session: Session) -> None:
         """Stop a session that will not be handed out, also when all else was cancelled."""
-        seconds = self._request.timeouts.stop
+        seconds = self._request.options.timeouts.stop
         if self._deadline.cancel.is_set():
             left = _CANCELLED - self._deadline.cancelled_for
             seconds = min(seconds, max(_STOP_AT_LEAST, left))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import random
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from clinder._deadline import Deadline, Pause
+from clinder._deadline import Deadline
 from clinder.errors import Cancelled, ClinderError, HubBusy, TimedOut
 from clinder.events import AttemptFailed, Observer, Waiting
 from clinder.launch.attempt import LaunchAttempt
-from clinder.launch.request import LOCAL, Request
+from clinder.launch.options import LOCAL
+from clinder.launch.request import Request
 from clinder.launch.retries import Retries, Step
 from clinder.session import Attempt, Session
 from clinder.wire.http import Transport
@@ -30,26 +29,24 @@ def _utc() -> datetime:
 
 def launch(
     request: Request,
+    deadline: Deadline,
     observer: Observer | None = None,
     *,
-    cancel: threading.Event | None = None,
-    now: Callable[[], float] = time.monotonic,
-    pause: Pause = threading.Event.wait,
     utc: Callable[[], datetime] = _utc,
     random: Callable[[], float] = random.random,
 ) -> Session:
-    """Return a session that answers, from the first of the request's hubs that gives one.
+    """Launch a session on the first of the request's hubs that gives one, and return it.
 
-    What broke is asked again, what has no room later, as :mod:`clinder.launch.retries` has it,
-    within the request's time. A session that became known but not usable is stopped.
-    ``observer`` receives what happens. When ``cancel`` is set the launch ends at once or, where a
-    server may be about to appear, after up to 5 s of waiting for it, to stop it. Raises the
-    errors of :mod:`clinder.errors`, each with its :class:`~clinder.errors.Context`.
+    :mod:`clinder.launch.retries` decides which hub to try next, and when. If a session was
+    launched but cannot be used, it is stopped. ``observer`` receives the events. Once the
+    deadline is cancelled the launch ends at once; if a server is about to appear, the launch waits
+    up to 5 s for it in order to stop it. Raises the errors of :mod:`clinder.errors`, each with its
+    :class:`~clinder.errors.Context`.
     """
-    deadline = Deadline(request.timeout, cancel=cancel, now=now, pause=pause)
+    options = request.options
     with ExitStack() as stack:
-        hubs = [stack.enter_context(_base_url(hub, request.directory)) for hub in request.hubs]
-        retries = Retries(hubs, request.attempts, random)
+        hubs = [stack.enter_context(_base_url(hub, options.directory)) for hub in request.hubs]
+        retries = Retries(hubs, options.attempts, random)
         return _Launch(request, retries, observer or _no_observer, deadline, utc).run()
 
 
@@ -94,7 +91,9 @@ class _Launch:
                     raise Cancelled("Cancelled.", context=attempt.context()) from None
                 error.context = attempt.context()
                 if isinstance(error, TimedOut):
-                    error.message = f"The launch did not end within {self._request.timeout:g} s."
+                    error.message = (
+                        f"The launch did not end within {self._request.options.timeout:g} s."
+                    )
                 following = self._retries.after(
                     error,
                     launching=attempt.launching,
@@ -115,7 +114,7 @@ class _Launch:
             self._deadline.grace = 0.0
             self._deadline.wait(step.wait)
         if not step.pinned:
-            self._transport = Transport(self._request.timeouts)
+            self._transport = Transport(self._request.options.timeouts)
         return LaunchAttempt(
             self._request,
             step,
@@ -132,10 +131,10 @@ class _Launch:
             return
         times = len(self._failed) + 1
         if times > 1:
-            seconds = self._request.timeout - self._deadline.remaining()
+            seconds = self._request.options.timeout - self._deadline.remaining()
             error.message += f" {times} build requests in {seconds:.0f} s gave no session."
         if following is not None:
             error.message += (
                 f" The next one, after {following.wait:.0f} s, would be beyond the timeout"
-                f" of {self._request.timeout:g} s."
+                f" of {self._request.options.timeout:g} s."
             )

@@ -5,130 +5,96 @@ Everything here is quick to import: words can be on the screen before the wire i
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from clinder._deadline import Deadline, run_bounded
 from clinder._urls import is_cleartext, redact
 from clinder.checkout.detection import Checkout, detect, local_repository
-from clinder.errors import UsageError
+from clinder.errors import TimedOut, UsageError
+from clinder.launch.options import FORCE, LOCAL, LaunchOptions
 from clinder.repository import Repository, hub_url, target
-from clinder.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from clinder.checkout.reuse import Choice
 
-LOCAL = "local"
-"""In place of a hub's URL: the embedded hub."""
 DEFAULT_HUB = "https://mybinder.org/"
-TIMEOUT = 1200.0
-"""Seconds that a launch may take in all."""
-FORCE: Literal["force"] = "force"
-"""To reuse an environment though the build may read more of the repository."""
-ATTEMPTS = 3
-"""Build requests that one hub gets at most: it allows ten an hour from one address."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to launch, on which hubs in order, and within how many seconds in all.
+    """Which repository to launch, and on which hubs in order.
 
-    A hub is a base URL with a trailing slash, or :data:`LOCAL`, which serves ``directory``.
-    ``warm_up`` is the kernelspec whose first kernel is started and removed again before the
-    session is handed out, ``""`` the server's default, ``None`` no kernel. ``attempts`` is how
-    many build requests one hub gets at most, from 1 to 3. ``choice`` is why this commit, where
-    that of an older one with the same environment was to be preferred.
-    Raises :class:`~clinder.errors.UsageError` for no hub and no time.
+    A hub is a base URL with a trailing slash, or ``local``. ``choice`` explains why this commit,
+    if an older one with the same environment was to be preferred.
+
+    Raises :class:`~clinder.errors.UsageError` if there is no hub.
     """
 
     repository: Repository
     hubs: tuple[str, ...] = (DEFAULT_HUB,)
-    timeout: float = TIMEOUT
-    build_token: str = field(default="", repr=False)
-    directory: Path = Path()
-    warm_up: str | None = ""
-    timeouts: Timeouts = field(default_factory=Timeouts)
-    attempts: int = ATTEMPTS
+    options: LaunchOptions = field(default_factory=LaunchOptions)
     choice: Choice | None = None
 
     def __post_init__(self) -> None:
         if not self.hubs:
             raise UsageError("A launch needs a hub.")
-        if not 0 < self.timeout < math.inf:
-            raise UsageError(f"A launch takes more than 0 seconds, not {self.timeout:g}.")
-        if not 1 <= self.attempts <= ATTEMPTS:
-            raise UsageError(f"A hub is asked 1 to {ATTEMPTS} times, not {self.attempts}.")
 
 
 @dataclass(frozen=True)
 class Resolution:
-    """A request, and what its making found worth knowing."""
+    """A request, with the notes and warnings that a person should read about it."""
 
     request: Request
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-def resolve(
-    text: str,
-    *,
-    hubs: Sequence[str] = (),
-    ref: str = "",
-    timeout: float = TIMEOUT,
-    build_token: str = "",
-    warm_up: str | None = "",
-    timeouts: Timeouts | None = None,
-    attempts: int = ATTEMPTS,
-    reuse_environment: bool | Literal["force"] = False,
-    directory: Path,
-    environ: Mapping[str, str],
-) -> Resolution:
-    """Return the request for what ``text`` names: a repository, or with ``""`` this commit.
+def resolve(options: LaunchOptions, deadline: Deadline, environ: Mapping[str, str]) -> Resolution:
+    """Work out what to launch, before the deadline, from the options, the clone and CI's variables.
 
-    ``hubs`` go before the hub that a Binder link names, and that before mybinder.org. With
-    ``reuse_environment`` it is the oldest commit of this checkout's history that has had the same
-    environment; ``"force"``: though the build may read more of it. Raises
-    :class:`~clinder.errors.UsageError`, also where ``text`` names another ref than ``ref``.
+    ``options.hubs`` go before the hub that a Binder link names, and that before mybinder.org.
+    Raises :class:`~clinder.errors.UsageError`, also if the repository's text names another ref
+    than ``options.ref``, and what the deadline raises.
     """
-    urls = tuple(dict.fromkeys(LOCAL if hub.lower() == LOCAL else hub_url(hub) for hub in hubs))
+    try:  # git can hang on a network's disk
+        return run_bounded(lambda: _resolve(options, environ), deadline)
+    except TimedOut:
+        raise TimedOut(
+            f"The launch did not end within {options.timeout:g} s:"
+            " clinder was still working out what to launch.",
+            hint="Name a commit, as in ORG/REPO@COMMIT, or give it longer with --timeout SECONDS.",
+        ) from None
+
+
+def _resolve(options: LaunchOptions, environ: Mapping[str, str]) -> Resolution:
+    urls = tuple(dict.fromkeys(LOCAL if h.lower() == LOCAL else hub_url(h) for h in options.hubs))
     if LOCAL in urls and len(urls) > 1:
         raise UsageError("The hub `local` goes with no other hub.")
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    found: Checkout | None = None
-    if text:
-        named = target(text)
-        repository = _with_ref(named.repository, ref) if ref else named.repository
-        urls = urls or ((named.hub,) if named.hub else ())
+    checkout: Checkout | None = None
+    ref = options.ref
+    if options.repository:
+        parsed = target(options.repository)
+        repository = _with_ref(parsed.repository, ref) if ref else parsed.repository
+        urls = urls or ((parsed.hub,) if parsed.hub else ())
     elif urls == (LOCAL,):
-        repository = local_repository(_require_directory(directory), environ)
+        repository = local_repository(_require_directory(options.directory), environ)
         repository = repository.at(ref) if ref else repository
     else:
-        found = detect(_require_directory(directory), environ, ref)
-        repository, warnings = found.repository, found.warnings
-        notes = (f"Launching {repository.spec}, from {found.source}.",)
+        checkout = detect(_require_directory(options.directory), environ, ref)
+        repository, warnings = checkout.repository, checkout.warnings
+        notes = (f"Launching {repository.spec}, from {checkout.source}.",)
     warnings += tuple(
         f"{hub} is plain http: others on the way can see the session's token."
         for hub in urls
         if is_cleartext(hub)
     )
-    request = Request(
-        repository,
-        hubs=urls or (DEFAULT_HUB,),
-        timeout=timeout,
-        build_token=build_token,
-        directory=directory,
-        warm_up=warm_up,
-        timeouts=timeouts or Timeouts(),
-        attempts=attempts,
-    )
-    made = Resolution(request, notes, warnings)
-    if reuse_environment not in (False, True, FORCE):
-        raise UsageError(f"An environment is reused or not, or by `{FORCE}`.")
-    force = reuse_environment == FORCE
-    return _apply_reuse(made, found, environ, force=force) if reuse_environment else made
+    resolution = Resolution(Request(repository, urls or (DEFAULT_HUB,), options), notes, warnings)
+    return _apply_reuse(resolution, checkout, environ) if options.reuse_environment else resolution
 
 
 def _with_ref(repository: Repository, ref: str) -> Repository:
@@ -144,7 +110,7 @@ def _with_ref(repository: Repository, ref: str) -> Repository:
 
 
 def _apply_reuse(
-    resolution: Resolution, checkout: Checkout | None, environ: Mapping[str, str], *, force: bool
+    resolution: Resolution, checkout: Checkout | None, environ: Mapping[str, str]
 ) -> Resolution:
     """Return the request for the commit whose image will do, and what is to be said of that."""
     from clinder.checkout.reuse import choose_commit
@@ -153,16 +119,19 @@ def _apply_reuse(
     if LOCAL in request.hubs:
         why = "The embedded hub builds nothing, so there is no environment to reuse."
         return replace(resolution, warnings=(*resolution.warnings, why))
-    checkout = checkout or _require_own_checkout(request.repository, request.directory, environ)
+    options = request.options
+    checkout = checkout or _require_own_checkout(request.repository, options.directory, environ)
     if not checkout.repository.is_commit:
         raise UsageError(
             f"An environment is reused from commit to commit: {checkout.repository.ref} is none.",
             hint="Leave REPOSITORY and --ref out, or name a full commit.",
         )
-    if request.build_token:
+    if options.build_token:
         why = "No environment is reused: the build token is for the commit itself."
         return replace(resolution, warnings=(*resolution.warnings, why))
-    chosen = choose_commit(checkout, request.directory, environ, force=force)
+    chosen = choose_commit(
+        checkout, options.directory, environ, force=options.reuse_environment == FORCE
+    )
     request = replace(request, repository=chosen.launched, choice=chosen)
     if chosen.refused:
         return replace(resolution, request=request, warnings=(*resolution.warnings, chosen.reason))

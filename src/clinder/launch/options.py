@@ -1,0 +1,54 @@
+"""The settings of a launch: one value that every surface builds and passes on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from clinder.errors import UsageError
+from clinder.timeouts import Timeouts
+
+LOCAL = "local"
+"""Given in place of a hub's URL, this means the embedded hub."""
+TIMEOUT = 1200.0
+"""Default time limit for a launch, in seconds."""
+ATTEMPTS = 3
+"""Most build requests that one hub receives: BinderHub allows ten an hour from one address."""
+FORCE: Literal["force"] = "force"
+"""Reuse an environment even if the build may read more of the repository."""
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """What to launch, where and how, as a user gives it.
+
+    ``repository`` is any form that ``clinder start --help`` lists. ``""`` means the commit that
+    this CI job builds, otherwise HEAD of the clone in ``directory``. ``hubs`` are tried in order;
+    :data:`LOCAL` is the embedded hub, which serves ``directory``. ``timeout`` limits the whole
+    launch, in seconds, from working out what to launch until the session is ready. ``warm_up``
+    names the kernelspec of the first kernel: ``""`` is the server's default, ``None`` starts no
+    kernel. ``attempts``, from 1 to :data:`ATTEMPTS`, limits the build requests to one hub.
+
+    Raises :class:`~clinder.errors.UsageError` if a value is out of range.
+    """
+
+    repository: str = ""
+    hubs: tuple[str, ...] = ()
+    ref: str = ""
+    timeout: float = TIMEOUT
+    build_token: str = field(default="", repr=False)
+    warm_up: str | None = ""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    attempts: int = ATTEMPTS
+    reuse_environment: bool | Literal["force"] = False
+    directory: Path = Path()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout < math.inf:
+            raise UsageError(f"A launch takes more than 0 seconds, not {self.timeout:g}.")
+        if not 1 <= self.attempts <= ATTEMPTS:
+            raise UsageError(f"A hub is asked 1 to {ATTEMPTS} times, not {self.attempts}.")
+        if self.reuse_environment not in (False, True, FORCE):
+            raise UsageError(f"An environment is reused or not, or by `{FORCE}`.")

@@ -84,6 +84,13 @@ def test_the_map_in_contributing_names_each_module() -> None:
     assert names == set(re.findall(r"^ {6,8}(\w+\.py) ", text, re.MULTILINE))
 
 
+def test_the_public_modules_are_those_that_the_map_calls_public() -> None:
+    text = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    public = {each for each in MODULES if "/" not in each and not each.startswith("_")}
+
+    assert public == set(re.findall(r"^ {6}(\w+\.py) +public: ", text, re.MULTILINE))
+
+
 # The embedded hub's Jupyter Servers are processes of their own.
 @pytest.mark.parametrize(
     "module", [each for each in MODULES if each != "embedded/jupyter_process.py"]

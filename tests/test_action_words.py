@@ -207,10 +207,10 @@ def test_a_fork_whose_commit_the_hub_cannot_see_has_its_own_words(tmp_path: Path
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (RateLimited("Too often."), "which the runners of a CI provider can share"),
-        (RateLimited("Too often."), "name a second hub with `hub-url`"),
-        (LoginRequired("It needs a login."), "use another hub with `hub-url`, for example https"),
-        (TimedOut("It took long."), "Give it longer with `timeout`"),
+        (RateLimited("Too often."), "which several CI runners might share"),
+        (RateLimited("Too often."), "add a second hub with `hub-url`"),
+        (LoginRequired("It needs a login."), "Use `hub-url` with a hub that requires no login"),
+        (TimedOut("It took long."), "Allow more time with `timeout`"),
     ],
 )
 def test_other_refusals_say_what_to_do_in_a_workflow(error: ClinderError, words: str) -> None:

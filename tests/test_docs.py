@@ -22,7 +22,7 @@ import docs
 from clinder import errors
 from clinder.cli.main import cli
 from e2e.myst import MYST
-from messages import FAMILIES, MESSAGES
+from messages import EXPLANATIONS, FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -299,14 +299,14 @@ def _text(node: ast.AST) -> str:
 
 
 def test_every_error_has_its_message_on_the_page_and_no_other() -> None:
-    assert sorted(KINDS) == sorted([*MESSAGES, *FAMILIES])
+    assert sorted(KINDS) == sorted([*EXPLANATIONS, *FAMILIES])
 
 
-@pytest.mark.parametrize("name", MESSAGES)
+@pytest.mark.parametrize("name", EXPLANATIONS)
 def test_what_the_page_says_is_what_the_code_says(name: str) -> None:
     texts = sources().replace("its certificate", "The hub's certificate")  # as binderhub.py has it
-    for says in MESSAGES[name].says:
-        assert says.removesuffix("…").rstrip(" :") in texts
+    for message in EXPLANATIONS[name].messages:
+        assert message.removesuffix("…").rstrip(" :") in texts
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -321,5 +321,5 @@ def test_the_page_has_each_hint() -> None:
     page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
 
     assert [
-        name for name, kind in KINDS.items() if name in MESSAGES and kind.hint not in page
+        name for name, kind in KINDS.items() if name in EXPLANATIONS and kind.hint not in page
     ] == []

@@ -65,11 +65,11 @@ def test_an_error_is_explained_with_what_where_log_advice_and_link() -> None:
         "The hub is full.",
         "  hub:        https://hub/",
         "  repository: gh/org/repo/HEAD",
-        "  the hub said last:",
+        "  last log lines:",
         "    | one",
         "    | two",
         f"  what to do: {HubFull.hint}",
-        "  by hand:    https://hub/v2/x",
+        "  link:       https://hub/v2/x",
     ]
 
 

@@ -281,9 +281,9 @@ def test_what_went_wrong_stays_on_the_terminal_and_the_log_only_if_asked_for(
 
     first, *lines = terminal.lines
     assert first.startswith(f"clinder: Launching gh/org/repo/{COMMIT}, from GitHub Actions")
-    warning, failure = (line for line in lines if "Warning" in line or "gave no session" in line)
+    warning, failure = (line for line in lines if "Warning" in line or "No session" in line)
     assert warning.startswith("clinder: Warning: The file of the pull_request event names no head")
-    assert failure.startswith(f"clinder: {full.url} gave no session after ")
+    assert failure.startswith(f"clinder: No session from {full.url} after ")
     assert f"{url}?token={TOKEN}" in lines
     assert ("a log line" in lines) is verbose
     assert any(line.startswith("clinder: building: ") for line in lines) is verbose
@@ -367,11 +367,11 @@ def test_each_attempt_wait_and_reason_is_a_line_on_stderr_and_in_the_json(
     assert (ready["hub"], ready["outcome"], ready["reason"]) == (hub.url, "ready", "")
     assert 1.5 <= ready["waited"] <= 2.5
     lines = told.err.splitlines()
-    asking = f"clinder: Asking {hub.url} to launch gh/org/repo/HEAD."
+    asking = f"clinder: Requesting gh/org/repo/HEAD from {hub.url}"
     at = [number for number, line in enumerate(lines) if line == asking]
     assert len(at) == 2
     between = [re.sub(r"\d+ s", "N s", line) for line in lines[at[0] + 1 : at[1]]]
     assert between == [
-        f"clinder: {hub.url} gave no session after N s: The hub answered 502.",
-        f"clinder: Asking {hub.url} again in N s.",
+        f"clinder: No session from {hub.url} after N s: The hub answered 502.",
+        f"clinder: Trying {hub.url} again in N s.",
     ]

@@ -61,7 +61,7 @@ EXPECTED: dict[str, Success | Failure] = {
     "quota-double-1": Success("gh/rig/build-slow/HEAD"),
     "slash-branch": Success("gh/rig/second/feature/slash"),
     "slash-branch-escaped": Success("gh/rig/second/feature%2Fslash"),
-    "auth-noauth": Failure(3, ("needs a login", "does not support", "without logging in"), 403),
+    "auth-noauth": Failure(3, ("needs a login", "does not support", "requires no login"), 403),
     "bad-prefix": Failure(3, ("does not have this provider", "prefix xx", "repoproviders"), 400),
     "bad-ref": Failure(3, (*NOT_FOUND, "requirements/nope"), 404),
     "bad-repo": Failure(3, (*NOT_FOUND, "gh:nobody/nothing/HEAD"), 404),
@@ -71,7 +71,7 @@ EXPECTED: dict[str, Success | Failure] = {
     "bad-spec-short": Failure(3, ("cannot read the spec", 'provided: "foo"'), 400),
     "banned-spec": Failure(3, ("does not launch this repository", "contact admins", "--hub"), 403),
     "baseurl-good": Failure(3, (*NOT_FOUND, "gh:rig/second/nope"), 404),
-    "buildonly-refused": Failure(3, ("answered 400", "not permitted", "change what is asked"), 400),
+    "buildonly-refused": Failure(3, ("answered 400", "not permitted", "change the request"), 400),
     "net-banned": Failure(3, ("refuses this network", "datacenter", "another network"), 403),
     "build-fail": Failure(4, ("could not be built", "| #6 ERROR: process", "pip install nope")),
     "build-fail-r2d-exception": Failure(4, ("could not be built", "Error during build: HTTPS")),
@@ -206,7 +206,7 @@ def says_why(code: int, expected: Failure, hub: ScriptedHub, capfd: Capture) -> 
     assert f"hub:        {hub.url}\n" in report
     assert "repository: gh/rig/example/HEAD\n" in report
     assert "what to do: " in report
-    assert f"by hand:    {hub.url}v2/gh/rig/example/HEAD\n" in report
+    assert f"link:       {hub.url}v2/gh/rig/example/HEAD\n" in report
     assert not CONTROLS.search(stderr)
 
 

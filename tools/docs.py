@@ -26,7 +26,7 @@ from clinder.cli.main import RepositoryCommand, cli
 from clinder.repository import FORMS
 from clinder.session import Attempt, Session
 from clinder.timeouts import Timeouts
-from messages import FAMILIES, MESSAGES
+from messages import EXPLANATIONS, FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -270,14 +270,14 @@ def _of_code(code: int) -> str:
 
 
 def _message(kind: type[errors.ClinderError]) -> str:
-    message = MESSAGES[kind.__name__]
-    first, *more = message.says
+    explanation = EXPLANATIONS[kind.__name__]
+    first, *more = explanation.messages
     also = "".join(f"- {each}\n" for each in more)
-    do = " ".join(filter(None, (kind.hint, message.do)))
+    do = " ".join(filter(None, (kind.hint, explanation.advice)))
     return (
         f"### {first}\n\n"
         + (f"Or:\n\n{also}\n" if also else "")
-        + f"{message.why}\n\n"
+        + f"{explanation.cause}\n\n"
         + (f"**What to do:** {do}\n\n" if do else "")
         + f"In Python: `{kind.__name__}`."
     )

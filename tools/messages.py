@@ -1,7 +1,7 @@
-"""What each error says and why, for docs/troubleshooting.md; what to do is the error's own hint.
+"""For docs/troubleshooting.md: how the messages of each error begin, and what causes it.
 
-``…`` stands for what differs from case to case. A test finds each message in the sources, and no
-error without one.
+The advice in the page is the error's own hint. A test checks that each message occurs in the
+sources, and that no error is missing.
 """
 
 from __future__ import annotations
@@ -10,26 +10,29 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Message:
-    """``says``: how the message begins, the usual one first. ``do``: more than the hint says."""
+class Explanation:
+    """The beginnings of an error's messages, the usual one first, and its cause.
 
-    says: tuple[str, ...]
-    why: str
-    do: str = ""
+    ``…`` stands for a part that varies. ``advice`` is added to the error's hint.
+    """
+
+    messages: tuple[str, ...]
+    cause: str
+    advice: str = ""
 
 
 FAMILIES = ("HubBusy",)
-"""Errors that are never raised themselves: others are of their kind."""
+"""Base classes that are never raised themselves."""
 
-MESSAGES = {
-    "CodeRaised": Message(
+EXPLANATIONS = {
+    "CodeRaised": Explanation(
         ("The code raised … on the session.", "The session's code did not end: …"),
-        "`clinder exec` ran the code, and it failed there, on the hub. The traceback stands above "
-        "the message. In the second case the kernel died, most often because the session ran out "
-        "of memory: 2 GB on mybinder.org.",
-        "Mend the code, or the environment of the image.",
+        "`clinder exec` ran the code in the session, and it failed there. The traceback is above "
+        "the message. If the message says that the code did not end, the kernel died, most often "
+        "because the session ran out of memory (mybinder.org allows 2 GB).",
+        "Fix the code, or the image's environment.",
     ),
-    "UsageError": Message(
+    "UsageError": Explanation(
         (
             "No repository is named, and this is no git checkout.",
             "Commit … is not pushed yet: …",
@@ -43,224 +46,230 @@ MESSAGES = {
             "The head repository of this … event is gone: the fork was deleted.",
             "The embedded hub is not part of the action.",
         ),
-        "An argument, an option, an input or a file is not what it should be. Nothing was sent to "
-        "a hub. Each of these messages has its own advice in the line under it.",
-        "Read that line. `clinder COMMAND --help` has the options, with examples.",
+        "An argument, an option, an input or a file is invalid. The line below each of these "
+        "messages says what to do about it.",
+        "Follow that line. `clinder COMMAND --help` lists the options, with examples.",
     ),
-    "OutputLost": Message(
+    "OutputLost": Explanation(
         ("The output could not be written: …",),
-        "Whatever should have read clinder's output is gone, or the disk is full. A session that "
-        "was started is stopped, as nobody has its token.",
+        "The program that reads clinder's output has ended, or the disk is full. If clinder had "
+        "started a session, it has stopped it, because nobody received its token.",
     ),
-    "Refused": Message(
+    "Refused": Explanation(
         ("The hub refused: …", "The hub answered …"),
-        "The hub said no, with a reason that clinder does not know. It stands after the colon.",
+        "The hub refused the request for a reason that clinder does not recognise. The hub's own "
+        "message follows the colon.",
     ),
-    "UnknownProvider": Message(
+    "UnknownProvider": Explanation(
         ("The hub does not have this provider: …",),
-        "Each hub decides from where it takes repositories. mybinder.org has all forms that "
-        "clinder knows; smaller hubs often have GitHub only.",
+        "Each hub supports its own selection of repository providers. mybinder.org supports all "
+        "that clinder does; smaller hubs often support only GitHub.",
     ),
-    "MalformedSpec": Message(
+    "MalformedSpec": Explanation(
         (
             "The hub cannot read the spec: …",
             "The hub does not take this URL: …",
             "The hub wants a ref: …",
         ),
-        "The hub has this provider, but reads what follows differently. It may be an older or a "
-        "changed BinderHub.",
+        "The hub supports this provider, but expects a different form of spec. It might run an "
+        "old or a modified version of BinderHub.",
     ),
-    "RefNotFound": Message(
+    "RefNotFound": Explanation(
         ("The repository or its ref was not found: …", "The gist is secret: …"),
-        "The hub asked GitHub, GitLab or another host, and was told that there is no such thing. "
-        "That is also the answer for what is private, for a commit that is not pushed, and for a "
-        "fork that was deleted.",
+        "GitHub, GitLab or another host told the hub that the repository or the ref does not "
+        "exist. Hosts give the same answer for private repositories, for commits that are not "
+        "pushed, and for forks that were deleted.",
     ),
-    "Banned": Message(
+    "Banned": Explanation(
         ("The hub does not launch this repository: …",),
-        "Those who run the hub have put the repository, or its owner, on a list.",
+        "The hub's operators have banned the repository or its owner.",
     ),
-    "NetworkRefused": Message(
+    "NetworkRefused": Explanation(
         ("The hub refuses this network: …",),
-        "The hub does not take requests from the address from which you ask. Networks of some "
-        "cloud providers are refused, and a runner is in one.",
-        "A next `--hub` is tried by itself.",
+        "The hub does not accept requests from your IP address. Hubs refuse the networks of some "
+        "cloud providers, and CI runners are often in one.",
+        "If you name several hubs, clinder tries the next one automatically.",
     ),
-    "BotsRefused": Message(
+    "BotsRefused": Explanation(
         ("The hub took clinder for a robot: …",),
-        "Newer hubs refuse what calls itself a bot, a crawler or a spider. clinder does not, so "
-        "this should not happen.",
-        "A next `--hub` is tried by itself.",
+        "Newer hubs refuse clients that identify themselves as a bot, a crawler or a spider. "
+        "clinder does not, so this should not happen.",
+        "If you name several hubs, clinder tries the next one automatically.",
     ),
-    "BuildTokenRefused": Message(
+    "BuildTokenRefused": Explanation(
         ("The hub refused the build token: …",),
-        "A build token is made by a hub for one of its pages. It fits that hub and that spec only, "
-        "to the letter.",
+        "A hub issues a build token on its launch page, for exactly one spec. No other hub and no "
+        "other spelling of the spec is accepted.",
     ),
-    "LoginRequired": Message(
+    "LoginRequired": Explanation(
         ("The hub needs a login, which clinder does not support: …",),
-        "Such hubs have users, and the session belongs to one of them. "
-        "[Hubs](hubs.md#hubs-that-need-a-login) says more.",
+        "On such a hub, every session belongs to a user. "
+        "See [Hubs](hubs.md#hubs-that-need-a-login).",
     ),
-    "KernelspecMissing": Message(
+    "KernelspecMissing": Explanation(
         ("The session has no kernelspec …, only: …",),
-        "`--warm-up`, `warm-up` or `--kernel` names a kernelspec that is not in the image. Its "
-        "name is not the language's: it is `python3`, `ir`, `julia-1.11`. The message lists those "
-        "that are there.",
+        "`--warm-up`, `warm-up` or `--kernel` names a kernelspec that the image does not have. "
+        "Kernelspecs have names such as `python3`, `ir` and `julia-1.11`, not those of languages. "
+        "The message lists the image's kernelspecs.",
     ),
-    "CommitMismatch": Message(
+    "CommitMismatch": Explanation(
         ("The hub launched …, not …",),
-        "A commit was asked for and another one runs. clinder has stopped that session, as it "
-        "would have run the wrong code.",
+        "The hub launched a commit other than the requested one. clinder has stopped that session "
+        "because it would have run the wrong code.",
     ),
-    "BuildFailed": Message(
+    "BuildFailed": Explanation(
         ("The image could not be built: …",),
-        "repo2docker, which builds the image from `environment.yml` and its like, failed. The last "
-        "20 lines of its log are in the message. Where the builder was killed they just end: then "
-        "it often ran out of memory, while it solved a conda environment.",
-        "`jupyter-repo2docker .` builds the same image on your own machine, with Docker.",
+        "The hub builds the image with repo2docker, which failed. The message ends with the last "
+        "20 lines of its log. If the log simply stops, the build was killed, often because it ran "
+        "out of memory while solving a conda environment.",
+        "To build the same image on your own machine with Docker, run `jupyter-repo2docker .`.",
     ),
-    "HubFull": Message(
+    "HubFull": Explanation(
         ("The hub is full: …",),
-        "All places of the hub are taken. clinder has tried the other hubs, and another member of "
-        "mybinder.org's federation, and has waited 60 s and 240 s where the time allowed it.",
+        "The hub runs as many sessions as it can. clinder has tried the other hubs and another "
+        "member of mybinder.org's federation, and has waited 60 s and 240 s if the time limit "
+        "allowed it.",
     ),
-    "QuotaReached": Message(
+    "QuotaReached": Explanation(
         ("The repository's quota on the hub is used up: …",),
-        "A hub runs only so many sessions of one repository at a time, mybinder.org 100.",
+        "A hub limits how many sessions of one repository run at a time; on mybinder.org the "
+        "limit is 100.",
     ),
-    "RateLimited": Message(
+    "RateLimited": Explanation(
         (
             "The hub limits how often it may be asked: …",
             "Rate limit exceeded: the hub, or what stands before it, answered 429.",
         ),
-        "Each build request counts, reconnections too. The number of seconds in the hub's own "
-        "words is the length of its period, not the time that is left. clinder does not ask "
-        "that hub again.",
+        "Every build request counts, including reconnections. The number of seconds in the hub's "
+        "message is the length of the whole period, not the time left. clinder does not try that "
+        "hub again.",
     ),
-    "HubError": Message(
+    "HubError": Explanation(
         ("The hub sent an event too large to be one.",),
-        "One message of the hub had over 256 KiB, so what answers is hardly a BinderHub.",
+        "One of the hub's events was larger than 256 KiB. The address is probably not a "
+        "BinderHub's.",
     ),
-    "HubUnreachable": Message(
+    "HubUnreachable": Explanation(
         ("The hub is unreachable: …", "The hub ended the stream before the launch had ended."),
-        "There was no connection, or it broke. clinder has asked three times.",
-        "The message says what the network did: a name that does not resolve, a refused "
-        "connection, nothing that came for 75 s.",
+        "There was no connection to the hub, or it broke. clinder has tried three times.",
+        "The message gives the reason, for example a name that does not resolve, a refused "
+        "connection, or no data for 75 s.",
     ),
-    "HubDown": Message(
+    "HubDown": Explanation(
         ("The hub answered 503, as a proxy does whose hub is away.", "The hub is unreachable: …"),
-        "The hub restarts, or its address is wrong. clinder has tried for about a minute, unless "
-        "`--attempts 1` was given.",
+        "The hub is restarting, or its address is wrong. clinder has tried for about a minute, or "
+        "once if you set `--attempts 1`.",
     ),
-    "CertificateUntrusted": Message(
+    "CertificateUntrusted": Explanation(
         ("The hub's certificate is not trusted …",),
-        "The reason stands in brackets: it is expired, or of another name, or its authority is "
-        "unknown here. Many companies' networks have an authority of their own.",
+        "The reason is in brackets: the certificate has expired, is for another name, or comes "
+        "from an authority that this machine does not know. Many company networks have their own "
+        "authority.",
     ),
-    "HubBroken": Message(
+    "HubBroken": Explanation(
         (
             "The hub failed: …",
             "The hub failed without a word.",
             "The hub answered …",
             "The hub lost sight of the build: …",
         ),
-        "The hub answered with an error of its own. clinder has asked three times.",
+        "The hub answered with an internal error. clinder has tried three times.",
     ),
-    "NotABinderHub": Message(
+    "NotABinderHub": Explanation(
         ("This is not a BinderHub's address: …",),
-        "A web page answered, or a redirect, where a BinderHub has its build service. The usual "
-        "causes are a mistyped address, a JupyterHub's address in place of a BinderHub's, and a "
-        "path prefix that is missing, as in `https://example.org/services/binder/`. A hub in "
-        "API-only mode launches nothing; the message then says that it builds only.",
+        "clinder received a web page or a redirect instead of a BinderHub's event stream. Usually "
+        "the address is mistyped, belongs to a JupyterHub rather than a BinderHub, or lacks a "
+        "path prefix, as in `https://example.org/services/binder/`. If the message says that the "
+        "hub only builds, it runs in API-only mode and launches nothing.",
     ),
-    "ServerUnusable": Message(
+    "ServerUnusable": Explanation(
         (
             "The hub said that the server is ready, but gave no URL or no token.",
             "The hub is https, but its server is plain http: the token would be seen.",
         ),
-        "The hub is set up wrongly.",
+        "The hub is misconfigured.",
     ),
-    "RepositoryHostFailed": Message(
+    "RepositoryHostFailed": Explanation(
         ("The hub could not ask the repository's host: …",),
-        "The hub got an error from GitHub or another host. GitHub limits how often a hub may ask, "
-        "too. clinder has asked three times.",
+        "The hub received an error from GitHub or another host. GitHub also limits how many "
+        "requests a hub can make. clinder has tried three times.",
     ),
-    "ServerUnreachable": Message(
+    "ServerUnreachable": Explanation(
         (
             "The session's server is unreachable: …",
             "The session's server answered … to …",
             "The session's kernel is unreachable: …",
             "Whether the session runs is not known: …",
         ),
-        "Something answers at the session's address, or nothing does, and it does not prove that "
-        "the session is gone either. It may be a hiccup of the hub's proxy.",
-        "`clinder status` asks again until the answer is clear.",
+        "Nothing answers at the session's address, or the answer does not show whether the "
+        "session is gone. The hub's proxy might have a temporary problem.",
+        "`clinder status` checks again until the answer is clear.",
     ),
-    "OutputDropped": Message(
+    "OutputDropped": Explanation(
         ("The session's server dropped a part of the output, as it says above.",),
-        "A Jupyter Server passes on only so much output a second. The code ran; what it printed is "
-        "not whole.",
+        "A Jupyter Server limits how much output it forwards per second. The code ran, but its "
+        "output is incomplete.",
     ),
-    "TimedOut": Message(
+    "TimedOut": Explanation(
         ("The launch did not end within … s.", "The code did not end within … s"),
-        "Building a new image can take 10 to 30 min, and the whole launch has 20 min. The build "
-        "goes on at the hub, so the next try is quicker.",
+        "Building a new image can take 10 to 30 minutes, and the default time limit for the whole "
+        "launch is 20 minutes. The hub continues to build, so the next launch is faster.",
     ),
-    "KernelNotRemoved": Message(
+    "KernelNotRemoved": Explanation(
         (
             "The session's server did not say that it removed the kernel.",
             "The session's server did not say which kernel it started.",
         ),
-        "The time was over while a kernel was being started or removed. It may run on in the "
-        "session.",
-        "`clinder stop` ends the session and what runs on it.",
+        "The time limit expired while clinder was starting or removing a kernel, which might "
+        "still be running in the session.",
+        "`clinder stop` stops the session and its kernels.",
     ),
-    "LaunchFailed": Message(
+    "LaunchFailed": Explanation(
         ("The server could not be launched: …",),
-        "The image exists, but the hub could not start a server of it: it has tried four times. "
-        "The cluster may be full, or the image's start command fails.",
+        "The image exists, but the hub failed four times to start a server from it. Its cluster "
+        "might be full, or the image's start command might fail.",
     ),
-    "ServerNotReady": Message(
+    "ServerNotReady": Explanation(
         (
             "The server was launched but never became usable: …",
             "The server was launched, but no kernel: …",
             "The kernel cannot be used: …",
         ),
-        "The server did not answer in 120 s, or its first kernel died. With a kernel that dies the "
-        "environment is usually the cause: two packages that do not fit.",
-        "`--no-warm-up`, or `warm-up: false`, hands the session out without starting a kernel.",
+        "The server did not answer within 120 s, or its first kernel died. If the kernel died, "
+        "the usual cause is two packages that do not work together.",
+        "To start a session without starting a kernel, use `--no-warm-up` or `warm-up: false`.",
     ),
-    "StopFailed": Message(
+    "StopFailed": Explanation(
         (
             "The session still runs: it did not shut down in time.",
             "Whether the session still runs is not known: …",
         ),
-        "The server was told to shut down, again and again, and did not do it in time; or it "
-        "cannot be seen whether it did.",
+        "clinder told the server several times to shut down. The server did not shut down in "
+        "time, or clinder could not find out whether it did.",
     ),
-    "TokenRefused": Message(
+    "TokenRefused": Explanation(
         ("The session's server refused the token.",),
-        "A server answers there, but not to this token: it is cut off, or of another session.",
+        "A server answers at that address, but does not accept this token. The token is "
+        "incomplete, or belongs to another session.",
     ),
-    "SessionGone": Message(
+    "SessionGone": Explanation(
         (
             "The session is gone: …",
             "The session at … is gone: …",
             "The session went away, so the command was ended.",
         ),
-        "Nothing runs at that address any more. A hub stops what was idle, 10 min on mybinder.org, "
-        "and what is too old, 6 h there; and a session that used more memory than it may have.",
+        "The session no longer runs. Hubs cull idle sessions (mybinder.org after 10 minutes) and "
+        "old ones (mybinder.org after 6 hours), and stop sessions that use too much memory.",
     ),
-    "ClinderError": Message(
+    "ClinderError": Explanation(
         ("A bug in clinder …",),
-        "clinder met something that it did not foresee.",
+        "Something happened that clinder is not prepared for.",
         "Report the line at <https://github.com/org/clinder-action/issues>.",
     ),
-    "Cancelled": Message(
+    "Cancelled": Explanation(
         ("Cancelled.", "Cancelled by …"),
-        "Ctrl-C, or the end of the CI job, which sends a signal. What was started is stopped; "
-        "where that is not certain, the line before says so. The exit code is 130 for Ctrl-C, 143 "
-        "for SIGTERM and SIGHUP.",
+        "You pressed Ctrl-C, or a signal arrived, for example because the CI job was cancelled. "
+        "clinder has stopped the session that it had started, or warns that it might still be "
+        "running. The exit code is 130 for Ctrl-C, and 143 for SIGTERM and SIGHUP.",
     ),
 }

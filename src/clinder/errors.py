@@ -1,7 +1,7 @@
-"""Every way to fail: its exit code, and what to do about it.
+"""Every error that clinder raises: its exit code, and a hint on what to do.
 
-An error says what happened when it is raised; whoever knows on which hub and for which
-repository it happened adds that as :class:`Context`. Both surfaces print errors the same way.
+The code that raises an error words its message. A launch adds the hub, the repository and the last
+log lines as a :class:`Context`.
 """
 
 from __future__ import annotations
@@ -9,27 +9,27 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 EXIT_CODES: tuple[tuple[int, str], ...] = (
-    (0, "done"),
-    (1, "the remote code raised"),
-    (2, "usage: an argument, option or file is not what it should be"),
-    (3, "refused as asked: spec, ref, repository, banned, bots, token, login or kernelspec"),
+    (0, "success"),
+    (1, "the code run in the session raised an error"),
+    (2, "usage error: an argument, option or file is invalid"),
+    (3, "refused: spec, ref, repository, ban, bot filter, build token, login or kernelspec"),
     (4, "the build failed"),
-    (5, "the hub is busy: full, over the repository's quota, or rate limited"),
-    (6, "the hub or the network is unreachable or broken, or it is not a BinderHub"),
-    (7, "timeout"),
+    (5, "the hub is busy: it is full, or a quota or rate limit is reached"),
+    (6, "the hub or the network failed, or the address is not a BinderHub"),
+    (7, "a time limit expired"),
     (8, "the launch failed, or the server never became ready"),
-    (9, "the stop failed: the token was refused, or the session still runs"),
+    (9, "stopping failed: the token was refused, or the session is still running"),
     (10, "the session is gone (status, exec, run)"),
     (70, "a bug in clinder"),
     (130, "cancelled by SIGINT (Ctrl-C)"),
     (143, "cancelled by SIGTERM or SIGHUP"),
 )
-"""The one table of exit codes; ``--help`` and the documentation are made from it."""
+"""Each exit code and its meaning; ``--help`` and the documentation show this table."""
 
 
 @dataclass(frozen=True)
 class Context:
-    """Where an error happened, and what was last seen there."""
+    """The hub and the spec of a failed launch, its link to try in a browser, and its last log."""
 
     hub: str = ""
     repository: str = ""
@@ -38,9 +38,9 @@ class Context:
 
 
 class ClinderError(Exception):
-    """The base of all errors that clinder raises on purpose.
+    """Base class of all errors that clinder raises deliberately.
 
-    ``exit_code`` is from :data:`EXIT_CODES`; ``hint`` says what to do next.
+    ``exit_code`` is one of :data:`EXIT_CODES`; ``hint`` suggests what to do next.
     """
 
     exit_code: int = 70
@@ -58,33 +58,36 @@ class ClinderError(Exception):
 
 
 class CodeRaised(ClinderError):
-    """The code that ran on the session raised, or its kernel died."""
+    """The code run in the session raised an error, or its kernel died."""
 
     exit_code = 1
     hint = "The traceback above is from the session's kernel."
 
 
 class UsageError(ClinderError):
-    """An argument, an option or a file is not what it should be. Nothing was sent."""
+    """An argument, an option or a file is invalid."""
 
     exit_code = 2
 
 
 class Refused(ClinderError):
-    """The hub refused what was asked, and would refuse it again."""
+    """The hub refused the request, and would refuse it again."""
 
     exit_code = 3
-    hint = "Asking again will not help: change what is asked."
+    hint = "Retrying does not help: change the request."
 
 
 class UnknownProvider(Refused):
-    """The hub has no such repository provider (``builder.py``)."""
+    """The hub does not support the repository provider (``builder.py``)."""
 
-    hint = "The hub lists the providers that it has at /api/repoproviders; or try another hub."
+    hint = (
+        "The hub lists the providers that it supports at /api/repoproviders. Or use another hub "
+        "with --hub."
+    )
 
 
 class MalformedSpec(Refused):
-    """The hub could not read the spec."""
+    """The hub could not parse the spec."""
 
     hint = "Compare the spec with the forms that `clinder start --help` shows."
 
@@ -99,19 +102,19 @@ class RefNotFound(Refused):
 
 
 class Banned(Refused):
-    """The hub does not launch the repository."""
+    """The hub does not launch this repository."""
 
-    hint = "Ask the people who run the hub, or use another hub with --hub."
+    hint = "Contact the hub's operators, or use another hub with --hub."
 
 
 class NetworkRefused(Refused):
     """The hub refuses requests from this network."""
 
-    hint = "Use another hub with --hub, or run from another network."
+    hint = "Use another hub with --hub, or run clinder from another network."
 
 
 class BotsRefused(Refused):
-    """The hub took us for a robot (binderhub#2107)."""
+    """The hub took clinder for a bot (binderhub#2107)."""
 
     hint = "Use another hub with --hub, and report this to clinder's developers."
 
@@ -120,28 +123,25 @@ class BuildTokenRefused(Refused):
     """The hub refused the build token."""
 
     hint = (
-        "A build token is bound to one hub and one spec, and lives five minutes: "
-        "get a new one, or leave it out."
+        "A build token is valid for one hub and one spec, and for five minutes. Get a new one, "
+        "or omit it."
     )
 
 
 class LoginRequired(Refused):
-    """The hub needs a login, which clinder does not support."""
+    """The hub requires a login, which clinder does not support."""
 
-    hint = (
-        "clinder works with hubs that anyone may use without logging in: use another hub with "
-        "--hub, for example https://mybinder.org."
-    )
+    hint = "Use --hub with a hub that requires no login, for example https://mybinder.org."
 
 
 class KernelspecMissing(Refused):
-    """The image has no such kernelspec."""
+    """The image does not have the requested kernelspec."""
 
-    hint = "Name one of the kernelspecs that the image has, or add it to the environment."
+    hint = "Choose one of the image's kernelspecs, or add the missing one to the environment files."
 
 
 class CommitMismatch(Refused):
-    """The hub launched another commit than the one that was asked for."""
+    """The hub launched a commit other than the requested one."""
 
     hint = "Check that the commit is pushed to that repository, then try again."
 
@@ -150,123 +150,126 @@ class BuildFailed(ClinderError):
     """The image could not be built."""
 
     exit_code = 4
-    hint = "The last log lines say why. The environment files of the repository decide the build."
+    hint = (
+        "See the last log lines for the cause. The hub builds the image from the repository's "
+        "environment files, such as environment.yml or requirements.txt."
+    )
 
 
 class HubBusy(ClinderError):
-    """The hub cannot take this launch now."""
+    """The hub cannot accept this launch now."""
 
     exit_code = 5
-    hint = "Try again later, or name a second hub with --hub."
+    hint = "Try again later, or add a second hub with --hub."
 
 
 class HubFull(HubBusy):
-    """The hub has too many users (``quota.py``)."""
+    """The hub has reached its limit of sessions (``quota.py``)."""
 
 
 class QuotaReached(HubBusy):
-    """Too many sessions of this repository run on the hub (``quota.py``)."""
+    """The hub has reached its limit of sessions of this repository (``quota.py``)."""
 
-    hint = "Stop sessions of this repository that are not needed, or try again later."
+    hint = "Stop sessions of this repository that are no longer needed, or try again later."
 
 
 class RateLimited(HubBusy):
-    """Too many build requests from this address (``ratelimit.py``)."""
+    """Too many build requests came from this address (``ratelimit.py``)."""
 
     hint = (
-        "A hub allows some ten build requests an hour from one address, which the runners of a "
-        "CI provider can share: try again later, or name a second hub with --hub."
+        "A hub accepts about ten build requests an hour from one address, which several CI "
+        "runners might share. Try again later, or add a second hub with --hub."
     )
 
 
 class HubError(ClinderError):
-    """The hub, or the network on the way to it, does not work."""
+    """The hub, or the network between it and clinder, does not work."""
 
     exit_code = 6
     hint = "Check that the hub's page opens in a browser, then try again."
 
 
 class HubUnreachable(HubError):
-    """No connection to the hub, or the connection broke."""
+    """There was no connection to the hub, or the connection broke."""
 
     hint = "Check the hub's address, and this machine's network."
 
 
 class HubDown(HubUnreachable):
-    """Nobody of the hub is there now: its address refuses connections, or its proxy answers 503."""
+    """The hub is down: its address refuses connections, or its proxy answers 503."""
 
     hint = (
-        "Check the hub's address. A hub that restarts is back in a minute or two: try again, or "
-        "name another hub with --hub."
+        "Check the hub's address. If the hub is restarting, it is back in a minute or two: try "
+        "again, or use another hub with --hub."
     )
 
 
 class CertificateUntrusted(HubError):
-    """The hub's certificate is not trusted; asking again will not change that."""
+    """The hub's certificate is not trusted. Retrying does not help."""
 
     hint = (
-        "Check it, and this machine's clock. Where a network has an authority of its own, name "
-        "its certificate's file in REQUESTS_CA_BUNDLE."
+        "Check the certificate, and this machine's clock. If your network has its own "
+        "certificate authority, set REQUESTS_CA_BUNDLE to the file of its certificate."
     )
 
 
 class HubBroken(HubError):
-    """The hub answered with an error of its own."""
+    """The hub answered with an internal error."""
 
-    hint = "The fault is the hub's: try again later, or name another hub with --hub."
+    hint = "The fault lies with the hub. Try again later, or use another hub with --hub."
 
 
 class NotABinderHub(HubError):
-    """What answered is not a BinderHub, or not at this address."""
+    """The address does not belong to a BinderHub, or is not its base URL."""
 
     hint = (
-        "Give the hub's base URL, with its path prefix if it has one: the address at which its "
-        "launch page opens."
+        "Use the hub's base URL, with its path prefix if it has one: the address of its launch "
+        "page."
     )
 
 
 class ServerUnusable(HubError):
-    """The hub said that the server is ready, but not usably where it is."""
+    """The hub reported a ready server whose URL or token cannot be used."""
 
-    hint = "The fault is the hub's: name another hub with --hub."
+    hint = "The fault lies with the hub. Use another hub with --hub."
 
 
 class RepositoryHostFailed(HubError):
-    """The hub could not ask the place where the repository is kept.
+    """The hub could not get an answer from the repository's host.
 
-    That is also what a hub says of a git URL that does not exist, or is not public.
+    A hub also reports this for a git URL that does not exist or is not public.
     """
 
     hint = (
-        "Check that the repository exists and is public. If it is, the fault lies between the hub "
-        "and the repository's host: try again later."
+        "Check that the repository exists and is public. If it is, the fault lies between the "
+        "hub and the repository's host: try again later."
     )
 
 
 class ServerUnreachable(HubError):
-    """The session's server does not answer as a Jupyter Server does."""
+    """The session's server does not answer like a Jupyter Server."""
 
     hint = "Check the session's URL, and this machine's network."
 
 
 class OutputDropped(HubError):
-    """The session's server did not pass on all that the code printed."""
+    """The session's server dropped part of the code's output."""
 
-    hint = "Let the code print less, or more slowly, or write a file on the session."
+    hint = "Print less, print more slowly, or write the output to a file in the session."
 
 
 class TimedOut(ClinderError):
-    """The overall time ran out."""
+    """A time limit expired."""
 
     exit_code = 7
-    hint = "Give it longer with --timeout SECONDS, or try again: an image is built only once."
+    hint = "Allow more time with --timeout SECONDS, or try again: an image is built only once."
 
 
 class LaunchFailed(ClinderError):
-    """The image exists, but no server of it could be launched."""
+    """The image exists, but the hub could not start a server from it."""
 
     exit_code = 8
-    hint = "Try again, or name another hub with --hub. If it stays so, try the link in a browser."
+    hint = "Try again, or use another hub with --hub. If this persists, try the link in a browser."
 
 
 class ServerNotReady(LaunchFailed):
@@ -274,29 +277,29 @@ class ServerNotReady(LaunchFailed):
 
 
 class StopFailed(ClinderError):
-    """The session could not be stopped, or still runs."""
+    """The session could not be stopped, or is still running."""
 
     exit_code = 9
-    hint = "Try again. A session that nothing uses is culled by its hub, on mybinder.org in 10 min."
+    hint = "Try again. The hub culls an idle session (mybinder.org: after 10 minutes)."
 
 
 class TokenRefused(StopFailed):
-    """The server does not accept the session's token."""
+    """The server rejects the session's token."""
 
-    hint = "Check that URL and token belong together, and that the token is whole."
+    hint = "Check that the URL and the token belong together, and that the token is complete."
 
 
 class SessionGone(ClinderError):
-    """The session runs no more."""
+    """The session is no longer running."""
 
     exit_code = 10
-    hint = "Start another with `clinder start`."
+    hint = "Start a new one with `clinder start`."
 
 
 class Cancelled(ClinderError):
     """Cancelled by a signal or by the caller.
 
-    The exit code, 130 for SIGINT and 143 for another signal, is the surface's: it knows the signal.
+    The surfaces set the exit code: 130 for SIGINT, 143 for other signals.
     """
 
     exit_code = 130
@@ -304,17 +307,17 @@ class Cancelled(ClinderError):
 
 
 def format_error(error: ClinderError) -> list[str]:
-    """Return the lines that tell a person what happened, where, and what to do next."""
+    """Return the lines that show a person what happened, where, and what to do next."""
     context = error.context
-    told = [error.message]
+    lines = [error.message]
     if context.hub:
-        told.append(f"  hub:        {context.hub}")
+        lines.append(f"  hub:        {context.hub}")
     if context.repository:
-        told.append(f"  repository: {context.repository}")
+        lines.append(f"  repository: {context.repository}")
     if context.log:
-        told += ["  the hub said last:", *(f"    | {line}" for line in context.log)]
+        lines += ["  last log lines:", *(f"    | {line}" for line in context.log)]
     if error.hint:
-        told.append(f"  what to do: {error.hint}")
+        lines.append(f"  what to do: {error.hint}")
     if context.link:
-        told.append(f"  by hand:    {context.link}")
-    return told
+        lines.append(f"  link:       {context.link}")
+    return lines

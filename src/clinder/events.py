@@ -1,4 +1,4 @@
-"""What a launch reports while it goes on: the values that every observer receives."""
+"""The events of a launch: the values that an observer receives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from clinder.session import Attempt, Session
 
 @dataclass(frozen=True)
 class BuildRequested:
-    """A build request goes out; ``number`` counts those of the whole launch, from 1."""
+    """clinder sends a build request. ``number`` counts all requests of the launch, from 1."""
 
     hub: str
     spec: str
@@ -19,14 +19,14 @@ class BuildRequested:
 
 @dataclass(frozen=True)
 class PhaseStarted:
-    """The launch enters a phase, as the hub names it, or ``readiness``."""
+    """A phase starts. The hub names the phases; the last one is clinder's own, ``readiness``."""
 
     phase: str
 
 
 @dataclass(frozen=True)
 class PhaseEnded:
-    """The launch leaves a phase after so many seconds."""
+    """A phase ended. ``seconds`` is how long it lasted."""
 
     phase: str
     seconds: float
@@ -34,7 +34,7 @@ class PhaseEnded:
 
 @dataclass(frozen=True)
 class LogLines:
-    """Lines of what the hub says in a phase, as many as came together: foreign words."""
+    """Log lines that the hub sent together in a phase, safe to print."""
 
     phase: str
     lines: tuple[str, ...]
@@ -42,21 +42,21 @@ class LogLines:
 
 @dataclass(frozen=True)
 class SessionLaunched:
-    """A server and its token are known, and must be stopped from now on. Not usable yet."""
+    """The hub launched the session's server, which must be stopped from now on. Not usable yet."""
 
     session: Session
 
 
 @dataclass(frozen=True)
 class AttemptFailed:
-    """A build request ended without a session that is usable, and the launch goes on."""
+    """An attempt ended without a usable session, and the launch continues."""
 
     attempt: Attempt
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """The launch waits so many seconds before it asks a hub again."""
+    """clinder waits ``seconds`` before its next build request, to ``hub``."""
 
     seconds: float
     hub: str
@@ -64,14 +64,14 @@ class Waiting:
 
 @dataclass(frozen=True)
 class SessionStopped:
-    """A session that was known, and is not handed out, is gone."""
+    """clinder stopped a launched session because the launch failed or was cancelled."""
 
     session: Session
 
 
 @dataclass(frozen=True)
 class SessionNotStopped:
-    """A session that was known, and is not handed out, may still run; ``why`` is a sentence."""
+    """clinder could not stop such a session: it might still be running. ``reason`` says why."""
 
     session: Session
     reason: str
@@ -79,7 +79,7 @@ class SessionNotStopped:
 
 @dataclass(frozen=True)
 class WarningIssued:
-    """Something to know that does not end the launch."""
+    """A warning that does not end the launch."""
 
     message: str
 
@@ -100,23 +100,25 @@ Observer = Callable[[Event], None]
 
 
 def describe(event: Event) -> str:
-    """Return the words for an event, or ``""`` where it has none."""
-    words = ""
+    """Return an event as a message, or ``""`` if there is none for it."""
+    message = ""
     match event:
         case BuildRequested():
-            words = f"Asking {event.hub} to launch {event.spec}."
+            message = f"Requesting {event.spec} from {event.hub}"
         case PhaseEnded():
-            words = f"{event.phase}: {event.seconds:.1f} s"
+            message = f"{event.phase}: {event.seconds:.1f} s"
         case AttemptFailed(attempt=attempt):
-            words = f"{attempt.hub} gave no session after {attempt.seconds:.0f} s: {attempt.reason}"
+            message = (
+                f"No session from {attempt.hub} after {attempt.seconds:.0f} s: {attempt.reason}"
+            )
         case Waiting():
-            words = f"Asking {event.hub} again in {event.seconds:.0f} s."
+            message = f"Trying {event.hub} again in {event.seconds:.0f} s."
         case SessionLaunched():
-            words = f"The session is at {event.session.url}"
+            message = f"The session is at {event.session.url}"
         case SessionStopped():
-            words = f"The session at {event.session.url} is stopped: it will not be handed out."
+            message = f"The session at {event.session.url} is stopped."
         case SessionNotStopped():
-            words = f"The session at {event.session.url} may still run. {event.reason}"
+            message = f"The session at {event.session.url} might still be running. {event.reason}"
         case WarningIssued():
-            words = event.message
-    return words
+            message = event.message
+    return message

@@ -443,7 +443,7 @@ def test_two_sessions_that_do_not_stop_are_given_their_time_but_not_all_of_the_r
 
 PHASES = {
     # What is seen when the signal comes.
-    "asked": "Asking http",
+    "asked": "Requesting ",
     "building": "Step 1",
     "launching": "Launching server...",
     "readiness": "The session is at",
@@ -486,7 +486,7 @@ def test_a_signal_in_any_phase(
     assert {phase: each.code for phase, each in ran.items()} == dict.fromkeys(PHASES, code)
     assert "is stopped" in ran["readiness"].said
     assert "culls it" in ran["launching"].annotation.data
-    assert "may still run" in ran["stuck"].annotation.data
+    assert "might still be running" in ran["stuck"].annotation.data
     assert [each.outputs for each in uses.values()] == [{}] * len(uses)
 
     phases["stuck"].pages.clear()

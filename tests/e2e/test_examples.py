@@ -222,14 +222,14 @@ def test_preview_is_of_the_fork(runs: dict[str, Run]) -> None:
 def test_still_launches(runs: dict[str, Run]) -> None:
     said = runs["still-launches.yml"].said()
 
-    assert f"to launch gh/{CALLER}/HEAD." in said
+    assert f"Requesting gh/{CALLER}/HEAD from " in said
     assert len(STOPPED.findall(said)) == 1
 
 
 def test_warm_image(runs: dict[str, Run]) -> None:
     said = runs["warm-image.yml"].said()
 
-    assert f"to launch gh/{CALLER}/{runs['warm-image.yml'].commit}." in said
+    assert f"Requesting gh/{CALLER}/{runs['warm-image.yml'].commit} from " in said
     assert len(STOPPED.findall(said)) == 1
 
 

@@ -161,7 +161,7 @@ def test_a_cookbook_without_the_tag_is_executed_in_the_job(cookbook: Workflow) -
     assert printed(site, "trend") == "+0.4 °C in ten years\n"
     (conda,) = ended.with_("conda ")
     assert conda.endswith("--name cookbook --file binder/environment.yml")
-    assert not ended.with_("Asking http")
+    assert not ended.with_("Requesting ")
 
 
 PULL_REQUEST = {

@@ -27,6 +27,8 @@ TESTS = {
     "launch.request": ("request", "reuse"),
     "launch.retries": ("retries", "launch", "launching"),
     "repository.pages": ("repository", "repository_properties"),
+    "repository.parse": ("repository", "repository_properties"),
+    "repository.providers": ("repository", "repository_properties"),
     "repository.repository": ("repository", "repository_properties", "urls"),
     "running.keep_alive": ("keep_alive",),
     "running.status": ("stop",),

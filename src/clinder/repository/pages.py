@@ -9,9 +9,7 @@ from urllib.parse import SplitResult, parse_qs
 
 from clinder._urls import base_url, percent_decode, redact
 from clinder.errors import UsageError
-
-DOI = re.compile(r"(?:doi:)?(10\.[0-9]{4,9}/.+)", re.IGNORECASE)
-"""A DOI, group 1, with or without ``doi:``."""
+from clinder.repository.providers import DOI
 
 _REQUEST_PAGE = re.compile(r".+/(?:pulls?|merge_requests|pull-requests)/[0-9]+(?:/.*)?")
 _OLD_GITLAB_PAGE = re.compile(r"(?P<name>.+?/[^/]+)/(?P<page>(?:tree|blob)/.+)")

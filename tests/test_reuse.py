@@ -11,7 +11,8 @@ import pytest
 
 from answers import Answer, ready
 from clinder._deadline import Deadline
-from clinder.checkout.detection import Checkout, detect
+from clinder.checkout.checkout import Checkout
+from clinder.checkout.detection import detect
 from clinder.checkout.reuse import Choice, choose_commit
 from clinder.cli.main import main
 from clinder.errors import UsageError

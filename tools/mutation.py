@@ -20,6 +20,8 @@ TESTS = {
     "_deadline": ("deadline", "sse", "http", "keep_alive"),
     "_urls": ("urls", "repository", "repository_properties"),
     "timeouts": ("deadline", "launch", "request"),
+    "checkout.ci": ("checkout",),
+    "checkout.clone": ("checkout",),
     "checkout.detection": ("checkout",),
     "launch.attempt": _LAUNCHES,
     "launch.launch": _LAUNCHES,

@@ -19,7 +19,7 @@ from clinder.checkout.buildpacks import (
     is_inspected,
     needs_source,
 )
-from clinder.checkout.detection import Checkout
+from clinder.checkout.checkout import Checkout
 from clinder.checkout.git import Git, strip_credentials
 from clinder.errors import UsageError
 from clinder.repository import Repository

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline, run_bounded
 from clinder._urls import is_cleartext, redact
-from clinder.checkout.detection import Checkout, detect, local_repository
+from clinder.checkout.checkout import Checkout
+from clinder.checkout.detection import detect, local_repository
 from clinder.errors import TimedOut, UsageError
 from clinder.launch.options import FORCE, LOCAL, LaunchOptions
 from clinder.repository import Repository, hub_url, target

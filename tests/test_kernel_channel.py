@@ -25,10 +25,11 @@ from clinder._version import USER_AGENT
 from clinder.errors import Cancelled, OutputDropped, ServerNotReady, ServerUnreachable, TimedOut
 from clinder.running.kernels import KernelNotRemoved, running_kernel
 from clinder.session import Session
+from clinder.timeouts import Timeouts
 from clinder.wire import kernel_channel as wire
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
-from clinder.wire.kernel_channel import Kernel, KernelDied
+from clinder.wire.kernel_channel import KernelChannel, KernelDied
 from clinder.wire.kernel_messages import KernelError, Output
 from clock import Clock, Standing
 from e2e.world import World
@@ -38,7 +39,7 @@ def executed(*answers: Callable[[str], str | bytes | None]) -> list[Output | Ker
     """Run code on a kernel that gives these answers to it, and return what comes of it."""
     with serving(Server(lambda parent: [make(parent) for make in answers])) as server:
         deadline = Deadline(10)
-        with Kernel(server.session, "k", deadline=deadline) as kernel:
+        with KernelChannel(server.session, "k", deadline=deadline) as kernel:
             return [*kernel.execute("code", deadline)]
 
 
@@ -46,7 +47,9 @@ def opened(server: Server, deadline: Deadline | None = None, connect: float = 10
     """Open a kernel and wait until it is ready."""
     with serving(server):
         deadline = deadline or Deadline(10)
-        with Kernel(server.session, "k", deadline=deadline, connect=connect) as kernel:
+        with KernelChannel(
+            server.session, "k", deadline=deadline, timeouts=Timeouts(connect=connect)
+        ) as kernel:
             kernel.wait_until_ready(deadline)
 
 
@@ -56,7 +59,7 @@ def idle(parent: str) -> str:
 
 def test_the_token_is_in_a_header_and_nowhere_else() -> None:
     server = Server(lambda parent: [info(parent)])
-    with serving(server), Kernel(server.session, "a/b?c", deadline=Deadline(10)) as kernel:
+    with serving(server), KernelChannel(server.session, "a/b?c", deadline=Deadline(10)) as kernel:
         kernel.wait_until_ready(Deadline(10))
     (path,), (headers,), (request,) = server.paths, server.headers, server.requests
     assert path.startswith("/user/x/api/kernels/a%2Fb%3Fc/channels?session_id=")
@@ -106,7 +109,7 @@ def test_nothing_listens() -> None:
         bound.bind(("127.0.0.1", 0))
         session = Session(f"http://127.0.0.1:{bound.getsockname()[1]}/", TOKEN)
         with pytest.raises(TransportError, match="no connection"):
-            Kernel(session, "k", deadline=Deadline(10))
+            KernelChannel(session, "k", deadline=Deadline(10))
 
 
 @pytest.mark.parametrize("junk", ["no JSON", "[]", "null", "[" * 100_000])
@@ -279,7 +282,7 @@ LARGE = "#" * 9_000_000
 def test_large_code_reaches_a_slow_server() -> None:
     server = Server(lambda parent: [info(parent), reply(parent), idle(parent)], reads_after=0.5)
     deadline = Deadline(30)
-    with serving(server), Kernel(server.session, "k", deadline=deadline) as kernel:
+    with serving(server), KernelChannel(server.session, "k", deadline=deadline) as kernel:
         kernel.wait_until_ready(deadline)
         assert [*kernel.execute(LARGE, deadline)] == []
     assert server.requests[-1]["content"]["code"] == LARGE
@@ -287,7 +290,7 @@ def test_large_code_reaches_a_slow_server() -> None:
 
 def test_code_that_a_server_does_not_read_is_bounded_by_the_deadline() -> None:
     server = Server(lambda parent: [info(parent)], reads_after=60)
-    with serving(server), Kernel(server.session, "k", deadline=Deadline(10)) as kernel:
+    with serving(server), KernelChannel(server.session, "k", deadline=Deadline(10)) as kernel:
         kernel.wait_until_ready(Deadline(10))
         with pytest.raises(TimedOut):
             next(kernel.execute(LARGE, Deadline(0.5)))
@@ -335,7 +338,7 @@ def test_what_says_nothing_of_a_kernel_is_no_reason_to_give_it_up() -> None:
         serving(server),
         running_kernel(server.session, "", quick(600), transport=Transport()) as kernel,
     ):
-        assert isinstance(kernel, Kernel)
+        assert isinstance(kernel, KernelChannel)
     assert server.removed == ["k"]
     assert server.looks == []
 
@@ -481,7 +484,7 @@ def test_a_bundle_of_certificates_that_is_none(
     with socket.create_server(("127.0.0.1", 0)) as server:
         session = Session(f"https://127.0.0.1:{server.getsockname()[1]}/", TOKEN)
         with pytest.raises(TransportError, match="names no certificates"):
-            Kernel(session, "k", deadline=Deadline(10))
+            KernelChannel(session, "k", deadline=Deadline(10))
 
 
 # Bytes that no Jupyter Server sends.
@@ -519,7 +522,7 @@ def accepting(key: str) -> str:
 
 def reached(session: Session, deadline: Deadline, watch: Callable[[], None] = no_op) -> None:
     """Open a kernel's websocket and wait for the kernel."""
-    with Kernel(session, "k", deadline=deadline, watch=watch) as kernel:
+    with KernelChannel(session, "k", deadline=deadline, poll=watch) as kernel:
         kernel.wait_until_ready(deadline)
 
 

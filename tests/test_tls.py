@@ -22,7 +22,7 @@ from clinder.timeouts import Timeouts
 from clinder.wire.binderhub import Ready, request_build
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
-from clinder.wire.kernel_channel import Kernel
+from clinder.wire.kernel_channel import KernelChannel
 from hubs import ScriptedHub
 from proxies import Encrypted, Proxy
 
@@ -51,7 +51,9 @@ def streamed(url: str) -> object:
 def conversed(url: str) -> object:
     """A kernel's websocket, until the kernel has answered."""
     deadline = Deadline(30)
-    with Kernel(Session(url + "user/x/", TOKEN), "k", deadline=deadline, connect=5) as kernel:
+    with KernelChannel(
+        Session(url + "user/x/", TOKEN), "k", deadline=deadline, timeouts=Timeouts(5)
+    ) as kernel:
         kernel.wait_until_ready(deadline)
     return kernel
 

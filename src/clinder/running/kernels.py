@@ -22,7 +22,7 @@ from clinder.session import Session
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.jupyter_server import Server, State
-from clinder.wire.kernel_channel import Kernel, KernelDied, TooLarge
+from clinder.wire.kernel_channel import KernelChannel, KernelDied, TooLarge
 from clinder.wire.kernel_messages import KernelError, Output
 
 READY_WITHIN = 180.0
@@ -49,7 +49,7 @@ def running_kernel(
     transport: Transport,
     ready_within: float = READY_WITHIN,
     cleanup_timeout: float = _CLEANUP,
-) -> Iterator[Kernel]:
+) -> Iterator[KernelChannel]:
     """Yield a kernel that has answered, of the named kernelspec (``""``: the server's default).
 
     It is deleted on leaving, whatever happened; what it runs then is interrupted by that. Its start
@@ -120,15 +120,15 @@ def _remove_unanswered(server: Server, label: str, deadline: Deadline) -> bool:
     return False
 
 
-def _connect(server: Server, kernel_id: str, deadline: Deadline, seconds: float) -> Kernel:
+def _connect(server: Server, kernel_id: str, deadline: Deadline, seconds: float) -> KernelChannel:
     ready_by = deadline.capped(seconds)
     try:
-        kernel = Kernel(
+        kernel = KernelChannel(
             server.session,
             kernel_id,
             deadline=ready_by,
-            connect=server.transport.timeouts.connect,
-            watch=_watch(server, kernel_id, ready_by),
+            timeouts=server.transport.timeouts,
+            poll=_watch(server, kernel_id, ready_by),
         )
         try:
             kernel.wait_until_ready(ready_by)

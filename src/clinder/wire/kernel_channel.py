@@ -1,6 +1,6 @@
-"""One kernel's websocket: is it ready, and what does code print on it.
+"""One kernel's websocket: wait until the kernel is ready, and run code on it.
 
-The messages are those of the Jupyter messaging protocol 5.3, in JSON.
+The messages are JSON, in version 5.3 of the Jupyter messaging protocol.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -28,38 +28,38 @@ from clinder.wire.http_errors import TransportError, to_transport_error
 from clinder.wire.kernel_messages import KernelError, Output
 
 _TICK = 0.1
-_HANDSHAKE = 150.0
-"""Seconds that a websocket may take to open: a server waits up to two minutes for its kernel."""
+_HANDSHAKE_TIMEOUT = 150.0
+"""A server opens the websocket only once the kernel responds, for which it waits two minutes."""
 _SEND_TIMEOUT = 60.0
-"""Seconds that the peer may take no more of what is sent; also keeps the socket non-blocking,
-without which one thread's TLS read shuts out another's write (python/cpython#137583)."""
+"""Time limit in seconds for the server to accept more of a message. It also keeps the socket
+non-blocking: otherwise one thread's TLS read blocks another's write (python/cpython#137583)."""
 _MESSAGE_LIMIT = 64 * 1024 * 1024
 _HEAD_LIMIT = 256 * 1024
-_MESSAGES = 4
-"""How many messages wait to be taken before no more are read."""
+_QUEUED_MESSAGES = 4
+"""The reader pauses while this many messages wait to be processed."""
 
+_NO_CONNECTION = "no connection to the kernel's websocket"
 _DEAD = ("restarting", "dead")
 
 
 class KernelDied(Exception):
-    """The kernel ended by itself; ``what`` says how that was seen."""
+    """The kernel ended by itself; ``message`` explains how clinder noticed."""
 
-    def __init__(self, what: str):
-        super().__init__(what)
-        self.message = what
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.message = message
 
 
 class TooLarge(TransportError):
-    """A message that is larger than any that is taken."""
+    """The server sent more than clinder accepts in one message."""
 
 
-class Kernel:
-    """The websocket of a kernel that runs on a session. Close it, or use it as a context.
+class KernelChannel:
+    """The websocket of a session's kernel. Close it, or use it as a context manager.
 
-    ``connect`` is in seconds, for the connection that carries it. ``watch`` is called again and
-    again until the kernel is ready: what it raises ends the wait.
-    Raises :class:`KernelDied` where the server knows no such kernel, or none that starts, and
-    :class:`~clinder.wire.http.TransportError`.
+    ``deadline`` bounds opening it. ``poll`` is called repeatedly until the kernel is ready; an
+    exception that it raises ends the wait. Raises :class:`KernelDied` if the server has no such
+    kernel or cannot start it, and :class:`~clinder.wire.http_errors.TransportError`.
     """
 
     def __init__(
@@ -68,55 +68,45 @@ class Kernel:
         kernel_id: str,
         *,
         deadline: Deadline,
-        connect: float = Timeouts.connect,
-        watch: Callable[[], None] = no_op,
+        timeouts: Timeouts | None = None,
+        poll: Callable[[], None] = no_op,
     ):
-        self._conversation = uuid.uuid4().hex
-        self._watch = watch
-        handshake = _Handshake(
-            session,
-            f"api/kernels/{quote(kernel_id, safe='')}/channels?session_id={self._conversation}",
-            seconds=min(_HANDSHAKE, deadline.remaining()),
-            connect=connect,
-        )
-        self._socket = _connect(handshake, session.url, deadline, watch)
-        self._socket.settimeout(_SEND_TIMEOUT)
-        self._wire = self._socket.sock
-        self._queue: queue.Queue[str | bytes | BaseException] = queue.Queue(_MESSAGES)
-        self._ended = threading.Event()
+        self._session_id = uuid.uuid4().hex
+        self._poll = poll
+        path = f"api/kernels/{quote(kernel_id, safe='')}/channels?session_id={self._session_id}"
+        self._connection = _Connection(session, path, timeouts or Timeouts())
+        self._connection.open(deadline, poll)
+        self._queue: queue.Queue[str | bytes | BaseException] = queue.Queue(_QUEUED_MESSAGES)
         threading.Thread(target=self._read, name="clinder-kernel", daemon=True).start()
 
-    def __enter__(self) -> Kernel:
+    def __enter__(self) -> KernelChannel:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
-        """Close the websocket; the kernel runs on."""
-        self._ended.set()
-        if self._wire is not None:
-            with suppress(OSError):  # wakes the reader, which closes the socket
-                self._wire.shutdown(socket.SHUT_RDWR)
+        """Close the websocket; the kernel keeps running."""
+        self._connection.end()  # wakes the reader, which closes the socket
 
     def wait_until_ready(self, deadline: Deadline) -> None:
         """Return once the kernel has answered a ``kernel_info_request``.
 
-        Raises :class:`KernelDied`, :class:`~clinder.wire.http.TransportError`.
+        Raises :class:`KernelDied`, :class:`~clinder.wire.http_errors.TransportError`.
         """
-        request = self._send("kernel_info_request", {}, deadline)
-        for message in self._messages(deadline, self._watch):
-            if kernel_messages.is_reply(message, request, "kernel_info_reply"):
+        request_id = self._send("kernel_info_request", {}, deadline)
+        for message in self._messages(deadline, self._poll):
+            if kernel_messages.is_reply(message, request_id, "kernel_info_reply"):
                 return
             if kernel_messages.state(message) in _DEAD:
                 raise KernelDied("the kernel died while it started")
 
     def execute(self, code: str, deadline: Deadline) -> Iterator[Output | KernelError]:
-        """Run code and yield what it prints, at last what it raised, if it did.
+        """Run code and yield its output, including the exception if it raises one.
 
-        Raises :class:`KernelDied`, :class:`~clinder.wire.http.TransportError`.
+        Raises :class:`KernelDied`, :class:`~clinder.wire.http_errors.TransportError`.
         """
-        request = self._send(
+        request_id = self._send(
             "execute_request",
             {"code": code, "silent": False, "store_history": False, "allow_stdin": False},
             deadline,
@@ -125,21 +115,22 @@ class Kernel:
         for message in self._messages(deadline):
             if kernel_messages.state(message) in _DEAD:
                 raise KernelDied("the kernel died while it ran the code")
-            if kernel_messages.parent_id(message) != request:
+            if kernel_messages.parent_id(message) != request_id:
                 continue
             if (output := kernel_messages.output(message)) is not None:
                 yield output
             idle = idle or kernel_messages.state(message) == "idle"
-            replied = replied or kernel_messages.is_reply(message, request, "execute_reply")
+            replied = replied or kernel_messages.is_reply(message, request_id, "execute_reply")
             if idle and replied:
                 return
 
-    def _send(self, kind: str, content: Mapping[str, object], deadline: Deadline) -> str:
-        identity = uuid.uuid4().hex
+    def _send(self, message_type: str, content: Mapping[str, object], deadline: Deadline) -> str:
+        """Send a message and return its id."""
+        message_id = uuid.uuid4().hex
         header = {
-            "msg_id": identity,
-            "msg_type": kind,
-            "session": self._conversation,
+            "msg_id": message_id,
+            "msg_type": message_type,
+            "session": self._session_id,
             "username": "clinder",
             "version": "5.3",
             "date": "",
@@ -152,171 +143,164 @@ class Kernel:
             "content": content,
             "buffers": [],
         }
-        data = json.dumps(message)
-        try:
-            run_bounded(lambda: self._socket.send(data), deadline)
-        except (OSError, websocket.WebSocketException):
-            raise TransportError("the connection to the kernel broke") from None
-        return identity
+        self._connection.send(json.dumps(message), deadline)
+        return message_id
 
     def _messages(
-        self, deadline: Deadline, watch: Callable[[], None] = no_op
+        self, deadline: Deadline, poll: Callable[[], None] = no_op
     ) -> Iterator[Mapping[str, Any]]:
         while True:
             deadline.raise_if_expired()
-            watch()
+            poll()
             try:
                 data = self._queue.get(timeout=min(_TICK, deadline.remaining()))
             except queue.Empty:
                 continue
-            if isinstance(data, (OSError, websocket.WebSocketException)):
-                raise TransportError("the connection to the kernel broke") from None
             if isinstance(data, BaseException):
                 raise data
             if not data:
                 raise TransportError("the session closed the connection to the kernel")
-            if isinstance(data, str):  # binary frames carry widgets' buffers
+            if isinstance(data, str):  # binary messages carry widgets' buffers
                 yield kernel_messages.parse(data)
 
     def _read(self) -> None:
-        """Feed the queue, in a thread of its own: no read of a whole message can be bounded."""
+        """Feed the queue, in a thread, because reading a whole message has no time limit."""
         try:
-            while not self._ended.is_set():
-                with suppress(websocket.WebSocketTimeoutException):
-                    data = self._socket.recv()
-                    self._put(data)
-                    if not data:
-                        return
+            while data := self._connection.receive():
+                self._put(data)
+            self._put("")
         except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
             self._put(error)
         finally:
-            self._socket.shutdown()
+            self._connection.close()
 
     def _put(self, item: str | bytes | BaseException) -> None:
-        while not self._ended.is_set():
+        while not self._connection.ended.is_set():
             with suppress(queue.Full):
                 self._queue.put(item, timeout=_TICK)
                 return
 
 
-class _Bounded(websocket.WebSocket):
-    """A websocket that gives up on a message that is too large, before it is whole."""
+class _BoundedSocket:
+    """A socket that stops reading after ``allowance`` bytes: websocket-client has no limit."""
 
-    def __init__(self, **options: Any):
-        super().__init__(**options)
-        self._left = _MESSAGE_LIMIT
-        self._receive = self.frame_buffer.recv
-        self.frame_buffer.recv = self._receive_bounded
-
-    def recv(self) -> str | bytes:
-        try:
-            message = super().recv()
-        except UnicodeDecodeError:
-            raise kernel_messages.MalformedMessage from None
-        self._left = _MESSAGE_LIMIT
-        return message
-
-    def recv_frame(self) -> Any:
-        left = self._left
-        frame = self.frame_buffer.recv_frame()
-        if frame.opcode >= websocket.ABNF.OPCODE_CLOSE:
-            self._left = left  # pings between the frames of a message are no part of it
-        return frame
-
-    def _receive_bounded(self, size: int) -> bytes:
-        piece = self._receive(size)
-        self._left -= len(piece)
-        if self._left < 0:
-            raise TooLarge("a message was too large")
-        return piece
-
-
-class _Head:
-    """A socket from which no more can be read than the head of an answer is long."""
-
-    def __init__(self, opened: socket.socket):
-        self._opened = opened
-        self._left = _HEAD_LIMIT
+    def __init__(self, raw: socket.socket):
+        self._raw = raw
+        self.allowance = _HEAD_LIMIT
 
     def recv(self, size: int) -> bytes:
-        if self._left <= 0:
-            raise TransportError("the answer on the kernel's websocket was too large")
-        piece = self._opened.recv(min(size, self._left))
-        self._left -= len(piece)
-        return piece
+        if self.allowance <= 0:
+            raise TooLarge("a message was too large")
+        chunk = self._raw.recv(min(size, self.allowance))
+        self.allowance -= len(chunk)
+        return chunk
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._opened, name)
+        return getattr(self._raw, name)
 
 
-class _Handshake:
-    """The opening of a websocket, as work for a thread; ended at any moment by its socket."""
+@contextmanager
+def _broken_as_transport_error() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError:
+        raise kernel_messages.MalformedMessage from None
+    except (OSError, websocket.WebSocketException):
+        raise TransportError("the connection to the kernel broke") from None
 
-    def __init__(self, session: Session, path: str, *, seconds: float, connect: float):
+
+class _Connection:
+    """A websocket with limits, which another thread can end at any moment."""
+
+    _websocket: websocket.WebSocket
+    _socket: _BoundedSocket
+
+    def __init__(self, session: Session, path: str, timeouts: Timeouts):
         self._session = session
         self._path = path
-        self._seconds = seconds
-        self._connect = connect
+        self._timeouts = timeouts
         self._sockets: list[socket.socket] = []
-        self._ended = threading.Event()
+        self._connected = threading.Event()
+        self.ended = threading.Event()
 
-    def __call__(self) -> websocket.WebSocket:
-        url = self._session.url
-        opened = open_socket(
-            url, seconds=min(self._connect, self._seconds), on_socket=self._on_socket
-        )
-        opened.settimeout(self._seconds)
+    def open(self, deadline: Deadline, poll: Callable[[], None]) -> None:
+        began, connect = deadline.now(), self._timeouts.connect
+
+        def poll_and_check() -> None:
+            poll()
+            if not self._connected.is_set() and deadline.now() - began > connect:
+                raise TransportError(f"{_NO_CONNECTION} within {connect:g} s")
+
         try:
-            made = websocket.create_connection(
+            run_bounded(self._open, deadline, poll_and_check)
+        except (OSError, urllib3.exceptions.HTTPError, websocket.WebSocketException) as error:
+            raise self._to_error(error) from None
+        except BaseException:
+            self.end()
+            raise
+
+    def _open(self) -> None:
+        url = self._session.url
+        raw = open_socket(url, seconds=self._timeouts.connect, on_socket=self._on_socket)
+        self._connected.set()
+        raw.settimeout(_HANDSHAKE_TIMEOUT)
+        self._socket = _BoundedSocket(raw)
+        try:
+            self._websocket = websocket.create_connection(
                 f"ws{url.removeprefix('http')}{self._path}",
                 header=[f"Authorization: token {self._session.token}", f"User-Agent: {USER_AGENT}"],
-                class_=_Bounded,
                 redirect_limit=0,
-                skip_utf8_validation=True,  # it takes a second for 3 MB; decoding finds the same
+                skip_utf8_validation=True,  # it takes 1 s for 3 MB; decoding finds the same errors
                 suppress_origin=True,
-                socket=_Head(opened),
+                socket=self._socket,
             )
-        # Older versions' words for an answer that is none.
-        except (LookupError, TypeError, ValueError):  # pragma: no cover - the newest has its own
-            opened.close()
+        except TooLarge:
+            raise TransportError("the answer on the kernel's websocket was too large") from None
+        except (LookupError, TypeError, ValueError):  # pragma: no cover - older versions only
+            raw.close()
             raise websocket.WebSocketException from None
-        made.sock = opened
-        # To older versions a redirect is none of its errors.
-        if made.getstatus() != 101:  # pragma: no cover - it is to the newest
-            made.shutdown()
+        if self._websocket.getstatus() != 101:  # pragma: no cover - older versions accept redirects
+            self.close()
             raise websocket.WebSocketException
-        return made
+        self._websocket.settimeout(_SEND_TIMEOUT)
+        self._socket.allowance = _MESSAGE_LIMIT
 
-    def _on_socket(self, opened: socket.socket) -> None:
-        self._sockets.append(opened)
-        if self._ended.is_set():
-            self.end()
+    def _to_error(self, error: Exception) -> Exception:
+        status = getattr(error, "status_code", None)
+        if status in (404, 500):
+            return KernelDied("the kernel died while it started")
+        if status:
+            return TransportError(f"the session answered {status} on the kernel's websocket")
+        if isinstance(error, websocket.WebSocketException):
+            return TransportError(_NO_CONNECTION)
+        reason = to_transport_error(error, connected=False, answered=False, url=self._session.url)
+        return TransportError(f"{_NO_CONNECTION}: {reason.message}", untrusted=reason.untrusted)
+
+    def send(self, data: str, deadline: Deadline) -> None:
+        with _broken_as_transport_error():
+            run_bounded(lambda: self._websocket.send(data), deadline)
+
+    def receive(self) -> str | bytes:
+        """Return the next message, ``""`` once the connection is closed."""
+        with _broken_as_transport_error():
+            while not self.ended.is_set():
+                with suppress(websocket.WebSocketTimeoutException):
+                    data = self._websocket.recv()
+                    self._socket.allowance = _MESSAGE_LIMIT
+                    return data
+        return ""
 
     def end(self) -> None:
-        """End it, wherever it is."""
-        self._ended.set()
+        """End whatever another thread does with the connection."""
+        self.ended.set()
         for each in self._sockets:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
+    def close(self) -> None:
+        self._websocket.shutdown()
 
-def _connect(
-    handshake: _Handshake, url: str, deadline: Deadline, watch: Callable[[], None]
-) -> websocket.WebSocket:
-    try:
-        return run_bounded(handshake, deadline, watch)
-    except (OSError, urllib3.exceptions.HTTPError, websocket.WebSocketException) as error:
-        status = getattr(error, "status_code", None)
-        if status in (404, 500):
-            raise KernelDied("the kernel died while it started") from None
-        if status:
-            what = f"the session answered {status} on the kernel's websocket"
-        else:
-            what = "no connection to the kernel's websocket"
-        if isinstance(error, websocket.WebSocketException):
-            raise TransportError(what) from None
-        why = to_transport_error(error, connected=False, answered=False, url=url)
-        raise TransportError(f"{what}: {why.message}", untrusted=why.untrusted) from None
-    except BaseException:
-        handshake.end()
-        raise
+    def _on_socket(self, opened: socket.socket) -> None:
+        self._sockets.append(opened)
+        if self.ended.is_set():
+            self.end()

@@ -21,7 +21,7 @@ import pytest
 
 from answers import Answer, event, json_page, moved, ready
 from clinder._deadline import Deadline
-from clinder._text import LINE, printable_lines
+from clinder._text import MAX_LINE, printable_lines
 from clinder.errors import (
     BuildTokenRefused,
     ClinderError,
@@ -137,7 +137,7 @@ def test_an_endless_error_is_told_in_short() -> None:
 def test_log_lines_are_not_longer_than_anybody_reads() -> None:
     (progress, _) = came_of(event(message="x" * 200_000 + "\r50%\n"), event(phase="failed"))
     assert isinstance(progress, Progress)
-    assert [len(line) for line in printable_lines(progress.message)] == [LINE, 3]
+    assert [len(line) for line in printable_lines(progress.message)] == [MAX_LINE, 3]
 
 
 def test_phases_without_end_do_not_fill_the_memory() -> None:

@@ -1,4 +1,4 @@
-"""A session as a URI, as JSON, and never with its token where it could be read by chance."""
+"""A session as a URI and as JSON; its token is never shown by accident."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from clinder.session import Attempt, Session, server_url
 
 URL = "https://hub.example.org/user/x/"
 TOKEN = "s3cret-token"
-WHOLE = Session(
+COMPLETE = Session(
     URL,
     TOKEN,
     hub="https://hub.example.org/",
@@ -46,7 +46,7 @@ WHOLE = Session(
         f" {URL}?token={TOKEN}\n",
     ],
 )
-def test_a_browsers_address_names_the_session(uri: str) -> None:
+def test_a_uri_from_a_browser_is_a_session(uri: str) -> None:
     assert Session.from_uri(uri) == Session(URL, TOKEN)
 
 
@@ -72,42 +72,42 @@ def test_a_browsers_address_names_the_session(uri: str) -> None:
         f"https://hub.example.org/\x1b[2J/?token={TOKEN}",
     ],
 )
-def test_what_names_no_session_is_refused_without_showing_the_token(uri: str) -> None:
-    with pytest.raises(UsageError) as refused:
+def test_an_invalid_uri_is_refused_without_showing_the_token(uri: str) -> None:
+    with pytest.raises(UsageError) as raised:
         Session.from_uri(uri)
-    shown = "".join(traceback.format_exception(refused.value))
-    assert refused.value.hint
+    shown = "".join(traceback.format_exception(raised.value))
+    assert raised.value.hint
     assert TOKEN not in shown
     assert "password" not in shown
 
 
-def test_a_path_prefix_that_looks_like_an_application_stays() -> None:
+def test_a_path_prefix_that_looks_like_an_application_is_kept() -> None:
     assert server_url("https://hub.example.org/lab/user/lab/") == (
         "https://hub.example.org/lab/user/lab/"
     )
     assert server_url("https://hub.example.org/lab") == "https://hub.example.org/lab/"
 
 
-def test_the_token_is_shown_by_nothing_but_what_is_asked_for_it() -> None:
-    assert TOKEN not in repr(WHOLE)
-    assert TOKEN not in str(WHOLE)
-    assert TOKEN not in f"{[WHOLE]!r} {WHOLE}"
-    assert TOKEN not in "".join(traceback.format_exception(ValueError(WHOLE)))
-    assert WHOLE.uri == f"{URL}?token={TOKEN}"
-    assert WHOLE.variables == {"JUPYTER_BASE_URL": URL, "JUPYTER_TOKEN": TOKEN}
+def test_only_the_uri_and_the_variables_show_the_token() -> None:
+    assert TOKEN not in repr(COMPLETE)
+    assert TOKEN not in str(COMPLETE)
+    assert TOKEN not in f"{[COMPLETE]!r} {COMPLETE}"
+    assert TOKEN not in "".join(traceback.format_exception(ValueError(COMPLETE)))
+    assert COMPLETE.uri == f"{URL}?token={TOKEN}"
+    assert COMPLETE.variables == {"JUPYTER_BASE_URL": URL, "JUPYTER_TOKEN": TOKEN}
 
 
-def test_a_session_is_the_same_after_json_and_back() -> None:
-    told = WHOLE.to_json()
-    assert Session.from_json(json.dumps(told)) == WHOLE
-    assert Session.parse(" " + json.dumps(told)) == WHOLE
-    assert pickle.loads(pickle.dumps(WHOLE)) == WHOLE
-    assert told["uri"] == WHOLE.uri
-    assert set(told) == {"uri", *(each.name for each in fields(Session))}
+def test_a_session_survives_json_and_pickle() -> None:
+    data = COMPLETE.to_json()
+    assert Session.from_json(json.dumps(data)) == COMPLETE
+    assert Session.parse(" " + json.dumps(data)) == COMPLETE
+    assert pickle.loads(pickle.dumps(COMPLETE)) == COMPLETE
+    assert data["uri"] == COMPLETE.uri
+    assert set(data) == {"uri", *(each.name for each in fields(Session))}
 
 
-def test_json_may_hold_the_uri_alone() -> None:
-    assert Session.from_json(json.dumps({"uri": WHOLE.uri})) == Session(URL, TOKEN)
+def test_json_can_contain_only_the_uri() -> None:
+    assert Session.from_json(json.dumps({"uri": COMPLETE.uri})) == Session(URL, TOKEN)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_json_without_url_and_token_is_refused(text: str) -> None:
         Session.from_json(text)
 
 
-def test_what_is_of_another_type_is_left_out() -> None:
-    """A file of another version, or of another program, still names its session."""
-    told: dict[str, Any] = {
+def test_json_fields_of_the_wrong_type_are_ignored() -> None:
+    """A file from another version, or from another program, can still be used."""
+    data: dict[str, Any] = {
         "url": URL,
         "token": TOKEN,
         "image": 5,
@@ -141,24 +141,24 @@ def test_what_is_of_another_type_is_left_out() -> None:
         "attempts": ["one", {"hub": "h", "seconds": "long"}],
         "later": {},
     }
-    assert Session.from_json(json.dumps(told)) == replace(
+    assert Session.from_json(json.dumps(data)) == replace(
         Session(URL, TOKEN), phases={"waiting": 1.0}, attempts=(Attempt("h", ""),)
     )
-    assert Session.from_json(json.dumps(told | {"phases": [], "attempts": {}})).phases == {}
+    assert Session.from_json(json.dumps(data | {"phases": [], "attempts": {}})).phases == {}
 
 
 tokens = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1)
 
 
 @given(tokens)
-def test_every_token_goes_through_its_uri_unchanged(token: str) -> None:
+def test_every_token_survives_its_uri(token: str) -> None:
     session = Session(URL, token)
     assert Session.from_uri(session.uri) == session
     assert Session.from_json(json.dumps(session.to_json())) == session
 
 
 @given(st.text() | st.text().map(lambda text: f"https://{text}/?token=x"))
-def test_no_text_whatever_is_a_crash(text: str) -> None:
+def test_parsing_any_text_gives_a_session_or_a_usage_error(text: str) -> None:
     try:
         session = Session.parse(text)
     except UsageError:

@@ -1,4 +1,4 @@
-"""The session file: private from the start, whole or not at all."""
+"""The session file: private from the start, and written atomically."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SESSION = Session(
 )
 
 
-def test_what_is_written_is_read(tmp_path: Path) -> None:
+def test_reading_returns_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "session.json"
     session_file.write(path, SESSION)
     assert session_file.read(path) == SESSION
@@ -33,7 +33,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_nobody_else_may_read_it_not_even_over_a_file_that_all_may(tmp_path: Path) -> None:
+def test_overwriting_a_public_file_makes_it_private(tmp_path: Path) -> None:
     path = tmp_path / "session.json"
     path.touch(mode=0o644)
     before = os.umask(0)
@@ -45,20 +45,19 @@ def test_nobody_else_may_read_it_not_even_over_a_file_that_all_may(tmp_path: Pat
 
 
 @pytest.mark.posix
-def test_it_is_private_from_the_start_and_never_half_there(tmp_path: Path) -> None:
-    """Whoever looks at any moment sees a whole file, and no file that others can read."""
+def test_at_any_moment_the_file_is_private_and_complete(tmp_path: Path) -> None:
     path = tmp_path / "session.json"
     session_file.write(path, SESSION)
     done, seen, modes = threading.Event(), set[str](), set[int]()
 
-    def look() -> None:
+    def observe() -> None:
         while not done.is_set():
             seen.add(path.read_text())
             for each in tmp_path.iterdir():
                 with suppress(FileNotFoundError):
                     modes.add(stat.S_IMODE(each.stat().st_mode))
 
-    thread = threading.Thread(target=look)
+    thread = threading.Thread(target=observe)
     thread.start()
     before = os.umask(0)
     try:
@@ -72,34 +71,34 @@ def test_it_is_private_from_the_start_and_never_half_there(tmp_path: Path) -> No
     assert modes == {0o600}
 
 
-def test_a_new_file_takes_no_others_place_and_leaves_none_behind(tmp_path: Path) -> None:
+def test_create_never_overwrites_and_leaves_no_temporary_file(tmp_path: Path) -> None:
     path = tmp_path / "session.json"
     session_file.create(path, SESSION)
     other = Session("http://127.0.0.1:1/", "other")
     with pytest.raises(FileExistsError):
         session_file.create(path, other)
     assert session_file.read(path) == SESSION
-    with pytest.raises(OSError, match="too long"):  # the temporary file's name has a little more
+    with pytest.raises(OSError, match="too long"):  # only the temporary file's name is too long
         session_file.create(tmp_path / ("x" * 250), other)
     assert [*tmp_path.iterdir()] == [path]
 
 
 @pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o620, 0o602, 0o777])
-def test_a_file_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+def test_a_file_that_others_can_access_is_refused(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "my session.json"
     session_file.write(path, SESSION)
     path.chmod(mode)
-    with pytest.raises(UsageError, match=f"other users: its mode is {mode:04o}") as raised:
+    with pytest.raises(UsageError, match=f"Other users .*: its mode is {mode:04o}") as raised:
         session_file.read(path)
     assert raised.value.hint.endswith(f"chmod 600 '{path}'")
     assert SESSION.token not in f"{raised.value!r} {raised.value.hint}"
-    assert session_file.holds(path, SESSION), "whoever has the session may still remove the file"
+    assert session_file.holds(path, SESSION), "such a file can still be removed"
 
 
 @pytest.mark.posix
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
-def test_a_file_of_this_user_alone_is_read(tmp_path: Path, mode: int) -> None:
+def test_a_private_file_is_accepted(tmp_path: Path, mode: int) -> None:
     path = tmp_path / "session.json"
     session_file.write(path, SESSION)
     path.chmod(mode)
@@ -107,8 +106,8 @@ def test_a_file_of_this_user_alone_is_read(tmp_path: Path, mode: int) -> None:
 
 
 @pytest.mark.posix
-def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
-    path = Path("/etc/passwd")  # root's, but who is root can give a file away
+def test_another_users_file_is_refused(tmp_path: Path) -> None:
+    path = Path("/etc/passwd")  # it belongs to root
     if os.geteuid() == 0:
         path = tmp_path / "session.json"
         session_file.write(path, SESSION)
@@ -118,17 +117,17 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.posix
-def test_a_file_is_judged_by_what_a_link_leads_to(tmp_path: Path) -> None:
+def test_a_link_is_judged_by_its_target(tmp_path: Path) -> None:
     path, link = tmp_path / "session.json", tmp_path / "link.json"
     session_file.write(path, SESSION)
     link.symlink_to(path)
     assert session_file.read(link) == SESSION
     path.chmod(0o644)
-    with pytest.raises(UsageError, match="other users"):
+    with pytest.raises(UsageError, match="Other users"):
         session_file.read(link)
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+def test_a_failed_write_changes_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "session.json"
     folder.mkdir()
     with pytest.raises(OSError, match=r"session\.json"):
@@ -136,7 +135,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert [*tmp_path.iterdir()] == [folder]
 
 
-def test_where_no_file_could_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_path_is_refused(tmp_path: Path) -> None:
     session_file.require_writable(tmp_path / "new.json")
     assert not [*tmp_path.iterdir()]
     with pytest.raises(UsageError, match=r"cannot be written: No such file or directory\."):
@@ -162,7 +161,7 @@ def test_where_no_file_could_be_written(tmp_path: Path) -> None:
         b"[" * 100_000,
     ],
 )
-def test_what_is_no_session_file(tmp_path: Path, content: bytes) -> None:
+def test_other_content_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "session.json"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"session\.json is not a session file\.") as raised:
@@ -170,12 +169,12 @@ def test_what_is_no_session_file(tmp_path: Path, content: bytes) -> None:
     assert "`url` and `token`" in raised.value.hint
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read: No such file or directory"):
         session_file.read(tmp_path / "session.json")
 
 
-def test_url_and_token_are_enough_and_what_is_unknown_is_left(tmp_path: Path) -> None:
+def test_url_and_token_suffice_and_unknown_fields_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "session.json"
     path.touch(mode=0o600)
     path.write_text('{"url": "http://h/user/x/lab", "token": "t", "new": 1, "phases": {"a": "b"}}')
@@ -184,8 +183,8 @@ def test_url_and_token_are_enough_and_what_is_unknown_is_left(tmp_path: Path) ->
 
 @pytest.mark.posix
 @pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_a_pipe_or_a_device_is_no_place_for_a_session(tmp_path: Path, kind: str) -> None:
-    """Reading one may never end."""
+def test_a_pipe_or_a_device_is_refused(tmp_path: Path, kind: str) -> None:
+    """Reading one might never end."""
     path = tmp_path / "session.json"
     if kind == "pipe":
         os.mkfifo(path)
@@ -198,7 +197,7 @@ def test_a_pipe_or_a_device_is_no_place_for_a_session(tmp_path: Path, kind: str)
 
 
 @pytest.mark.posix
-def test_a_link_to_nothing_is_no_place_for_a_session(tmp_path: Path) -> None:
+def test_a_dangling_link_is_refused(tmp_path: Path) -> None:
     link = tmp_path / "session.json"
     link.symlink_to(tmp_path / "missing.json")
     with pytest.raises(UsageError, match="link to a file that does not exist"):

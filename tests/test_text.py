@@ -1,4 +1,4 @@
-"""Foreign text made safe to print."""
+"""Foreign text is made safe to print."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinder._text import LINE, one_line, printable_lines, strip_controls, truncate
+from clinder._text import MAX_LINE, one_line, printable_lines, strip_controls, truncate
 
 
 @pytest.mark.parametrize(
@@ -16,7 +16,7 @@ from clinder._text import LINE, one_line, printable_lines, strip_controls, trunc
     [
         ("Collecting naïve-パッケージ ✓", "Collecting naïve-パッケージ ✓"),
         ("\x1b[32mgreen\x1b[0m", "green"),
-        ("\x1b[1;31mbold\x1b[m and \x1b[2K\x1b[1Gdrawn anew", "bold and drawn anew"),
+        ("\x1b[1;31mbold\x1b[m and \x1b[2K\x1b[1Gredrawn", "bold and redrawn"),
         ("\x1b]0;a title\x07text", "text"),
         ("\x1b]8;;https://example.org\x1b\\a link\x1b]8;;\x1b\\", "a link"),
         ("\x1b]0;an unfinished title\nthe next line", "\nthe next line"),
@@ -31,11 +31,11 @@ from clinder._text import LINE, one_line, printable_lines, strip_controls, trunc
         ("an escape at the end \x1b", "an escape at the end "),
     ],
 )
-def test_what_would_do_something_to_a_terminal_is_dropped(foreign: str, shown: str) -> None:
+def test_escape_sequences_and_controls_are_removed(foreign: str, shown: str) -> None:
     assert strip_controls(foreign) == shown
 
 
-def test_lines_are_cut_at_newlines_only_and_empty_ones_left_out() -> None:
+def test_lines_end_at_newlines_only_and_empty_ones_are_dropped() -> None:
     assert printable_lines("one \r\n\r\n  two\u2028still two\x0b\rthree") == [
         "one",
         "  twostill two",
@@ -50,28 +50,28 @@ def test_no_text_keeps_a_control_character(text: str) -> None:
 
 
 @given(st.text(st.sampled_from("a\n\r\t\x1b[m \u202e")) | st.text())
-def test_lines_are_those_of_the_text_made_plain(text: str) -> None:
+def test_printable_lines_are_those_of_the_stripped_text(text: str) -> None:
     assert printable_lines(text) == [
         each.rstrip() for each in strip_controls(text).split("\n") if each.strip()
     ]
 
 
 @given(st.text())
-def test_plain_text_stays_as_it_is(text: str) -> None:
+def test_stripping_twice_changes_nothing_more(text: str) -> None:
     assert strip_controls(strip_controls(text)) == strip_controls(text)
 
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "\x1b[31m" * 50_000 + "x" * 5000, "x " * 5000])
-def test_a_line_is_not_longer_than_anybody_reads(text: str) -> None:
+def test_long_lines_are_truncated(text: str) -> None:
     (only,) = printable_lines(text)
-    assert len(only) == LINE
+    assert len(only) == MAX_LINE
     assert only.startswith("x")
     assert only.endswith(" …")
     assert len(one_line(text, 10)) == 10
 
 
-def test_a_line_of_the_right_length_is_whole() -> None:
-    assert printable_lines("x" * LINE) == ["x" * LINE]
+def test_a_line_of_the_maximum_length_is_not_truncated() -> None:
+    assert printable_lines("x" * MAX_LINE) == ["x" * MAX_LINE]
     assert one_line("a\n b\t\x1b[1mc ", 5) == "a b c"
     assert truncate("four", 4) == "four"
 
@@ -86,6 +86,6 @@ def test_a_line_of_the_right_length_is_whole() -> None:
         "\r" * 200_000,
     ],
 )
-def test_text_that_is_all_escapes_does_not_take_long(text: str) -> None:
-    """A pattern that looked twice at each would take hours, and the test's own time runs out."""
+def test_stripping_takes_linear_time(text: str) -> None:
+    """A quadratic pattern would take hours, so that this test would time out."""
     assert "\x1b" not in strip_controls(text)

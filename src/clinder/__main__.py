@@ -7,18 +7,18 @@ import os
 import signal
 import sys
 
-TYPE_CHECKING = False  # a Ctrl-C while typing is imported would be a traceback
+TYPE_CHECKING = False  # importing typing would leave time for a Ctrl-C to print a traceback
 if TYPE_CHECKING:
     from typing import NoReturn
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    python = signal.default_int_handler
-    heard = signal.getsignal(signal.SIGINT) is python  # one that nohup ignores stays ignored
-    if heard:
+    default = signal.default_int_handler
+    handles_sigint = signal.getsignal(signal.SIGINT) is default  # nohup makes Python ignore it
+    if handles_sigint:
         signal.signal(signal.SIGINT, _exit_on_sigint)
-    # What is imported stays: looking for garbage in it takes a tenth of the time of --help.
+    # Imported modules stay: collecting garbage among them takes a tenth of the time of --help.
     gc.disable()
     from clinder.cli.main import main as run
 
@@ -26,8 +26,8 @@ def main() -> None:
     gc.set_threshold(10_000)
     gc.enable()
     try:
-        if heard:
-            signal.signal(signal.SIGINT, python)
+        if handles_sigint:
+            signal.signal(signal.SIGINT, default)
         code = run()
     except KeyboardInterrupt:
         _exit_on_sigint()
@@ -35,18 +35,18 @@ def main() -> None:
 
 
 def _exit(code: int) -> NoReturn:
-    """End with the code, at once: Python's own end takes a tenth of a launch, and frees memory."""
+    """Exit at once. Python's own shutdown takes a tenth of a launch, only to free memory."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
-            continue  # what was written was flushed before, or told as lost
+            continue  # the output was flushed before, or reported as lost
     os._exit(code)
 
 
 def _exit_on_sigint(*_: object) -> NoReturn:
-    """End at once: an exception would be shown, or be lost, where Python imports what is needed."""
+    """Exit at once. While a module is imported, Python might print or lose an exception."""
     try:
         os.write(2, b"clinder: Cancelled by SIGINT.\n")
     finally:

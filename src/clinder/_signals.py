@@ -1,4 +1,4 @@
-"""Signals for the surfaces that handle them: the first cancels, the second ends at once."""
+"""Signals that cancel: the first sets an event, and a surface decides what later ones do."""
 
 from __future__ import annotations
 
@@ -17,70 +17,68 @@ CANCEL_SIGNALS = tuple(
 
 
 class SignalEvent(threading.Event):
-    """An event that a signal handler may set.
+    """An event that a signal handler can set. ``signum`` is the first signal, or 0.
 
-    An event's lock is not reentrant, and the main thread may hold it in ``wait`` when the signal
-    so the handler only puts into a queue, and a thread sets the event.
-    ``number`` is the signal's, where there was one.
+    An event's lock is not reentrant, and the main thread might hold it in :meth:`wait` when the
+    signal arrives. The handler therefore only writes to a queue; a thread sets the event.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.signum = 0
-        self._rung = False
-        self._bell: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, name="clinder-alarm", daemon=True).start()
+        self._requested = False
+        self._requests: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        threading.Thread(target=self._set_on_request, name="clinder-signal", daemon=True).start()
 
     def set_from_handler(self) -> None:
-        """Set the event, soon; :meth:`is_set` knows at once."""
-        self._rung = True
-        self._bell.put(True)
+        """Set the event soon; :meth:`is_set` returns True at once."""
+        self._requested = True
+        self._requests.put(True)
 
     def is_set(self) -> bool:
-        """Return whether it is set, or about to be."""
-        return self._rung or super().is_set()
+        """Return whether the event is set or about to be."""
+        return self._requested or super().is_set()
 
     def close(self) -> None:
-        """End the thread of an alarm that nobody rings any more."""
-        self._bell.put(False)
+        """End the thread."""
+        self._requests.put(False)
 
-    def _listen(self) -> None:
-        if self._bell.get():
+    def _set_on_request(self) -> None:
+        if self._requests.get():
             self.set()
 
 
 @contextmanager
 def handle_signals(handle: Callable[[int], None]) -> Iterator[None]:
-    """Give the cancelling signals to ``handle`` for as long as the context lasts."""
+    """Pass the cancelling signals to ``handle`` until the context ends."""
 
-    def handler(number: int, _: FrameType | None) -> None:
-        handle(number)
+    def handler(signum: int, _: FrameType | None) -> None:
+        handle(signum)
 
-    # A signal that is ignored (nohup) stays ignored.
-    before = {
-        number: signal.signal(number, handler)
-        for number in CANCEL_SIGNALS
-        if signal.getsignal(number) is not signal.SIG_IGN
+    previous = {
+        signum: signal.signal(signum, handler)
+        for signum in CANCEL_SIGNALS
+        if signal.getsignal(signum) is not signal.SIG_IGN  # nohup: it stays ignored
     }
     try:
         yield
     finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
+        for signum, previous_handler in previous.items():
+            signal.signal(signum, previous_handler)
 
 
 @contextmanager
-def cancellation(end: Callable[[int], object]) -> Iterator[SignalEvent]:
-    """Yield an event that the first signal sets; ``end`` is given the number of each later one.
+def cancellation(on_later_signal: Callable[[int], object]) -> Iterator[SignalEvent]:
+    """Yield an event that the first signal sets; later ones are passed to ``on_later_signal``.
 
-    :class:`~clinder.errors.Cancelled` leaves with the first signal's exit code.
+    A :class:`~clinder.errors.Cancelled` that passes through gets the first signal's exit code.
     """
     cancel = SignalEvent()
 
-    def handle(number: int) -> None:
+    def handle(signum: int) -> None:
         if cancel.signum:
-            end(number)
-        cancel.signum = cancel.signum or number
+            on_later_signal(signum)
+        cancel.signum = cancel.signum or signum
         cancel.set_from_handler()
 
     with handle_signals(handle), closing(cancel):
@@ -89,10 +87,10 @@ def cancellation(end: Callable[[int], object]) -> Iterator[SignalEvent]:
         except Cancelled as error:
             error.exit_code = exit_code(cancel.signum)
             error.message = f"Cancelled by {signal.Signals(cancel.signum).name}."
-            error.context = Context()  # who cancels does not ask what the hub said
+            error.context = Context()  # the hub has nothing to do with it
             raise
 
 
 def exit_code(signum: int) -> int:
-    """Return the exit code of a signal, in the table of :mod:`clinder.errors`."""
+    """Return the exit code for a signal, from the table in :mod:`clinder.errors`."""
     return 130 if signum == signal.SIGINT else 143

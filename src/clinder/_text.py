@@ -1,14 +1,14 @@
-"""Foreign text made safe to print: without escape sequences and control characters."""
+"""Make foreign text safe to print: remove escape sequences and control characters."""
 
 from __future__ import annotations
 
 import re
 
-LINE = 2000
-"""Characters of a line: more than anybody reads, less than what fills a screen or a log."""
+MAX_LINE = 2000
+"""Maximum characters of a line: more than anybody reads, but too few to flood a log."""
 
 _ESCAPES = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours, cursor movements
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
     r"|\x1b[\]PX^_].*?(?:\x07|\x1b\\|$)"  # titles, links and other strings, on one line
     r"|\x1b[ -/]*[0-~]?",
     re.MULTILINE,
@@ -19,25 +19,25 @@ _CONTROLS = re.compile(
 
 
 def strip_controls(text: str) -> str:
-    """Return text of which only newlines and tabs do anything; a carriage return ends a line.
+    """Return text whose only control characters are newlines and tabs.
 
-    Characters that turn the direction of writing are dropped too, as they can hide words, and
-    lone surrogates, which no output can encode.
+    A carriage return becomes a newline. Characters that change the writing direction are removed
+    because they can hide text, and lone surrogates because no output can encode them.
     """
     without = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     return _CONTROLS.sub("", without)
 
 
 def printable_lines(text: str) -> list[str]:
-    """Return the lines of a text, made plain, without empty ones, each cut at :data:`LINE`."""
+    """Return the non-empty lines of a text, safe to print and at most :data:`MAX_LINE` long."""
     return [truncate(line) for line in map(str.rstrip, strip_controls(text).split("\n")) if line]
 
 
-def one_line(text: str, limit: int = LINE) -> str:
-    """Return a text, made plain, as one line of so many characters at most."""
+def one_line(text: str, limit: int = MAX_LINE) -> str:
+    """Return a text as one line that is safe to print and has at most ``limit`` characters."""
     return truncate(" ".join(strip_controls(text).split()), limit)
 
 
-def truncate(text: str, limit: int = LINE) -> str:
-    """Return a text of so many characters at most, its end told where it is not its own."""
+def truncate(text: str, limit: int = MAX_LINE) -> str:
+    """Return at most ``limit`` characters; ``…`` marks a text that was cut."""
     return text if len(text) <= limit else text[: limit - 2] + " …"

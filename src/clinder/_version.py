@@ -1,7 +1,7 @@
-"""The version, and how clinder introduces itself to servers."""
+"""The version, and the User-Agent header that clinder sends."""
 
 from __future__ import annotations
 
 __version__ = "1.0.0"
 USER_AGENT = f"clinder/{__version__} (+https://github.com/org/clinder-action)"
-"""Honest, and without the words that newer hubs refuse (binderhub#2107)."""
+"""It avoids the words, such as "bot", for which newer hubs refuse a client (binderhub#2107)."""

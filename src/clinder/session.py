@@ -1,4 +1,4 @@
-"""A running session: the URL and the token of a Jupyter Server, and where they came from."""
+"""A session: the URL and the token of a running Jupyter Server, and how it was launched."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
 from clinder.errors import UsageError
 
-_APPLICATION = r"(/user/[^/]+/)(?:lab|tree|notebooks|doc|edit|retro|api)(?:/.*)?$"
-_VISIBLE = r"[!-~]+"  # what an HTTP header can hold, without blanks
+_APPLICATION_PATH = r"(/user/[^/]+/)(?:lab|tree|notebooks|doc|edit|retro|api)(?:/.*)?$"
+_VISIBLE_ASCII = r"[!-~]+"  # what an HTTP header can contain, without blanks
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One build request: at which hub, how it ended and why, after how many seconds.
+    """One build request and its outcome.
 
-    ``waited``: the seconds before it, in which nothing was asked.
+    ``outcome`` is ``ready`` or the name of an error, ``reason`` its message. ``seconds`` is the
+    duration, ``waited`` the pause before it.
     """
 
     hub: str
@@ -30,13 +31,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Session:
-    """A running Jupyter Server and the token that opens it.
+    """A running Jupyter Server and its token.
 
-    ``url`` ends in a slash. ``spec`` is what was launched; where an environment was to be
-    reused, ``asked_spec`` is what was asked for, and ``reuse`` a sentence on why the one and not
-    the other. ``phases`` maps each phase to its seconds, ``started_at`` is UTC in ISO 8601. The
-    token is never shown by ``repr`` or ``str``; :attr:`uri` and :meth:`to_json` hold it. Raises
-    :class:`~clinder.errors.UsageError` where URL or token cannot be used.
+    ``url`` ends in a slash. ``spec`` is the launched spec. If an environment was to be reused,
+    ``asked_spec`` is the requested spec, and ``reuse`` a sentence that explains the choice.
+    ``phases`` maps each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``repr`` and
+    ``str`` never show the token; :attr:`uri` and :meth:`to_json` contain it. Raises
+    :class:`~clinder.errors.UsageError` if the URL or the token is invalid.
     """
 
     url: str
@@ -58,64 +59,64 @@ class Session:
     def __post_init__(self) -> None:
         object.__setattr__(self, "url", server_url(self.url))
         if not self.token:
-            raise UsageError("The session has no token.", hint=_FORM)
-        if not re.fullmatch(_VISIBLE, self.token):
-            raise UsageError("The session's token holds characters that no token has.", hint=_FORM)
+            raise UsageError("The session has no token.", hint=_HINT)
+        if not re.fullmatch(_VISIBLE_ASCII, self.token):
+            raise UsageError("The session's token contains invalid characters.", hint=_HINT)
 
     @property
     def uri(self) -> str:
-        """URL and token in one, ``https://…/user/x/?token=…``."""
+        """The URL and the token in one: ``https://…/user/x/?token=…``."""
         return f"{self.url}?token={quote(self.token, safe='')}"
 
     @property
     def variables(self) -> dict[str, str]:
-        """The variables by which MyST and Jupyter Book take an existing server."""
+        """The environment variables that let MyST and Jupyter Book use an existing server."""
         return {"JUPYTER_BASE_URL": self.url, "JUPYTER_TOKEN": self.token}
 
     @classmethod
     def from_uri(cls, uri: str) -> Session:
-        """Return the session that a URI with ``?token=`` names, as a browser's address may be."""
+        """Parse a URI with ``?token=``, such as one copied from a browser's address bar."""
         try:
             parts = urlsplit(_strip(uri))
             tokens = parse_qs(parts.query).get("token", [])
         except ValueError:
-            raise UsageError("This is not the URI of a session.", hint=_FORM) from None
+            raise UsageError("This is not a session URI.", hint=_HINT) from None
         if len(set(tokens)) > 1:
-            raise UsageError("The session's URI holds more than one token.", hint=_FORM)
+            raise UsageError("The session URI contains more than one token.", hint=_HINT)
         return cls(urlunsplit((*parts[:3], "", "")), tokens[0] if tokens else "")
 
     @classmethod
     def from_json(cls, text: str) -> Session:
-        """Return the session that a JSON object describes: ``url`` and ``token``, or ``uri``."""
+        """Parse a JSON object that has ``url`` and ``token``, or ``uri``."""
         import json
 
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
-            raise UsageError("This is not JSON that describes a session.", hint=_FORM) from None
+            raise UsageError("This is not a session in JSON.", hint=_HINT) from None
         if not isinstance(data, dict):
-            raise UsageError("A session in JSON is an object.", hint=_FORM)
+            raise UsageError("A session in JSON must be an object.", hint=_HINT)
         if not data.get("url") and isinstance(data.get("uri"), str):
             return cls.from_uri(data["uri"])
         return cls(**_fields_from_json(data))
 
     @classmethod
     def parse(cls, text: str) -> Session:
-        """Return the session that a text names, a URI or a JSON object."""
+        """Parse a session URI or a JSON object."""
         return cls.from_json(text) if text.lstrip().startswith("{") else cls.from_uri(text)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the session as JSON has it, with its token and URI."""
+        """Return the fields for a JSON object, including the token and the URI."""
         return {"url": self.url, "token": self.token, "uri": self.uri, **asdict(self)}
 
 
-_FORM = "A session is named by its URI, https://HUB/user/NAME/?token=TOKEN, or by a session file."
+_HINT = "Use the session's URI, https://HUB/user/NAME/?token=TOKEN, or a session file."
 
 
 def server_url(url: str) -> str:
-    """Return the base URL of a Jupyter Server, ending in a slash, without query or application.
+    """Return a Jupyter Server's base URL: it ends in a slash, and has no query and no ``/lab``.
 
-    Raises :class:`~clinder.errors.UsageError` where it is no http(s) URL of a host.
+    Raises :class:`~clinder.errors.UsageError` unless it is an http(s) URL with a host.
     """
     try:
         parts = urlsplit(_strip(url))
@@ -123,30 +124,30 @@ def server_url(url: str) -> str:
     except ValueError:
         valid = False
     if not valid or parts.query or parts.fragment or parts.username or parts.password:
-        raise UsageError("This is not the http(s) URL of a session.", hint=_FORM)
+        raise UsageError("This is not the HTTP(S) URL of a session.", hint=_HINT)
     path = parts.path if parts.path.endswith("/") else parts.path + "/"
-    return urlunsplit((parts.scheme, parts.netloc, re.sub(_APPLICATION, r"\1", path), "", ""))
+    return urlunsplit((parts.scheme, parts.netloc, re.sub(_APPLICATION_PATH, r"\1", path), "", ""))
 
 
 def _strip(url: str) -> str:
-    url = url.strip()  # a line of a file has its end
+    url = url.strip()  # a line of a file ends in a newline
     if not url.isprintable() or " " in url:
-        raise UsageError("A session's URL holds no blanks or control characters.", hint=_FORM)
+        raise UsageError("A session's URL cannot contain blanks or control characters.", hint=_HINT)
     return url
 
 
 def _fields_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields that a session has, each of its type; what is of another type is left."""
-    wanted: dict[str, Any] = {"url": "", "token": ""}
+    """Return the known fields; a value of the wrong type is ignored."""
+    values: dict[str, Any] = {"url": "", "token": ""}
     for each in fields(Session):
         value = data.get(each.name)
         if each.name == "attempts" and isinstance(value, list):
-            wanted[each.name] = tuple(_parse_attempt(one) for one in value if isinstance(one, dict))
+            values[each.name] = tuple(_parse_attempt(one) for one in value if isinstance(one, dict))
         elif each.name == "phases" and isinstance(value, dict):
-            wanted[each.name] = {str(k): float(v) for k, v in value.items() if _number(v)}
+            values[each.name] = {str(k): float(v) for k, v in value.items() if _is_number(v)}
         elif isinstance(value, str) and each.name not in ("attempts", "phases"):
-            wanted[each.name] = value
-    return wanted
+            values[each.name] = value
+    return values
 
 
 def _parse_attempt(data: Mapping[str, Any]) -> Attempt:
@@ -156,8 +157,8 @@ def _parse_attempt(data: Mapping[str, Any]) -> Attempt:
 
 def _seconds(data: Mapping[str, Any], name: str) -> float:
     value = data.get(name)
-    return float(value) if _number(value) else 0.0
+    return float(value) if _is_number(value) else 0.0
 
 
-def _number(value: object) -> TypeGuard[float]:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,4 +1,4 @@
-"""The file that holds a session and its token, readable by nobody else."""
+"""The file that holds a session and its token. Only its owner can read it."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from pathlib import Path
 from clinder.errors import UsageError
 from clinder.session import Session
 
-_LIMIT = 1024 * 1024
-_OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
+_MAX_CHARACTERS = 1024 * 1024
+_ACCESS_BY_OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
 def read(path: Path) -> Session:
-    """Return the session that a file holds, which must be this user's own and nobody else's.
+    """Return the session in a file that belongs to this user and that nobody else can access.
 
-    Raises :class:`~clinder.errors.UsageError`.
+    On Windows, the permissions of the user's folder protect it. Raises
+    :class:`~clinder.errors.UsageError`.
     """
     session, status = _read(path)
-    if sys.platform != "win32" and status.st_mode & _OTHERS:  # there the user's folder protects
+    if sys.platform != "win32" and status.st_mode & _ACCESS_BY_OTHERS:
         raise UsageError(
-            f"The session file {path} can be read or changed by other users:"
+            f"Other users can read or change the session file {path}:"
             f" its mode is {stat.S_IMODE(status.st_mode):04o}.",
-            hint=f"Make it yours alone: chmod 600 {shlex.quote(str(path))}",
+            hint=f"Restrict access to yourself: chmod 600 {shlex.quote(str(path))}",
         )
     return session
 
@@ -37,18 +38,18 @@ def _read(path: Path) -> tuple[Session, os.stat_result]:
     try:
         with path.open(encoding="utf-8") as file:
             status = os.fstat(file.fileno())
-            text = file.read(_LIMIT)
+            text = file.read(_MAX_CHARACTERS)
     except OSError as error:
         raise UsageError(
             f"The session file {path} cannot be read: {error.strerror}.",
-            hint="`clinder start --session-file PATH` writes one, `clinder stop` removes it.",
+            hint="`clinder start --session-file PATH` creates it, `clinder stop` deletes it.",
         ) from None
     except UnicodeDecodeError:
         raise _invalid_file(path) from None
     if sys.platform != "win32" and status.st_uid != os.geteuid():
         raise UsageError(
             f"The session file {path} belongs to another user.",
-            hint="Use one that was written by the same user.",
+            hint="Use a session file that you created yourself.",
         )
     try:
         return Session.from_json(text), status
@@ -57,7 +58,7 @@ def _read(path: Path) -> tuple[Session, os.stat_result]:
 
 
 def holds(path: Path, session: Session) -> bool:
-    """Return whether a file is still the one of a session."""
+    """Return whether the file still holds this session."""
     try:
         return _read(path)[0].uri == session.uri
     except UsageError:
@@ -65,7 +66,7 @@ def holds(path: Path, session: Session) -> bool:
 
 
 def create(path: Path, session: Session) -> None:
-    """Write the session as :func:`write` does, but over no other file.
+    """Write the session like :func:`write`, but never overwrite a file.
 
     Raises :class:`FileExistsError`, and any other :class:`OSError`.
     """
@@ -79,7 +80,7 @@ def create(path: Path, session: Session) -> None:
 
 
 def write(path: Path, session: Session) -> None:
-    """Write the session, whole or not at all, with mode 0600 from the start.
+    """Write the session atomically, with mode 0600 from the start.
 
     Raises :class:`OSError`.
     """
@@ -98,22 +99,22 @@ def write(path: Path, session: Session) -> None:
 
 
 def require_regular_file(path: Path) -> None:
-    """Raise :class:`~clinder.errors.UsageError` for a pipe or a device: one may never end."""
+    """Raise :class:`~clinder.errors.UsageError` for a pipe or a device: reading might not end."""
     with suppress(OSError):
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(
                 f"The session file {path} is a directory, a pipe or a device.",
-                hint="Name a plain file. A session comes through a pipe on standard input, as `-`.",
+                hint="Use a regular file. To read a session from a pipe, use standard input, `-`.",
             )
 
 
 def require_writable(path: Path) -> None:
-    """Raise :class:`~clinder.errors.UsageError` where no session file could be written."""
+    """Raise :class:`~clinder.errors.UsageError` if no session file can be written there."""
     require_regular_file(path)
     if path.is_symlink() and not path.exists():
         raise UsageError(
             f"The session file {path} is a link to a file that does not exist.",
-            hint="Remove the link, or name another file.",
+            hint="Delete the link, or choose another file.",
         )
     import tempfile
 
@@ -123,12 +124,12 @@ def require_writable(path: Path) -> None:
     except OSError as error:
         raise UsageError(
             f"The session file {path} cannot be written: {error.strerror}.",
-            hint="Name a file in a directory that exists and that you may write to.",
+            hint="Choose a file in an existing directory that you can write to.",
         ) from None
 
 
 def _invalid_file(path: Path) -> UsageError:
     return UsageError(
         f"{path} is not a session file.",
-        hint="A session file is JSON with `url` and `token`, as `clinder start` writes it.",
+        hint="A session file is the JSON that `clinder start` writes, with `url` and `token`.",
     )

@@ -1,4 +1,4 @@
-"""The documentation: what it links to, shows and names exists, and what is made from code is so."""
+"""The documentation shows only what exists, and its generated parts are up to date."""
 
 from __future__ import annotations
 
@@ -50,64 +50,58 @@ VARIABLES_OF_OTHERS = {
 }
 
 
-def named(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+def page_id(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
 
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=named)
-every_page_of_the_site = pytest.mark.parametrize("page", DOCS, ids=named)
+every_page = pytest.mark.parametrize("page", PAGES, ids=page_id)
+every_page_of_the_site = pytest.mark.parametrize("page", DOCS, ids=page_id)
 
 
 def tokens(page: Path) -> Iterator[Token]:
-    """Yield what a page consists of, without its front matter."""
+    """Yield the Markdown tokens of a page, without its front matter."""
     text = re.sub(r"\A---\n.*?\n---\n", "", page.read_text("utf-8"), flags=re.DOTALL)
     for token in MarkdownIt("commonmark").enable("table").parse(text):
         yield token
         yield from token.children or ()
 
 
-def fences(page: Path, *languages: str) -> list[str]:
-    """Return the code blocks in some languages."""
-    found = (token for token in tokens(page) if token.type == "fence")
-    return [token.content for token in found if token.info.split()[:1] in [[i] for i in languages]]
-
-
 def code(page: Path) -> list[str]:
-    """Return all code: blocks, and what stands in backticks."""
+    """Return all code blocks, and all code in backticks."""
     return [token.content for token in tokens(page) if token.type in ("fence", "code_inline")]
 
 
-# What is made from the code
+# The generated parts
 
 
-@pytest.mark.parametrize("page", docs.pages(), ids=named)
-def test_a_part_that_is_made_from_the_code_is_up_to_date(page: Path) -> None:
-    assert page.read_text("utf-8") == docs.written(page), "make docs-tables writes it anew"
+@pytest.mark.parametrize("page", docs.pages(), ids=page_id)
+def test_generated_parts_are_up_to_date(page: Path) -> None:
+    assert page.read_text("utf-8") == docs.render(page), "run: make docs-tables"
 
 
-def test_every_part_has_its_place() -> None:
-    made = re.findall(r"^<!-- made: (\S+) -->$", "".join(page.read_text("utf-8") for page in DOCS),
-                      re.MULTILINE)  # fmt: skip
-    assert sorted(name for name in made if ":" not in name) == sorted(docs.PARTS)
+def test_every_generated_part_is_on_one_page() -> None:
+    text = "".join(page.read_text("utf-8") for page in DOCS)
+    names = re.findall(r"^<!-- generated: (\S+) -->$", text, re.MULTILINE)
+
+    assert sorted(name for name in names if ":" not in name) == sorted(docs.PARTS)
 
 
 # Links
 
 
 def links(page: Path) -> list[str]:
-    found = (token.attrs.get("href") or token.attrs.get("src") for token in tokens(page))
-    return [str(each) for each in found if each]
+    targets = (token.attrs.get("href") or token.attrs.get("src") for token in tokens(page))
+    return [str(each) for each in targets if each]
 
 
 def anchors(page: Path) -> set[str]:
-    """Return the names by which the headings of a page are linked to."""
-    every = list(tokens(page))
-    headings = [after.content for token, after in pairwise(every)
+    """Return the anchors of a page's headings."""
+    headings = [after.content for token, after in pairwise(tokens(page))
                 if token.type == "heading_open"]  # fmt: skip
     return {re.sub(r"[^\w -]", "", text.lower()).replace(" ", "-") for text in headings}
 
 
-def leads_nowhere(page: Path, link: str) -> bool:
+def is_broken(page: Path, link: str) -> bool:
     ours = FILES.match(link)
     if not ours and re.match(r"[a-z]+:", link):
         return False
@@ -117,12 +111,12 @@ def leads_nowhere(page: Path, link: str) -> bool:
 
 
 @every_page
-def test_every_link_of_ours_leads_somewhere(page: Path) -> None:
-    assert [link for link in links(page) if leads_nowhere(page, link)] == []
+def test_links_to_this_repository_lead_somewhere(page: Path) -> None:
+    assert [link for link in links(page) if is_broken(page, link)] == []
 
 
 @every_page_of_the_site
-def test_the_site_links_to_files_outside_of_it_where_they_are_on_the_web(page: Path) -> None:
+def test_the_site_links_to_files_outside_of_it_by_their_web_address(page: Path) -> None:
     assert [link for link in links(page) if link.startswith("../")] == []
 
 
@@ -151,101 +145,88 @@ def test_myst_builds_the_site_without_a_warning() -> None:
 
 
 def invocations(text: str) -> Iterator[list[str]]:
-    """Yield the words after each ``clinder`` that is ours to run, up to the end of the command."""
+    """Yield the arguments of each ``clinder`` command in a text, up to the end of the command."""
     for line in text.replace("\\\n", " ").splitlines():
-        for found in re.finditer(r"(?<![\w./@\[-])(?<!npx )(?<!install )clinder (?=[a-z-])", line):
-            yield list(_words(line[found.end() :]))
+        for match in re.finditer(r"(?<![\w./@\[-])(?<!npx )(?<!install )clinder (?=[a-z-])", line):
+            yield list(split_arguments(line[match.end() :]))
 
 
-def _words(line: str) -> Iterator[str]:
+def split_arguments(line: str) -> Iterator[str]:
     lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
     lexer.whitespace_split = True
     try:
-        for word in lexer:
-            if set(word) <= set("|&;<>()"):
+        for argument in lexer:
+            if set(argument) <= set("|&;<>()"):
                 return
-            yield word
-    except ValueError:  # it ends within quotes of the shell around it
+            yield argument
+    except ValueError:  # the quotes of the shell around it end here
         return
 
 
-def unknown(words: list[str]) -> list[str]:
-    """Return what clinder would not know of a command that is shown."""
-    if words[0].startswith("-"):
-        return [word for word in words[:1] if word not in ("-h", "--help", "--version")]
-    if words[0] not in ("COMMAND", *cli.commands):
-        return words[:1]
-    before = words[1 : words.index("--")] if "--" in words else words[1:]
-    known = options(words[0])
-    given = [word.split("=")[0] for word in before if word.startswith("-") and word != "-"]
-    return [option for option in given if option not in known]
+def unknown_arguments(arguments: list[str]) -> list[str]:
+    command, *rest = arguments
+    if command.startswith("-"):
+        return [command] if command not in ("-h", "--help", "--version") else []
+    if command not in ("COMMAND", *cli.commands):
+        return [command]
+    ours = rest[: rest.index("--")] if "--" in rest else rest
+    used = [each.split("=")[0] for each in ours if each.startswith("-") and each != "-"]
+    return [option for option in used if option not in options_of(command)]
 
 
-def options(command: str) -> set[str]:
-    of = [cli.commands[command]] if command in cli.commands else cli.commands.values()
-    every = (each for one in of for each in one.params if isinstance(each, click.Option))
-    return {"-h", "--help"}.union(*((*each.opts, *each.secondary_opts) for each in every))
-
-
-@every_page
-def test_every_command_that_is_shown_exists_with_its_options(page: Path) -> None:
-    shown = [words for text in code(page) for words in invocations(text)]
-
-    assert [words for words in shown if unknown(words)] == []
-
-
-def test_every_command_is_shown_somewhere() -> None:
-    shown = {words[0] for page in DOCS for text in code(page) for words in invocations(text)}
-
-    assert set(cli.commands) <= shown
+def options_of(command: str) -> set[str]:
+    commands = [cli.commands[command]] if command in cli.commands else cli.commands.values()
+    options = (each for one in commands for each in one.params if isinstance(each, click.Option))
+    return {"-h", "--help"}.union(*((*each.opts, *each.secondary_opts) for each in options))
 
 
 @every_page
-def test_every_option_that_is_named_is_somebodys(page: Path) -> None:
+def test_commands_exist_with_their_options(page: Path) -> None:
+    shown = [arguments for text in code(page) for arguments in invocations(text)]
+
+    assert [arguments for arguments in shown if unknown_arguments(arguments)] == []
+
+
+@every_page
+def test_options_exist(page: Path) -> None:
     texts = [token.content for token in tokens(page) if token.type == "code_inline"]
-    named = {option for text in texts for option in re.findall(r"^--?[a-z-]+\b", text)}
+    options = {option for text in texts for option in re.findall(r"^--?[a-z-]+\b", text)}
 
-    assert named <= options("").union({"-e"}, *OPTIONS_OF_OTHERS.values())
+    assert options <= options_of("").union({"-e"}, *OPTIONS_OF_OTHERS.values())
 
 
 # The action
 
 
-def steps(text: str) -> Iterator[dict[str, Any]]:
+def steps(workflow: Any) -> Iterator[dict[str, Any]]:
     """Yield the steps of a workflow, or of a part of one, that use the action."""
-    left = [yaml.safe_load(text)]
-    while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            if str(one.get("uses", "")).startswith("org/clinder-action@"):
-                yield one
-            left += one.values()
-        elif isinstance(one, list):
-            left += one
+    if isinstance(workflow, dict):
+        if str(workflow.get("uses", "")).startswith("org/clinder-action@"):
+            yield workflow
+        for each in workflow.values():
+            yield from steps(each)
+    elif isinstance(workflow, list):
+        for each in workflow:
+            yield from steps(each)
 
 
 @every_page
-def test_every_step_gives_the_action_inputs_that_it_has(page: Path) -> None:
-    given = [step.get("with", {}) for text in fences(page, "yaml") for step in steps(text)]
-
-    assert [inputs for inputs in given if not inputs.keys() <= ACTION["inputs"].keys()] == []
-
-
-@every_page
-def test_every_output_that_is_used_is_one(page: Path) -> None:
-    used = {
-        name for text in code(page) for name in re.findall(r"steps\.binder\.outputs\.(\w+)", text)
+def test_the_actions_inputs_and_outputs_exist(page: Path) -> None:
+    blocks = [
+        token.content
+        for token in tokens(page)
+        if token.type == "fence" and token.info.split()[:1] == ["yaml"]
+    ]
+    inputs = {
+        name
+        for block in blocks
+        for step in steps(yaml.safe_load(block))
+        for name in step.get("with", {})
     }
+    outputs = re.findall(r"steps\.binder\.outputs\.(\w+)", "\n".join(code(page)))
 
-    assert used <= ACTION["outputs"].keys()
-
-
-def test_the_pages_show_steps_with_inputs_and_outputs() -> None:
-    text = "".join("".join(fences(page, "yaml")) for page in DOCS)
-
-    assert text.count("uses: org/clinder-action@v1") > 5
-    assert "hub-url: |" in text
-    assert "steps.binder.outputs.started" in text
+    assert inputs <= ACTION["inputs"].keys()
+    assert set(outputs) <= ACTION["outputs"].keys()
 
 
 # Variables
@@ -253,22 +234,25 @@ def test_the_pages_show_steps_with_inputs_and_outputs() -> None:
 
 def known_variables() -> set[str]:
     files = [*ROOT.glob("src/**/*.py"), *ROOT.glob("post/*.js"), ROOT / "action.yml"]
-    found = re.findall(r"\b_?[A-Z]+(?:_[A-Z]+)*\b", "".join(f.read_text("utf-8") for f in files))
-    every = (each for one in cli.commands.values() for each in one.params)
-    return {*found, *(str(each.envvar) for each in every if each.envvar)}
+    text = "".join(file.read_text("utf-8") for file in files)
+    options = (each for one in cli.commands.values() for each in one.params)
+    return {
+        *re.findall(r"\b_?[A-Z]+(?:_[A-Z]+)*\b", text),
+        *(str(each.envvar) for each in options if each.envvar),
+    }
 
 
 @every_page
-def test_every_variable_that_is_named_exists(page: Path) -> None:
-    named = {name for text in code(page) for name in re.findall(r"\b_?[A-Z]+(?:_[A-Z]+)+\b", text)}
+def test_variables_exist(page: Path) -> None:
+    names = {name for text in code(page) for name in re.findall(r"\b_?[A-Z]+(?:_[A-Z]+)+\b", text)}
 
-    assert named <= known_variables() | VARIABLES_OF_OTHERS
+    assert names <= known_variables() | VARIABLES_OF_OTHERS
 
 
 def test_the_configuration_names_every_variable_that_the_command_line_reads() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
-    every = (each for one in cli.commands.values() for each in one.params)
-    read = {str(each.envvar) for each in every if each.envvar}
+    options = (each for one in cli.commands.values() for each in one.params)
+    read = {str(each.envvar) for each in options if each.envvar}
     for file in (ROOT / "src" / "clinder" / "cli").glob("*.py"):
         read |= set(
             re.findall(r'environ\.get\("((?:CLINDER|JUPYTER)_\w+)"', file.read_text("utf-8"))
@@ -280,17 +264,15 @@ def test_the_configuration_names_every_variable_that_the_command_line_reads() ->
 
 # Messages
 
-KINDS = {kind.__name__: kind for kind in docs.family(errors.ClinderError)}
 
-
-def sources() -> str:
-    """Return every text in the sources, a line each; what is filled in is ``…``."""
+def source_texts() -> str:
+    """Return every string literal of the sources, one per line, with ``…`` for each field."""
     files = (ROOT / "src").glob("**/*.py")
-    found = (node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8"))))
-    return "\n".join(filter(None, map(_text, found)))
+    nodes = (node for file in files for node in ast.walk(ast.parse(file.read_text("utf-8"))))
+    return "\n".join(filter(None, map(_literal, nodes)))
 
 
-def _text(node: ast.AST) -> str:
+def _literal(node: ast.AST) -> str:
     if isinstance(node, ast.JoinedStr):
         return "".join(
             str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values
@@ -298,28 +280,26 @@ def _text(node: ast.AST) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 
-def test_every_error_has_its_message_on_the_page_and_no_other() -> None:
-    assert sorted(KINDS) == sorted([*EXPLANATIONS, *FAMILIES])
+def test_every_error_is_explained_on_the_page() -> None:
+    kinds = [kind.__name__ for kind in docs.family(errors.ClinderError)]
+
+    assert sorted(kinds) == sorted([*EXPLANATIONS, *FAMILIES])
 
 
 @pytest.mark.parametrize("name", EXPLANATIONS)
-def test_what_the_page_says_is_what_the_code_says(name: str) -> None:
-    texts = sources().replace("its certificate", "The hub's certificate")  # as binderhub.py has it
+def test_the_messages_on_the_page_are_those_in_the_code(name: str) -> None:
+    texts = source_texts().replace("its certificate", "The hub's certificate")  # in binderhub.py
     for message in EXPLANATIONS[name].messages:
         assert message.removesuffix("…").rstrip(" :") in texts
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_a_family_has_no_message_as_it_is_never_raised(name: str) -> None:
-    assert KINDS[name].__subclasses__()
-    for file in (ROOT / "src").glob("**/*.py"):
-        assert f'{name}("' not in file.read_text("utf-8")
-        assert f'{name}(f"' not in file.read_text("utf-8")
-
-
-def test_the_page_has_each_hint() -> None:
+def test_the_messages_about_reuse_on_the_page_are_those_in_the_code() -> None:
     page = (ROOT / "docs" / "troubleshooting.md").read_text("utf-8")
+    section = page.partition("## The environment is not reused\n")[2].partition("<!--")[0]
+    terms = "".join(re.findall(r"(.*)\n: ", section))
+    parts = [part.strip(" .`") for term in re.findall(r"``?(.+?)`(?!\w)", terms)
+             for part in term.split("…")]  # fmt: skip
+    texts = source_texts()
 
-    assert [
-        name for name, kind in KINDS.items() if name in EXPLANATIONS and kind.hint not in page
-    ] == []
+    assert len(parts) > 8
+    assert [part for part in parts if part not in texts] == []

@@ -1,6 +1,6 @@
-"""The parts of docs/ that are made from the code: ``make docs-tables`` writes them anew.
+"""Generate the parts of docs/ that come from the code: ``make docs-tables``.
 
-A part stands between ``<!-- made: NAME -->`` and ``<!-- end: NAME -->`` in a page.
+A part is between ``<!-- generated: NAME -->`` and ``<!-- end: NAME -->``.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from messages import EXPLANATIONS, FAMILIES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
-_PART = re.compile(r"<!-- made: (\S+) -->\n(.*?)<!-- end: \1 -->\n", re.DOTALL)
+_PART = re.compile(r"<!-- generated: (\S+) -->\n(.*?)<!-- end: \1 -->\n", re.DOTALL)
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
 
 
 def pages() -> list[Path]:
-    """Return the pages that have a made part."""
+    """Return the pages that have generated parts."""
     return [page for page in sorted(DOCS.glob("*.md")) if _PART.search(page.read_text("utf-8"))]
 
 
-def written(page: Path) -> str:
-    """Return a page with its made parts as they are now. Raises KeyError for an unknown part."""
-    return _PART.sub(_part, page.read_text("utf-8"))
+def render(page: Path) -> str:
+    """Return a page with its parts generated again. Raises KeyError for an unknown part."""
+    return _PART.sub(_replace_part, page.read_text("utf-8"))
 
 
-def _part(found: re.Match[str]) -> str:
-    name = found[1]
+def _replace_part(match: re.Match[str]) -> str:
+    name = match[1]
     kind, _, argument = name.partition(":")
-    made = _example(argument) if kind == "example" else PARTS[name]()
-    return f"<!-- made: {name} -->\n\n{made.strip()}\n\n<!-- end: {name} -->\n"
+    text = _example(argument) if kind == "example" else PARTS[name]()
+    return f"<!-- generated: {name} -->\n\n{text.strip()}\n\n<!-- end: {name} -->\n"
 
 
 def _example(name: str) -> str:
@@ -59,7 +59,7 @@ def _example(name: str) -> str:
 
 
 def _table(*rows: tuple[str, ...]) -> str:
-    """Return a table whose first row is its head."""
+    """Return a table; the first row is its header."""
     head, *body = (" | ".join(map(_cell, row)) for row in rows)
     rule = "|".join("---" for _ in rows[0])
     return f"| {head} |\n|{rule}|\n" + "".join(f"| {row} |\n" for row in body)
@@ -78,15 +78,16 @@ def _action() -> Mapping[str, Any]:
 
 
 def _inputs() -> str:
-    rows = ((f"`{name}`", *_described(each)) for name, each in _action()["inputs"].items())
+    rows = ((f"`{name}`", *_input(each)) for name, each in _action()["inputs"].items())
     return _table(("input", "what it is", "default"), *rows)
 
 
-def _described(given: Mapping[str, str]) -> tuple[str, str]:
-    """Return what an input is, and its default, which is a value or is told in words."""
-    text, _, told = given["description"].strip().partition("Default: ")
-    value = f"`{given['default']}`" if given["default"] else told.strip().removesuffix(".")
-    return text.strip(), value or "none"
+def _input(definition: Mapping[str, str]) -> tuple[str, str]:
+    """Return an input's description and its default, which the description can explain."""
+    text, _, explanation = definition["description"].strip().partition("Default: ")
+    default = definition["default"]
+    shown = f"`{default}`" if default else explanation.strip().removesuffix(".")
+    return text.strip(), shown or "none"
 
 
 def _outputs() -> str:
@@ -108,7 +109,7 @@ def _command(name: str, command: click.Command) -> str:
     options = [each for each in command.params if isinstance(each, click.Option)]
     forms = "\nThe [forms of REPOSITORY](commands.md#forms-of-repository) are below.\n"
     return (
-        f"## clinder {name}\n\n```text\n{usage}\n```\n\n{_unfilled(text.strip())}\n\n"
+        f"## clinder {name}\n\n```text\n{usage}\n```\n\n{_unwrap(text.strip())}\n\n"
         f"```sh\n{inspect.cleandoc(examples)}\n```\n\n"
         + _table(("option", "what it does"), *(_option(each, context) for each in options))
         + (forms if isinstance(command, RepositoryCommand) else "")
@@ -118,14 +119,14 @@ def _command(name: str, command: click.Command) -> str:
 def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
     names = ", ".join([*option.opts, *option.secondary_opts])
     text, default = option.help or "", ""
-    if found := _DEFAULT.search(text):
-        text, default = text[: found.start()], found[1]
+    if match := _DEFAULT.search(text):
+        text, default = text[: match.start()], match[1]
     elif option.show_default:
         default = str(option.default)
     default = default if " " in default or not default else f"`{default}`"
     variable = f" Variable: `{option.envvar}`." if option.envvar else ""
-    told = f"{text}{default and f' Default: {default}.'}{variable}"
-    return f"`{names}{_metavar(option, context)}`", told.strip()
+    description = f"{text}{default and f' Default: {default}.'}{variable}"
+    return f"`{names}{_metavar(option, context)}`", description.strip()
 
 
 def _metavar(option: click.Option, context: click.Context) -> str:
@@ -150,7 +151,7 @@ def _environment_files() -> str:
 
 
 def _variables() -> str:
-    """Return the variables that stand for an option of ``start`` and ``run``."""
+    """Return the variables that set an option of ``start`` and ``run``."""
     options = [each for each in cli.commands["run"].params if isinstance(each, click.Option)]
     context = click.Context(cli.commands["run"])
     rows = (
@@ -174,11 +175,11 @@ def _function(name: str) -> str:
     function = getattr(clinder, name)
     parameters = inspect.signature(function).parameters.values()
     lines = "".join(f"    {line},\n" for line in _parameters(parameters))
-    returned = {"open_session": "AbstractContextManager[Session]"}.get(name) or str(
+    return_type = {"open_session": "AbstractContextManager[Session]"}.get(name) or str(
         inspect.signature(function).return_annotation
     )
     return (
-        f"## clinder.{name}\n\n```python\nclinder.{name}(\n{lines}) -> {returned}\n```\n\n"
+        f"## clinder.{name}\n\n```python\nclinder.{name}(\n{lines}) -> {return_type}\n```\n\n"
         f"{_markdown(function)}\n"
     )
 
@@ -198,18 +199,17 @@ def _value(kind: type) -> str:
     if dataclasses.is_dataclass(kind):
         rows = ((f"`{each.name}`", f"`{each.type}`") for each in dataclasses.fields(kind))
         parts.append(_table(("field", "type"), *rows).rstrip())
-    told = [
-        (name, one)
+    members = [
+        (f"`{_signature(name, one)}`", _markdown(one))
         for name, one in vars(kind).items()
         if not name.startswith("_") and isinstance(one, property | classmethod | FunctionType)
     ]
-    if told:
-        named = ((f"`{_named(name, one)}`", _markdown(one)) for name, one in told)
-        parts.append(_table(("member", "what it is"), *named).rstrip())
+    if members:
+        parts.append(_table(("member", "what it is"), *members).rstrip())
     return "\n\n".join(parts) + "\n"
 
 
-def _named(name: str, member: property | classmethod[Any, Any, Any] | FunctionType) -> str:
+def _signature(name: str, member: property | classmethod[Any, Any, Any] | FunctionType) -> str:
     if isinstance(member, property):
         return name
     function = member.__func__ if isinstance(member, classmethod) else member
@@ -231,14 +231,14 @@ def _fields(kind: Any) -> str:
     return ", ".join(f"`{each.name}`" for each in dataclasses.fields(kind))
 
 
-def _markdown(what: object) -> str:
+def _markdown(documented: object) -> str:
     """Return a docstring in Markdown: code in single backticks, roles as plain names."""
-    text = _unfilled(inspect.getdoc(what) or "")
+    text = _unwrap(inspect.getdoc(documented) or "")
     return _ROLE.sub(r"`\1`", text.replace(":mod:`", "``")).replace("``", "`")
 
 
-def _unfilled(text: str) -> str:
-    """Return text with a line for each paragraph: where its lines end is of no interest."""
+def _unwrap(text: str) -> str:
+    """Return text with one line per paragraph."""
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
 
 
@@ -246,7 +246,7 @@ def _unfilled(text: str) -> str:
 
 
 def family(base: type[errors.ClinderError]) -> Iterator[type[errors.ClinderError]]:
-    """Yield an error and all that are under it, in the order of their definition."""
+    """Yield an error class and its subclasses, in the order of their definition."""
     yield base
     for kind in base.__subclasses__():
         yield from family(kind)
@@ -254,10 +254,10 @@ def family(base: type[errors.ClinderError]) -> Iterator[type[errors.ClinderError
 
 def _messages() -> str:
     codes = [code for code, _ in errors.EXIT_CODES if code]
-    return "\n".join(filter(None, map(_of_code, codes)))
+    return "\n".join(filter(None, map(_section, codes)))
 
 
-def _of_code(code: int) -> str:
+def _section(code: int) -> str:
     kinds = [
         kind
         for kind in family(errors.ClinderError)
@@ -271,14 +271,14 @@ def _of_code(code: int) -> str:
 
 def _message(kind: type[errors.ClinderError]) -> str:
     explanation = EXPLANATIONS[kind.__name__]
-    first, *more = explanation.messages
-    also = "".join(f"- {each}\n" for each in more)
-    do = " ".join(filter(None, (kind.hint, explanation.advice)))
+    first, *others = explanation.messages
+    alternatives = "".join(f"- {each}\n" for each in others)
+    advice = " ".join(filter(None, (kind.hint, explanation.advice)))
     return (
         f"### {first}\n\n"
-        + (f"Or:\n\n{also}\n" if also else "")
+        + (f"Or:\n\n{alternatives}\n" if alternatives else "")
         + f"{explanation.cause}\n\n"
-        + (f"**What to do:** {do}\n\n" if do else "")
+        + (f"**What to do:** {advice}\n\n" if advice else "")
         + f"In Python: `{kind.__name__}`."
     )
 
@@ -298,4 +298,4 @@ PARTS: Mapping[str, Callable[[], str]] = {
 
 if __name__ == "__main__":
     for each in pages():
-        each.write_text(written(each), encoding="utf-8", newline="\n")
+        each.write_text(render(each), encoding="utf-8", newline="\n")

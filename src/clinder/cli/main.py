@@ -11,8 +11,14 @@ from typing import Any, TypeVar
 import click
 
 from clinder._version import __version__
-from clinder.cli.arguments import WholeNumber, parse_seconds
-from clinder.cli.options import build_options, launch_options, quiet_option, stop_timeout
+from clinder.cli.options import (
+    WholeNumber,
+    build_options,
+    launch_options,
+    parse_seconds,
+    quiet_option,
+    stop_timeout,
+)
 from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 

@@ -3,13 +3,86 @@
 from __future__ import annotations
 
 import shlex
+from contextlib import suppress
 from pathlib import Path
 
 from clinder import session_file
 from clinder._deadline import Deadline
+from clinder.cli.screen import Screen
 from clinder.cli.streams import print_status
-from clinder.errors import Cancelled, ClinderError
+from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
+from clinder.events import Event, SessionLaunched, SessionNotStopped, SessionStopped
 from clinder.session import Session
+
+
+def claim(path: Path, deadline: Deadline) -> Session | None:
+    """Return the session of the file, which is gone, or ``None`` where there is no file.
+
+    Raises :class:`~clinder.errors.UsageError` where the file cannot be written, or names a
+    session that may still run.
+    """
+    session_file.require_writable(path)
+    if not path.exists():
+        return None
+    from clinder.running.status import wait_for_status
+    from clinder.wire.jupyter_server import State
+
+    there = session_file.read(path)
+    hint = f"Stop it with `clinder stop --session-file {path}`, or name another file."
+    try:
+        status = wait_for_status(there, deadline.capped(10))
+    except TokenRefused:
+        return there  # what runs there now is not the session of the file
+    except Cancelled:
+        raise
+    except ClinderError as error:
+        raise UsageError(
+            f"The session file {path} names a session that may still run. {error}", hint=hint
+        ) from None
+    if status.state is State.RUNNING:
+        raise UsageError(f"The session file {path} names a session that still runs.", hint=hint)
+    return there
+
+
+class SessionFile:
+    """Holds what is needed to stop a session, from the moment that it is known.
+
+    The session file is written over no other session's, and removed when its session is stopped.
+    """
+
+    def __init__(self, screen: Screen, path: Path | None, before: Session | None):
+        self._screen = screen
+        self._path = path
+        self._before = before
+
+    def observe(self, event: Event) -> None:
+        """Keep the file as the launch goes, and show the event."""
+        if isinstance(event, SessionLaunched) and self._path:
+            self._keep(self._path, event.session)
+        if isinstance(event, SessionStopped):
+            forget(event.session, self._path)
+        self._screen.observe(event)
+        if isinstance(event, SessionNotStopped):
+            print_status(f"clinder: {how_to_stop(event.session, self._path)}")
+
+    def _keep(self, path: Path, session: Session) -> None:
+        try:
+            if self._before and session_file.holds(path, self._before):
+                session_file.write(path, session)
+            else:
+                session_file.create(path, session)
+        except FileExistsError:
+            raise UsageError(f"The session file {path} was taken by another session.") from None
+        except OSError as error:
+            raise UsageError(
+                f"The session file {path} cannot be written: {error.strerror}."
+            ) from None
+
+    def complete(self, session: Session) -> None:
+        """Write what is known by now of the session of the file: its phases and attempts."""
+        if self._path and session_file.holds(self._path, session):
+            with suppress(OSError):
+                session_file.write(self._path, session)
 
 
 def stop_or_keep(session: Session, deadline: Deadline, path: Path | None) -> bool | None:

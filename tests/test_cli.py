@@ -169,7 +169,7 @@ def test_the_result_as_json_is_one_line_and_as_a_uri_is_one() -> None:
         (["run", "a/b"], "No command to run was given"),
         (["run", "a/b", "--"], "No command to run was given"),
         (["run", "--hub", "local", "echo", "hi"], "Put it after `--`"),
-        (["run", "a/b", "--", os.devnull], "was not found, or cannot be run"),
+        (["run", "a/b", "--", os.devnull], "does not exist or is not executable"),
         (["start", "a/b", "--warm-up=a/b"], "'a/b' is no kernelspec's name"),
         (["start", "a/b", "--warm-up=ir", "--no-warm-up"], "contradict each other"),
         (["status", "http://h/?token=t", "--session-file", "s"], "More than one session is named"),

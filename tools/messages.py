@@ -41,7 +41,7 @@ EXPLANATIONS = {
             "No session is named: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
             "The session file … names a session that still runs.",
             "No command to run was given.",
-            "The command … was not found, or cannot be run: nothing was started.",
+            "The command … does not exist or is not executable.",
             "clinder exec runs plain code, not notebooks.",
             "The head repository of this … event is gone: the fork was deleted.",
             "The embedded hub is not part of the action.",

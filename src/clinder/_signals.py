@@ -12,7 +12,9 @@ from types import FrameType
 from clinder.errors import Cancelled, Context
 
 CANCEL_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has the last, not SIGHUP
+    if hasattr(signal, name)
 )
 
 

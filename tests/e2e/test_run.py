@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from answers import Answer, ready
+from clinder.cli.process import kill_tree
 from e2e.world import CLINDER, Result, World, line_with, until
 from hubs import Jupyter, ScriptedHub
 
@@ -74,13 +77,42 @@ def test_the_code_of_a_command_that_a_signal_ended(results: dict[str, Result]) -
 def test_a_command_that_is_not_found_starts_nothing(world: World) -> None:
     result = world.run("run", "o/r", "--hub", "http://127.0.0.1:1", "--", "no-such-command", "x")
     assert (result.code, result.out) == (2, "")
-    assert (
-        "The command 'no-such-command' was not found, or cannot be run: nothing was started."
-        in result.err
-    )
+    assert "The command 'no-such-command' does not exist or is not executable." in result.err
     result = world.run("run", "o/r", "--hub", "http://127.0.0.1:1")
     assert result.code == 2
     assert "No command to run was given." in result.err
+
+
+def test_the_executable_that_is_found_is_the_one_that_starts(world: World) -> None:
+    """On Windows, `tool` alone would not start `tool.cmd`."""
+    name, script = ("tool.cmd", "@echo %~f0") if os.name == "nt" else ("tool", "#!/bin/sh\necho $0")
+    tool = world.root / "bin" / name
+    tool.parent.mkdir()
+    tool.write_text(script)
+    tool.chmod(0o755)
+    path = f"{tool.parent}{os.pathsep}{os.environ['PATH']}"
+
+    result = world.run(*LOCAL, "--", "tool", env={"PATH": path})
+
+    assert (result.code, result.out.strip().lower()) == (0, str(tool).lower())
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize(("end", "seconds"), [("exit 128", 0), ("exec sleep 60", 0.5)])
+def test_killing_a_tree_on_windows_is_bounded_in_time_and_may_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, seconds: float
+) -> None:
+    taskkill = tmp_path / "taskkill"
+    taskkill.write_text(f"#!/bin/sh\necho $* >{tmp_path}/arguments\n{end}\n")
+    taskkill.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("clinder.cli.process._TOOL_TIMEOUT", 0.5 if seconds else 30)
+    begun = time.monotonic()
+
+    kill_tree(42)
+
+    assert (tmp_path / "arguments").read_text() == "/T /F /PID 42\n"
+    assert seconds <= time.monotonic() - begun < 30
 
 
 @pytest.mark.posix

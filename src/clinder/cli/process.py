@@ -1,4 +1,4 @@
-"""The command that ``clinder run`` runs: its signals, and the end of it and of its children."""
+"""The command that ``clinder run`` starts: signals to it, and the end of it and its children."""
 
 from __future__ import annotations
 
@@ -15,30 +15,36 @@ from clinder._deadline import Deadline
 from clinder.errors import UsageError
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
-_LOOK_AGAIN = 0.05
+_POLL = 0.05
+_TOOL_TIMEOUT = 5.0  # seconds for ps or taskkill
 
 
-def find_executable(command: Sequence[str]) -> None:
-    """Raise :class:`~clinder.errors.UsageError` where the command does not exist."""
-    if shutil.which(command[0]) is None:
-        raise UsageError(
-            f"The command {command[0]!r} was not found, or cannot be run: nothing was started."
-        )
+def find_executable(name: str) -> str:
+    """Return the path of a command. Raises :class:`~clinder.errors.UsageError` if there is none.
+
+    On Windows it can be ``myst.cmd``, which would not start as ``myst``.
+    """
+    path = shutil.which(name)
+    if path is None:
+        raise UsageError(f"The command {name!r} does not exist or is not executable.")
+    return path
 
 
 class Process:
-    """A running command. On a terminal it shares our process group, elsewhere it leads its own.
+    """A running command and its children.
 
-    On a terminal Ctrl-C reaches it by itself, and job control goes on working; elsewhere its own
-    group is what ends the children it has made, too.
+    On a terminal the command shares clinder's process group, so that Ctrl-C reaches it directly
+    and job control works. Otherwise it leads a group of its own, which its children belong to.
+    On Windows it always shares the console, whose Ctrl-C and Ctrl-Break reach it directly.
     """
 
     def __init__(self, command: Sequence[str], environ: Mapping[str, str]):
-        self._shared = _in_foreground() or os.name != "posix"
-        self._rest: list[int] = []
+        self._in_our_group = _in_foreground()
+        self._children: list[int] = []
+        path = find_executable(command[0])
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the user's own command is run
-                command, env=environ, start_new_session=not self._shared
+                [path, *command[1:]], env=environ, start_new_session=not self._in_our_group
             )
         except OSError as error:
             raise UsageError(
@@ -50,63 +56,86 @@ class Process:
         code = self._process.wait()
         return 128 - code if code < 0 else code
 
-    def forward(self, number: int) -> None:
-        """Pass a signal on, unless the terminal has given it to the command already."""
-        if self._process.poll() is None and not (self._shared and number == signal.SIGINT):
-            self._send(number, [self._process.pid])
+    def forward(self, signum: int) -> None:
+        """Pass a signal on, unless the command has received it from the terminal."""
+        received = self._in_our_group and signum == signal.SIGINT
+        if sys.platform != "win32" and self._process.poll() is None and not received:
+            self._send(signum, [self._process.pid])
 
     def terminate(self) -> None:
-        """Ask the command and its children to end."""
+        """Ask the command and its children to end; on Windows, kill them."""
         self._end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End the command and its children."""
+        """Kill the command and its children."""
         self._end(_KILL)
 
     def wait_for_children(self, grace: Deadline) -> None:
-        """Once the command has ended: wait for the children that were asked to, then kill them."""
-        while self._send(0, self._rest):
+        """After the command has ended, wait for its terminated children, then kill them."""
+        while self._send(0, self._children):
             if not grace.remaining():
-                self._send(_KILL, self._rest)
+                self._send(_KILL, self._children)
                 return
-            time.sleep(_LOOK_AGAIN)
+            time.sleep(_POLL)
 
-    def _end(self, number: int) -> None:
-        if self._process.poll() is None:
-            pid = self._process.pid
-            self._rest = _descendants(pid) if self._shared else [pid]
-            self._send(number, [pid, *self._rest] if self._shared else [pid])
+    def _end(self, signum: int) -> None:
+        if self._process.poll() is not None:
+            return
+        pid = self._process.pid
+        if sys.platform == "win32":  # which cannot ask a console program to end
+            kill_tree(pid)
+            self._process.kill()
+        elif self._in_our_group:
+            self._children = _descendants(pid)
+            self._send(signum, [pid, *self._children])
+        else:
+            self._children = [pid]
+            self._send(signum, [pid])
 
-    def _send(self, number: int, pids: Sequence[int]) -> bool:
-        """Send a signal to processes, or to the groups that they lead; whether there was one."""
-        send = os.kill if self._shared else os.killpg
+    def _send(self, signum: int, pids: Sequence[int]) -> bool:
+        """Signal processes, or the groups that they lead; return whether any existed."""
         sent = False
-        for pid in pids:
-            with suppress(ProcessLookupError, PermissionError):
-                send(pid, number)
-                sent = True
+        if sys.platform != "win32":
+            send = os.kill if self._in_our_group else os.killpg
+            for pid in pids:
+                with suppress(ProcessLookupError, PermissionError):
+                    send(pid, signum)
+                    sent = True
         return sent
 
 
+def kill_tree(pid: int) -> None:
+    """Kill a process and its descendants on Windows, as far as ``taskkill`` finds them in time."""
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(  # noqa: S603 - the only argument is a number
+            ["taskkill", "/T", "/F", "/PID", str(pid)],  # noqa: S607 - Windows has it
+            check=False,  # it fails if one of them has just ended
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=_TOOL_TIMEOUT,
+        )
+
+
 def _descendants(pid: int) -> list[int]:
-    """Return the processes that a process has made, and those have made, where ``ps`` tells."""
+    """Return a process's children and theirs, or none if ``ps`` fails."""
     pids = [pid]
     with suppress(OSError, subprocess.SubprocessError, ValueError):
-        listed = subprocess.run(
+        listing = subprocess.run(
             ["ps", "-A", "-o", "pid=,ppid="],  # noqa: S607 - POSIX has it, in no fixed place
             check=True,
             capture_output=True,
             text=True,
-            timeout=5,
+            timeout=_TOOL_TIMEOUT,
         ).stdout
-        parents = [tuple(map(int, line.split())) for line in listed.splitlines()]
-        for each in pids:  # grows while it is walked
+        parents = [tuple(map(int, line.split())) for line in listing.splitlines()]
+        for each in pids:  # the loop reaches the children that it appends
             pids += [child for child, parent in parents if parent == each]
     return pids[1:]
 
 
 def _in_foreground() -> bool:
-    """Return whether a terminal sends its Ctrl-C to our process group."""
-    with suppress(OSError, AttributeError, ValueError):
-        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    """Return whether a terminal sends its Ctrl-C to clinder's process group."""
+    if sys.platform != "win32":
+        with suppress(OSError, AttributeError, ValueError):
+            return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
     return False

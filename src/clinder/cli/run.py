@@ -76,7 +76,7 @@ def run(
     :class:`~clinder.errors.ClinderError` where the launch fails, and
     :class:`~clinder.errors.SessionGone` where the session is found gone meanwhile.
     """
-    find_executable(command)
+    find_executable(command[0])
     with cancellation(MAY_KEEP_RUNNING) as cancel:
         shown = choose_screen(cancel, quiet=options.quiet, verbose=options.verbose)
         try:

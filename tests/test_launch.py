@@ -176,7 +176,9 @@ def test_a_phase_goes_on_until_another_comes_and_an_event_without_a_message_is_n
 
 
 def test_the_session_holds_what_the_hub_says_of_it_and_why_this_commit() -> None:
-    choice = Choice(REPOSITORY.at("b" * 40), REPOSITORY.at(COMMIT), "It has the same environment.")
+    choice = Choice(
+        REPOSITORY.with_ref("b" * 40), REPOSITORY.with_ref(COMMIT), "It has the same environment."
+    )
     told = {
         "image": "registry.example/image:1",
         "repo_url": "https://github.com/org/repo",
@@ -728,7 +730,7 @@ def test_a_commit_that_the_hub_launched_as_asked_is_handed_out() -> None:
     with ScriptedHub() as hub:
         launchable(hub)
 
-        session = launch(replace(asked(hub), repository=REPOSITORY.at(COMMIT)))
+        session = launch(replace(asked(hub), repository=REPOSITORY.with_ref(COMMIT)))
 
     assert session.persistent_spec == f"gh/org/repo/{COMMIT}"
 
@@ -745,7 +747,7 @@ def test_another_commit_than_the_one_asked_for_is_stopped_and_refused(
         hub.then(Answer(ready(url, TOKEN, binder_persistent_request=persistent)))
 
         with pytest.raises(errors.CommitMismatch) as caught:
-            launch(replace(asked(hub), repository=REPOSITORY.at(COMMIT)))
+            launch(replace(asked(hub), repository=REPOSITORY.with_ref(COMMIT)))
 
         assert shutdowns(hub) == 1
     assert caught.value.message == f"The hub launched {words}, not {COMMIT}."

@@ -1,4 +1,4 @@
-"""What people write to name a repository, what it means, and how the hub is told."""
+"""Every form in which people name a repository, and the spec that the hub receives."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ import sys
 
 import pytest
 
+from clinder._urls import hub_url
 from clinder.errors import UsageError
-from clinder.repository import FORMS, Repository, Target, hub_url, target
+from clinder.repository import Repository
+from clinder.repository.parse import FORMS, ParsedTarget, parse
 
 SHA = "dc436b39f6ea56b46170624f330d57936d8452af"
 ID = "8f7c2f0341ef4180b0dbe97f59130756"
 LINK = "https://mybinder.org/v2/gh/org/repo/main"
 BADGE = "https://mybinder.org/badge_logo.svg"
 
-WORDS = [
+SHORTHANDS = [
     ("org/repo", "gh", "org/repo", "HEAD", "gh/org/repo/HEAD"),
     ("  org/repo  ", "gh", "org/repo", "HEAD", "gh/org/repo/HEAD"),
     ("Org/Re.Po_-1", "gh", "Org/Re.Po_-1", "HEAD", "gh/Org/Re.Po_-1/HEAD"),
@@ -33,7 +35,7 @@ WORDS = [
     ("org/repo@me@home", "gh", "org/repo", "me@home", "gh/org/repo/me%40home"),
     ("org/repo@zweig-ä", "gh", "org/repo", "zweig-ä", "gh/org/repo/zweig-%C3%A4"),
     (f"org/repo@{SHA.upper()}", "gh", "org/repo", SHA, f"gh/org/repo/{SHA}"),
-    # Organisations that are called as a provider is.
+    # The organisation is named like a provider.
     ("gh/cli", "gh", "gh/cli", "HEAD", "gh/gh/cli/HEAD"),
     ("git/git", "gh", "git/git", "HEAD", "gh/git/git/HEAD"),
     ("zenodo/zenodo@main", "gh", "zenodo/zenodo", "main", "gh/zenodo/zenodo/main"),
@@ -252,7 +254,7 @@ LINKS = [
     ),
     ("https://me:hunter2@h.org/v2/gh/o/r/x", "gh/o/r/x", "https://h.org/"),
     (
-        "https://h.org/v2/git/git@g.org:o/main",  # the hub takes it as it stands here
+        "https://h.org/v2/git/git@g.org:o/main",  # one slash, so the hub reads the same
         "git/ssh%3A%2F%2Fgit%40g.org%2Fo/main",
         "https://h.org/",
     ),
@@ -286,7 +288,7 @@ REFUSALS = [
     ("git@h.org:", "names no repository"),
     ("-oX@h.org:o/r", "gh/ORG/REPO"),
     ("git@-oX:o/r", "gh/ORG/REPO"),
-    ("org/repo@", "no ref after its @"),
+    ("org/repo@", "no ref after the @"),
     ("org_/..", "gh/ORG/REPO"),
     ("-org/repo", "gh/ORG/REPO"),
     ("_org/repo", "gh/ORG/REPO"),
@@ -318,11 +320,11 @@ REFUSALS = [
     ("https://gitlab.com/a/b.git.git", "gl/NAMESPACE"),
     ("https://gist.github.com/me/abc-1", "gist/USER/ID"),
     ("gist/me/abc123/v1", "HEAD or a full commit"),
-    ("git/https://h.org/r.git/HEAD", "one percent-encoded part"),
+    ("git/https://h.org/r.git/HEAD", "must be percent-encoded"),
     ("git/git@h.org:o/r.git", "not a ref"),
     ("git/main/x", "not a URL"),
     ("git/h.org/o/r.git", "not a URL"),
-    ("https://h.org/v2/git/git@h.org:o/r.git/main", "one percent-encoded part"),
+    ("https://h.org/v2/git/git@h.org:o/r.git/main", "must be percent-encoded"),
     ("git/file%3A%2F%2Fh%2Fx/HEAD", "file"),
     ("git/https%3A%2F%2Fh.org/HEAD", "git/URL/REF"),
     ("git/https%3A%2F%2Fh.org%2F/HEAD", "git/URL/REF"),
@@ -342,26 +344,26 @@ REFUSALS = [
     ("10.9999/abc", "which archive"),
     ("10.5281/", "names no repository"),
     ("10.52811", "names no repository"),
-    ("https://doi.org/abc", "The page '/abc' does not say"),
+    ("https://doi.org/abc", "The page '/abc' does not identify"),
     ("https://github.com", "no path"),
     ("https://github.com/org", "gh/ORG/REPO"),
-    (f"{GITHUB}/issues/1", "The page '/org/repo/issues/1' does not say"),
+    (f"{GITHUB}/issues/1", "The page '/org/repo/issues/1' does not identify"),
     (f"{GITHUB}/pull/12/files", "pull or merge request"),
     (f"{GITLAB}/-/merge_requests/3", "pull or merge request"),
-    (f"{GITLAB}/-/issues", "The page '/a/b/c/-/issues' does not say"),
-    (f"{GITLAB}/-/tree", "does not say"),
+    (f"{GITLAB}/-/issues", "The page '/a/b/c/-/issues' does not identify"),
+    (f"{GITLAB}/-/tree", "does not identify"),
     ("https://codeberg.org/o/r/pulls/3", "pull or merge request"),
     ("https://h.org/o/r/pull/12/files", "pull or merge request"),
     ("https://h.org/o/r/pull-requests/3", "pull or merge request"),
     ("https://h.org/o/r/merge_requests/3", "pull or merge request"),
     ("https://gist.github.com/abc123", "without its user"),
-    ("https://gist.github.com/me/abc123/raw/x", "The page '/me/abc123/raw/x' does not say"),
-    ("https://zenodo.org/communities/x", "The page '/communities/x' does not say"),
-    ("https://zenodo.org/records/abc", "does not say"),
-    ("https://zenodo.org/records/\u0661\u0662", "does not say"),
-    ("https://figshare.com/articles/9784088", "does not say"),
-    ("https://figshare.com/articles/t/2020", "does not say"),
-    ("https://figshare.com/account/home", "The page '/account/home' does not say"),
+    ("https://gist.github.com/me/abc123/raw/x", "The page '/me/abc123/raw/x' does not identify"),
+    ("https://zenodo.org/communities/x", "The page '/communities/x' does not identify"),
+    ("https://zenodo.org/records/abc", "does not identify"),
+    ("https://zenodo.org/records/\u0661\u0662", "does not identify"),
+    ("https://figshare.com/articles/9784088", "does not identify"),
+    ("https://figshare.com/articles/t/2020", "does not identify"),
+    ("https://figshare.com/account/home", "The page '/account/home' does not identify"),
     ("https://h.org/a/../b", "dotted"),
     ("https://h.org/a/./b", "dotted"),
     ("https://h.org/a/%2e%2e/b", "dotted"),
@@ -385,45 +387,44 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "provider", "name", "ref", "spec"), WORDS + SPECS)
-def test_words_and_specs(text: str, provider: str, name: str, ref: str, spec: str) -> None:
-    found = target(text)
-    assert found == Target(Repository(provider, name, ref))
-    assert (found.repository.name, found.repository.ref) == (name, ref)
-    assert found.repository.spec == spec
+@pytest.mark.parametrize(("text", "provider", "name", "ref", "spec"), SHORTHANDS + SPECS)
+def test_shorthands_and_specs_are_written_as_specs(
+    text: str, provider: str, name: str, ref: str, spec: str
+) -> None:
+    parsed = parse(text)
+    assert parsed == ParsedTarget(Repository(provider, name, ref))
+    assert (parsed.repository.name, parsed.repository.ref) == (name, ref)
+    assert parsed.repository.spec == spec
 
 
-@pytest.mark.parametrize(("text", "provider", "name", "ref"), PAGES)
-def test_pages_and_git_urls(text: str, provider: str, name: str, ref: str) -> None:
-    found = target(text)
-    assert (found.repository.provider, found.repository.name) == (provider, name)
-    assert (found.repository.ref, found.hub) == (ref, "")
-
-
-@pytest.mark.parametrize(("text", "provider", "name"), DOIS)
-def test_archives(text: str, provider: str, name: str) -> None:
-    found = target(text)
-    assert (found.repository.provider, found.repository.name) == (provider, name)
-    assert (found.repository.ref, found.hub) == ("", "")
+@pytest.mark.parametrize(
+    ("text", "provider", "name", "ref"), [*PAGES, *((*row, "") for row in DOIS)]
+)
+def test_pages_git_urls_and_dois_name_a_repository(
+    text: str, provider: str, name: str, ref: str
+) -> None:
+    parsed = parse(text)
+    assert (parsed.repository.provider, parsed.repository.name) == (provider, name)
+    assert (parsed.repository.ref, parsed.hub) == (ref, "")
 
 
 @pytest.mark.parametrize(("text", "spec", "hub"), LINKS)
-def test_links_and_badges_name_the_hub_too(text: str, spec: str, hub: str) -> None:
-    found = target(text)
-    assert (found.repository.spec, found.hub) == (spec, hub)
+def test_links_and_badges_also_name_the_hub(text: str, spec: str, hub: str) -> None:
+    parsed = parse(text)
+    assert (parsed.repository.spec, parsed.hub) == (spec, hub)
 
 
 @pytest.mark.parametrize("mark", list("<>()[]\"'?# \n\t"))
-def test_a_link_in_a_badge_ends_where_its_address_does(mark: str) -> None:
-    found = target(f"[x] {BADGE}{mark}{LINK}{mark}y")
-    assert (found.repository.spec, found.hub) == ("gh/org/repo/main", "https://mybinder.org/")
+def test_a_link_in_a_badge_ends_at_the_first_delimiter(mark: str) -> None:
+    parsed = parse(f"[x] {BADGE}{mark}{LINK}{mark}y")
+    assert (parsed.repository.spec, parsed.hub) == ("gh/org/repo/main", "https://mybinder.org/")
 
 
-@pytest.mark.parametrize(("text", "words"), REFUSALS)
-def test_what_names_no_repository_is_refused(text: str, words: str) -> None:
+@pytest.mark.parametrize(("text", "message"), REFUSALS)
+def test_other_texts_are_refused_with_a_reason_and_a_hint(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
-        target(text)
-    assert words in caught.value.message
+        parse(text)
+    assert message in caught.value.message
     assert caught.value.message.isprintable()
     assert caught.value.hint
 
@@ -436,7 +437,7 @@ def test_what_names_no_repository_is_refused(text: str, words: str) -> None:
     ],
 )
 @pytest.mark.parametrize("provider", ["gh", "git"])
-def test_refs_that_git_cannot_have_are_refused(provider: str, ref: str) -> None:
+def test_refs_that_git_does_not_allow_are_refused(provider: str, ref: str) -> None:
     name = {"gh": "org/repo", "git": "https://h.org/r"}[provider]
     with pytest.raises(UsageError, match="is not a ref"):
         Repository(provider, name, ref)
@@ -445,37 +446,25 @@ def test_refs_that_git_cannot_have_are_refused(provider: str, ref: str) -> None:
 @pytest.mark.parametrize(
     "ref",
     [
-        *(
-            "a.b/c",
-            "a-",
-            "a/-",
-            "@a",
-            "a@",
-            "a/@",
-            "{a}",
-            "a@b{c}",
-            "lock",
-            "a.locks/b",
-            "a.lock-1",
-        ),
-        *("v1.0-rc.1+x", "#1", "100%", "a'b", "]"),
+        *("a.b/c", "a-", "a/-", "@a", "a@", "a/@", "{a}", "a@b{c}", "lock", "a.locks/b"),
+        *("a.lock-1", "v1.0-rc.1+x", "#1", "100%", "a'b", "]"),
     ],
 )
-def test_refs_that_git_can_have_stay_as_they_are(ref: str) -> None:
+def test_refs_that_git_allows_are_unchanged(ref: str) -> None:
     assert Repository("gh", "org/repo", ref).ref == ref
 
 
 @pytest.mark.parametrize(("form", "example"), FORMS)
-def test_every_form_has_an_example_that_can_be_read(form: str, example: str) -> None:
-    assert target(example).repository.spec
+def test_every_form_has_an_example_that_parses(form: str, example: str) -> None:
+    assert parse(example).repository.spec
     with pytest.raises(UsageError) as caught:
-        target("nothing")
+        parse("nothing")
     assert form in caught.value.hint
     assert example in caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("text", "advice"),
+    ("text", "hint"),
     [
         (f"{GITHUB}/pull/12", ": ORG/REPO@COMMIT"),
         (f"{GITLAB}/-/merge_requests/3/diffs", ": gl/NAMESPACE/COMMIT"),
@@ -488,43 +477,42 @@ def test_every_form_has_an_example_that_can_be_read(form: str, example: str) -> 
         ("10.9999/abc", "dataverse/"),
     ],
 )
-def test_a_refusal_says_what_to_write_instead(text: str, advice: str) -> None:
+def test_the_hint_shows_what_to_write_instead(text: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        target(text)
-    assert advice in caught.value.hint
+        parse(text)
+    assert hint in caught.value.hint
 
 
-def test_a_commit_is_forty_hex_digits() -> None:
-    assert Repository("gh", "org/repo", SHA).is_commit
-    assert not Repository("gh", "org/repo", SHA[:7]).is_commit
-    assert not Repository("gh", "org/repo", f"{SHA}0").is_commit
-    assert not Repository("gh", "org/repo", 40 * "g").is_commit
-    assert not Repository("gh", "org/repo").is_commit
-    assert not Repository("zenodo", "10.5281/zenodo.1").is_commit
+@pytest.mark.parametrize(
+    ("ref", "is_commit"),
+    [(SHA, True), (SHA[:7], False), (f"{SHA}0", False), (40 * "g", False), ("", False)],
+)
+def test_a_commit_is_forty_hex_digits(ref: str, is_commit: bool) -> None:
+    assert Repository("gh", "org/repo", ref).is_commit is is_commit
 
 
-def test_the_same_repository_at_another_ref() -> None:
-    assert target("org/repo@v1").repository.at("feat/x") == Repository("gh", "org/repo", "feat/x")
-    with pytest.raises(UsageError, match="not a ref of a gist"):
-        Repository("gist", "me/abc123").at("v1")
-    with pytest.raises(UsageError, match="zenodo has no refs"):
-        Repository("zenodo", "10.5281/zenodo.1").at("main")
+def test_with_ref_changes_only_the_ref() -> None:
+    assert parse("o/r@v1").repository.with_ref("feat/x") == Repository("gh", "o/r", "feat/x")
+    with pytest.raises(UsageError, match="'v1' does not fit gist/USER/ID/REF: use HEAD"):
+        Repository("gist", "me/abc123").with_ref("v1")
+    with pytest.raises(UsageError, match="zenodo has no refs: leave 'main' out"):
+        Repository("zenodo", "10.5281/zenodo.1").with_ref("main")
 
 
 @pytest.mark.parametrize("hub", ["https://h.org/b", "https://h.org/b/"])
-def test_a_binder_link_names_hub_and_repository(hub: str) -> None:
+def test_a_binder_link_parses_back_to_its_hub_and_repository(hub: str) -> None:
     link = Repository("gl", "a/b", "x#1").binder_link(hub)
     assert link == "https://h.org/b/v2/gl/a%2Fb/x%231"
-    assert target(link) == Target(Repository("gl", "a/b", "x#1"), hub_url(hub))
+    assert parse(link) == ParsedTarget(Repository("gl", "a/b", "x#1"), hub_url(hub))
 
 
-def test_a_spec_holds_no_blanks() -> None:
+def test_a_spec_with_a_space_is_refused() -> None:
     with pytest.raises(UsageError, match="The spec 'gh/org/repo/a b' holds blanks"):
         Repository.from_spec("gh/org/repo/a b")
 
 
-def test_reading_a_repository_imports_no_client() -> None:
-    code = "import sys, clinder.repository; print({'requests', 'urllib3', 'ssl'} & {*sys.modules})"
+def test_parsing_imports_no_http_client() -> None:
+    code = "import sys, clinder.repository.parse; print({'requests', 'ssl'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
 
@@ -540,8 +528,8 @@ def test_reading_a_repository_imports_no_client() -> None:
         "git/https%3A%2F%2Fu%3As3cret%40h.org%2Fr/..",
     ],
 )
-def test_a_password_is_not_shown_in_what_is_malformed(text: str) -> None:
+def test_a_password_in_a_malformed_text_is_not_shown(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        target(text)
+        parse(text)
 
     assert "s3cret" not in caught.value.message + caught.value.hint

@@ -1,4 +1,4 @@
-"""What holds for every repository, and for every text that somebody may pass."""
+"""Properties of every repository, and of every text that somebody might pass."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from urllib.parse import quote, unquote
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from clinder._urls import hub_url
 from clinder.errors import UsageError
-from clinder.repository import Repository, hub_url, target
+from clinder.repository import Repository
+from clinder.repository.parse import parse
 
 SEGMENT = r"(?:[A-Za-z0-9._~-]|%[0-9A-F]{2})+"  # RFC 3986: unreserved, or percent-encoded
 HEX = "0123456789abcdef"
 SECRET = "hunter2"
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
-words = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True)
 shas = st.text(HEX, min_size=40, max_size=40)
 
 
-def accepted(provider: str, ref: str) -> bool:
+def is_accepted(provider: str, ref: str) -> bool:
     try:
         Repository(provider, {"gh": "o/r", "gist": "u/1"}[provider], ref)
     except UsageError:
@@ -32,8 +34,8 @@ def accepted(provider: str, ref: str) -> bool:
     return True
 
 
-def outcome(read: Callable[[str], Found], text: str) -> Found | UsageError:
-    """Return what was read or the refusal; any other exception is a bug and fails the test."""
+def read_or_refuse(read: Callable[[str], Result], text: str) -> Result | UsageError:
+    """Return the result or the UsageError; any other exception is a bug and fails the test."""
     try:
         return read(text)
     except UsageError as error:
@@ -44,7 +46,7 @@ letters = st.characters(exclude_categories=["C", "Z"])
 refs = (
     st.text(letters | st.sampled_from("/#?%&=@+.;-"), min_size=1, max_size=20)
     .map(lambda text: re.sub(r"[~^:*\[\\]|@\{|\.\.+|^-+", "x", text))
-    .filter(lambda ref: accepted("gh", ref))
+    .filter(lambda ref: is_accepted("gh", ref))
 )
 parts = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/."), min_size=1)
 paths = st.lists(parts.map(quote), min_size=1, max_size=4).map("/".join)
@@ -56,40 +58,40 @@ dois = st.builds(
 )
 
 repositories = st.one_of(
-    st.builds(Repository, st.just("gh"), st.builds("{}/{}".format, words, words), refs),
+    st.builds(Repository, st.just("gh"), st.builds("{}/{}".format, names, names), refs),
     st.builds(
-        Repository, st.just("gl"), st.lists(words, min_size=2, max_size=5).map("/".join), refs
+        Repository, st.just("gl"), st.lists(names, min_size=2, max_size=5).map("/".join), refs
     ),
     st.builds(
         Repository,
         st.just("gist"),
-        st.builds("{}/{}".format, words, st.text(HEX, min_size=1)),
+        st.builds("{}/{}".format, names, st.text(HEX, min_size=1)),
         st.sampled_from(["", "HEAD", "main", "master"]) | shas,
     ),
     st.builds(Repository, st.just("git"), st.builds("https://{}/{}".format, hosts, paths), refs),
     st.builds(Repository, st.just("git"), st.builds("ssh://git@{}/{}".format, hosts, paths), refs),
     st.builds(Repository, st.sampled_from(["zenodo", "figshare", "dataverse"]), dois),
     st.builds(Repository, st.just("hydroshare"), st.text(HEX, min_size=32, max_size=32)),
-    st.builds(Repository, st.just("ckan"), st.builds("https://{}/dataset/{}".format, hosts, words)),
+    st.builds(Repository, st.just("ckan"), st.builds("https://{}/dataset/{}".format, hosts, names)),
     st.builds(
         Repository,
         st.just("ckan"),
-        st.builds("https://{}/dataset/{}?activity_id={}".format, hosts, words, words),
+        st.builds("https://{}/dataset/{}?activity_id={}".format, hosts, names, names),
     ),
 )
 
 
 @given(repositories)
-def test_text_and_repository_and_spec_stay_the_same(repository: Repository) -> None:
+def test_a_repository_survives_its_name_its_spec_and_its_link(repository: Repository) -> None:
     assert Repository(repository.provider, repository.name, repository.ref) == repository
     assert Repository.from_spec(repository.spec) == repository
-    assert target(repository.spec).repository == repository
-    again = target(repository.binder_link("https://h.org/b/"))
-    assert (again.repository, again.hub) == (repository, "https://h.org/b/")
+    assert parse(repository.spec).repository == repository
+    parsed = parse(repository.binder_link("https://h.org/b/"))
+    assert (parsed.repository, parsed.hub) == (repository, "https://h.org/b/")
 
 
 @given(repositories)
-def test_nothing_unescaped_reaches_a_path(repository: Repository) -> None:
+def test_a_spec_contains_only_encoded_segments(repository: Repository) -> None:
     provider, *segments = repository.spec.split("/")
     assert provider == repository.provider
     assert all(re.fullmatch(SEGMENT, segment) for segment in segments)
@@ -98,7 +100,7 @@ def test_nothing_unescaped_reaches_a_path(repository: Repository) -> None:
 
 @given(repositories)
 def test_the_hub_splits_the_spec_into_name_and_ref(repository: Repository) -> None:
-    """As each provider of ``repoproviders.py`` does it."""
+    """Each provider splits like its class in BinderHub's ``repoproviders.py``."""
     spec = repository.spec.partition("/")[2]
     if repository.provider in ("gh", "gist"):
         org, repo, ref = spec.split("/", 2)
@@ -112,12 +114,12 @@ def test_the_hub_splits_the_spec_into_name_and_ref(repository: Repository) -> No
         assert spec.count("/") == raw_slashes
 
 
-@given(words, words, refs)
-def test_a_ref_is_the_same_however_it_is_written(org: str, repo: str, ref: str) -> None:
+@given(names, names, refs)
+def test_a_ref_is_the_same_in_every_form(org: str, repo: str, ref: str) -> None:
     repository = Repository("gh", f"{org}/{repo}", ref)
-    assert target(f"{org}/{repo}@{ref}").repository == repository
-    assert target(f"https://github.com/{org}/{repo}/tree/{quote(ref)}").repository == repository
-    assert repository.at("main").at(ref) == repository
+    assert parse(f"{org}/{repo}@{ref}").repository == repository
+    assert parse(f"https://github.com/{org}/{repo}/tree/{quote(ref)}").repository == repository
+    assert repository.with_ref("main").with_ref(ref) == repository
 
 
 texts = (
@@ -142,24 +144,24 @@ texts = (
 @example("https://[/")
 @example("https://h.org\ud800/x")
 @example("https://℀.org/x")
-def test_any_text_is_read_or_refused(text: str) -> None:
-    found = outcome(target, text)
-    if isinstance(found, UsageError):
-        assert found.message.isprintable()
-        assert found.hint
+def test_any_text_is_parsed_or_refused(text: str) -> None:
+    result = read_or_refuse(parse, text)
+    if isinstance(result, UsageError):
+        assert result.message.isprintable()
+        assert result.hint
     else:
-        assert Repository.from_spec(found.repository.spec) == found.repository
-        assert re.fullmatch(rf"[a-z]+(?:/{SEGMENT})+", found.repository.spec)
+        assert Repository.from_spec(result.repository.spec) == result.repository
+        assert re.fullmatch(rf"[a-z]+(?:/{SEGMENT})+", result.repository.spec)
 
 
 @given(texts)
-def test_any_text_is_a_hub_or_refused(text: str) -> None:
-    found = outcome(hub_url, text)
-    if isinstance(found, UsageError):
-        assert found.message.isprintable()
+def test_any_text_is_a_hub_url_or_refused(text: str) -> None:
+    result = read_or_refuse(hub_url, text)
+    if isinstance(result, UsageError):
+        assert result.message.isprintable()
     else:
-        assert found.endswith("/")
-        assert hub_url(found) == found
+        assert result.endswith("/")
+        assert hub_url(result) == result
 
 
 credentials = st.builds(
@@ -177,7 +179,7 @@ addresses = st.one_of(
     st.builds("https://{}c.org/dataset/{}".format, credentials, paths),
     st.builds("ftp://{}h.org/{}".format, credentials, paths),
     st.builds("ssh://git:{}@{}/{}".format, st.just(SECRET), hosts, paths),
-    st.builds("[x](https://{}h.org/v2/gh/o/{})".format, credentials, words),
+    st.builds("[x](https://{}h.org/v2/gh/o/{})".format, credentials, names),
     st.builds("https://h.org/{}?private_token={}".format, paths, st.just(SECRET)),
 )
 
@@ -185,9 +187,9 @@ addresses = st.one_of(
 @given(addresses, st.sampled_from(["{}", "git/{}/main", "ckan/{}", "gl/{}", "{}\n", "x {}"]))
 def test_a_password_is_neither_kept_nor_shown(address: str, form: str) -> None:
     for text in (form.format(address), form.format(quote(address, safe=""))):
-        found = outcome(target, text)
-        if isinstance(found, UsageError):
-            assert SECRET not in f"{found.message} {found.hint}"
-            assert found.__suppress_context__  # the parser's own message may quote the text
+        result = read_or_refuse(parse, text)
+        if isinstance(result, UsageError):
+            assert SECRET not in f"{result.message} {result.hint}"
+            assert result.__suppress_context__  # the parser's own message may quote the text
         else:
-            assert SECRET not in f"{found} {found.repository.spec}"
+            assert SECRET not in f"{result} {result.repository.spec}"

@@ -23,7 +23,7 @@ from clinder import errors, events
 from clinder.checkout.buildpacks import ROOT as ENVIRONMENT_FILES
 from clinder.checkout.buildpacks import ROOT_PATTERNS
 from clinder.cli.main import RepositoryCommand, cli
-from clinder.repository import FORMS
+from clinder.repository.parse import FORMS
 from clinder.session import Attempt, Session
 from clinder.timeouts import Timeouts
 from messages import EXPLANATIONS, FAMILIES

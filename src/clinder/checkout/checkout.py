@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from clinder.repository import Repository, target
+from clinder.repository import Repository
+from clinder.repository.parse import parse
 
 
 @dataclass(frozen=True)
@@ -24,4 +25,4 @@ class Checkout:
 
 def repository_at(url: str, ref: str) -> Repository:
     """Return the repository of a URL, at a ref."""
-    return target(url).repository.at(ref)
+    return parse(url).repository.with_ref(ref)

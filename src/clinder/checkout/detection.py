@@ -28,7 +28,7 @@ def detect(directory: Path, environ: Mapping[str, str], ref: str = "") -> Checko
     found = detect_ci(environ)
     if found is None:
         return detect_clone(Git(directory, environ), ref)
-    return replace(found, repository=found.repository.at(ref)) if ref else found
+    return replace(found, repository=found.repository.with_ref(ref)) if ref else found
 
 
 def local_repository(directory: Path, environ: Mapping[str, str]) -> Repository:

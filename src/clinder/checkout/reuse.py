@@ -73,9 +73,9 @@ def choose_commit(
     except (NotReusable, UsageError) as error:
         why = f"Commit {asked.ref[:12]} is launched itself: {error}"
         return Choice(asked, asked, why.rstrip(".") + ".", refused=True)
-    launched = asked.at(alike.commit)
+    launched = asked.with_ref(alike.commit)
     if checkout.base and _is_ancestor(git, alike.commit, checkout.base.ref):
-        launched = checkout.base.at(alike.commit)
+        launched = checkout.base.with_ref(alike.commit)
     return Choice(asked, launched, _reason(asked, launched, alike))
 
 

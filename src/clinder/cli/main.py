@@ -79,7 +79,7 @@ class RepositoryCommand(Command):
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the forms, then the epilog."""
-        from clinder.repository import FORMS
+        from clinder.repository.parse import FORMS
 
         with formatter.section("Forms of REPOSITORY"):
             for form, example in FORMS:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline, run_bounded
-from clinder._urls import is_cleartext, redact
+from clinder._urls import hub_url, is_cleartext, redact
 from clinder.checkout.checkout import Checkout
 from clinder.checkout.detection import detect, local_repository
 from clinder.errors import TimedOut, UsageError
 from clinder.launch.options import FORCE, LOCAL, LaunchOptions
-from clinder.repository import Repository, hub_url, target
+from clinder.repository import Repository
+from clinder.repository.parse import parse
 
 if TYPE_CHECKING:
     from clinder.checkout.reuse import Choice
@@ -79,12 +80,12 @@ def _resolve(options: LaunchOptions, environ: Mapping[str, str]) -> Resolution:
     checkout: Checkout | None = None
     ref = options.ref
     if options.repository:
-        parsed = target(options.repository)
+        parsed = parse(options.repository)
         repository = _with_ref(parsed.repository, ref) if ref else parsed.repository
         urls = urls or ((parsed.hub,) if parsed.hub else ())
     elif urls == (LOCAL,):
         repository = local_repository(_require_directory(options.directory), environ)
-        repository = repository.at(ref) if ref else repository
+        repository = repository.with_ref(ref) if ref else repository
     else:
         checkout = detect(_require_directory(options.directory), environ, ref)
         repository, warnings = checkout.repository, checkout.warnings
@@ -100,7 +101,7 @@ def _resolve(options: LaunchOptions, environ: Mapping[str, str]) -> Resolution:
 
 def _with_ref(repository: Repository, ref: str) -> Repository:
     """Return the repository at the ref that was given beside it; one of its own is no other."""
-    asked = repository.at(ref)
+    asked = repository.with_ref(ref)
     if repository.ref not in ("HEAD", asked.ref):
         raise UsageError(
             f"The repository names the ref {redact(repository.ref)}, and another one was given:"

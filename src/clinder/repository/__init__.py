@@ -1,8 +1,8 @@
-"""What to launch: read from text, written as a spec."""
+"""What to launch: from text to a provider spec.
 
-from clinder._urls import hub_url
-from clinder.repository.parse import Target, target
-from clinder.repository.providers import FORMS
+Imports go one way: :mod:`.parse`, :mod:`.pages`, :mod:`.repository`, :mod:`.providers`.
+"""
+
 from clinder.repository.repository import Repository
 
-__all__ = ["FORMS", "Repository", "Target", "hub_url", "target"]
+__all__ = ["Repository"]

@@ -1,117 +1,96 @@
-"""What the pages of forges and archives name, by their URLs as a browser shows them."""
+"""Which repository a page shows: web pages of repository hosts and archives, and DOIs."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 from urllib.parse import SplitResult, parse_qs
 
 from clinder._urls import base_url, percent_decode, redact
 from clinder.errors import UsageError
-from clinder.repository.providers import DOI
+from clinder.repository.providers import DOI, PROVIDERS
+from clinder.repository.repository import Repository
 
-_REQUEST_PAGE = re.compile(r".+/(?:pulls?|merge_requests|pull-requests)/[0-9]+(?:/.*)?")
+_PULL_REQUEST_PAGE = re.compile(r".+/(?:pulls?|merge_requests|pull-requests)/[0-9]+(?:/.*)?")
 _OLD_GITLAB_PAGE = re.compile(r"(?P<name>.+?/[^/]+)/(?P<page>(?:tree|blob)/.+)")
 _FORGEJO_PAGE = re.compile(r"(?P<name>.+?)/src/(?:branch|tag|commit)/(?P<ref>.+)")
 _FIGSHARE_PAGE = re.compile(r"articles/(?:[^/]+/){1,2}([0-9]{5,})(?:/([0-9]{1,3}))?")
 
-# The prefixes of Dataverse's larger installations (IQSS/dataverse-installations).
-_DATAVERSE = """
-    10.5064 10.5683 10.7281 10.7910 10.15139 10.15454 10.18150 10.18419 10.18710 10.18738 10.21950
-    10.21979 10.25625 10.26165 10.26193 10.34894 10.48331 10.57745
-"""
 
+def parse_page(parts: SplitResult) -> Repository:
+    """Return the repository of a URL; on an unknown host this is mostly a git repository.
 
-class Named(NamedTuple):
-    """What a page names, not yet checked: a provider, its name for the repository, the ref."""
-
-    provider: str
-    name: str
-    ref: str = ""
-
-
-def of_page(parts: SplitResult) -> Named:
-    """Return what a URL names; of a host that is not known by name, a git repository.
-
-    Raises :class:`~clinder.errors.UsageError` where the page is not one of a repository.
+    Raises :class:`~clinder.errors.UsageError` if the page does not belong to a repository.
     """
     path = parts.path.removesuffix("/").removeprefix("/")
     if "" in path.split("/"):
-        raise UsageError(f"{redact(parts.geturl())} has no path of a repository.")
-    if site := _SITES.get(parts.hostname or ""):
-        return site(path)
+        raise UsageError(f"{redact(parts.geturl())} has no path to a repository.")
+    if parse := _HOSTS.get(parts.hostname or ""):
+        return parse(path)
     if parts.scheme in ("http", "https"):
-        return _elsewhere(parts, path)
-    return Named("git", parts.geturl())
+        return _parse_other_host(parts, path)
+    return Repository("git", parts.geturl())
 
 
-def is_site(host: str) -> bool:
-    """Whether a host's pages are known by its name."""
-    return host.lower() in _SITES
+def is_known_host(host: str) -> bool:
+    """Whether the host's name is enough to know how its pages are addressed."""
+    return host.lower() in _HOSTS
 
 
-def of_doi(doi: str) -> Named:
-    """Return which archive's dataset a DOI is, by its prefix.
+def parse_doi(doi: str) -> Repository:
+    """Return the dataset of a DOI; its prefix determines the archive.
 
-    Raises :class:`~clinder.errors.UsageError` for a prefix that is not known.
+    Raises :class:`~clinder.errors.UsageError` if the prefix is unknown.
     """
-    prefix, _, suffix = doi.partition("/")
-    if prefix == "10.5281":
-        return Named("zenodo", doi)
-    if prefix == "10.6084" or "figshare." in suffix.lower():
-        return Named("figshare", doi)
-    if prefix == "10.4211":
-        return Named("hydroshare", doi)
-    if prefix in _DATAVERSE.split():
-        return Named("dataverse", doi)
-    hint = "Name the provider before the DOI, as in dataverse/10.5072/FK2/ABC or zenodo/10.5072/1"
-    raise UsageError(f"The DOI {redact(doi)} does not say which archive it is in.", hint=hint)
+    for prefix, provider in PROVIDERS.items():
+        if provider.dois and provider.dois.match(doi):
+            return Repository(prefix, doi)
+    hint = "Write the provider before the DOI: dataverse/10.5072/FK2/ABC or zenodo/10.5072/1"
+    raise UsageError(f"The DOI {redact(doi)} does not show which archive it is in.", hint=hint)
 
 
-def _elsewhere(parts: SplitResult, path: str) -> Named:
-    """Return what the page of a host names that is not known by name."""
-    for dataset in parse_qs(parts.query).get("persistentId", []):
-        if doi := DOI.fullmatch(dataset):
-            return Named("dataverse", doi[1])
+def _parse_other_host(parts: SplitResult, path: str) -> Repository:
+    for dataset_id in parse_qs(parts.query).get("persistentId", []):
+        if doi := DOI.fullmatch(dataset_id):
+            return Repository("dataverse", doi[1])
     if "/dataset/" in f"/{path}" and not path.endswith(".git"):
-        return Named("ckan", parts.geturl())
+        return Repository("ckan", parts.geturl())
     if page := _FORGEJO_PAGE.fullmatch(path):
-        return Named("git", base_url(parts, f"/{page['name']}"), percent_decode(page["ref"]))
+        return Repository("git", base_url(parts, f"/{page['name']}"), percent_decode(page["ref"]))
     if "/-/" in path:
         name, ref = _gitlab_page(path)
-        return Named("git", base_url(parts, f"/{name}.git"), ref)
-    if _REQUEST_PAGE.fullmatch(path):
-        raise _request("git/URL/COMMIT")
-    return Named("git", parts.geturl())
+        return Repository("git", base_url(parts, f"/{name}.git"), ref)
+    if _PULL_REQUEST_PAGE.fullmatch(path):
+        raise _pull_request_error("git/URL/COMMIT")
+    return Repository("git", parts.geturl())
 
 
-# Sites: from the path of a page, without the slashes at its ends, to a repository.
+# One function per host. `path` is without slashes at either end.
 
 
-def _github(path: str) -> Named:
+def _github(path: str) -> Repository:
     org, _, rest = path.partition("/")
     repo, *page = rest.split("/")
     name = f"{org}/{repo}"
     match page:
         case []:
-            return Named("gh", name)
+            return Repository("gh", name)
         case ["tree", *ref] | ["releases", "tag", *ref] if ref:
-            return Named("gh", name, percent_decode("/".join(ref)))
-        case ["commit", part] | ["blob", part, _, *_]:
-            return Named("gh", name, percent_decode(part))
+            return Repository("gh", name, percent_decode("/".join(ref)))
+        case ["commit", segment] | ["blob", segment, _, *_]:
+            return Repository("gh", name, percent_decode(segment))
         case ["pull", *_]:
-            raise _request("ORG/REPO@COMMIT")
-    raise _unread(path)
+            raise _pull_request_error("ORG/REPO@COMMIT")
+    raise _unrecognized_page(path)
 
 
-def _gitlab(path: str) -> Named:
+def _gitlab(path: str) -> Repository:
     if "/-/" in path:
-        return Named("gl", *_gitlab_page(path))
-    # Old links lack the "/-/"; no project can be called tree or blob.
+        return Repository("gl", *_gitlab_page(path))
+    # Old links have no "/-/". GitLab does not allow projects named tree or blob.
     if old := _OLD_GITLAB_PAGE.fullmatch(path):
-        return Named("gl", *_gitlab_page(f"{old['name']}/-/{old['page']}"))
-    return Named("gl", path)
+        return Repository("gl", *_gitlab_page(f"{old['name']}/-/{old['page']}"))
+    return Repository("gl", path)
 
 
 def _gitlab_page(path: str) -> tuple[str, str]:
@@ -122,49 +101,49 @@ def _gitlab_page(path: str) -> tuple[str, str]:
         case ["blob", ref, *_]:
             return name, percent_decode(ref)
         case ["merge_requests", *_]:
-            raise _request("gl/NAMESPACE/COMMIT")
-    raise _unread(path)
+            raise _pull_request_error("gl/NAMESPACE/COMMIT")
+    raise _unrecognized_page(path)
 
 
-def _gist(path: str) -> Named:
+def _gist(path: str) -> Repository:
     match path.split("/"):
         case [gist]:
-            hint = "Write gist/USER/ID: the user is shown above the gist, before its name."
-            raise UsageError("A gist without its user is found by no hub.", hint=hint)
+            hint = "Write gist/USER/ID. GitHub shows the user above the gist, before its name."
+            raise UsageError("A hub cannot find a gist without its user.", hint=hint)
         case [user, gist] | [user, gist, "revisions"]:
-            return Named("gist", f"{user}/{gist}")
+            return Repository("gist", f"{user}/{gist}")
         case [user, gist, ref]:
-            return Named("gist", f"{user}/{gist}", ref)
-    raise _unread(path)
+            return Repository("gist", f"{user}/{gist}", ref)
+    raise _unrecognized_page(path)
 
 
-def _doi(path: str) -> Named:
+def _doi(path: str) -> Repository:
     if doi := DOI.fullmatch(percent_decode(path)):
-        return of_doi(doi[1])
-    raise _unread(path)
+        return parse_doi(doi[1])
+    raise _unrecognized_page(path)
 
 
-def _zenodo(path: str) -> Named:
+def _zenodo(path: str) -> Repository:
     match path.split("/"):
         case ["record" | "records", record, *_] if record.isascii() and record.isdecimal():
-            return Named("zenodo", f"10.5281/zenodo.{record}")
+            return Repository("zenodo", f"10.5281/zenodo.{record}")
         case ["doi", *doi]:
-            return Named("zenodo", percent_decode("/".join(doi)))
-    raise _unread(path)
+            return Repository("zenodo", percent_decode("/".join(doi)))
+    raise _unrecognized_page(path)
 
 
-def _figshare(path: str) -> Named:
+def _figshare(path: str) -> Repository:
     if page := _FIGSHARE_PAGE.fullmatch(path):
         version = f".v{page[2]}" if page[2] else ""
-        return Named("figshare", f"10.6084/m9.figshare.{page[1]}{version}")
-    raise _unread(path)
+        return Repository("figshare", f"10.6084/m9.figshare.{page[1]}{version}")
+    raise _unrecognized_page(path)
 
 
-def _hydroshare(path: str) -> Named:
-    return Named("hydroshare", path)
+def _hydroshare(path: str) -> Repository:
+    return Repository("hydroshare", path)
 
 
-_SITES: dict[str, Callable[[str], Named]] = {
+_HOSTS: dict[str, Callable[[str], Repository]] = {
     **dict.fromkeys(("github.com", "www.github.com", "ssh.github.com"), _github),
     **dict.fromkeys(("gitlab.com", "www.gitlab.com", "altssh.gitlab.com"), _gitlab),
     "gist.github.com": _gist,
@@ -175,10 +154,10 @@ _SITES: dict[str, Callable[[str], Named]] = {
 }
 
 
-def _request(form: str) -> UsageError:
-    hint = f"Name the repository of its head, which may be a fork, and the commit: {form}"
-    return UsageError("A pull or merge request is nothing that a hub can launch.", hint=hint)
+def _pull_request_error(form: str) -> UsageError:
+    hint = f"Name the commit and the repository that it comes from, possibly a fork: {form}"
+    return UsageError("A hub cannot launch a pull or merge request.", hint=hint)
 
 
-def _unread(path: str) -> UsageError:
-    return UsageError(f"The page {redact(f'/{path}')} does not say which repository or ref it is.")
+def _unrecognized_page(path: str) -> UsageError:
+    return UsageError(f"The page {redact(f'/{path}')} does not identify a repository or ref.")

@@ -1,9 +1,10 @@
-"""The providers that a hub knows: how each is written, and how each names a repository."""
+"""The providers of a BinderHub, one row each. How a hub reads them: ``repoproviders.py``."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from urllib.parse import parse_qs, quote
 
@@ -21,107 +22,166 @@ from clinder.errors import UsageError
 
 DOI = re.compile(r"(?:doi:)?(10\.[0-9]{4,9}/.+)", re.IGNORECASE)
 """A DOI, group 1, with or without ``doi:``."""
+HYDROSHARE_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", re.IGNORECASE)
+"""A HydroShare id, anywhere in a text."""
 
-FORMS: tuple[tuple[str, str], ...] = (
-    ("ORG/REPO", "binder-examples/requirements"),
-    ("ORG/REPO@REF", "binder-examples/requirements@v1.0"),
-    ("a repository's page", "https://github.com/binder-examples/requirements/tree/main"),
-    ("a git URL", "git@gitlab.com:group/project.git"),
-    ("a DOI", "10.5281/zenodo.3242074"),
-    ("a Binder link or badge", "https://mybinder.org/v2/gh/binder-examples/requirements/HEAD"),
-    ("gh/ORG/REPO/REF", "gh/binder-examples/requirements/HEAD"),
-    ("gl/NAMESPACE/REF", "gl/group%2Fsubgroup%2Fproject/main"),
-    ("gist/USER/ID/REF", "gist/octocat/6cad326836d38bd3a7ae/HEAD"),
-    ("git/URL/REF", "git/https%3A%2F%2Fgit.example.org%2Fproject.git/main"),
-    ("zenodo/DOI", "zenodo/10.5281/zenodo.3242074"),
-    ("figshare/DOI", "figshare/10.6084/m9.figshare.9782777.v1"),
-    ("hydroshare/ID", "hydroshare/8f7c2f0341ef4180b0dbe97f59130756"),
-    ("dataverse/DOI", "dataverse/10.7910/DVN/TJCLKP"),
-    ("ckan/URL", "ckan/https%3A%2F%2Fdemo.ckan.org%2Fdataset%2Fmy-sample-dataset-001"),
+_ZENODO_DOI = re.compile(r"10\.5281/")
+_FIGSHARE_DOI = re.compile(r"10\.6084/|[^/]+/.*figshare\.", re.IGNORECASE | re.ASCII)
+_HYDROSHARE_DOI = re.compile(r"10\.4211/")
+# The larger installations of Dataverse (IQSS/dataverse-installations).
+_DATAVERSE_DOI = re.compile(
+    r"10\.(?:5064|5683|7281|7910|15139|15454|18150|18419|18710|18738|21950"
+    r"|21979|25625|26165|26193|34894|48331|57745)/"
 )
-"""Every form that :func:`target` reads, each with an example."""
-
-_SPECS = {form.partition("/")[0]: (form, example) for form, example in FORMS[6:]}
-_WITH_REFS = ("gh", "gl", "gist", "git")
-_ONE_PART = ("gl", "git", "ckan")  # the name is encoded with its slashes
 
 _OWNER = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 _GITHUB = re.compile(rf"({_OWNER}/[A-Za-z0-9._-]+(?<!\.git))")
 _GITLAB = re.compile(r"(\w[\w.+-]*(?:/\w[\w.+-]*)+(?<!\.git))", re.ASCII)
 _GIST = re.compile(rf"({_OWNER}/[A-Za-z0-9]+)")
-_HYDROSHARE = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", re.IGNORECASE)
 
 
-# Names: each provider's into its one form.
+@dataclass(frozen=True)
+class Provider:
+    """How the specs of a provider are written and read.
+
+    ``normalize`` returns the canonical form of a decoded name, or ``""`` if the name is invalid.
+    ``name_is_one_segment``: the slashes of a name are percent-encoded. ``ref_names``: the only
+    refs besides commits that a hub resolves; empty if there are others. ``check`` raises
+    :class:`~clinder.errors.UsageError` if a hub would silently misread what follows the prefix.
+    ``dois`` matches the beginning of DOIs that belong to the provider.
+    """
+
+    form: str
+    example: str
+    normalize: Callable[[str], str]
+    has_refs: bool = False
+    name_is_one_segment: bool = False
+    ref_names: tuple[str, ...] = ()
+    check: Callable[[str], None] | None = None
+    dois: re.Pattern[str] | None = None
+
+    def split(self, rest: str) -> tuple[str, str]:
+        """Split what follows the prefix of a spec into name and ref, both still encoded."""
+        if self.check:
+            self.check(rest)
+        if not self.has_refs:
+            return rest, ""
+        if self.name_is_one_segment:
+            name, _, ref = rest.partition("/")
+            return name, ref
+        owner, _, rest = rest.partition("/")
+        name, _, ref = rest.partition("/")
+        return f"{owner}/{name}", ref
 
 
-def _name(provider: str, pattern: re.Pattern[str], suffix: str, text: str) -> str:
-    found = pattern.fullmatch(text.removesuffix(suffix))
-    if found and is_clean_path(found[1]):
-        return found[1]
-    raise _misnamed(provider, text)
+def _match(pattern: re.Pattern[str], suffix: str, name: str) -> str:
+    match = pattern.fullmatch(name.removesuffix(suffix))
+    return match[1] if match and is_clean_path(match[1]) else ""
 
 
-def _hydroshare_name(text: str) -> str:
-    if found := _HYDROSHARE.search(text):
-        return found[0].lower()
-    raise _misnamed("hydroshare", text)
+def _hydroshare(name: str) -> str:
+    match = HYDROSHARE_ID.search(name)
+    return match[0].lower() if match else ""
 
 
-def _git_name(text: str) -> str:
-    # This machine's own files are for the embedded hub; every other refuses them itself.
-    own = text.startswith("file://localhost/")
-    parts = split(scp_to_url(text), schemes=("file",) if own else SCHEMES)
-    if parts.path.strip("/"):
-        return base_url(parts, parts.path)
-    raise _misnamed("git", text)
+def _git(name: str) -> str:
+    # Only the embedded hub reads this machine's files; the others refuse such a URL.
+    is_local = name.startswith("file://localhost/")
+    parts = split(scp_to_url(name), schemes=("file",) if is_local else SCHEMES)
+    return base_url(parts, parts.path) if parts.path.strip("/") else ""
 
 
-def _ckan_name(text: str) -> str:
-    parts = split(text)
-    # The hub reads a version from the query, and nothing else (repoproviders.py).
+def _ckan(name: str) -> str:
+    parts = split(name)
+    if parts.path.rstrip("/").count("/dataset/") != 1 or parts.scheme not in ("http", "https"):
+        return ""
+    # The version is all that the hub reads from the query.
     version = parse_qs(parts.query).get("activity_id", [""])[0]
-    if parts.path.rstrip("/").count("/dataset/") == 1 and parts.scheme in ("http", "https"):
-        query = (
-            f"?activity_id={quote(require_printable(version, 'activity'), safe='')}"
-            if version
-            else ""
-        )
-        return base_url(parts, parts.path) + query
-    raise _misnamed("ckan", text)
+    version = quote(require_printable(version, "activity"), safe="")
+    return base_url(parts, parts.path) + (f"?activity_id={version}" if version else "")
 
 
-_NAMES: dict[str, Callable[[str], str]] = {
-    "gh": partial(_name, "gh", _GITHUB, ".git"),
-    "gl": partial(_name, "gl", _GITLAB, ".git"),
-    "gist": partial(_name, "gist", _GIST, ".git"),
-    "git": _git_name,
-    "zenodo": partial(_name, "zenodo", DOI, ""),
-    "figshare": partial(_name, "figshare", DOI, ""),
-    "hydroshare": _hydroshare_name,
-    "dataverse": partial(_name, "dataverse", DOI, ""),
-    "ckan": _ckan_name,
-}
-_PROVIDERS = ", ".join(_NAMES)
+def _require_encoded_url(rest: str) -> None:
+    first, slash, more = rest.partition("/")
+    name = percent_decode(first)
+    if slash and "/" not in name and (name.endswith(":") or ("@" in name and "/" in more)):
+        hint = f"Write the URL alone, or encode it as in {PROVIDERS['git'].example}"
+        raise UsageError("The URL in a git spec must be percent-encoded.", hint=hint)
 
 
-def _refuse_raw(provider: str, rest: str) -> None:
-    """Refuse raw slashes, of which a hub would take all but the first as part of the ref."""
-    name = percent_decode(rest.partition("/")[0])
-    if "/" in name or "/" not in rest:
-        return
-    if provider == "git" and (name.endswith(":") or ("@" in name and rest.count("/") > 1)):
-        hint = f"Write the URL alone, or encoded as in {_SPECS['git'][1]}"
-        raise UsageError("The URL in a git spec is one percent-encoded part.", hint=hint)
-    if provider == "gl":
+def _require_encoded_namespace(rest: str) -> None:
+    first, slash, _ = rest.partition("/")
+    name = percent_decode(first)
+    if slash and "/" not in name:
         namespace, _, ref = rest.rpartition("/")
         if "/" not in namespace:
             namespace, ref = rest, "HEAD"
-        right = f"gl/{quote(percent_decode(namespace), safe='')}/{ref}"
-        hint = f"The namespace is one percent-encoded part: write {redact(right)}"
+        encoded = f"gl/{quote(percent_decode(namespace), safe='')}/{ref}"
+        hint = f"Percent-encode the slashes of the namespace: {redact(encoded)}"
         raise UsageError(f"A hub would take {redact(name)} for the whole namespace.", hint=hint)
 
 
-def _misnamed(provider: str, text: str) -> UsageError:
-    form, example = _SPECS[provider]
-    return UsageError(f"{redact(text)} was taken for {form} but is not of its form: {example}")
+PROVIDERS: dict[str, Provider] = {
+    "gh": Provider(
+        form="gh/ORG/REPO/REF",
+        example="gh/binder-examples/requirements/HEAD",
+        normalize=partial(_match, _GITHUB, ".git"),
+        has_refs=True,
+    ),
+    "gl": Provider(
+        form="gl/NAMESPACE/REF",
+        example="gl/group%2Fsubgroup%2Fproject/main",
+        normalize=partial(_match, _GITLAB, ".git"),
+        has_refs=True,
+        name_is_one_segment=True,
+        check=_require_encoded_namespace,
+    ),
+    "gist": Provider(
+        form="gist/USER/ID/REF",
+        example="gist/octocat/6cad326836d38bd3a7ae/HEAD",
+        normalize=partial(_match, _GIST, ".git"),
+        has_refs=True,
+        ref_names=("HEAD", "main", "master"),
+    ),
+    "git": Provider(
+        form="git/URL/REF",
+        example="git/https%3A%2F%2Fgit.example.org%2Fproject.git/main",
+        normalize=_git,
+        has_refs=True,
+        name_is_one_segment=True,
+        check=_require_encoded_url,
+    ),
+    "zenodo": Provider(
+        form="zenodo/DOI",
+        example="zenodo/10.5281/zenodo.3242074",
+        normalize=partial(_match, DOI, ""),
+        dois=_ZENODO_DOI,
+    ),
+    "figshare": Provider(
+        form="figshare/DOI",
+        example="figshare/10.6084/m9.figshare.9782777.v1",
+        normalize=partial(_match, DOI, ""),
+        dois=_FIGSHARE_DOI,
+    ),
+    "hydroshare": Provider(
+        form="hydroshare/ID",
+        example="hydroshare/8f7c2f0341ef4180b0dbe97f59130756",
+        normalize=_hydroshare,
+        dois=_HYDROSHARE_DOI,
+    ),
+    "dataverse": Provider(
+        form="dataverse/DOI",
+        example="dataverse/10.7910/DVN/TJCLKP",
+        normalize=partial(_match, DOI, ""),
+        dois=_DATAVERSE_DOI,
+    ),
+    "ckan": Provider(
+        form="ckan/URL",
+        example="ckan/https%3A%2F%2Fdemo.ckan.org%2Fdataset%2Fmy-sample-dataset-001",
+        normalize=_ckan,
+        name_is_one_segment=True,
+    ),
+}
+"""The providers by their prefix, in the order in which messages and the documentation list them."""
+
+PREFIXES = ", ".join(PROVIDERS)

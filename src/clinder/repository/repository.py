@@ -1,8 +1,4 @@
-"""What to launch: a repository at a ref, written as a hub reads it.
-
-A :class:`Repository` writes itself as a provider spec, encoded the
-way BinderHub's ``repoproviders.py`` decodes it, which differs from provider to provider.
-"""
+"""A repository at a ref, read from and written as a provider spec."""
 
 from __future__ import annotations
 
@@ -12,28 +8,21 @@ from urllib.parse import quote
 
 from clinder._urls import percent_decode, redact, require_printable
 from clinder.errors import UsageError
-from clinder.repository.providers import (
-    _NAMES,
-    _ONE_PART,
-    _PROVIDERS,
-    _SPECS,
-    _WITH_REFS,
-    _refuse_raw,
-)
+from clinder.repository.providers import PREFIXES, PROVIDERS, Provider
 
 _COMMIT = re.compile(r"[0-9a-f]{40}", re.IGNORECASE)
-_NO_REF = re.compile(r"[~^:*\[\\]|\.\.|@\{|^@$|^-|\.$|(?:^|/)(?:\.|/|$)|\.lock(?:/|$)")
+_INVALID_REF = re.compile(r"[~^:*\[\\]|\.\.|@\{|^@$|^-|\.$|(?:^|/)(?:\.|/|$)|\.lock(?:/|$)")
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository at a ref, or a dataset of an archive, which has no refs.
+    """A repository at a ref, or an archived dataset, which has no refs.
 
-    ``provider`` is the prefix by which a hub knows the provider. ``name`` and ``ref`` are decoded,
-    as a person reads them: ``ORG/REPO``, ``group/sub/project``, ``USER/ID``, a URL, a DOI, a
-    HydroShare id. The name is brought into one form: without ``.git`` where the forge is known,
-    a URL without password, query and fragment. ``ref`` becomes ``HEAD`` where it is left out, and
-    a commit lower-case. Raises :class:`~clinder.errors.UsageError` for what no hub can read.
+    ``provider`` is a prefix of :data:`~clinder.repository.providers.PROVIDERS`. ``name`` and
+    ``ref`` are decoded: ``ORG/REPO``, ``group/sub/project``, ``USER/ID``, a URL, a DOI, a
+    HydroShare id. The provider normalises the name: it removes ``.git`` if it does not matter, and
+    a URL's password, query and fragment. An empty ``ref`` becomes ``HEAD``, a commit lower-case.
+    Raises :class:`~clinder.errors.UsageError` if no hub can read the name or the ref.
     """
 
     provider: str
@@ -41,69 +30,69 @@ class Repository:
     ref: str = ""
 
     def __post_init__(self) -> None:
-        if self.provider not in _SPECS:
-            raise UsageError(f"{redact(self.provider)} is not one of {_PROVIDERS}.")
-        object.__setattr__(
-            self, "name", _NAMES[self.provider](require_printable(self.name, "name"))
-        )
-        if self.provider in _WITH_REFS:
-            object.__setattr__(self, "ref", _ref(self.provider, self.ref or "HEAD"))
+        provider = PROVIDERS.get(self.provider)
+        if provider is None:
+            raise UsageError(f"{redact(self.provider)} is not one of {PREFIXES}.")
+        name = provider.normalize(require_printable(self.name, "name"))
+        if not name:
+            form, example = provider.form, provider.example
+            raise UsageError(f"{redact(self.name)} does not fit {form}, for example {example}")
+        object.__setattr__(self, "name", name)
+        if provider.has_refs:
+            object.__setattr__(self, "ref", _normalize_ref(provider, self.ref or "HEAD"))
         elif self.ref:
-            raise UsageError(f"{self.provider} has no refs: {redact(self.ref)} cannot be had.")
+            raise UsageError(f"{self.provider} has no refs: leave {redact(self.ref)} out.")
 
     @property
     def spec(self) -> str:
-        """The provider spec, encoded as the hub decodes it (``repoproviders.py``).
+        """The provider spec, encoded so that the hub decodes it to this repository.
 
-        Slashes of a ref stay, as in the links that a hub makes itself.
+        Slashes of a ref are not encoded, as in the links that hubs generate.
         """
-        name = quote(self.name, safe="" if self.provider in _ONE_PART else "/")
+        provider = PROVIDERS[self.provider]
+        name = quote(self.name, safe="" if provider.name_is_one_segment else "/")
         return "/".join(part for part in (self.provider, name, quote(self.ref)) if part)
 
     @property
     def is_commit(self) -> bool:
-        """Whether the ref is a full commit, which always means the same."""
+        """Whether the ref is a full commit hash, which never changes its meaning."""
         return bool(_COMMIT.fullmatch(self.ref))
 
-    def at(self, ref: str) -> Repository:
+    def with_ref(self, ref: str) -> Repository:
         """Return the same repository at another ref.
 
-        Raises :class:`~clinder.errors.UsageError` where the provider has no such refs.
+        Raises :class:`~clinder.errors.UsageError` if the provider does not have such refs.
         """
         return replace(self, ref=ref)
 
     def binder_link(self, hub: str) -> str:
-        """Return the link that launches it on a hub in a browser."""
+        """Return the link that launches this repository on a hub in a browser."""
         return f"{hub.rstrip('/')}/v2/{self.spec}"
 
     @classmethod
     def from_spec(cls, spec: str) -> Repository:
         """Return the repository of a provider spec, with or without its ref.
 
-        A slash at its end is dropped, as the hub does (``builder.py``). Raises
-        :class:`~clinder.errors.UsageError`, also where a hub would misread it in silence.
+        A trailing slash is dropped, as the hub does (``builder.py``). Raises
+        :class:`~clinder.errors.UsageError`, also if a hub would silently misread the spec.
         """
-        provider, _, rest = require_printable(spec, "spec").partition("/")
+        prefix, _, rest = require_printable(spec, "spec").partition("/")
         name, ref = rest.removesuffix("/"), ""
-        if provider in ("gl", "git"):
-            _refuse_raw(provider, name)
-            name, _, ref = name.partition("/")
-        elif provider in ("gh", "gist"):
-            org, _, rest = name.partition("/")
-            repo, _, ref = rest.partition("/")
-            name = f"{org}/{repo}"
-        return cls(provider, percent_decode(name), percent_decode(ref))
+        if prefix in PROVIDERS:
+            name, ref = PROVIDERS[prefix].split(name)
+        return cls(prefix, percent_decode(name), percent_decode(ref))
 
 
-def _ref(provider: str, ref: str) -> str:
-    """Return a ref that git may have (``git check-ref-format``), a commit in lower case.
+def _normalize_ref(provider: Provider, ref: str) -> str:
+    """Return a ref that git allows (``git check-ref-format``), a commit in lower case.
 
-    A ``?`` passes, though git has none: it is encoded, and the hub says what it found.
+    A ``?`` passes although git does not allow it: the spec encodes it, and the hub reports that
+    there is no such ref.
     """
-    if _NO_REF.search(require_printable(ref, "ref")):
-        raise UsageError(f"{redact(ref)} is not a ref: git has no branch or tag of that form.")
+    if _INVALID_REF.search(require_printable(ref, "ref")):
+        raise UsageError(f"{redact(ref)} is not a ref: git allows no branch or tag of that name.")
     if _COMMIT.fullmatch(ref):
         return ref.lower()
-    if provider == "gist" and ref not in ("HEAD", "main", "master"):
-        raise UsageError(f"{redact(ref)} is not a ref of a gist: that is HEAD or a full commit.")
+    if provider.ref_names and ref not in provider.ref_names:
+        raise UsageError(f"{redact(ref)} does not fit {provider.form}: use HEAD or a full commit.")
     return ref

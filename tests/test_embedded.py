@@ -1,17 +1,16 @@
-"""The embedded hub, over HTTP, with real Jupyter Servers; processes are counted, not believed."""
+"""The embedded hub over HTTP, with real Jupyter Servers, whose processes are counted."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,33 +20,28 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import requests
+import websocket
 
 from clinder.embedded.hub import HOST, Hub
 from clinder.embedded.servers import Server, name_for, prepare, server_environ
 from clinder.errors import UsageError
+from e2e.world import until
 
 COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
 STREAM = {"Accept": "text/event-stream", "User-Agent": "tests"}
 Event = dict[str, Any]
 
 
-def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
 def events(
     hub: Hub, path: str, headers: dict[str, str] | None = None
 ) -> Generator[Event, None, None]:
-    """The events of a build request as they come; closing this closes the connection."""
+    """Yield the events of a build request; closing this closes the connection."""
     with requests.get(
         f"{hub.url}build/{path}", headers=headers or STREAM, stream=True, timeout=30
-    ) as answer:
-        assert answer.status_code == 200
-        assert answer.headers["Content-Type"] == "text/event-stream"
-        for line in answer.iter_lines():
+    ) as response:
+        assert response.status_code == 200
+        assert response.headers["Content-Type"] == "text/event-stream"
+        for line in response.iter_lines():
             if line.startswith(b"data: "):
                 yield json.loads(line[6:])
 
@@ -72,28 +66,28 @@ def authorization(session: Event) -> dict[str, str]:
 
 @dataclass
 class Process:
-    """The process of a session, found from outside."""
+    """A server's process and its folder."""
 
-    session: psutil.Process
+    server: psutil.Process
     folder: Path
 
     @property
     def gone(self) -> bool:
-        """Neither process, nor zombie, nor folder. (Waiting for it would reap it.)"""
-        return not psutil.pid_exists(self.session.pid) and not self.folder.exists()
+        """Whether there is no process, zombie or folder. (Waiting would reap a zombie.)"""
+        return not psutil.pid_exists(self.server.pid) and not self.folder.exists()
 
 
 def processes() -> list[Process]:
-    """The Jupyter Servers that this test process has started, and not yet reaped."""
-    found = []
+    """Return the Jupyter Servers that this process has started and not yet reaped."""
+    running = []
     for child in psutil.Process().children():
         try:
             command = child.cmdline()
         except (psutil.NoSuchProcess, psutil.ZombieProcess):
             continue
         if "clinder.embedded.jupyter_process" in command:
-            found.append(Process(child, Path(command[-1])))
-    return found
+            running.append(Process(child, Path(command[-1])))
+    return running
 
 
 def process_of(session: Event) -> Process:
@@ -102,21 +96,21 @@ def process_of(session: Event) -> Process:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Each test ends what it started, or the hub does."""
-    shared = {each.session.pid for each in processes()}
+def _no_servers_remain(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a server running."""
+    before = {each.server.pid for each in processes()}
     yield
-    if "session" in request.fixturenames:  # which lives as long as the module
+    if "session" in request.fixturenames:  # its server lives as long as the module
         return
-    left = [each for each in processes() if each.session.pid not in shared]
-    for each in left:
-        each.session.kill()
-    assert not left
+    remaining = [each for each in processes() if each.server.pid not in before]
+    for each in remaining:
+        each.server.kill()
+    assert not remaining
 
 
 @pytest.fixture(scope="module")
 def lines() -> list[str]:
-    """What the module's hub reports."""
+    """The lines that the module's hub reports."""
     return []
 
 
@@ -139,22 +133,18 @@ def session(stream: list[Event]) -> Event:
     return stream[-1]
 
 
-# A launch, as a hub tells it
+# A launch
 
 
-def test_the_phases_come_in_their_order(stream: list[Event], session: Event) -> None:
+def test_a_launch_sends_the_events_of_a_hub(stream: list[Event], session: Event) -> None:
     phases = list(dict.fromkeys(event["phase"] for event in stream))
     assert phases == ["waiting", "building", "built", "launching", "ready"]
     built = next(event for event in stream if event["phase"] == "built")
     assert built["imageName"] == f"localhost/embedded-org-repo:{COMMIT}"
     assert all(event["message"].endswith("\n") for event in stream)
-
-
-def test_it_says_that_nothing_is_built(hub: Hub, stream: list[Event], session: Event) -> None:
     log = "".join(event["message"] for event in stream if event["phase"] == "building")
-    assert "nothing is built and nothing is fetched" in log
+    assert "builds no image and fetches no repository" in log
     assert sys.executable in log
-    assert "only echoed" in log
 
 
 def test_ready_has_every_field_of_a_real_hub(hub: Hub, session: Event) -> None:
@@ -176,7 +166,7 @@ def test_ready_has_every_field_of_a_real_hub(hub: Hub, session: Event) -> None:
     }
 
 
-def test_the_raw_path_is_used(hub: Hub) -> None:
+def test_the_spec_keeps_its_percent_encoding(hub: Hub) -> None:
     session = ready(hub, "gl/a%2Fb%2Fc/feature%2Fslash/")
     assert session["binder_request"] == "v2/gl/a%2Fb%2Fc/feature%2Fslash"
     assert session["binder_ref_url"] == "https://gitlab.com/a/b/c/tree/feature/slash"
@@ -189,34 +179,34 @@ def test_the_raw_path_is_used(hub: Hub) -> None:
 # The server
 
 
-def test_the_server_wants_its_token(session: Event) -> None:
+def test_only_the_token_opens_the_server(session: Event) -> None:
     assert get(session).json()["kernels"] >= 0
     assert requests.get(session["url"] + "api/status", timeout=30).status_code == 403
     assert get({**session, "token": "another"}).status_code == 403
 
 
-def test_the_files_are_the_directory_s(session: Event) -> None:
+def test_the_server_serves_the_hub_s_directory(session: Event) -> None:
     names = [entry["name"] for entry in get(session, "api/contents").json()["content"]]
     assert names == ["page.md"]
 
 
-def test_a_kernel_runs_and_knows_no_token(session: Event) -> None:
-    answer = post(session, "api/kernels")
-    assert answer.status_code == 201
+def test_a_kernel_does_not_know_the_token(session: Event) -> None:
+    response = post(session, "api/kernels")
+    assert response.status_code == 201
     process = process_of(session)
-    (kernel,) = process.session.children()
+    (kernel,) = process.server.children()
     variables = kernel.environ()
     assert variables["BINDER_REPO_URL"] == "https://github.com/org/repo"
     assert variables["BINDER_CLIENT_IP"] == "127.0.0.1"
     assert not [name for name in variables if name.startswith("JUPYTER_TOKEN")]
     assert session["token"] not in " ".join([*variables.values(), *kernel.cmdline()])
-    kernels = session["url"] + "api/kernels/" + answer.json()["id"]
+    kernels = session["url"] + "api/kernels/" + response.json()["id"]
     assert requests.delete(kernels, headers=authorization(session), timeout=30).status_code == 204
 
 
-def test_the_token_shows_nowhere(session: Event, lines: list[str]) -> None:
+def test_the_token_appears_nowhere(session: Event, lines: list[str]) -> None:
     process = process_of(session)
-    shown = [*process.session.cmdline(), *process.session.environ().values(), *lines]
+    shown = [*process.server.cmdline(), *process.server.environ().values(), *lines]
     shown += [file.read_text() for file in process.folder.rglob("*") if file.is_file()]
     assert session["token"] not in " ".join(shown)
     server = Server("name", session["token"], process.folder, cast("Any", None))
@@ -224,31 +214,62 @@ def test_the_token_shows_nowhere(session: Event, lines: list[str]) -> None:
 
 
 @pytest.mark.posix
-def test_its_folder_is_private(session: Event) -> None:
+def test_the_server_s_folder_and_files_are_private(session: Event, tmp_path: Path) -> None:
     process = process_of(session)
     assert process.folder.stat().st_mode & 0o777 == 0o700
     assert (process.folder / "log").stat().st_mode & 0o777 == 0o600
+    token = prepare(tmp_path, "name", tmp_path, 3600.0)
+    assert {each.name for each in tmp_path.iterdir()} == {"token", "settings.json"}
+    assert {each.stat().st_mode & 0o777 for each in tmp_path.iterdir()} == {0o600}
+    assert (tmp_path / "token").read_text() == token
 
 
-@pytest.mark.posix
-def test_what_it_starts_from_is_private(tmp_path: Path) -> None:
-    folder, token = prepare("name", tmp_path, 3600.0)
-    try:
-        assert folder.stat().st_mode & 0o777 == 0o700
-        assert {each.name for each in folder.iterdir()} == {"token", "settings.json"}
-        assert {each.stat().st_mode & 0o777 for each in folder.iterdir()} == {0o600}
-        assert (folder / "token").read_text() == token
-    finally:
-        shutil.rmtree(folder)
+NODELAY = """
+import os, pathlib, socket
+from tornado.websocket import WebSocketHandler
+
+def write_message(self, *arguments, **options):
+    option = self.ws_connection.stream.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    pathlib.Path(os.environ["NODELAY"]).write_text(str(bool(option)))
+    return write(self, *arguments, **options)
+
+write, WebSocketHandler.write_message = WebSocketHandler.write_message, write_message
+"""
+
+
+def run_at_startup(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each Python process that is started from now on run code before anything else."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(code)
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+
+
+def test_a_kernel_s_websocket_sends_without_delay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nagle's algorithm would cost 40 ms per cell."""
+    monkeypatch.setenv("NODELAY", str(tmp_path / "nodelay"))
+    run_at_startup(NODELAY, tmp_path / "startup", monkeypatch)
+    with Hub(tmp_path, stop_servers=True) as hub:
+        session = ready(hub)
+        kernel = post(session, "api/kernels").json()["id"]
+        channels = f"{session['url'].replace('http', 'ws', 1)}api/kernels/{kernel}/channels"
+        connection = websocket.create_connection(
+            channels, header=authorization(session), timeout=60
+        )
+        connection.recv()
+        connection.close()
+
+    assert (tmp_path / "nodelay").read_text() == "True"
 
 
 @pytest.mark.posix
 def test_the_server_is_out_of_the_terminal_s_reach(session: Event) -> None:
-    pid = process_of(session).session.pid
+    pid = process_of(session).server.pid
     assert os.getsid(pid) == pid
 
 
-def test_only_what_names_kernelspecs_is_inherited() -> None:
+def test_of_jupyter_s_variables_only_those_for_kernelspecs_are_inherited() -> None:
     caller = {
         "PATH": "/bin",
         "JUPYTER_PATH": "/kernels",
@@ -288,33 +309,33 @@ def test_no_configuration_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("https://github.com/" + "a" * 20 + "/" + "b" * 20, "a" * 15 + "-" + "b" * 15 + "-"),
     ],
 )
-def test_a_server_is_named_for_its_repository(repo_url: str, prefix: str) -> None:
+def test_a_server_s_name_is_derived_from_its_repository(repo_url: str, prefix: str) -> None:
     name = name_for(repo_url)
     assert name.startswith(prefix)
     assert len(name) == len(prefix) + 8
 
 
-# Its end
+# The end of a server
 
 
-def test_shutdown_leaves_nothing(hub: Hub) -> None:
+def test_shutdown_ends_the_server_and_its_kernel(hub: Hub) -> None:
     session = ready(hub)
     process = process_of(session)
     post(session, "api/kernels")
-    (kernel,) = process.session.children()
+    (kernel,) = process.server.children()
     assert post(session, "api/shutdown").status_code == 200
     until(lambda: process.gone)
     until(lambda: not kernel.is_running())
 
 
 @pytest.mark.posix
-def test_a_killed_server_leaves_nothing(hub: Hub) -> None:
+def test_the_folder_of_a_killed_server_is_removed(hub: Hub) -> None:
     process = process_of(ready(hub))
-    process.session.kill()
+    process.server.kill()
     until(lambda: process.gone)
 
 
-def test_two_at_once_are_strangers(hub: Hub) -> None:
+def test_two_servers_at_once_are_independent(hub: Hub) -> None:
     with ThreadPoolExecutor(2) as pool:
         one, other = pool.map(lambda path: ready(hub, path), ["gh/a/one/HEAD", "gh/a/other/HEAD"])
     assert "/user/a-one-" in one["url"]
@@ -346,17 +367,8 @@ def test_the_servers_end_with_the_hub(tmp_path: Path) -> None:
 def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     with Hub(tmp_path, stop_servers=True) as hub:
         process = process_of(ready(hub))
-        process.session.suspend()
+        process.server.suspend()
     assert process.gone
-
-
-def test_the_servers_outlive_the_hub_if_asked_to(tmp_path: Path) -> None:
-    with Hub(tmp_path, stop_servers=False) as hub:
-        session = ready(hub)
-    process = process_of(session)
-    assert get(session).status_code == 200
-    post(session, "api/shutdown")
-    until(lambda: process.gone)
 
 
 PROGRAM = """
@@ -367,100 +379,85 @@ with Hub(Path(sys.argv[1]), stop_servers=False) as hub:
     request = urllib.request.Request(
         hub.url + "build/gh/org/repo/HEAD", headers={"Accept": "text/event-stream"}
     )
-    with urllib.request.urlopen(request) as answer:
-        print(answer.read().decode().strip().splitlines()[-1].removeprefix("data: "))
+    with urllib.request.urlopen(request) as response:
+        print(response.read().decode().strip().splitlines()[-1].removeprefix("data: "))
 """
 
 
-def test_a_server_outlives_the_program_and_holds_none_of_its_pipes(tmp_path: Path) -> None:
+def run_program(code: str, folder: Path) -> bytes:
+    """Run a program whose temporary files are in a folder, and return its output."""
     program = subprocess.run(
-        [sys.executable, "-W", "error", "-c", PROGRAM, str(tmp_path)],
+        [sys.executable, "-W", "error", "-c", code, str(folder)],
+        env={**os.environ, "TMPDIR": str(folder)},
         capture_output=True,
-        timeout=30,
         check=True,
+        timeout=60,
     )
     assert program.stderr == b""
-    session = json.loads(program.stdout)
+    return program.stdout
+
+
+def runs_in(folder: Path) -> bool:
+    """Return whether any process, of whatever parent, has this folder in its command line."""
+    processes = psutil.process_iter(["cmdline"])
+    return any(str(folder) in (each.info["cmdline"] or []) for each in processes)
+
+
+def test_a_server_outlives_the_program_and_holds_none_of_its_pipes(tmp_path: Path) -> None:
+    session = json.loads(run_program(PROGRAM, tmp_path))
     assert get(session).status_code == 200
-    port = urlsplit(session["url"]).port
-    (server,) = (
-        each
-        for each in psutil.process_iter()
-        if any(c.laddr and c.laddr.port == port for c in connections(each))
-    )
-    folder = Path(server.cmdline()[-1])
+    (folder,) = tmp_path.glob("clinder-*")
     post(session, "api/shutdown")
-    until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
-    assert not folder.exists()
+    until(lambda: not folder.exists() and not runs_in(folder))
 
 
-def connections(process: psutil.Process) -> list[Any]:
-    try:
-        return [each for each in process.net_connections("tcp4") if each.status == "LISTEN"]
-    except psutil.Error:
-        return []
-
-
-# A launch that nobody waits for, or that fails
+# A launch whose client leaves, or that fails
 
 
 def launching(hub: Hub) -> tuple[Generator[Event, None, None], Process]:
-    """A build request whose server has been started and is not ready yet."""
-    before = {each.session.pid for each in processes()}
+    """Return a build request, and its server, which is not ready yet."""
+    before = {each.server.pid for each in processes()}
     stream = events(hub, "gh/org/repo/HEAD")
     while next(stream)["message"] != "Server requested\n":
         pass
     started: list[Process] = []
 
-    def one() -> bool:
-        started[:] = [each for each in processes() if each.session.pid not in before]
+    def one_started() -> bool:
+        started[:] = [each for each in processes() if each.server.pid not in before]
         return bool(started)
 
-    until(one)
+    until(one_started)
     return stream, started[0]
 
 
 def test_a_server_whose_client_goes_away_is_stopped(hub: Hub, lines: list[str]) -> None:
     stream, process = launching(hub)
-    so_far = len(lines)
+    count = len(lines)
     stream.close()
     until(lambda: process.gone)
-    assert not [line for line in lines[so_far:] if "server ready" in line]
+    assert not [line for line in lines[count:] if "server ready" in line]
 
 
 ENDS_AT_ONCE = """
-import os, pathlib, requests
+import os, pathlib, requests, sys
 from clinder.embedded.hub import Hub
 
 def report(line):
     if line.endswith("started"):
         os._exit(0)
 
-hub = Hub(pathlib.Path.cwd(), stop_servers=False, report=report)
+hub = Hub(pathlib.Path(sys.argv[1]), stop_servers=False, report=report)
 hub.start()
-asked = {"Accept": "text/event-stream"}
-requests.get(f"{hub.url}build/gh/o/r/HEAD", headers=asked, timeout=30)
+headers = {"Accept": "text/event-stream"}
+requests.get(f"{hub.url}build/gh/o/r/HEAD", headers=headers, timeout=30)
 """
 
 
 @pytest.mark.posix
-def test_a_server_that_nobody_was_given_ends_with_who_started_it(tmp_path: Path) -> None:
-    subprocess.run(
-        [sys.executable, "-c", ENDS_AT_ONCE],
-        cwd=tmp_path,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-        check=True,
-        timeout=30,
-    )
-    (folder,) = tmp_path.glob("clinder-*")  # while it starts: nobody was told its URL
-
-    until(lambda: not folder.exists())
-    until(lambda: not [each for each in command_lines() if str(folder) in each])
-
-
-def command_lines() -> list[list[str]]:
-    """The command line of every process."""
-    return [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
+def test_a_server_whose_token_no_client_has_ends_with_the_program(tmp_path: Path) -> None:
+    run_program(ENDS_AT_ONCE, tmp_path)
+    (folder,) = tmp_path.glob("clinder-*")  # the server is still starting
+    until(lambda: not folder.exists() and not runs_in(folder))
 
 
 def test_a_launch_ends_with_the_hub(tmp_path: Path) -> None:
@@ -473,44 +470,39 @@ def test_a_launch_ends_with_the_hub(tmp_path: Path) -> None:
         list(stream)
 
 
-def test_a_server_that_dies_at_once_says_why(tmp_path: Path) -> None:
-    directory = tmp_path / "directory"
-    directory.mkdir()
-    with Hub(directory, stop_servers=True) as hub:
-        directory.rmdir()
-        *before, last = events(hub, "gh/org/repo/HEAD")
-    assert last["phase"] == "failed"
-    assert last["status_code"] == 500
-    assert last["message"].endswith(" failed to launch\n")
-    log = "".join(event["message"] for event in before if event["phase"] == "launching")
-    assert "FileNotFoundError" in log
-
-
-ENDS_WHERE_IT_WOULD_SERVE = """
+ENDS_EARLY = "import os\nos.write(2, b'the cause')\nos._exit(1)"
+ENDS_LATE = """
 import os
 from tornado.platform.asyncio import BaseAsyncIOLoop
 BaseAsyncIOLoop.start = lambda self: os._exit(1)
 """
 
 
-def test_a_server_that_ends_when_it_can_be_connected_to_is_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("executable", "startup", "log"),
+    [
+        ("/nonexistent/python", "", "The server cannot be started: [Errno 2] No such file"),
+        (sys.executable, ENDS_EARLY, "the cause"),
+        (sys.executable, ENDS_LATE, ""),
+    ],
+    ids=["cannot be executed", "ends before it runs clinder", "ends after it wrote its port"],
+)
+def test_a_server_that_cannot_start_shows_its_log_and_leaves_no_folder(
+    executable: str, startup: str, log: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has told its port by then."""
-    ends = tmp_path / "ends"
-    ends.mkdir()
-    (ends / "sitecustomize.py").write_text(ENDS_WHERE_IT_WOULD_SERVE)
-    monkeypatch.setenv("PYTHONPATH", str(ends), prepend=os.pathsep)
-
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    run_at_startup(startup, tmp_path / "startup", monkeypatch)
     with Hub(tmp_path, stop_servers=True) as hub:
-        *_, last = events(hub, "gh/org/repo/HEAD")
-
-    assert last["phase"] == "failed"
+        *before, last = events(hub, "gh/org/repo/HEAD")
+        assert list(tmp_path.glob("clinder-*")) == []
+    assert (last["phase"], last["status_code"]) == ("failed", 500)
     assert last["message"].endswith(" failed to launch\n")
+    assert log in "".join(event["message"] for event in before if event["phase"] == "launching")
 
 
-class Leaving:
-    """A client that leaves, without a word, in the moment that its server is ready."""
+class LeavingClient:
+    """A client that resets its connection once its server is ready."""
 
     def __init__(self, hub: Hub):
         self._connection = socket.create_connection((HOST, urlsplit(hub.url).port or 0))
@@ -523,8 +515,8 @@ class Leaving:
 
 
 def test_a_server_whose_client_leaves_when_it_is_ready_is_stopped(tmp_path: Path) -> None:
-    before = {each.session.pid for each in processes()}
-    clients: list[Leaving] = []
+    before = {each.server.pid for each in processes()}
+    clients: list[LeavingClient] = []
     stopping = threading.Event()
 
     def report(line: str) -> None:
@@ -534,16 +526,16 @@ def test_a_server_whose_client_leaves_when_it_is_ready_is_stopped(tmp_path: Path
             stopping.set()
 
     with Hub(tmp_path, stop_servers=False, report=report) as hub:
-        clients.append(Leaving(hub))
+        clients.append(LeavingClient(hub))
         assert stopping.wait(60)
-        until(lambda: {each.session.pid for each in processes()} <= before)
+        until(lambda: {each.server.pid for each in processes()} <= before)
 
 
-def test_a_bug_in_the_hub_is_told_to_who_runs_it_and_is_an_event(tmp_path: Path) -> None:
-    told: list[str] = []
+def test_a_bug_in_the_hub_is_reported_and_sent_as_an_event(tmp_path: Path) -> None:
+    lines: list[str] = []
 
     def report(line: str) -> None:
-        told.append(line)
+        lines.append(line)
         if line.endswith(" started"):
             raise KeyError("a bug")
 
@@ -552,17 +544,17 @@ def test_a_bug_in_the_hub_is_told_to_who_runs_it_and_is_an_event(tmp_path: Path)
 
     assert (last["phase"], last["status_code"]) == ("failed", 500)
     assert last["message"] == "Internal Server Error\n"
-    assert [line for line in told if "KeyError: 'a bug'" in line]
+    assert [line for line in lines if "KeyError: 'a bug'" in line]
 
 
-def test_a_launch_has_its_time(tmp_path: Path) -> None:
+def test_a_launch_fails_once_its_time_is_up(tmp_path: Path) -> None:
     with Hub(tmp_path, stop_servers=True, launch_timeout=0.1) as hub:
         *_, last = events(hub, "gh/org/repo/HEAD")
     assert last["phase"] == "failed"
     assert last["message"].endswith(" took too long to launch\n")
 
 
-def test_silence_is_broken(tmp_path: Path) -> None:
+def test_the_hub_sends_comments_during_silence(tmp_path: Path) -> None:
     with Hub(tmp_path, stop_servers=True, keepalive=0.1) as hub:
         body = requests.get(f"{hub.url}build/gh/a/b/c", headers=STREAM, timeout=30).text
     assert ":keepalive\n\n" in body
@@ -573,7 +565,7 @@ def test_silence_is_broken(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "headers", "says", "status"),
+    ("path", "headers", "message", "status"),
     [
         ("gh/a/b/c", {"Accept": "*/*"}, "Missing Accept header: text/event-stream", 400),
         ("gh/a/b/c", {"Accept": "text/event-stream, */*"}, "Missing Accept header", 400),
@@ -583,16 +575,17 @@ def test_silence_is_broken(tmp_path: Path) -> None:
         ("gh/a/b/c?build_only=true", {}, "Building but not launching is not permitted", 400),
         ("gh/a/b/c?build_token=secret", {}, "Invalid build token", 403),
         ("xx/a/b/c", {}, "No provider found for prefix xx", None),
+        ("xx/a", {"Accept": "Text/Event-Stream ; q=0.9"}, "No provider found for prefix", None),
         ("gh/foo", {}, 'Spec is not of the form "user/repo/ref", provided: "foo".', None),
         ("gl/a", {}, "not enough values to unpack (expected 2, got 1)", None),
     ],
 )
 def test_a_refusal_is_an_event(
-    hub: Hub, path: str, headers: dict[str, str], says: str, status: int | None
+    hub: Hub, path: str, headers: dict[str, str], message: str, status: int | None
 ) -> None:
     (event,) = events(hub, path, {**STREAM, **headers})
     assert event["phase"] == "failed"
-    assert event["message"].startswith(says)
+    assert event["message"].startswith(message)
     assert event.get("status_code") == status
 
 
@@ -600,11 +593,6 @@ def test_a_request_is_reported_without_its_query(hub: Hub, lines: list[str]) -> 
     list(events(hub, "gh/a/b/reported?build_token=secret"))
     until(lambda: "GET /build/gh/a/b/reported 200" in lines)
     assert "secret" not in "".join(lines)
-
-
-def test_an_accept_with_parameters_is_understood(hub: Hub) -> None:
-    (event,) = events(hub, "xx/a", {**STREAM, "Accept": "Text/Event-Stream ; q=0.9"})
-    assert event["message"] == "No provider found for prefix xx\n"
 
 
 @pytest.mark.parametrize(
@@ -619,11 +607,13 @@ def test_an_accept_with_parameters_is_understood(hub: Hub) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["", "health", "build/gh/org/repo/HEAD"])
-def test_pages_of_other_sites_are_refused(hub: Hub, path: str, headers: dict[str, str]) -> None:
-    answer = requests.get(hub.url + path, headers={**STREAM, **headers}, timeout=30)
-    assert answer.status_code == 403
-    assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
-    assert "Access-Control-Allow-Origin" not in answer.headers
+def test_requests_from_pages_of_other_sites_are_refused(
+    hub: Hub, path: str, headers: dict[str, str]
+) -> None:
+    response = requests.get(hub.url + path, headers={**STREAM, **headers}, timeout=30)
+    assert response.status_code == 403
+    assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert "Access-Control-Allow-Origin" not in response.headers
 
 
 # The rest of the API
@@ -631,14 +621,14 @@ def test_pages_of_other_sites_are_refused(hub: Hub, path: str, headers: dict[str
 
 @pytest.mark.parametrize("path", ["", "no/such/path", "build/gh", "v2/gh/a/b/HEAD", "user/x/"])
 def test_any_other_path_is_the_page(hub: Hub, path: str) -> None:
-    answer = requests.get(hub.url + path, timeout=30)
-    assert answer.status_code == 200
-    assert answer.headers["Content-Type"].startswith("text/html")
-    assert hub.url.rstrip("/") in answer.text
+    response = requests.get(hub.url + path, timeout=30)
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/html")
+    assert hub.url.rstrip("/") in response.text
 
 
 def test_health_versions_and_providers(hub: Hub) -> None:
-    health = requests.get(hub.url + "health", timeout=30).json()
+    health = requests.get(hub.url.replace(HOST, "localhost") + "health", timeout=30).json()
     assert health["ok"] is True
     assert [check["ok"] for check in health["checks"]] == [True]
     assert requests.head(hub.url + "health", timeout=30).status_code == 200
@@ -647,12 +637,7 @@ def test_health_versions_and_providers(hub: Hub) -> None:
     assert [each["id"] for each in providers][:4] == ["gh", "gist", "git", "gl"]
 
 
-def test_localhost_is_a_name_of_it(hub: Hub) -> None:
-    url = hub.url.replace("127.0.0.1", "localhost")
-    assert requests.get(url + "health", timeout=30).status_code == 200
-
-
-# What a hub needs
+# Starting and closing a hub
 
 
 def test_a_taken_port_is_an_error(tmp_path: Path) -> None:
@@ -664,18 +649,16 @@ def test_a_taken_port_is_an_error(tmp_path: Path) -> None:
         hub.close()
 
 
-def test_a_directory_must_exist(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="does not exist"):
-        Hub(tmp_path / "none", stop_servers=True)
-
-
-def test_a_directory_is_no_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"), [("none", "does not exist"), ("file", "is not a directory")]
+)
+def test_a_hub_needs_a_directory(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="The hub's directory is none"):
-        Hub(tmp_path / "file", stop_servers=True)
+    with pytest.raises(UsageError, match=message):
+        Hub(tmp_path / name, stop_servers=True)
 
 
-def test_closing_twice_is_closing(tmp_path: Path) -> None:
+def test_a_hub_can_be_closed_twice(tmp_path: Path) -> None:
     hub = Hub(tmp_path, stop_servers=True)
     hub.start()
     hub.close()
@@ -702,7 +685,7 @@ except UsageError as error:
 """
 
 
-def test_without_the_extra_it_says_what_to_install() -> None:
+def test_without_the_extra_the_error_names_what_to_install() -> None:
     program = subprocess.run(
         [sys.executable, "-c", BLOCKED], capture_output=True, timeout=30, check=True, text=True
     )

@@ -1,4 +1,4 @@
-"""What a BinderHub answers over HTTP (``builder.py``, ``base.py``, ``main.py``)."""
+"""The HTTP API of a BinderHub (its ``builder.py``, ``base.py`` and ``main.py``)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HOSTS = {"127.0.0.1", "localhost", "[::1]", "::1"}
 
 @dataclass
 class State:
-    """What the handlers of one hub share. ``keepalive`` is in seconds."""
+    """State that the handlers of one hub share. ``keepalive`` is in seconds."""
 
     servers: Servers
     keepalive: float
@@ -40,7 +40,7 @@ class State:
     builds: set[asyncio.Task[None]] = field(init=False, default_factory=set)
 
     async def close(self, *, stop_servers: bool) -> None:
-        """End the builds that are under way, and all servers or those that nobody holds."""
+        """Cancel the running builds; stop all servers, or those whose token no client has."""
         for build in self.builds:
             build.cancel()
         ending = self.servers.close(all_of_them=stop_servers)
@@ -62,7 +62,7 @@ def application(state: State) -> Application:
 
 
 def _report(state: State, handler: RequestHandler) -> None:
-    request = handler.request  # its path only: a query may hold a build token
+    request = handler.request  # only its path: the query can hold a build token
     state.report(f"{request.method} {request.path} {handler.get_status()}")
 
 
@@ -73,7 +73,7 @@ async def serve(
     *,
     stop_servers: bool,
 ) -> None:
-    """Answer requests until the event that ``started`` gets is set, in the loop that it gets."""
+    """Serve until the event is set that ``started`` receives, together with its loop."""
     server = HTTPServer(application(state))
     server.add_socket(listening)
     closing = asyncio.Event()
@@ -91,16 +91,16 @@ def _host(origin: str) -> str:
 
 
 class _Handler(RequestHandler):
-    """What all answers have in common."""
+    """The base of all handlers."""
 
     def initialize(self, state: State) -> None:
-        """Take what the handlers share."""
+        """Keep the shared state."""
         self.state = state
 
     def prepare(self) -> None:
-        """Refuse what a page of another site could send through the browser of this user.
+        """Refuse requests that another site's page could send through this user's browser.
 
-        A name that resolves to this machine (DNS rebinding) shows in ``Host``.
+        If a foreign name resolves to this machine (DNS rebinding), ``Host`` shows it.
         """
         origin = self.request.headers.get("Origin")
         hosts = [self.request.host, *([_host(origin)] if origin is not None else [])]
@@ -117,27 +117,27 @@ class _Handler(RequestHandler):
         value: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
-        """Tell who runs the hub, and no logger: they are the process's, not the hub's."""
+        """Report a bug to the hub's owner. Loggers belong to the process, not to the hub."""
         if not isinstance(value, HTTPError):
             self.state.report("".join(format_exception(typ, value, tb)))
 
 
 class BuildHandler(_Handler):
-    """One build request: its events, up to the server that it launches.
+    """One build request, which launches a server and streams events.
 
-    Refusals are events too, and the HTTP status is always 200 (``builder.py``).
+    Refusals are events too; the HTTP status is always 200 (``builder.py``).
     """
 
     _build: asyncio.Task[None] | None = None
-    _gone = False
+    _client_left = False
 
     def set_default_headers(self) -> None:
-        """Announce events, whatever they will be."""
+        """Announce an event stream, even for refusals."""
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-cache")
 
     def prepare(self) -> None:
-        """Refuse who is not a client for event streams."""
+        """Refuse clients that don't accept event streams."""
         super().prepare()
         if self._finished:
             return
@@ -148,10 +148,10 @@ class BuildHandler(_Handler):
             raise HTTPError(400, "Missing Accept header: text/event-stream")
 
     async def get(self, *_unquoted: str) -> None:
-        """Build nothing, launch a server, and say so as a hub does."""
+        """Launch a server without building an image, and send a hub's events."""
         provider, spec = self.request.path.removeprefix("/build/").split("/", 1)
         if self.get_query_argument("build_token", ""):
-            raise HTTPError(403, "Invalid build token")  # this hub has issued none
+            raise HTTPError(403, "Invalid build token")  # this hub never issues any
         build = self._build = asyncio.create_task(self._events(provider, spec))
         self.state.builds.add(build)
         build.add_done_callback(self.state.builds.discard)
@@ -160,17 +160,17 @@ class BuildHandler(_Handler):
             build.result()
 
     def on_connection_close(self) -> None:
-        """End the build of a client that has gone away, and with it the server's launch."""
-        self._gone = True
-        if self._build is not None:  # pragma: no branch - before it, nothing is waited for
+        """Cancel the build and the server's launch if the client disconnects."""
+        self._client_left = True
+        if self._build is not None:  # pragma: no branch - set before the first await
             self._build.cancel()
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Send the refusal or the failure as an event."""
+        """Send the refusal or failure as an event."""
         error = (kwargs.get("exc_info") or (None, None))[1]
-        what = error.log_message if isinstance(error, HTTPError) else None
-        what = what or responses.get(status_code, "Unknown HTTP Error")
-        event = {"phase": "failed", "status_code": status_code, "message": f"{what}\n"}
+        message = error.log_message if isinstance(error, HTTPError) else None
+        message = message or responses.get(status_code, "Unknown HTTP Error")
+        event = {"phase": "failed", "status_code": status_code, "message": f"{message}\n"}
         self.write(f"data: {json.dumps(event)}\n\n")
         self.finish()
 
@@ -191,7 +191,7 @@ class BuildHandler(_Handler):
             image = await self._build_nothing(source)
             await self._launch(source, image, f"v2/{provider}/", spec.rstrip("/"))
         except StreamClosedError:
-            return  # the client has gone away
+            return  # the client has disconnected
         finally:
             keepalive.cancel()
 
@@ -200,10 +200,10 @@ class BuildHandler(_Handler):
         image = f"localhost/embedded-{slug}:{tag}"
         await self._emit("waiting", "Waiting for build to start...\n")
         for line in (
-            "This is clinder's embedded hub: nothing is built and nothing is fetched.\n",
-            f"The environment is this Python, {sys.executable}\n",
-            f"The files are those of {self.state.servers.directory}\n",
-            "Repository and ref are only echoed.\n",
+            "This is clinder's embedded hub. It builds no image and fetches no repository.\n",
+            f"Kernels run in this Python environment: {sys.executable}\n",
+            f"The session's files are those in {self.state.servers.directory}\n",
+            "The repository and ref have no effect.\n",
         ):
             await self._emit("building", line)
         await self._emit("built", "Built image, launching...\n", imageName=image)
@@ -220,7 +220,7 @@ class BuildHandler(_Handler):
             "binder_client_ip": self.request.remote_ip or "",
         }
         variables = {key.upper(): value for key, value in about.items()}
-        variables["BINDER_REPO_URL"] = variables.pop("REPO_URL")  # as binderspawner_mixin.py has it
+        variables["BINDER_REPO_URL"] = variables.pop("REPO_URL")  # see binderspawner_mixin.py
         await self._emit("launching", "Launching server...\n")
         await self._emit("launching", "Server requested\n")
         try:
@@ -228,59 +228,59 @@ class BuildHandler(_Handler):
         except NotLaunched as error:
             for line in error.log:
                 await self._emit("launching", f"{line}\n")
-            how = "took too long" if error.late else "failed"
-            raise HTTPError(500, f"Image {image} for user {name} {how} to launch") from None
+            outcome = "took too long" if error.late else "failed"
+            raise HTTPError(500, f"Image {image} for user {name} {outcome} to launch") from None
         await self._deliver(server, {**about, "image": image})
 
     async def _deliver(self, server: Server, about: Mapping[str, str]) -> None:
-        """Hand the server over, or stop it if nobody takes it."""
+        """Hand the server over to the client, or stop it if the client has disconnected."""
         message = f"server running at {server.url}\n"
         ready = {**about, "token": server.token, "url": server.url}
         try:
             await self._emit("launching", f"Server ready at /user/{server.name}/\n")
-            server.hand_over()  # who has read the next event may close the hub at once
+            server.hand_over()  # a client that has read the next event can close the hub at once
             await self._emit("ready", message, **ready)
         except (StreamClosedError, asyncio.CancelledError) as error:
-            if self._gone or isinstance(error, StreamClosedError):
+            if self._client_left or isinstance(error, StreamClosedError):
                 server.handed_over = False
             if not server.handed_over:
-                # Both ways to see that the client left may come, one after the other.
+                # Shielded because a cancellation can follow the StreamClosedError.
                 await asyncio.shield(self.state.servers.stop(server))
             raise
 
     async def _emit(self, phase: str, message: str, **fields: str) -> None:
-        """Send an event. Raises ``StreamClosedError`` if the client has gone away."""
-        self._spoke = asyncio.get_running_loop().time()
+        """Send an event. Raises ``StreamClosedError`` if the client has disconnected."""
+        self._last_sent = asyncio.get_running_loop().time()
         event = {"phase": phase, "message": message, **fields}
         self.write(f"data: {json.dumps(event)}\n\n")
         await self.flush()
 
     async def _keep_alive(self) -> None:
-        """Send a comment whenever nothing else was sent for so long."""
+        """Send a comment after each ``keepalive`` seconds of silence."""
         clock = asyncio.get_running_loop().time
-        self._spoke = clock()
+        self._last_sent = clock()
         with suppress(StreamClosedError):
             while True:
-                await asyncio.sleep(self._spoke + self.state.keepalive - clock())
-                if clock() >= self._spoke + self.state.keepalive:
-                    self._spoke = clock()
+                await asyncio.sleep(self._last_sent + self.state.keepalive - clock())
+                if clock() >= self._last_sent + self.state.keepalive:
+                    self._last_sent = clock()
                     self.write(":keepalive\n\n")
                     await self.flush()
 
 
 class VersionsHandler(_Handler):
-    """The versions that run."""
+    """The hub's versions."""
 
     def get(self) -> None:
-        """Say that this is no BinderHub of its makers."""
+        """Return clinder's version; ``embedded`` marks the hub as this one."""
         self.write({"builder_info": {"embedded": True}, "binderhub": USER_AGENT.split()[0]})
 
 
 class HealthHandler(_Handler):
-    """Whether all is well."""
+    """The hub's health."""
 
     def get(self) -> None:
-        """Say that it is, and how many servers run."""
+        """Return that the hub is healthy, and its number of running servers."""
         servers = {"service": "Servers", "ok": True, "running": self.state.servers.running}
         self.write({"ok": True, "checks": [servers]})
 
@@ -291,19 +291,19 @@ class ProvidersHandler(_Handler):
     """The repository providers."""
 
     def get(self) -> None:
-        """List them."""
+        """Return the providers' list."""
         self.set_header("Content-Type", "application/json")
         self.write(json.dumps(providers()))
 
 
 class PageHandler(_Handler):
-    """The page that a hub shows at every path that is not of its API (``main.py``)."""
+    """The page at every path outside the API (``main.py``)."""
 
     def get(self) -> None:
-        """Say what this is."""
+        """Explain what this hub is."""
         self.write(
             "<!DOCTYPE html>\n<html lang=en>\n<title>clinder's embedded hub</title>\n"
-            "<p>This is the BinderHub for one machine that comes with clinder. It launches real "
-            "Jupyter Servers, builds nothing and fetches nothing. To use it, name its address: "
-            f"<code>clinder start --hub http://{self.request.host}</code> …</p>\n</html>\n"
+            "<p>This is clinder's BinderHub for one machine. It launches real Jupyter Servers, but "
+            "builds no image and fetches no repository. To use it, run "
+            f"<code>clinder start --hub http://{self.request.host}</code>.</p>\n</html>\n"
         )

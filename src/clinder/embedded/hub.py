@@ -1,4 +1,4 @@
-"""The embedded hub: its port, its thread, its beginning and its end."""
+"""The embedded hub: its port, its thread, its start and its end."""
 
 from __future__ import annotations
 
@@ -16,29 +16,30 @@ from types import TracebackType
 from clinder.errors import UsageError
 
 HOST = "127.0.0.1"
-CLOSE = 10.0  # seconds; longer than servers take to be ended
+CLOSE = 10.0  # seconds; stopping a server takes less
 
 
 def _no_report(_line: str) -> None:
-    """Report to nobody."""
+    """Drop the line."""
 
 
 class Hub:
-    """A BinderHub on a loopback port, in a thread of its own.
+    """A BinderHub on a loopback port, in its own thread.
 
-    It launches Jupyter Servers in ``directory``, each in a detached process that ends by itself
-    after ``idle`` seconds without activity; a busy kernel is activity, a connection to an idle one
-    is none. ``port`` 0 is any free one. ``stop_servers`` says whether they end with the hub.
-    ``report`` takes lines that tell what happens; it is called in the hub's thread, and the lines
-    hold foreign text but no secret. ``keepalive`` (seconds of silence before a comment) and
-    ``launch_timeout`` (seconds) are those of a real hub's configuration.
+    It launches Jupyter Servers that serve ``directory``. Each is a detached process that shuts
+    down after ``idle`` seconds without activity: a busy kernel counts as activity, a connection to
+    an idle kernel does not. ``port`` 0 means any free port. If ``stop_servers`` is true, the
+    servers end with the hub. ``report`` receives log lines, in the hub's thread; they can hold
+    foreign text but no secret. As in a real hub's configuration, ``keepalive`` is the number of
+    seconds of silence before the hub sends a comment, and ``launch_timeout`` the time limit for
+    a launch in seconds.
 
-    Raises :class:`~clinder.errors.UsageError` where the extra is not installed or ``directory``
-    is none.
+    Raises :class:`~clinder.errors.UsageError` if the extra is not installed or ``directory`` is
+    not a directory.
     """
 
     url: str = ""
-    """``http://127.0.0.1:PORT/``, once it has started."""
+    """``http://127.0.0.1:PORT/``, once the hub has started."""
 
     def __init__(
         self,
@@ -57,7 +58,7 @@ class Hub:
         except OSError:
             raise UsageError(f"The hub's directory does not exist: {directory}") from None
         if not self._directory.is_dir():
-            raise UsageError(f"The hub's directory is none: {directory}")
+            raise UsageError(f"The hub's directory is not a directory: {directory}")
         self._port = port
         self._stop_servers = stop_servers
         self._idle = idle
@@ -80,11 +81,11 @@ class Hub:
         self.close()
 
     def start(self) -> None:
-        """Listen, and answer from now on. A hub starts once.
+        """Start to listen and to serve. A hub can be started only once.
 
-        Raises :class:`~clinder.errors.UsageError` if the port is taken.
+        Raises :class:`~clinder.errors.UsageError` if the port is in use.
         """
-        # These need the extra, which is known to be there by now.
+        # Imported here because they need the extra, which __init__ has checked.
         from clinder.embedded import handlers
         from clinder.embedded.servers import Servers
 
@@ -103,25 +104,25 @@ class Hub:
         self._started.result(CLOSE)
 
     def close(self) -> None:
-        """End the hub, its builds, and servers that nobody holds; with ``stop_servers``, all.
+        """End the hub and its builds, within :data:`CLOSE` seconds.
 
-        Takes :data:`CLOSE` seconds at most.
+        This stops the servers whose token no client has; with ``stop_servers``, all servers.
         """
         if self._thread is None:
             return
         loop, closing = self._started.result(CLOSE)
-        with suppress(RuntimeError):  # closed before
+        with suppress(RuntimeError):  # already closed
             loop.call_soon_threadsafe(closing.set)
         self._thread.join(CLOSE)
 
 
 def require_extra() -> None:
-    """Raise :class:`~clinder.errors.UsageError` unless Jupyter Server and ipykernel are there."""
+    """Raise :class:`~clinder.errors.UsageError` if one of the extra's packages is missing."""
     missing = [name for name, module in _EXTRA.items() if not _installed(module)]
     if missing:
         raise UsageError(
-            f"The embedded hub needs {' and '.join(missing)}, not installed here.",
-            hint='Install what it needs: pip install "clinder[local]"',
+            f"The embedded hub needs {' and '.join(missing)}, which is not installed.",
+            hint='Install its dependencies: pip install "clinder[local]"',
         )
 
 
@@ -139,7 +140,7 @@ def _listen(port: int) -> socket.socket:
     listening = socket.socket()
     listening.setblocking(False)
     try:
-        if sys.platform == "win32":  # where SO_REUSEADDR would share it
+        if sys.platform == "win32":  # there, SO_REUSEADDR would let others share the port
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
         else:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -149,6 +150,6 @@ def _listen(port: int) -> socket.socket:
         listening.close()
         raise UsageError(
             f"The hub cannot listen on port {port}: {error}.",
-            hint="Another program may use the port: name another one, or 0 for any free one.",
+            hint="If another program uses it, choose a different port, or 0 for any free port.",
         ) from None
     return listening

@@ -1,7 +1,7 @@
-"""One Jupyter Server in a process of its own: ``python -m clinder.embedded.jupyter_process DIR``.
+"""One Jupyter Server in its own process: ``python -m clinder.embedded.jupyter_process FOLDER``.
 
-The folder is private to this server and holds ``settings.json``, written by who starts it, and
-the token. It tells its port in a file ``port``, and removes the folder when it ends.
+The folder is private to the server. The hub writes ``settings.json`` and the token there, the
+server writes its port to the file ``port``, and removes the folder when it ends.
 """
 
 from __future__ import annotations
@@ -17,73 +17,87 @@ from pathlib import Path
 from typing import Any
 
 from jupyter_server.serverapp import ServerApp
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import PeriodicCallback
 from tornado.netutil import bind_sockets
 from traitlets.config import Config
 
 
+class PromptWebsocket(ZMQChannelsWebsocketConnection):
+    """A kernel's websocket that sends every message at once."""
+
+    def connect(self) -> Any:
+        """Connect the websocket, which is open by now, to the kernel."""
+        # Otherwise Nagle's algorithm holds a small message back until the client acknowledges
+        # the one before, which costs 40 ms per cell on loopback.
+        self.websocket_handler.set_nodelay(True)
+        return super().connect()
+
+
 class EmbeddedServer(ServerApp):
-    """A Jupyter Server that takes nothing from this user's Jupyter configuration."""
+    """A Jupyter Server that ignores this user's Jupyter configuration."""
 
     def __init__(self, *, idle: float, orphaned: Callable[[], bool], **settings: Any):
         super().__init__(**settings)
         self._idle = idle
-        self._unwanted = orphaned
-        self._sockets = bind_sockets(0, self.ip)  # bound once: no other process can take the port
+        self._is_orphaned = orphaned
+        self._sockets = bind_sockets(0, self.ip)  # now, so that no other process takes the port
         self.port = self._sockets[0].getsockname()[1]
 
     def migrate_config(self) -> None:
-        """Leave IPython 3's configuration where it is."""
+        """Don't convert configuration files of IPython 3."""
 
     def load_config_file(self, *_: object, **__: object) -> None:
-        """Read no configuration: not the user's, not the machine's, not the directory's."""
+        """Read no configuration, be it the user's, the machine's or the directory's."""
 
     def write_server_info_file(self) -> None:
-        """Write none: it would hold the token, and nobody is to find this server by it."""
+        """Write none, because it would hold the token."""
 
     def init_signal(self) -> None:
-        """End in good order whichever signal asks for it."""
-        for name in _ENDINGS:
+        """Shut down on any of these signals."""
+        for name in _STOP_SIGNALS:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), lambda *_: self.stop(from_signal=True))
 
     def init_shutdown_no_activity(self) -> None:
-        """Look for activity often enough for a short ``idle``; Jupyter does once a minute."""
-        self._watch = PeriodicCallback(self.shutdown_no_activity, 1000 * min(60, self._idle / 2))
-        self._watch.start()
-        self._look = PeriodicCallback(self._stop_if_orphaned, 1000 * _LOOK)
-        self._look.start()
+        """Check for activity often enough for a short ``idle``; Jupyter checks once a minute."""
+        self._idle_check = PeriodicCallback(
+            self.shutdown_no_activity, 1000 * min(60, self._idle / 2)
+        )
+        self._idle_check.start()
+        self._orphan_check = PeriodicCallback(self._stop_if_orphaned, 1000 * _ORPHAN_POLL)
+        self._orphan_check.start()
 
     def _stop_if_orphaned(self) -> None:
-        if self._unwanted():
+        if self._is_orphaned():
             self.stop(from_signal=True)
 
     def init_httpserver(self) -> None:
-        """Serve on the sockets that are bound already."""
+        """Serve on the sockets that are already bound."""
         self._http_server = HTTPServer(
             self.web_app, max_body_size=self.max_body_size, max_buffer_size=self.max_buffer_size
         )
         self.io_loop.add_callback(self._http_server.add_sockets, self._sockets)
 
 
-_LOOK = 0.5  # seconds between two looks at who started the server
-_ENDINGS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
+_ORPHAN_POLL = 0.5  # seconds
+_STOP_SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGBREAK")
 
 
 def is_orphaned(folder: Path, starter: int) -> bool:
-    """Return whether whoever started the server is gone and handed its token to nobody."""
-    if sys.platform == "win32":  # where a launcher stands between, and a parent's id stays
+    """Return whether the process that started the server ended before a client had the token."""
+    if sys.platform == "win32":  # a launcher is the parent, and a parent's id never changes
         return False
     return os.getppid() != starter and not (folder / "handed-over").exists()
 
 
 def serve(folder: Path) -> None:
-    """Run the server that the folder describes until it is shut down, asked to, or idle."""
+    """Run the server that the folder describes until it is shut down or idle for too long."""
     settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     idle = max(1, round(settings["idle"]))
     kernels = {"cull_idle_timeout": idle, "cull_interval": min(60, idle), "cull_connected": True}
-    # The limit protects a server's network from its users' output; here there is no network.
+    # The limit protects a network from floods of output, but loopback needs no protection.
     sockets = {"limit_rate": False}
     os.chdir(settings["root_dir"])
     app = EmbeddedServer.instance(
@@ -95,6 +109,7 @@ def serve(folder: Path) -> None:
         allow_root=settings["allow_root"],
         shutdown_no_activity_timeout=idle,
         terminals_enabled=False,
+        kernel_websocket_connection_class=PromptWebsocket,
         open_browser=False,
         no_browser_open_file=True,
         config_dir=str(folder / "config"),
@@ -103,7 +118,7 @@ def serve(folder: Path) -> None:
         config=Config(MappingKernelManager=kernels, ZMQChannelsWebsocketConnection=sockets),
     )
     app.initialize(argv=[], find_extensions=False)
-    # The token is read by now; kernels inherit the environment and may read files.
+    # Kernels inherit the environment and can read files. The server has read the token by now.
     Path(os.environ.pop("JUPYTER_TOKEN_FILE")).unlink()
     port = folder / "port.new"
     port.write_text(str(app.port), encoding="ascii")
@@ -112,14 +127,14 @@ def serve(folder: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    """Serve, and leave nothing behind."""
-    for name in _ENDINGS:
+    """Run the server, then remove its folder."""
+    for name in _STOP_SIGNALS:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     try:
         serve(folder)
     finally:
-        os.chdir(tempfile.gettempdir())  # some systems keep a folder that a process is in
+        os.chdir(tempfile.gettempdir())  # Windows cannot remove a process's working directory
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,4 +1,4 @@
-"""The Jupyter Servers that a hub launches: each a detached process with a token of its own."""
+"""The Jupyter Servers that a hub launches. Each is a detached process with its own token."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from urllib.parse import urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
-HANDED_OVER = "handed-over"  # the file by which a server's process knows that it is
-POLL = 0.02  # seconds between two looks at a file or a process
-TERMINATE = 3.0  # seconds that a server has to end in good order
-KILL = 2.0  # seconds that the system has to end it
+HANDED_OVER = "handed-over"  # this file tells a server's process that a client has its token
+POLL = 0.02  # seconds between two checks of a file or a process
+TERMINATE = 3.0  # time limit, in seconds, for a server to shut down
+KILL = 2.0  # time limit, in seconds, for the system to end a killed server
 
 _KERNELSPECS = {
     "JUPYTER_DATA_DIR",
     "JUPYTER_PATH",
     "JUPYTER_PLATFORM_DIRS",
     "JUPYTER_PREFER_ENV_PATH",
-}  # where kernelspecs are looked for, which is part of the environment
+}  # the kernelspecs are part of the environment
 _NOT_INHERITED = ("BINDER_", "CLINDER_", "JPY_", "JUPYTER")
 
 
 class _Ended(Exception):
-    """The process of a server ended."""
+    """The server's process ended."""
 
 
 class NotLaunched(Exception):
-    """A server did not come up. ``log`` is the last it said, ``late`` if it ran out of time."""
+    """A server did not start. ``log`` is its last output; ``late`` means that time ran out."""
 
     def __init__(self, log: list[str], *, late: bool):
-        super().__init__("The Jupyter Server did not come up.")
+        super().__init__("The Jupyter Server did not start.")
         self.log = log
         self.late = late
 
 
 @dataclass
 class Server:
-    """A Jupyter Server in a process of its own.
+    """A Jupyter Server in its own process.
 
-    ``folder`` is private to it, and gone when it is. ``wanted`` tells that somebody holds its
-    token. ``url`` ends in a slash and is known once it has been launched.
+    ``folder`` is private to the server and is removed when the server ends. ``handed_over`` means
+    that a client has the token. ``url`` ends in a slash; it is empty until the port is known.
     """
 
     name: str
@@ -65,24 +65,23 @@ class Server:
     handed_over: bool = False
 
     def hand_over(self) -> None:
-        """Note that somebody holds the token from now on, for the process too."""
+        """Record, for the server's process too, that a client has the token from now on."""
         self.handed_over = True
-        with suppress(FileNotFoundError):  # it has ended, and its folder with it
+        with suppress(FileNotFoundError):  # the server has ended already
             (self.folder / HANDED_OVER).touch()
 
     @property
     def runs(self) -> bool:
-        """Whether the process has not ended."""
+        """Whether the process is still running."""
         return self.process.poll() is None
 
 
 @dataclass
 class Servers:
-    """All servers of one hub; they are of one event loop.
+    """All servers of one hub, for use in one event loop.
 
-    ``idle`` is the time in seconds without activity after which a server ends by itself,
-    ``timeout`` the time that a launch may take. ``report`` takes a line for each thing that
-    happens.
+    A server shuts down after ``idle`` seconds without activity. ``timeout`` is the time limit for
+    a launch, in seconds. ``report`` receives a line of text for each step.
     """
 
     directory: Path
@@ -93,36 +92,50 @@ class Servers:
 
     @property
     def running(self) -> int:
-        """How many servers run."""
+        """The number of servers that are running."""
         return sum(server.runs for server in self._all)
 
     async def launch(self, name: str, variables: Mapping[str, str]) -> Server:
-        """Return a new server that answers, with these variables in its environment.
+        """Return a new server that is ready, with these variables in its environment.
 
-        If this is cancelled the server is stopped. Raises :class:`NotLaunched`.
+        Raises :class:`NotLaunched`. If this or a cancellation is raised, the process has ended and
+        its folder is gone.
         """
         self._all = [server for server in self._all if server.runs]
-        folder, token = prepare(name, self.directory, self.idle)
-        with os.fdopen(_private(folder / "log"), "a+b") as log:
-            server = Server(name, token, folder, _start(folder, variables, log))
-            self._all.append(server)
-            self.report(f"{name}: process {server.process.pid} started")
-            try:
-                await asyncio.wait_for(self._answers(server), self.timeout)
-            except asyncio.TimeoutError:
-                await self.stop(server)
-                raise NotLaunched(_last_lines(log), late=True) from None
-            except _Ended:
-                raise NotLaunched(_last_lines(log), late=False) from None
-            except BaseException:
-                await self.stop(server)
-                raise
-        self.report(f"{name}: server ready at {server.url}")
+        folder = Path(tempfile.mkdtemp(prefix="clinder-"))
+        try:
+            token = prepare(folder, name, self.directory, self.idle)
+            with os.fdopen(_create_private(folder / "log"), "a+b") as log:
+                server = Server(name, token, folder, _start(folder, variables, log))
+                await self._wait_for_launch(server, log)
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise NotLaunched([f"The server cannot be started: {error}"], late=False) from None
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return server
 
-    async def _answers(self, server: Server) -> None:
-        """Wait until the server answers to its token. Raises :class:`_Ended` if it ends."""
-        server.url = f"http://127.0.0.1:{await self._port(server)}/user/{server.name}/"
+    async def _wait_for_launch(self, server: Server, log: IO[bytes]) -> None:
+        """Wait until the server is ready. If it is not ready in time, stop it."""
+        try:
+            self._all.append(server)
+            _reap_in_background(server)
+            self.report(f"{server.name}: process {server.process.pid} started")
+            await asyncio.wait_for(self._wait_until_ready(server), self.timeout)
+        except asyncio.TimeoutError:
+            await self.stop(server)
+            raise NotLaunched(_last_lines(log), late=True) from None
+        except _Ended:
+            raise NotLaunched(_last_lines(log), late=False) from None
+        except BaseException:
+            await self.stop(server)
+            raise
+        self.report(f"{server.name}: server ready at {server.url}")
+
+    async def _wait_until_ready(self, server: Server) -> None:
+        """Wait until the server accepts its token. Raises :class:`_Ended` if it ends before."""
+        server.url = f"http://127.0.0.1:{await self._wait_for_port(server)}/user/{server.name}/"
         client = AsyncHTTPClient(force_instance=True)
         try:
             while server.runs:
@@ -140,7 +153,7 @@ class Servers:
             client.close()
         raise _Ended
 
-    async def _port(self, server: Server) -> str:
+    async def _wait_for_port(self, server: Server) -> str:
         while server.runs:
             with suppress(FileNotFoundError):
                 return (server.folder / "port").read_text(encoding="ascii")
@@ -148,28 +161,30 @@ class Servers:
         raise _Ended
 
     async def stop(self, server: Server) -> None:
-        """End the server: ask it, then make it. Takes :data:`TERMINATE` + :data:`KILL` at most."""
+        """End the server within :data:`TERMINATE` + :data:`KILL` seconds, and remove its folder."""
         if server.runs:
             self.report(f"{server.name}: stopping")
-        for end, patience in ((server.process.terminate, TERMINATE), (server.process.kill, KILL)):
+        for end, seconds in ((server.process.terminate, TERMINATE), (server.process.kill, KILL)):
             if server.runs:
                 end()
-            for _ in range(round(patience / POLL)):
+            for _ in range(round(seconds / POLL)):
                 if not server.runs:
                     break
                 await asyncio.sleep(POLL)
         shutil.rmtree(server.folder, ignore_errors=True)
 
     async def close(self, *, all_of_them: bool) -> None:
-        """Stop all servers, or only those whose token nobody holds."""
-        doomed = [each for each in self._all if each.runs and (all_of_them or not each.handed_over)]
-        await asyncio.gather(*map(self.stop, doomed))
+        """Stop all servers, or only those whose token no client has."""
+        to_stop = [
+            each for each in self._all if each.runs and (all_of_them or not each.handed_over)
+        ]
+        await asyncio.gather(*map(self.stop, to_stop))
 
 
 def name_for(repo_url: str) -> str:
-    """Return a name for a server of this repository, as ``launcher.py`` makes it.
+    """Return a name for a server of this repository, like ``launcher.py`` of BinderHub.
 
-    Other than there, only characters that a URL need not escape.
+    Unlike there, the name has only characters that need no escaping in a URL.
     """
     path = repo_url if "://" not in repo_url else urlsplit(repo_url).path
     prefix = re.sub(r"[^a-z0-9._-]+", "-", path.strip("/").lower()).removesuffix(".git")
@@ -179,9 +194,8 @@ def name_for(repo_url: str) -> str:
     return f"{prefix}-{''.join(secrets.choice(letters) for _ in range(8))}"
 
 
-def prepare(name: str, directory: Path, idle: float) -> tuple[Path, str]:
-    """Make a server's private folder (0700) and its token, and put what it needs there (0600)."""
-    folder = Path(tempfile.mkdtemp(prefix="clinder-"))
+def prepare(folder: Path, name: str, directory: Path, idle: float) -> str:
+    """Write a server's token and settings into its folder (mode 0600), and return the token."""
     token = secrets.token_urlsafe(16)
     settings = {
         "base_url": f"/user/{name}/",
@@ -191,13 +205,13 @@ def prepare(name: str, directory: Path, idle: float) -> tuple[Path, str]:
         "allow_root": hasattr(os, "geteuid") and os.geteuid() == 0,
     }
     for file, text in (("token", token), ("settings.json", json.dumps(settings))):
-        with os.fdopen(_private(folder / file), "w", encoding="utf-8") as new:
+        with os.fdopen(_create_private(folder / file), "w", encoding="utf-8") as new:
             new.write(text)
-    return folder, token
+    return token
 
 
 def server_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the caller's environment without what would change the server, or is not for it."""
+    """Return the caller's environment without Jupyter's, clinder's and a hub's variables."""
     return {
         name: value
         for name, value in environ.items()
@@ -205,19 +219,19 @@ def server_environ(environ: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _private(path: Path) -> int:
-    """Return the descriptor of a new file that only this user can read."""
+def _create_private(path: Path) -> int:
+    """Create a file that only this user can read, and return its descriptor."""
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 def _start(folder: Path, variables: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """Start the process in a session of its own, and see to it that it is reaped."""
+    """Start the process in its own session, out of reach of the terminal's signals."""
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
-    process = subprocess.Popen(  # noqa: S603 - this Python, with a path of our own
+    return subprocess.Popen(  # noqa: S603 - this Python, with a path of our own
         [sys.executable, "-m", "clinder.embedded.jupyter_process", str(folder)],
-        cwd=folder,  # first on the import path, where no module may be found by accident
+        cwd=folder,  # first on the import path, so it must not hold foreign modules
         env={
             **server_environ(os.environ),
             **variables,
@@ -230,12 +244,16 @@ def _start(folder: Path, variables: Mapping[str, str], log: IO[bytes]) -> subpro
         creationflags=flags,
     )
 
-    def reap() -> None:
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)  # left by one that was killed
 
-    threading.Thread(target=reap, name=f"clinder-reap-{process.pid}", daemon=True).start()
-    return process
+def _reap_in_background(server: Server) -> None:
+    """Leave no zombie when the process ends, and no folder if it was killed."""
+
+    def reap() -> None:
+        server.process.wait()
+        shutil.rmtree(server.folder, ignore_errors=True)
+
+    name = f"clinder-reap-{server.process.pid}"
+    threading.Thread(target=reap, name=name, daemon=True).start()
 
 
 def _last_lines(log: IO[bytes], count: int = 20) -> list[str]:

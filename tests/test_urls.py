@@ -1,4 +1,4 @@
-"""A hub's address as people type it, and texts as a message may show them."""
+"""URLs of hubs as people type them, and texts as messages show them."""
 
 from __future__ import annotations
 
@@ -39,45 +39,45 @@ from clinder.errors import UsageError
         ("https://mybinder.org/?a=b#c", "https://mybinder.org/"),
     ],
 )
-def test_a_hub_is_known_by_its_base_url(text: str, url: str) -> None:
+def test_a_hub_url_is_reduced_to_its_base(text: str, url: str) -> None:
     assert hub_url(text) == url
     assert hub_url(url) == url
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
+    ("text", "message"),
     [
         ("", "is empty"),
-        ("https://a.org,https://b.org", "separated by blanks"),
-        ("mybinder", "not the address of a hub"),
-        ("mylocalhost", "not the address of a hub"),
-        ("localhosts", "not the address of a hub"),
+        ("https://a.org,https://b.org", "Separate hubs by spaces"),
+        ("mybinder", "not the URL of a hub"),
+        ("mylocalhost", "not the URL of a hub"),
+        ("localhosts", "not the URL of a hub"),
         ("ftp://mybinder.org", "ftp"),
-        ("ssh://mybinder.org", "not one of: http, https"),
+        ("ssh://mybinder.org", "not http, https"),
         ("https://", "not a URL with a valid host"),
         ("https://mybinder.org:x", "not a URL with a valid host"),
         ("https://mybinder.org:0", "not a URL with a valid host"),
         ("https://-o/", "not a URL with a valid host"),
         ("https://a.-o/", "not a URL with a valid host"),
         ("https://a..b/", "not a URL with a valid host"),
-        ("https://me:hunter2@mybinder.org", "no user and no password"),
-        ("https://hunter2@mybinder.org", "no user and no password"),
-        ("https://my binder.org", "The hub 'https://my binder.org' holds blanks"),
+        ("https://me:hunter2@mybinder.org", "must not contain a user"),
+        ("https://hunter2@mybinder.org", "must not contain a user"),
+        ("https://my binder.org", "The hub 'https://my binder.org' contains spaces"),
         ("https://mybinder.org\n", "control"),
         ("https://mybinder.org/../x", "dotted"),
         ("https://mybinder.org/%2e%2e/x", "dotted"),
         ("https://mybinder.org/a//b", "empty"),
     ],
 )
-def test_what_is_no_hub_is_refused(text: str, words: str) -> None:
+def test_other_texts_are_not_hub_urls(text: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         hub_url(text)
-    assert words in caught.value.message
+    assert message in caught.value.message
     assert "hunter2" not in caught.value.message + caught.value.hint
 
 
 @pytest.mark.parametrize(
-    ("text", "seen"),
+    ("text", "redacted"),
     [
         ("org/repo@v1", "'org/repo@v1'"),
         ("git@host:org/repo", "'…@host:org/repo'"),
@@ -97,12 +97,12 @@ def test_what_is_no_hub_is_refused(text: str, words: str) -> None:
         (201 * "a", f"'{200 * 'a'}'"),
     ],
 )
-def test_a_message_shows_no_password_and_no_control_character(text: str, seen: str) -> None:
-    assert redact(text) == seen
+def test_redact_hides_passwords_queries_and_control_characters(text: str, redacted: str) -> None:
+    assert redact(text) == redacted
 
 
 @pytest.mark.parametrize(
-    ("address", "own"),
+    ("address", "loopback"),
     [
         *(("localhost", True), ("localhost:8585/x", True), ("LocalHost", True)),
         *(("hub.localhost", True), ("127.0.0.1", True), ("127.1.2.3:80", True), ("[::1]:80", True)),
@@ -110,9 +110,9 @@ def test_a_message_shows_no_password_and_no_control_character(text: str, seen: s
         *(("mybinder.org/localhost", False), ("localhost@mybinder.org", False), ("", False)),
     ],
 )
-def test_this_machine_is_known_by_its_very_name(address: str, own: bool) -> None:
+def test_loopback_is_recognised_by_name(address: str, loopback: bool) -> None:
     for text in (address, f"http://{address}", f"https://{address}"):
-        assert is_loopback(text) is own
-    assert is_cleartext(f"http://{address}") is not own
+        assert is_loopback(text) is loopback
+    assert is_cleartext(f"http://{address}") is not loopback
     assert not is_cleartext(f"https://{address}")
-    assert add_scheme(address) == ("http://" if own else "https://") + address
+    assert add_scheme(address) == ("http://" if loopback else "https://") + address

@@ -271,7 +271,7 @@ def test_a_job_that_goes_on_without_a_session_is_warned(use: Uses, hub: Scripted
         ({"fail-on-error": "perhaps"}, "The input fail-on-error"),
         ({"build-token": "two words"}, "The input build-token"),
         ({"hub-url": "local"}, "The embedded hub is not part of the action"),
-        ({"hub-url": "ftp://hub.example"}, "a 'ftp' URL, and not one of: http, https"),
+        ({"hub-url": "ftp://hub.example"}, "has the scheme 'ftp', not http, https"),
         ({"repo": "what is this"}, "blanks"),
     ],
 )

@@ -158,19 +158,19 @@ def test_the_result_as_json_is_one_line_and_as_a_uri_is_one() -> None:
         (["start", "a/b", "--timeout", "nan"], "is not a number of seconds"),
         (["start", "a/b", "--timeout", "inf"], "is not a number of seconds"),
         (["start", "a/b", "-o", "xml"], "'xml' is not one of"),
-        (["start", "a/b", "--build-token", "secret"], "not given on the command line"),
+        (["start", "a/b", "--build-token", "secret"], "must not be on the command line"),
         (["start", "a/b", "--build-token", "@missing"], "cannot be read from missing"),
         (["start", "a/b", "--hub", "local", "--hub", "https://h"], "goes with no other hub"),
         (["start", "a b"], ""),
         (["start", ""], "REPOSITORY is empty"),
         (["run", "", "--", "true"], "REPOSITORY is empty"),
         (["start", "a/b", "--hub", ""], "A hub's URL is empty"),
-        (["start", "a/b", "--build-token", f"@{os.devnull}"], "holds no build token"),
-        (["run", "a/b"], "No command to run was given"),
-        (["run", "a/b", "--"], "No command to run was given"),
+        (["start", "a/b", "--build-token", f"@{os.devnull}"], "contains no build token"),
+        (["run", "a/b"], "There is no command to run."),
+        (["run", "a/b", "--"], "There is no command to run."),
         (["run", "--hub", "local", "echo", "hi"], "Put it after `--`"),
         (["run", "a/b", "--", os.devnull], "does not exist or is not executable"),
-        (["start", "a/b", "--warm-up=a/b"], "'a/b' is no kernelspec's name"),
+        (["start", "a/b", "--warm-up=a/b"], "'a/b' is not a kernelspec name"),
         (["start", "a/b", "--warm-up=ir", "--no-warm-up"], "contradict each other"),
         (["status", "http://h/?token=t", "--session-file", "s"], "More than one session is named"),
         (["exec", "-c", "1"], "--session @FILE"),
@@ -206,7 +206,7 @@ def test_a_build_token_that_no_hub_has_issued(
     assert main(["start", "a/b", "--build-token", f"@{file}"]) == 2
 
     told = capsys.readouterr().err
-    assert told.startswith("clinder: The build token holds characters that no token has.\n")
+    assert told.startswith("clinder: The build token contains a space or a non-ASCII character.\n")
     assert token not in told
 
 
@@ -214,8 +214,8 @@ def test_a_build_token_that_no_hub_has_issued(
     ("variable", "value", "words"),
     [
         ("CLINDER_ATTEMPTS", "9", "'9' is not a whole number from 1 to 3."),
-        ("CLINDER_TIMEOUT", "soon", "'soon' is not a number of seconds more than 0."),
-        ("CLINDER_IDLE_TIMEOUT", "0", "'0' is not a number of seconds more than 0."),
+        ("CLINDER_TIMEOUT", "soon", "'soon' is not a number of seconds greater than 0."),
+        ("CLINDER_IDLE_TIMEOUT", "0", "'0' is not a number of seconds greater than 0."),
     ],
 )
 def test_a_variable_that_cannot_be_is_named(

@@ -790,5 +790,5 @@ def test_an_option_that_swallowed_the_repository_says_so(capfd: Capture) -> None
 
     err = capfd.readouterr().err
     assert code == 2
-    assert "--reuse-environment takes `force` or nothing, not 'org/repo'." in err
-    assert "Put REPOSITORY before it" in err
+    assert "--reuse-environment accepts `force` or no value, not 'org/repo'." in err
+    assert "Put REPOSITORY before --reuse-environment." in err

@@ -40,7 +40,7 @@ EXPLANATIONS = {
             "This checkout has no remote origin",
             "No session is named: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
             "The session file … names a session that still runs.",
-            "No command to run was given.",
+            "There is no command to run.",
             "The command … does not exist or is not executable.",
             "clinder exec runs plain code, not notebooks.",
             "The head repository of this … event is gone: the fork was deleted.",

@@ -244,7 +244,7 @@ def test_a_kernel_that_never_answers(world: World) -> None:
         (["missing.py"], "The file missing.py cannot be read: No such file or directory."),
         (["-c", "1", "--session", "@missing.json"], "The session file missing.json cannot be"),
         (["-c", "1", "--session", "nonsense"], "This is not the http(s) URL of a session."),
-        (["-c", "1", "--timeout", "0"], "is not a number of seconds more than 0"),
+        (["-c", "1", "--timeout", "0"], "is not a number of seconds greater than 0"),
     ],
 )
 def test_what_cannot_be_run(world: World, arguments: list[str], words: str) -> None:

@@ -80,7 +80,7 @@ def test_a_command_that_is_not_found_starts_nothing(world: World) -> None:
     assert "The command 'no-such-command' does not exist or is not executable." in result.err
     result = world.run("run", "o/r", "--hub", "http://127.0.0.1:1")
     assert result.code == 2
-    assert "No command to run was given." in result.err
+    assert "There is no command to run." in result.err
 
 
 def test_the_executable_that_is_found_is_the_one_that_starts(world: World) -> None:

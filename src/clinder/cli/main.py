@@ -1,4 +1,4 @@
-"""The commands: their arguments, options and help. What they do is imported when they run."""
+"""The commands: their arguments, options and help. Each imports its own module when it runs."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
 
 
 class Command(click.Command):
-    """A command to whose own help every misuse of it leads."""
+    """A command whose usage errors all point to its own help."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse; click does not say of every misuse to which command it belongs."""
+        """Parse, and name the command in errors that click does not attribute to one."""
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
@@ -44,38 +44,13 @@ class Command(click.Command):
 
 
 class Commands(click.Group):
-    """All of them."""
+    """The top-level command group."""
 
     command_class = Command
 
 
-class WithCommand(Command):
-    """A command that keeps what follows ``--`` as another command, untouched."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse what stands before ``--``."""
-        if "--" in args:
-            at = args.index("--")
-            ctx.meta[_COMMAND] = args[at + 1 :]
-            args = args[:at]
-        elif not set(ctx.help_option_names) & set(args):
-            raise _no_command()
-        return super().parse_args(ctx, args)
-
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """Show the other command in the usage line."""
-        return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
-
-
-def _no_command() -> UsageError:
-    return UsageError(
-        "No command to run was given.",
-        hint="Put it after `--`: clinder run ORG/REPO -- myst build --execute",
-    )
-
-
 class RepositoryCommand(Command):
-    """A command whose help ends with the forms that a repository may have."""
+    """A command whose help ends with the forms of REPOSITORY."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the forms, then the epilog."""
@@ -87,8 +62,29 @@ class RepositoryCommand(Command):
         super().format_epilog(ctx, formatter)
 
 
-class RunCommand(WithCommand, RepositoryCommand):
-    """``run``."""
+class RunCommand(RepositoryCommand):
+    """``run``: the arguments after ``--`` are another command, kept unchanged."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments before ``--``."""
+        if "--" in args:
+            separator = args.index("--")
+            ctx.meta[_COMMAND] = args[separator + 1 :]
+            args = args[:separator]
+        elif not set(ctx.help_option_names) & set(args):
+            raise _no_command()
+        return super().parse_args(ctx, args)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Show the other command in the usage line."""
+        return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
+
+
+def _no_command() -> UsageError:
+    return UsageError(
+        "There is no command to run.",
+        hint="Put it after `--`: clinder run ORG/REPO -- myst build --execute",
+    )
 
 
 @click.group(
@@ -106,7 +102,9 @@ def cli() -> None:
       clinder start ORG/REPO@REF --session-file session.json
       clinder stop --session-file session.json
 
-    Completion: eval "$(_CLINDER_COMPLETE=bash_source clinder)", or zsh_source, fish_source.
+    \b
+    Shell completion (also zsh_source, fish_source):
+      eval "$(_CLINDER_COMPLETE=bash_source clinder)"
     """
 
 
@@ -118,13 +116,14 @@ def cli() -> None:
     type=click.Choice(["uri", "json", "shell"]),
     default="uri",
     show_default=True,
-    help="What stdout gets: the URI with token, a JSON object, or export lines.",
+    help="Format of the output: the URI with its token, a JSON object, or `export` lines.",
 )
 def start(output: str, **options: Any) -> None:
     """Start a session and write it to stdout.
 
-    REPOSITORY is what to launch; left out, the commit that is being worked on: in CI the
-    job's, else this git checkout's HEAD. With `--hub local` this directory stands for itself.
+    REPOSITORY is what to launch. If you omit it, clinder launches the current commit: in CI the
+    commit being built, otherwise HEAD of this git checkout. With `--hub local`, the current
+    directory is used as it is.
 
     \b
     Examples:
@@ -144,16 +143,17 @@ def start(output: str, **options: Any) -> None:
     "files",
     type=click.Path(path_type=Path),
     multiple=True,
-    help="A session file; it is removed once its session is gone. May be given again.",
+    help="A session file, which is removed once its session is gone. Can be repeated.",
 )
 @stop_timeout
 @quiet_option
 def stop(uris: tuple[str, ...], files: tuple[Path, ...], timeout: float, quiet: bool) -> int:
     """Stop sessions and wait until they are gone.
 
-    URI is a session's URI with token, or `-` for standard input, with a URI or a JSON object a
-    line. Prefer `-` or a file: others on this machine can see a command's arguments. With
-    nothing, JUPYTER_BASE_URL and JUPYTER_TOKEN name the session.
+    URI is a session's URI with its token, or `-` to read URIs or JSON objects from standard
+    input, one per line. Prefer `-` or a file, because other users of this machine can see a
+    command's arguments. Without arguments, the session is that of JUPYTER_BASE_URL and
+    JUPYTER_TOKEN.
 
     \b
     Examples:
@@ -176,13 +176,15 @@ def stop(uris: tuple[str, ...], files: tuple[Path, ...], timeout: float, quiet: 
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="What stdout gets.",
+    help="Format of the output.",
 )
 def status(uri: str | None, file: Path | None, timeout: float, output: str) -> None:
-    """Say whether a session runs; exit code 10 says that it is gone.
+    """Show whether a session is running.
 
-    URI is a session's URI with token, or `-` for standard input. With nothing,
-    JUPYTER_BASE_URL and JUPYTER_TOKEN name the session.
+    The exit code is 10 if the session is gone.
+
+    URI is a session's URI with its token, or `-` for standard input. Without arguments, the
+    session is that of JUPYTER_BASE_URL and JUPYTER_TOKEN.
 
     \b
     Examples:
@@ -202,13 +204,13 @@ def status(uri: str | None, file: Path | None, timeout: float, output: str) -> N
     metavar="SECONDS",
     default=6 * 3600,
     show_default=True,
-    help="Seconds for which the session is kept from being culled while the command runs.",
+    help="How long clinder keeps the hub from culling the session while COMMAND runs.",
 )
 def run(keep_alive: float, **options: Any) -> int:
-    """Run COMMAND with a session that is stopped whatever happens.
+    """Start a session, run COMMAND with it, and always stop the session.
 
-    COMMAND gets JUPYTER_BASE_URL and JUPYTER_TOKEN, by which MyST and Jupyter Book find the
-    session. The exit code is COMMAND's, or 128+N where signal N ended it.
+    COMMAND receives JUPYTER_BASE_URL and JUPYTER_TOKEN, which MyST and Jupyter Book use to find
+    the session. The exit code is COMMAND's, or 128+N if signal N ended it.
 
     \b
     Examples:
@@ -226,28 +228,30 @@ def run(keep_alive: float, **options: Any) -> int:
 
 @cli.command("exec")
 @click.argument("file", required=False)
-@click.option("-c", "--code", help="The code itself.")
+@click.option("-c", "--code", help="The code to run.")
 @click.option(
     "--session",
     metavar="URI|-|@FILE",
-    help="The session.  [default: JUPYTER_BASE_URL and JUPYTER_TOKEN]",
+    help="The session's URI, `-` for standard input, or a session file."
+    "  [default: JUPYTER_BASE_URL and JUPYTER_TOKEN]",
 )
-@click.option("--kernel", default="", help="A kernelspec.  [default: the server's]")
+@click.option("--kernel", default="", help="The kernelspec to use.  [default: the server's]")
 @click.option(
     "--timeout",
     type=parse_seconds,
     metavar="SECONDS",
     default=3600,
     show_default=True,
-    help="Seconds that the code may run.",
+    help="Time limit for the code.",
 )
 def execute(
     file: str | None, code: str | None, session: str | None, kernel: str, timeout: float
 ) -> None:
-    """Run code on a kernel of a session, and show what it prints.
+    """Run code in a session and show its output.
 
-    FILE is a file of code, or `-` for standard input. The exit code is 1, after the remote
-    traceback, if the code raises. The kernel is the code's own, and is removed afterwards.
+    FILE contains the code; `-` is standard input. If the code raises, clinder shows the remote
+    traceback and the exit code is 1. The code runs on a kernel of its own, which is shut down
+    afterwards.
 
     \b
     Examples:
@@ -260,20 +264,26 @@ def execute(
 
 
 @cli.command()
-@click.option("--port", default=8585, show_default=True, type=WholeNumber(0, 65535))
+@click.option(
+    "--port",
+    default=8585,
+    show_default=True,
+    type=WholeNumber(0, 65535),
+    help="The port to listen on; 0 picks a free one.",
+)
 @click.option(
     "--directory",
     default=Path(),
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="What its sessions see as their files.  [default: .]",
+    help="The directory that sessions run in.  [default: .]",
 )
 @quiet_option
 def hub(port: int, directory: Path, quiet: bool) -> None:
     """Run the embedded hub, for this machine only, until Ctrl-C.
 
-    It speaks a BinderHub's API and launches real Jupyter Servers, but builds and fetches
-    nothing: the environment is this Python, the files are the directory's. Its URL goes to
-    stdout. Port 0 takes a free one.
+    It speaks the BinderHub API and launches real Jupyter Servers, but builds and fetches
+    nothing: sessions use this Python environment and the files of the directory. Its URL is
+    written to stdout.
 
     \b
     Examples:
@@ -286,7 +296,7 @@ def hub(port: int, directory: Path, quiet: bool) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; every failure ends in one message."""
+    """Run the command line and return its exit code; every failure is one message."""
     try:
         return _dispatch(arguments)
     except click.ClickException as error:
@@ -297,7 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         print_status("clinder: Cancelled by SIGINT.")
         return 130
-    except Exception as error:  # noqa: BLE001 - a bug still ends in one message, without a traceback
+    except Exception as error:  # noqa: BLE001 - a bug is one message, too, without a traceback
         import traceback
 
         where = traceback.extract_tb(error.__traceback__)[-1]
@@ -306,19 +316,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f" {Path(where.filename).name}:{where.lineno} in {where.name}."
         )
         print_status(
-            "  what to do: report this line at https://github.com/org/clinder-action/issues"
+            "  what to do: Report this line at https://github.com/org/clinder-action/issues"
         )
         return ClinderError.exit_code
 
 
 def _dispatch(arguments: Sequence[str] | None) -> int:
-    """Run the command that is named; help and version, which click writes, may find no reader."""
+    """Run the command. Click writes help and version itself, so a lost stdout is noticed here."""
     try:
         code = cli.main(arguments, prog_name="clinder", standalone_mode=False)
     except SystemExit:
         if _COMPLETION_VARIABLE in os.environ:
             raise
-        # What else click ends so is a broken pipe.
+        # Apart from completion, click only exits this way if the pipe is broken.
         raise OutputLost("The output could not be written: Broken pipe.") from None
     except OSError as error:
         if error.errno not in LOST:

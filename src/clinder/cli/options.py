@@ -1,4 +1,4 @@
-"""The options that commands have in common, and what becomes of them."""
+"""The options that several commands share, their types, and the values built from them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from clinder.errors import UsageError
+from clinder.launch.options import ATTEMPTS, FORCE, TIMEOUT, LaunchOptions
 from clinder.timeouts import STOP_TIMEOUT, Timeouts
 
 if TYPE_CHECKING:
@@ -25,78 +26,80 @@ _A_YEAR = 366 * 86400.0
 
 
 def parse_seconds(text: str | float) -> float:
-    """Return a number of seconds, more than none and less than a year, or fail."""
+    """Return a positive number of seconds, less than a year. Raises :class:`click.BadParameter`."""
     try:
         number = float(text)
     except ValueError:
         number = math.nan
     if not 0 < number < _A_YEAR:
-        raise click.BadParameter(f"{str(text)!r} is not a number of seconds more than 0.")
+        raise click.BadParameter(f"{str(text)!r} is not a number of seconds greater than 0.")
     return number
 
 
 class WholeNumber(click.IntRange):
     """A whole number from ``min`` to ``max``."""
 
+    name = "number"
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number, or fail in words that say which there are."""
+        """Return the number, or fail with a message that states the range."""
         with suppress(click.BadParameter):
             return int(super().convert(value, param, ctx))
-        what = f"{str(value)!r} is not a whole number from {self.min} to {self.max}."
-        raise click.BadParameter(what, ctx, param)
+        message = f"{str(value)!r} is not a whole number from {self.min} to {self.max}."
+        raise click.BadParameter(message, ctx, param)
 
 
 class EnvOption(click.Option):
-    """An option that the environment may set as well; a message names where the value is from."""
+    """An option that a variable can set, too; error messages name the one that was used."""
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
-        """Return the option, or the variable where that was the one."""
+        """Return the name of the variable if the value comes from it, otherwise the option."""
         source = ctx.get_parameter_source(self.name or "") if ctx else None
         if source is ParameterSource.ENVIRONMENT:
             return str(self.envvar)
         return click.Parameter.get_error_hint(self, ctx)
 
 
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show warnings and errors only.")
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show only warnings and errors.")
 stop_timeout = click.option(
     "--timeout",
     type=parse_seconds,
     metavar="SECONDS",
     default=f"{STOP_TIMEOUT:g}",
     show_default=True,
-    help="Seconds until an answer must be clear.",
+    help="How long to keep checking before giving up.",
 )
 
 
-def _require_not_empty(_: click.Context, __: click.Parameter, given: str | None) -> str:
-    """Return ``""`` for a repository left out; one that is empty is a variable without a value."""
-    if given == "":
-        raise UsageError("REPOSITORY is empty.", hint="Leave it out to launch this checkout.")
-    return given or ""
+def _require_not_empty(_: click.Context, __: click.Parameter, value: str | None) -> str:
+    """Return ``""`` if REPOSITORY is omitted. An empty one probably is an unset variable."""
+    if value == "":
+        raise UsageError("REPOSITORY is empty.", hint="Omit it to launch the current commit.")
+    return value or ""
 
 
-def _kernelspec(_: click.Context, __: click.Parameter, given: str) -> str:
-    """Return the name; what is none was meant for something else."""
-    if given and not re.fullmatch(r"[A-Za-z0-9._-]+", given):
+def _kernelspec(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Return a kernelspec's name; ``--warm-up`` might have swallowed another argument."""
+    if value and not re.fullmatch(r"[A-Za-z0-9._-]+", value):
         raise UsageError(
-            f"{given!r} is no kernelspec's name.",
-            hint="Write --warm-up=KERNEL, or leave it out: the default kernel is warmed up anyway.",
+            f"{value!r} is not a kernelspec name.",
+            hint="Write --warm-up=KERNEL, or omit it to warm up the default kernel.",
         )
-    return given
+    return value
 
 
-def _reuse(_: click.Context, __: click.Parameter, given: str) -> bool | str:
-    """Return whether, or ``force``; what is neither was meant for something else."""
-    if given not in ("", "true", "force"):
+def _reuse(_: click.Context, __: click.Parameter, value: str) -> bool | str:
+    """Return a boolean or ``force``; ``--reuse-environment`` might have swallowed REPOSITORY."""
+    if value not in ("", "true", FORCE):
         raise UsageError(
-            f"--reuse-environment takes `force` or nothing, not {given!r}.",
-            hint="Put REPOSITORY before it: `force` is all that may follow.",
+            f"--reuse-environment accepts `force` or no value, not {value!r}.",
+            hint="Put REPOSITORY before --reuse-environment.",
         )
-    return given if given == "force" else bool(given)
+    return value if value == FORCE else bool(value)
 
 
-def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _Function]:
-    """Return the option of a clock, which the environment may set as well."""
+def _time_limit(name: str, default: float, text: str) -> Callable[[_Function], _Function]:
+    """Return an option in seconds that a variable can set, too."""
     return click.option(
         name,
         cls=EnvOption,
@@ -106,12 +109,12 @@ def _seconds(name: str, default: float, meaning: str) -> Callable[[_Function], _
         show_default=True,
         envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}",
         show_envvar=True,
-        help=f"Seconds {meaning}",
+        help=text,
     )
 
 
 def launch_options(function: _Function) -> _Function:
-    """Add what ``start`` and ``run`` have in common."""
+    """Add the options that ``start`` and ``run`` share."""
     options = [
         click.argument("repository", required=False, callback=_require_not_empty),
         click.option(
@@ -119,37 +122,47 @@ def launch_options(function: _Function) -> _Function:
             "hubs",
             multiple=True,
             envvar="CLINDER_HUB",
+            show_envvar=True,
             metavar="URL",
-            help="A BinderHub; may be given again, to be tried in order; `local` is the embedded"
-            " hub.  [default: https://mybinder.org]",
+            help="The hub to launch on, or `local` for the embedded hub. Repeat it to name hubs"
+            " that clinder tries in order.  [default: https://mybinder.org]",
         ),
         click.option(
             "--ref",
             default="",
-            help="Branch, tag or commit, where REPOSITORY names none.  [default: HEAD]",
+            help="Branch, tag or commit, if REPOSITORY does not name one.  [default: HEAD]",
         ),
-        _seconds("--timeout", 1200, "that the launch may take, waits and retries included."),
-        _seconds("--connect-timeout", Timeouts.connect, "until a connection stands."),
-        _seconds("--idle-timeout", Timeouts.idle, "that a connection may bring nothing."),
-        _seconds(
+        _time_limit(
+            "--timeout", TIMEOUT, "Time limit for the launch, including waits and retries."
+        ),
+        _time_limit(
+            "--connect-timeout", Timeouts.connect, "Time limit for establishing a connection."
+        ),
+        _time_limit(
+            "--idle-timeout",
+            Timeouts.idle,
+            "How long a connection can stay silent before clinder gives up on it.",
+        ),
+        _time_limit(
             "--readiness-timeout",
             Timeouts.readiness,
-            "from a server's launch to its warmed-up use.",
+            "Time limit, after launch, for the server and its first kernel to respond.",
         ),
-        _seconds(
+        _time_limit(
             "--stop-timeout",
             Timeouts.stop,
-            f"beyond the others for stopping; after `run`'s COMMAND {STOP_TIMEOUT:g}, if not set.",
+            "Extra time for stopping the session. After `run`'s COMMAND, the default is"
+            f" {STOP_TIMEOUT:g}.",
         ),
         click.option(
             "--attempts",
             cls=EnvOption,
-            type=WholeNumber(1, 3),
-            default=3,
+            type=WholeNumber(1, ATTEMPTS),
+            default=ATTEMPTS,
             show_default=True,
             envvar="CLINDER_ATTEMPTS",
             show_envvar=True,
-            help="Build requests that one hub gets at most, where it breaks or has no room.",
+            help="Maximum number of build requests to send to one hub if it fails or is full.",
         ),
         click.option(
             "--warm-up",
@@ -158,10 +171,14 @@ def launch_options(function: _Function) -> _Function:
             default="",
             metavar="[KERNEL]",
             callback=_kernelspec,
-            help="Start a kernel of this kernelspec, await its answer and remove it before the"
-            " session is handed out.  [default: the server's default kernelspec]",
+            help="Before handing the session over, start a kernel of this kernelspec, wait until it"
+            " responds, and shut it down.  [default: the server's default kernelspec]",
         ),
-        click.option("--no-warm-up", is_flag=True, help="Start no kernel beforehand."),
+        click.option(
+            "--no-warm-up",
+            is_flag=True,
+            help="Hand the session over without starting a kernel first.",
+        ),
         click.option(
             "--reuse-environment",
             is_flag=False,
@@ -169,19 +186,20 @@ def launch_options(function: _Function) -> _Function:
             default="",
             metavar="[force]",
             callback=_reuse,
-            help="Launch the oldest commit of this checkout's history with the same environment"
-            " files, which needs no build of its own; `force`: though the build may read more.",
+            help="Launch the oldest commit whose environment files are identical, so that the hub"
+            " can reuse its image. `force`: reuse it even if the build might depend on other"
+            " files.",
         ),
         click.option(
             "--build-token",
             metavar="@FILE",
             default="",
-            help="Read a hub's build token from a file; or set CLINDER_BUILD_TOKEN to the token.",
+            help="Read the hub's build token from FILE. Or set CLINDER_BUILD_TOKEN to the token.",
         ),
         click.option(
             "--session-file",
             type=click.Path(path_type=Path),
-            help="Also write the session to this file (JSON, mode 0600) once it is known.",
+            help="Also write the session to this file (JSON, mode 0600) as soon as it is launched.",
         ),
         quiet_option,
         click.option("-v", "--verbose", is_flag=True, help="Show the whole build log."),
@@ -203,7 +221,6 @@ def build_options(
 ) -> Options:
     """Return the options of ``start`` and ``run``. Raises :class:`~clinder.errors.UsageError`."""
     from clinder.cli.launching import Options
-    from clinder.launch.options import LaunchOptions
 
     if warm_up and no_warm_up:
         raise UsageError("--warm-up and --no-warm-up contradict each other.")
@@ -217,29 +234,31 @@ def build_options(
     return Options(launch, session_file, quiet, verbose)
 
 
-def read_build_token(given: str) -> str:
-    """Return the token of ``@FILE``, or with ``""`` the environment's.
+def read_build_token(argument: str) -> str:
+    """Return the token in ``@FILE`` or, if the argument is empty, in ``CLINDER_BUILD_TOKEN``.
 
     Raises :class:`~clinder.errors.UsageError`.
     """
-    token = _read(given)
-    if given and not token:
-        raise UsageError(f"The file {given[1:]} holds no build token.")
+    if not argument:
+        token = os.environ.get("CLINDER_BUILD_TOKEN", "").strip()
+    elif argument.startswith("@"):
+        token = _read_token_file(argument[1:])
+    else:
+        raise UsageError(
+            "A build token must not be on the command line, where other users can see it.",
+            hint="Use --build-token @FILE, or set CLINDER_BUILD_TOKEN.",
+        )
     if not re.fullmatch(r"[!-~]*", token):
-        raise UsageError("The build token holds characters that no token has.")
+        raise UsageError("The build token contains a space or a non-ASCII character.")
     return token
 
 
-def _read(given: str) -> str:
-    if not given:
-        return os.environ.get("CLINDER_BUILD_TOKEN", "").strip()
-    if not given.startswith("@"):
-        raise UsageError(
-            "A build token is not given on the command line, where others can see it.",
-            hint="Give --build-token @FILE, or set CLINDER_BUILD_TOKEN.",
-        )
+def _read_token_file(path: str) -> str:
     try:
-        return Path(given[1:]).read_text(encoding="utf-8").strip()
+        token = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(f"The build token cannot be read from {given[1:]}: {reason}.") from None
+        raise UsageError(f"The build token cannot be read from {path}: {reason}.") from None
+    if not token:
+        raise UsageError(f"The file {path} contains no build token.")
+    return token

@@ -1,4 +1,4 @@
-"""The action's own packages: from where they come, and that nothing else is touched."""
+"""The action's packages: where they come from, and that nothing else changes."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from e2e.world import until
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = ROOT / "src" / "clinder" / "action"
 PYTHON = os.environ.get("MEASURED_PYTHON", sys.executable)  # `make coverage` has its own
-KEPT = ("PATH", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
-USER = """
+INHERITED = ("PATH", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
+STEP = """
 import runpy, sys
 sys.executable = sys.argv[3]
 bootstrap = runpy.run_path(sys.argv[4])
@@ -49,7 +49,7 @@ print(clinder.__file__, needed.__file__, sep="\\n")
 
 @dataclass(frozen=True)
 class Job:
-    """A job that uses a small action, which needs one package of an index in a folder."""
+    """A job that uses a small action, which needs one package from an index in a folder."""
 
     root: Path
     requirements: str
@@ -59,23 +59,28 @@ class Job:
         return self.root / "action"
 
     @property
-    def temporary(self) -> Path:
-        """Where the packages go."""
-        return self.root / "temporary"
+    def shared(self) -> Path:
+        """The folder for the packages."""
+        return self.root / "shared"
+
+    @property
+    def installed(self) -> list[Path]:
+        """What is in that folder."""
+        return list(self.shared.iterdir())
 
     @property
     def index(self) -> Path:
         return self.root / "index"
 
     def start(self, python: str = sys.executable, **variables: str) -> subprocess.Popen[str]:
-        """Start a step that uses what the action provides."""
-        arguments = [str(self.action), str(self.temporary), python, str(ACTION / "bootstrap.py")]
-        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+        """Start a step that imports the packages."""
+        arguments = [str(self.action), str(self.shared), python, str(ACTION / "bootstrap.py")]
+        inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
         home = {"HOME": str(self.root / "home"), "PIP_CONFIG_FILE": os.devnull}
-        offers = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.index)}
+        index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.index)}
         return subprocess.Popen(
-            [PYTHON, "-I", "-S", "-B", "-c", USER, *arguments],
-            env={**kept, **home, **offers, **variables},
+            [PYTHON, "-I", "-S", "-B", "-c", STEP, *arguments],
+            env={**inherited, **home, **index, **variables},
             cwd=self.root,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -84,7 +89,7 @@ class Job:
         )
 
     def use(self, python: str = sys.executable, **variables: str) -> list[Path]:
-        """Run such a step, and return where clinder and the package were imported from."""
+        """Run such a step; return the paths that clinder and the package are imported from."""
         process = self.start(python, **variables)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 0, err
@@ -92,22 +97,18 @@ class Job:
         return [Path(line) for line in out.splitlines()]
 
     def fail(self, python: str = sys.executable, **variables: str) -> str:
-        """Run such a step that fails, and return its one message."""
+        """Run such a step, which fails, and return its one message."""
         process = self.start(python, **variables)
         out, err = process.communicate(timeout=60)
         assert (process.returncode, out) == (1, "")
         assert "\n" not in err.rstrip("\n")
         return err.rstrip("\n")
 
-    @property
-    def made(self) -> list[Path]:
-        return list(self.temporary.iterdir())
-
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    """A job, in which nothing was used yet."""
-    for folder in ("index", "temporary", "home", "action/src/clinder/action"):
+    """A job that has not used the action yet."""
+    for folder in ("index", "shared", "home", "action/src/clinder/action"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "action/src/clinder/__init__.py").write_text("")
     locked = f"needed==1 --hash=sha256:{_wheel(tmp_path / 'index', 'needed')}\n"
@@ -130,11 +131,11 @@ def _wheel(folder: Path, name: str, tag: str = "py3-none-any") -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_the_packages_come_from_one_private_folder_of_the_job(job: Job) -> None:
-    used = job.use()
+def test_the_packages_are_imported_from_one_folder_of_the_job(job: Job) -> None:
+    imported = job.use()
 
-    (packages,) = job.made
-    assert used == [packages / "clinder" / "__init__.py", packages / "needed.py"]
+    (packages,) = job.installed
+    assert imported == [packages / "clinder" / "__init__.py", packages / "needed.py"]
     assert {each.name for each in packages.iterdir()} == {
         "clinder",
         "needed.py",
@@ -148,41 +149,41 @@ def test_the_packages_come_from_one_private_folder_of_the_job(job: Job) -> None:
 def test_nobody_else_can_read_the_folder(job: Job) -> None:
     job.use()
 
-    (packages,) = job.made
+    (packages,) = job.installed
     assert packages.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_second_use_installs_nothing(job: Job) -> None:
+def test_the_next_use_finds_the_packages_and_installs_nothing(job: Job) -> None:
     first = job.use()
     (job.index / "needed-1-py3-none-any.whl").unlink()
 
     assert job.use() == first
 
 
-def test_another_version_of_the_action_in_the_same_job_has_its_own(job: Job) -> None:
+def test_another_version_of_the_action_has_its_own_packages(job: Job) -> None:
     first = job.use()
     (job.action / "src/clinder/more.py").write_text("")
 
     assert job.use() != first
 
 
-def test_two_uses_at_once_have_the_same_and_leave_no_half(job: Job) -> None:
+def test_concurrent_uses_share_one_complete_folder(job: Job) -> None:
     processes = [job.start() for _ in range(3)]
 
-    said = {process.communicate(timeout=60) for process in processes}
+    outputs = {process.communicate(timeout=60) for process in processes}
 
-    (packages,) = job.made
-    assert said == {(f"{packages / 'clinder' / '__init__.py'}\n{packages / 'needed.py'}\n", "")}
+    (packages,) = job.installed
+    assert outputs == {(f"{packages / 'clinder' / '__init__.py'}\n{packages / 'needed.py'}\n", "")}
 
 
-def test_a_wrong_hash_is_refused_and_the_next_try_starts_anew(job: Job) -> None:
+def test_a_wrong_hash_is_refused_and_leaves_nothing_for_the_next_use(job: Job) -> None:
     lock = job.action / "src/clinder/action/requirements.txt"
     lock.write_text(f"needed==1 --hash=sha256:{'0' * 64}\n")
 
-    said = job.fail()
+    message = job.fail()
 
-    assert "pip cannot install what clinder needs: ERROR: THESE PACKAGES DO NOT MATCH" in said
-    assert job.made == []
+    assert "pip cannot install clinder's packages: ERROR: THESE PACKAGES DO NOT MATCH" in message
+    assert job.installed == []
     lock.write_text(job.requirements)
     job.use()
 
@@ -193,21 +194,21 @@ def test_a_lock_without_a_hash_is_refused(job: Job) -> None:
     assert "Hashes are required" in job.fail()
 
 
-def test_an_index_that_is_not_there_is_named_as_the_cause(job: Job) -> None:
+def test_an_unreachable_index_is_named_as_the_cause(job: Job) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
 
-    said = job.fail(
+    message = job.fail(
         PIP_NO_INDEX="0", PIP_FIND_LINKS="", PIP_INDEX_URL=f"http://127.0.0.1:{port}/simple"
     )
 
-    assert "the package index cannot be reached" in said
-    assert "A release of this action has what it needs in it" in said
-    assert job.made == []
+    assert "the package index cannot be reached" in message
+    assert "A release of this action contains its packages" in message
+    assert job.installed == []
 
 
 BASE = str(getattr(sys, "_base_executable", sys.executable))
-"""This Python without its virtual environment, where pip can be told to refuse."""
+"""This Python outside its virtual environment, where ``require-virtualenv`` has an effect."""
 HOSTILE = {
     "user": "true",
     "require-virtualenv": "true",
@@ -219,7 +220,7 @@ HOSTILE = {
 
 
 class Index(SimpleHTTPRequestHandler):
-    """A package index: folders that list their files, which a client may keep."""
+    """A package index whose responses a client can cache."""
 
     def end_headers(self) -> None:
         self.send_header("Cache-Control", "max-age=3600")
@@ -230,7 +231,7 @@ class Index(SimpleHTTPRequestHandler):
 
 
 @contextmanager
-def _served(folder: Path, authority: trustme.CA) -> Iterator[str]:
+def _serve(folder: Path, authority: trustme.CA) -> Iterator[str]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=str(folder))) as server:
@@ -242,28 +243,28 @@ def _served(folder: Path, authority: trustme.CA) -> Iterator[str]:
         thread.join()
 
 
-def test_a_private_index_is_asked_and_nothing_of_it_is_kept_elsewhere(job: Job) -> None:
+def test_pip_uses_the_users_private_index_and_caches_nothing(job: Job) -> None:
     (job.index / "simple" / "needed").mkdir(parents=True)
     (wheel,) = job.index.glob("*.whl")
     wheel.rename(job.index / "simple" / "needed" / wheel.name)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(job.root / "own.pem"))
 
-    with _served(job.index, authority) as address:
+    with _serve(job.index, authority) as address:
         variables = {"PIP_INDEX_URL": f"{address}/simple", "PIP_CERT": str(job.root / "own.pem")}
         job.use(PIP_NO_INDEX="0", PIP_FIND_LINKS="", **variables)
 
     assert not (job.root / "home" / ".cache").exists()
 
 
-def test_a_compiled_package_is_no_choice(job: Job) -> None:
-    """An index may not tell the hashes of its files, by which pip would choose."""
+def test_a_compiled_wheel_is_never_chosen(job: Job) -> None:
+    """pip would choose by the hash, but not every index publishes hashes."""
     _wheel(job.index, "needed", str(next(sys_tags())))
 
     job.use()
 
 
-def test_a_configuration_for_other_work_does_not_matter(job: Job) -> None:
+def test_other_settings_in_pips_configuration_file_have_no_effect(job: Job) -> None:
     file = job.root / "pip.conf"
     file.write_text(
         "\n".join(["[global]", *(f"{key} = {value}" for key, value in HOSTILE.items())])
@@ -272,7 +273,7 @@ def test_a_configuration_for_other_work_does_not_matter(job: Job) -> None:
     job.use(BASE, PIP_CONFIG_FILE=str(file))
 
 
-def test_variables_for_other_work_do_not_matter(job: Job) -> None:
+def test_other_variables_for_pip_have_no_effect(job: Job) -> None:
     variables = {f"PIP_{key.upper().replace('-', '_')}": value for key, value in HOSTILE.items()}
 
     job.use(
@@ -281,65 +282,22 @@ def test_variables_for_other_work_do_not_matter(job: Job) -> None:
 
 
 @pytest.mark.posix
-def test_a_python_without_pip_lends_one_from_a_throw_away_environment(job: Job) -> None:
+def test_without_pip_the_message_lists_the_remedies(job: Job) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", job.root / "bare"], check=True)
+    python = str(job.root / "bare" / "bin" / "python")
 
-    used = job.use(str(job.root / "bare" / "bin" / "python"))
-
-    (packages,) = job.made
-    assert used[0].parent.parent == packages
-
-
-DEBIANS_PYTHON = """
-case "$*" in
-  *"-m pip"*) echo "$0: No module named pip" >&2 ;;
-  *"-m venv"*) echo "The virtual environment was not created: ensurepip is not available." ;;
-esac
-exit 1
-"""
-UV = """
-case "$*" in *"--require-hashes"*"--target="*) ;; *) exit 3 ;; esac
-for each in "$@"; do
-  case $each in --target=*) touch "${each#*=}/needed.py" ;; esac
-done
-"""
-
-
-def _program(path: Path, script: str) -> str:
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{script}")
-    path.chmod(0o755)
-    return str(path)
-
-
-@pytest.mark.posix
-def test_without_pip_uv_does_it(job: Job) -> None:
-    python = _program(job.root / "python3", DEBIANS_PYTHON)
-    _program(job.root / "bin" / "uv", UV)
-
-    used = job.use(python, PATH=f"{job.root / 'bin'}{os.pathsep}{os.environ['PATH']}")
-
-    assert used[1].parent in job.made
-
-
-@pytest.mark.posix
-def test_a_python_with_nothing_that_installs_is_told_what_to_add(job: Job) -> None:
-    python = _program(job.root / "python3", DEBIANS_PYTHON)
-
-    said = job.fail(python, PATH="/bin")
-
-    assert said == (
-        f"{python} has no pip, and there is no uv. Add actions/setup-python before this step, "
-        "or install python3-pip on this machine."
+    assert job.fail(python) == (
+        f"{python} has no pip. Add actions/setup-python before this step, install python3-pip, "
+        "or use a release of this action, which needs no installer."
     )
-    assert job.made == []
+    assert job.installed == []
 
 
-def test_a_folder_that_cannot_be_written_is_named(job: Job) -> None:
-    job.temporary.rmdir()
-    job.temporary.write_text("")
+def test_a_folder_that_cannot_be_written_to_is_named(job: Job) -> None:
+    job.shared.rmdir()
+    job.shared.write_text("")
 
-    assert f"clinder's own packages cannot be put into {job.temporary}: " in job.fail()
+    assert f"clinder's packages cannot be written to {job.shared}: " in job.fail()
 
 
 @pytest.fixture
@@ -356,80 +314,78 @@ def _is_gone(process: psutil.Process) -> bool:
 
 
 @pytest.mark.posix
-def test_an_interrupt_ends_the_installer_and_leaves_nothing(
-    job: Job, silent_index: socket.socket
-) -> None:
+def test_an_interrupt_ends_pip_and_leaves_nothing(job: Job, silent_index: socket.socket) -> None:
     port = silent_index.getsockname()[1]
     step = job.start(PIP_NO_INDEX="0", PIP_INDEX_URL=f"http://127.0.0.1:{port}/simple")
-    asking, _ = silent_index.accept()
+    connection, _ = silent_index.accept()
     children = psutil.Process(step.pid).children(recursive=True)
 
-    with asking:
+    with connection:
         step.send_signal(signal.SIGINT)
         step.communicate(timeout=20)
 
     assert children
     until(lambda: all(map(_is_gone, children)))
-    assert job.made == []
+    assert job.installed == []
 
 
-def test_a_zipapp_is_used_when_it_is_there_and_no_index_is_asked(job: Job) -> None:
+def test_a_release_uses_its_zipapp_and_no_package_index(job: Job) -> None:
     with zipfile.ZipFile(job.action / "clinder.pyz", "w") as archive:
         archive.writestr("clinder/__init__.py", "")
         archive.writestr("needed.py", "")
 
-    used = job.use(PIP_FIND_LINKS="")
+    imported = job.use(PIP_FIND_LINKS="")
 
-    (packages,) = job.made
-    assert used == [packages / "clinder" / "__init__.py", packages / "needed.py"]
+    (packages,) = job.installed
+    assert imported == [packages / "clinder" / "__init__.py", packages / "needed.py"]
 
 
-def test_a_damaged_zipapp_is_one_message(job: Job) -> None:
+def test_a_damaged_zipapp_is_reported_in_one_message(job: Job) -> None:
     (job.action / "clinder.pyz").write_bytes(b"not a zip file")
 
     assert "File is not a zip file" in job.fail()
-    assert job.made == []
+    assert job.installed == []
 
 
 # The lock.
 
 
-def _listed(file: str) -> dict[str, Requirement]:
+def _requirements(file: str) -> dict[str, Requirement]:
     lines = (ACTION / file).read_text(encoding="utf-8").replace("\\\n", "").splitlines()
     texts = [line.split(" --hash")[0] for line in lines if line and not line.startswith("#")]
     return {Requirement(text).name: Requirement(text) for text in texts}
 
 
-def test_what_is_locked_is_what_is_asked_for() -> None:
-    asked, locked = _listed("requirements.in"), _listed("requirements.txt")
+def test_the_lock_pins_each_requirement_to_one_file() -> None:
+    required, locked = _requirements("requirements.in"), _requirements("requirements.txt")
+    lock = (ACTION / "requirements.txt").read_text(encoding="utf-8")
 
-    assert asked.keys() == locked.keys()
+    assert required.keys() == locked.keys()
     for name, requirement in locked.items():
         (pin,) = requirement.specifier
         assert pin.operator == "=="
-        assert pin.version in asked[name].specifier
+        assert pin.version in required[name].specifier
+    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}$", lock, re.MULTILINE)) == len(locked)
 
 
-def test_each_package_is_locked_to_one_file() -> None:
-    lock = (ACTION / "requirements.txt").read_text(encoding="utf-8")
-
-    assert len(re.findall(r"--hash=sha256:[0-9a-f]{64}$", lock, re.MULTILINE)) == len(
-        _listed("requirements.txt")
-    )
-
-
-def test_it_asks_for_what_clinder_needs_in_the_same_bounds_and_for_no_command_line() -> None:
-    all_needs = [Requirement(text) for text in metadata.requires("clinder") or ()]
-    needs = {each.name: each for each in all_needs if "extra" not in str(each.marker)}
-    asked = _listed("requirements.in")
+def test_the_actions_requirements_are_clinders_without_its_command_line() -> None:
+    dependencies = [Requirement(text) for text in metadata.requires("clinder") or ()]
+    needs = {each.name: each for each in dependencies if "extra" not in str(each.marker)}
+    required = _requirements("requirements.in")
 
     assert "actions-toolkit" not in needs
-    assert needs.keys() - asked.keys() == {"click", "rich"}
-    for name in needs.keys() & asked.keys():
-        assert asked[name].specifier == needs[name].specifier
+    assert needs.keys() - required.keys() == {"click", "rich"}
+    for name in needs.keys() & required.keys():
+        assert required[name].specifier == needs[name].specifier
 
 
 # Which Python.
+
+
+def _program(path: Path, script: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
 
 
 @pytest.fixture(params=["/bin/sh", "/bin/bash"])
@@ -437,7 +393,7 @@ def shell(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def _found(shell: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def _find_python(shell: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
             shell,
@@ -457,12 +413,14 @@ STUB = "echo 'Python was not found; run without arguments to install from the St
 
 
 @pytest.mark.posix
-def test_the_first_python_that_runs_and_is_new_enough_is_taken(shell: str, tmp_path: Path) -> None:
+def test_the_first_python_that_runs_and_is_new_enough_is_used(shell: str, tmp_path: Path) -> None:
     _program(tmp_path / "stub" / "python3", STUB)
     _program(tmp_path / "old" / "python3", OLD)
     _program(tmp_path / "good one" / "python3", f'exec "{sys.executable}" "$@"')
 
-    ran = _found(shell, PATH=f"{tmp_path}/stub:{tmp_path}/old:{tmp_path}/good one:/usr/bin:/bin")
+    ran = _find_python(
+        shell, PATH=f"{tmp_path}/stub:{tmp_path}/old:{tmp_path}/good one:/usr/bin:/bin"
+    )
 
     assert ran.stdout.splitlines() == [
         f"Python {sys.version.split()[0]}",
@@ -471,21 +429,21 @@ def test_the_first_python_that_runs_and_is_new_enough_is_taken(shell: str, tmp_p
 
 
 @pytest.mark.posix
-def test_what_setup_python_has_set_up_comes_first(shell: str, tmp_path: Path) -> None:
+def test_the_python_of_setup_python_comes_first(shell: str, tmp_path: Path) -> None:
     good = 'case "$*" in -V) echo Python;; *) echo "$0";; esac'
     _program(tmp_path / "bin" / "python3", good)
     _program(tmp_path / "path" / "python3", good)
 
-    ran = _found(shell, pythonLocation=str(tmp_path), PATH=f"{tmp_path}/path:/usr/bin:/bin")
+    ran = _find_python(shell, pythonLocation=str(tmp_path), PATH=f"{tmp_path}/path:/usr/bin:/bin")
 
     assert ran.stdout.splitlines()[-1] == str(tmp_path / "bin" / "python3")
 
 
 @pytest.mark.posix
-def test_windows_line_ends_are_no_part_of_a_path(shell: str, tmp_path: Path) -> None:
+def test_windows_line_ends_are_not_part_of_the_path(shell: str, tmp_path: Path) -> None:
     _program(tmp_path / "python3", 'case "$*" in -V) ;; *) printf "%s\\r\\n" "$0";; esac')
 
-    ran = _found(shell, PATH=f"{tmp_path}:/usr/bin:/bin")
+    ran = _find_python(shell, PATH=f"{tmp_path}:/usr/bin:/bin")
 
     assert ran.stdout.splitlines()[-1] == str(tmp_path / "python3")
 
@@ -507,8 +465,8 @@ def test_a_python_in_the_workspace_is_never_run(shell: str, tmp_path: Path) -> N
 
 
 @pytest.mark.posix
-def test_no_python_is_one_annotation(shell: str, tmp_path: Path) -> None:
-    ran = _found(shell, PATH=str(tmp_path))
+def test_without_a_python_there_is_one_annotation(shell: str, tmp_path: Path) -> None:
+    ran = _find_python(shell, PATH=str(tmp_path))
 
     assert ran.returncode == 1
     assert ran.stderr == ""

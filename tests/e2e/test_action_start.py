@@ -321,7 +321,7 @@ def test_packages_that_cannot_be_had_are_one_annotation(
     ran = used.run()
 
     assert (ran.code, ran.annotation.name) == (code, kind)
-    assert "cannot install what clinder needs" in ran.annotation.data
+    assert "cannot install clinder's packages" in ran.annotation.data
 
 
 def test_without_a_python_there_is_one_clear_error(world: World, action: Path) -> None:

@@ -1,4 +1,4 @@
-"""Whom to ask next, and when: no hub is asked too often, whatever happens."""
+"""Which hub is tried next, and when; no hub gets too many requests, whatever happens."""
 
 from __future__ import annotations
 
@@ -13,13 +13,9 @@ from clinder.errors import ClinderError
 from clinder.launch.retries import BROKEN_DELAYS, DOWN_DELAYS, FULL_DELAYS, Retries, Step
 
 A, B, MEMBER = "https://a.example/", "https://b.example/", "https://member.example/"
-KINDS: tuple[type[ClinderError], ...] = (
-    errors.HubUnreachable,
-    errors.HubDown,
-    errors.HubBroken,
-    errors.RepositoryHostFailed,
-    errors.HubFull,
-    errors.QuotaReached,
+BROKEN = (errors.HubUnreachable, errors.HubBroken, errors.RepositoryHostFailed)
+FULL = (errors.HubFull, errors.QuotaReached)
+NEXT_HUB = (
     errors.RateLimited,
     errors.LaunchFailed,
     errors.ServerNotReady,
@@ -30,69 +26,90 @@ KINDS: tuple[type[ClinderError], ...] = (
     errors.NotABinderHub,
     errors.CertificateUntrusted,
 )
+FINAL = (
+    errors.RefNotFound,
+    errors.Banned,
+    errors.BuildFailed,
+    errors.TimedOut,
+    errors.Cancelled,
+)
 
 
 def steps(
-    *kinds: type[ClinderError],
+    *failures: type[ClinderError],
     hubs: tuple[str, ...] = (A, B),
+    limit: int = 3,
     launching: bool = False,
-    members: tuple[str, ...] = (),
-    chance: float = 0.5,
+    member_of_a: str = "",
+    other_members: tuple[str, ...] = (),
+    random: float = 0.5,
 ) -> list[Step | None]:
-    """Return the steps of a launch whose requests end in these errors, one after another."""
-    retries = Retries(hubs, 3, lambda: chance)
-    made: list[Step | None] = [retries.first()]
-    for kind in kinds:
-        made.append(retries.after(kind("x"), launching=launching, members=lambda: members))
-    return made
+    """Return all steps of a launch whose requests fail in this order.
+
+    ``member_of_a`` is the member to which the hub A, a federation, redirects its requests.
+    """
+    retries = Retries(hubs, limit, lambda: random)
+    step: Step | None = retries.first_step()
+    result = [step]
+    for failure in failures:
+        step = retries.step_after(
+            failure("x"),
+            launching=launching,
+            member=member_of_a if step and step.address == A else "",
+            other_members=lambda: other_members,
+        )
+        result.append(step)
+    return result
 
 
-def reached(hubs: tuple[str, ...], *kinds: type[ClinderError]) -> list[Step | None]:
-    """Return the steps where the hub A is a federation that gives all requests to one member."""
-    retries = Retries(hubs, 3, lambda: 0.5)
-    step: Step | None = retries.first()
-    made = [step]
-    for kind in kinds:
-        member = MEMBER if step and step.address == A else ""
-        step = retries.after(kind("x"), launching=False, member=member, members=lambda: ())
-        made.append(step)
-    return made
+# A hub that broke
 
 
-def test_what_broke_is_asked_again_at_once_with_its_cookies() -> None:
-    broken = [errors.HubUnreachable, errors.HubBroken, errors.RepositoryHostFailed]
-    assert steps(*broken) == [Step(A, A), Step(A, A, 2, True), Step(A, A, 4, True), Step(B, B)]
+def test_a_broken_hub_is_retried_with_its_cookies_then_the_next_hub_is_tried() -> None:
+    assert steps(*BROKEN) == [Step(A, A), Step(A, A, 2, True), Step(A, A, 4, True), Step(B, B)]
 
 
-@pytest.mark.parametrize(
-    "kind", [errors.HubUnreachable, errors.HubBroken, errors.RepositoryHostFailed]
-)
-def test_each_way_to_break_is_asked_again(kind: type[ClinderError]) -> None:
-    assert steps(kind) == [Step(A, A), Step(A, A, 2, True)]
+@pytest.mark.parametrize("failure", BROKEN)
+def test_each_kind_of_broken_hub_is_retried(failure: type[ClinderError]) -> None:
+    assert steps(failure) == [Step(A, A), Step(A, A, 2, True)]
 
 
-@pytest.mark.parametrize(("chance", "seconds"), [(0.0, 1.5), (0.999, 2.499)])
-def test_the_wait_is_a_quarter_more_or_less(chance: float, seconds: float) -> None:
-    again = steps(errors.HubBroken, chance=chance)[1]
-    assert again is not None
-    assert again.wait == pytest.approx(seconds)
+@pytest.mark.parametrize(("random", "seconds"), [(0.0, 1.5), (0.999, 2.499)])
+def test_the_delay_varies_by_a_quarter(random: float, seconds: float) -> None:
+    retry = steps(errors.HubBroken, random=random)[1]
+    assert retry is not None
+    assert retry.wait == pytest.approx(seconds)
 
 
-def test_what_broke_while_launching_is_asked_once_more_only() -> None:
-    broken = [errors.HubUnreachable, errors.HubUnreachable]
-    made = steps(*broken, launching=True, hubs=(A,))
-    assert made == [Step(A, A), Step(A, A, 2, True), None]
+def test_a_hub_that_broke_while_launching_is_retried_once() -> None:
+    assert steps(*[errors.HubUnreachable] * 2, launching=True, hubs=(A,)) == [
+        Step(A, A),
+        Step(A, A, 2, True),
+        None,
+    ]
 
 
-def test_a_forge_that_fails_while_launching_is_none_that_an_orphan_is_risked_for() -> None:
+def test_repository_host_failure_while_launching_is_not_retried() -> None:
+    """A retry might leave another server behind."""
     assert steps(errors.RepositoryHostFailed, launching=True) == [Step(A, A), Step(B, B)]
 
 
-@pytest.mark.parametrize("kind", [errors.HubFull, errors.QuotaReached])
-def test_no_room_is_asked_for_at_the_next_hub_and_then_after_the_waits(
-    kind: type[ClinderError],
+def test_the_delays_of_a_broken_hub_stop_growing() -> None:
+    assert steps(*[errors.HubBroken] * 4, hubs=(A,), limit=4) == [
+        Step(A, A),
+        *(Step(A, A, wait, True) for wait in (2, 4, 4)),
+        None,
+    ]
+
+
+# A hub that is full
+
+
+@pytest.mark.parametrize("failure", FULL)
+def test_if_all_hubs_are_full_they_are_tried_again_after_each_delay(
+    failure: type[ClinderError],
 ) -> None:
-    assert steps(*[kind] * 6) == [
+    assert steps(*[failure] * 6) == [
         Step(A, A),
         Step(B, B),
         Step(A, A, 60),
@@ -103,17 +120,28 @@ def test_no_room_is_asked_for_at_the_next_hub_and_then_after_the_waits(
     ]
 
 
-def test_only_the_hubs_without_room_are_waited_for() -> None:
-    made = steps(errors.HubFull, errors.LaunchFailed, errors.HubFull, errors.HubFull)
-    assert made == [Step(A, A), Step(B, B), Step(A, A, 60), Step(A, A, 240), None]
+def test_only_the_full_hubs_are_tried_again() -> None:
+    failures = (errors.HubFull, errors.LaunchFailed, errors.HubFull, errors.HubFull)
+    assert steps(*failures) == [Step(A, A), Step(B, B), Step(A, A, 60), Step(A, A, 240), None]
 
 
-def test_a_hub_that_is_away_is_tried_for_a_minute() -> None:
+def test_full_hubs_are_tried_again_twice_at_most() -> None:
+    assert steps(*[errors.HubFull] * 3, hubs=(A,), limit=4)[1:] == [
+        Step(A, A, 60),
+        Step(A, A, 240),
+        None,
+    ]
+
+
+# A hub that is down
+
+
+def test_a_hub_that_is_down_is_retried_for_a_minute() -> None:
     assert steps(*[errors.HubDown] * 7, hubs=(A,)) == [
         Step(A, A),
         Step(A, A, 2, True),
         Step(A, A, 4, True),
-        Step(A, A, 8),  # anew, as a federation may give it to another member by now
+        Step(A, A, 8),  # unpinned, because a federation might choose another member by now
         Step(A, A, 15),
         Step(A, A, 15),
         Step(A, A, 15),
@@ -121,25 +149,23 @@ def test_a_hub_that_is_away_is_tried_for_a_minute() -> None:
     ]
 
 
-def test_the_other_hubs_are_asked_before_one_that_stays_away_is_waited_for() -> None:
-    away = [errors.HubDown] * 3
-    assert steps(*away, errors.LaunchFailed, errors.HubDown, errors.HubDown)[3:] == [
+def test_the_other_hubs_are_tried_before_a_hub_that_stays_down() -> None:
+    failures = [*[errors.HubDown] * 3, errors.LaunchFailed, *[errors.HubDown] * 2]
+    assert steps(*failures)[3:] == [Step(B, B), Step(A, A, 8), Step(A, A, 15), Step(A, A, 15)]
+
+
+def test_each_round_tries_all_hubs_that_are_down() -> None:
+    assert steps(*[errors.HubDown] * 8)[5:] == [
+        Step(B, B, 4, True),
+        Step(A, A, 8),
         Step(B, B),
-        Step(A, A, 8),
-        Step(A, A, 15),
         Step(A, A, 15),
     ]
 
 
-def test_all_hubs_that_are_away_are_tried_in_each_round() -> None:
-    made = steps(*[errors.HubDown] * 8)
-    assert made[5:] == [Step(B, B, 4, True), Step(A, A, 8), Step(B, B), Step(A, A, 15)]
-
-
-def test_what_found_the_hub_away_was_no_build_request() -> None:
-    away = [errors.HubDown] * 3
-    made = steps(errors.HubUnreachable, *away, *[errors.HubBroken] * 2, hubs=(A,))
-    assert made == [
+def test_requests_to_a_hub_that_is_down_do_not_count() -> None:
+    failures = (errors.HubUnreachable, *[errors.HubDown] * 3, *[errors.HubBroken] * 2)
+    assert steps(*failures, hubs=(A,)) == [
         Step(A, A),
         Step(A, A, 2, True),
         Step(A, A, 2, True),
@@ -150,9 +176,8 @@ def test_what_found_the_hub_away_was_no_build_request() -> None:
     ]
 
 
-def test_what_found_the_hub_away_takes_none_of_its_three_build_requests() -> None:
-    made = steps(errors.HubDown, *[errors.HubUnreachable] * 3, hubs=(A,))
-    assert made == [
+def test_after_being_down_a_hub_still_gets_its_three_requests() -> None:
+    assert steps(errors.HubDown, *[errors.HubUnreachable] * 3, hubs=(A,)) == [
         Step(A, A),
         Step(A, A, 2, True),
         Step(A, A, 2, True),
@@ -161,24 +186,8 @@ def test_what_found_the_hub_away_takes_none_of_its_three_build_requests() -> Non
     ]
 
 
-def test_a_federation_that_was_away_has_as_many_requests_left_as_before() -> None:
-    full = errors.HubFull
-    made = steps(full, full, errors.HubDown, full, hubs=(A,), members=(MEMBER,))
-    assert made == [
-        Step(A, A),
-        Step(A, MEMBER),
-        Step(A, A, 60),
-        Step(A, A, 2, True),
-        None,
-    ]
-
-
-def test_a_hub_without_room_is_waited_for_after_those_that_are_away() -> None:
-    retries = Retries((A, B), 2, lambda: 0.5)
-    kinds = (errors.HubFull, *[errors.HubDown] * 6)
-    made: list[Step | None] = [retries.first()]
-    made += [retries.after(kind("x"), launching=False, members=lambda: ()) for kind in kinds]
-    assert made == [
+def test_hubs_that_are_down_are_tried_again_before_full_ones() -> None:
+    assert steps(errors.HubFull, *[errors.HubDown] * 6, limit=2) == [
         Step(A, A),
         Step(B, B),
         Step(B, B, 2, True),
@@ -187,117 +196,124 @@ def test_a_hub_without_room_is_waited_for_after_those_that_are_away() -> None:
     ]
 
 
+def test_with_one_attempt_a_hub_that_is_down_is_not_retried() -> None:
+    assert steps(errors.HubDown, hubs=(A,), limit=1) == [Step(A, A), None]
+
+
+# A federation
+
+
+def test_one_other_member_of_a_full_federation_is_tried() -> None:
+    """It counts as one of the federation's three requests."""
+    assert steps(*[errors.HubFull] * 3, hubs=(A,), other_members=(MEMBER,)) == [
+        Step(A, A),
+        Step(A, MEMBER),
+        Step(A, A, 60),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(("random", "member"), [(0.0, MEMBER), (0.49, MEMBER), (0.5, B), (0.99, B)])
+def test_the_other_member_is_chosen_at_random(random: float, member: str) -> None:
+    assert steps(errors.HubFull, hubs=(A,), other_members=(MEMBER, B), random=random) == [
+        Step(A, A),
+        Step(A, member),
+    ]
+
+
+def test_a_broken_member_is_retried_itself_because_the_build_is_there() -> None:
+    failures = (errors.HubFull, errors.HubUnreachable)
+    assert steps(*failures, hubs=(A,), other_members=(MEMBER,)) == [
+        Step(A, A),
+        Step(A, MEMBER),
+        Step(A, MEMBER, 2, True),
+    ]
+
+
+def test_a_request_while_a_federation_was_down_does_not_count() -> None:
+    failures = (errors.HubFull, errors.HubFull, errors.HubDown, errors.HubFull)
+    assert steps(*failures, hubs=(A,), other_members=(MEMBER,)) == [
+        Step(A, A),
+        Step(A, MEMBER),
+        Step(A, A, 60),
+        Step(A, A, 2, True),
+        None,
+    ]
+
+
 @pytest.mark.parametrize(
-    ("kind", "made"),
+    ("hubs", "failures", "expected"),
     [
-        (errors.HubBroken, [Step(A, A, 2, True), Step(A, A, 4, True), Step(A, A, 4, True), None]),
-        (errors.HubFull, [Step(A, A, 60), Step(A, A, 240), None]),
+        ((A, MEMBER), [errors.HubFull] * 3, [A, MEMBER, A, None]),
+        (
+            (A, MEMBER),
+            [errors.HubFull, errors.HubDown, errors.HubFull, errors.HubFull],
+            [A, MEMBER, MEMBER, A, None],
+        ),
+        (
+            (MEMBER, A),
+            [*[errors.HubDown] * 3, *[errors.HubBroken] * 3],
+            [*[MEMBER] * 3, *[A] * 3, None],
+        ),
     ],
+    ids=["full", "down once", "down first"],
 )
-def test_what_breaks_more_often_waits_no_longer_and_no_room_is_waited_for_twice_only(
-    kind: type[ClinderError], made: list[Step | None]
+def test_requests_through_a_federation_count_for_its_member_too(
+    hubs: tuple[str, ...], failures: list[type[ClinderError]], expected: list[str | None]
 ) -> None:
-    retries = Retries((A,), 4, lambda: 0.5)
-    retries.first()
-    for step in made:
-        assert retries.after(kind("x"), launching=False, members=lambda: ()) == step
+    result = steps(*failures, hubs=hubs, member_of_a=MEMBER)
+    assert [each.address if each else None for each in result] == expected
 
 
-def test_with_one_attempt_nothing_is_tried_again() -> None:
-    retries = Retries((A,), 1, lambda: 0.5)
-    retries.first()
-    assert retries.after(errors.HubDown("x"), launching=False, members=lambda: ()) is None
+# Other failures
 
 
-def test_a_federation_without_room_is_asked_at_one_other_member() -> None:
-    """That is one of its three build requests."""
-    made = steps(*[errors.HubFull] * 3, hubs=(A,), members=(MEMBER,))
-    assert made == [Step(A, A), Step(A, MEMBER), Step(A, A, 60), None]
+@pytest.mark.parametrize("failure", NEXT_HUB)
+def test_a_failure_that_concerns_one_hub_leads_to_the_next(failure: type[ClinderError]) -> None:
+    assert steps(failure, failure) == [Step(A, A), Step(B, B), None]
 
 
-@pytest.mark.parametrize(("chance", "member"), [(0.0, MEMBER), (0.49, MEMBER), (0.5, B), (0.99, B)])
-def test_the_other_member_is_drawn_by_chance(chance: float, member: str) -> None:
-    made = steps(errors.HubFull, hubs=(A,), members=(MEMBER, B), chance=chance)
-    assert made == [Step(A, A), Step(A, member)]
-
-
-def test_a_member_that_broke_is_asked_again_itself() -> None:
-    """The build that is to be attached to goes on there."""
-    made = steps(errors.HubFull, errors.HubUnreachable, hubs=(A,), members=(MEMBER,))
-    assert made == [Step(A, A), Step(A, MEMBER), Step(A, MEMBER, 2, True)]
-
-
-ELSEWHERE = [
-    errors.RateLimited,
-    errors.LaunchFailed,
-    errors.NetworkRefused,
-    errors.BotsRefused,
-    errors.LoginRequired,
-    errors.NotABinderHub,
-]
-
-
-@pytest.mark.parametrize("kind", ELSEWHERE)
-def test_what_lies_at_the_hub_is_tried_at_the_next(kind: type[ClinderError]) -> None:
-    assert steps(kind, kind) == [Step(A, A), Step(B, B), None]
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [errors.RefNotFound, errors.Banned, errors.BuildFailed, errors.TimedOut, errors.Cancelled],
-)
-def test_what_no_hub_can_mend_is_final(kind: type[ClinderError]) -> None:
-    assert steps(kind) == [Step(A, A), None]
-
-
-def test_a_member_that_is_also_named_is_asked_no_more_often_for_that() -> None:
-    made = reached((A, MEMBER), *[errors.HubFull] * 3)
-    assert [step and step.address for step in made] == [A, MEMBER, A, None]
-
-
-def test_a_member_that_is_also_named_has_as_many_requests_left_when_it_was_away() -> None:
-    full = errors.HubFull
-    made = reached((A, MEMBER), full, errors.HubDown, full, full)
-    assert [step and step.address for step in made] == [A, MEMBER, MEMBER, A, None]
-
-
-def test_a_member_that_is_also_named_is_not_waited_for_once_it_was_asked_as_a_member() -> None:
-    made = reached((MEMBER, A), *[errors.HubDown] * 3, *[errors.HubBroken] * 3)
-    assert [step and step.address for step in made] == [*[MEMBER] * 3, *[A] * 3, None]
+@pytest.mark.parametrize("failure", FINAL)
+def test_a_failure_that_every_hub_would_repeat_is_final(failure: type[ClinderError]) -> None:
+    assert steps(failure) == [Step(A, A), None]
 
 
 @given(
     hubs=st.lists(st.sampled_from([A, B, "https://c.example/"]), min_size=1, unique=True),
     limit=st.integers(1, 3),
-    ends=st.lists(st.tuples(st.sampled_from(KINDS), st.booleans()), min_size=40, max_size=40),
+    failures=st.lists(
+        st.tuples(st.sampled_from([*BROKEN, *FULL, *NEXT_HUB, errors.HubDown]), st.booleans()),
+        min_size=40,
+        max_size=40,
+    ),
     members=st.sampled_from([(), (MEMBER,), (MEMBER, "https://other.example/")]),
-    chance=st.floats(0, 1, exclude_max=True),
+    random=st.floats(0, 1, exclude_max=True),
 )
-def test_whatever_happens_it_ends_and_no_hub_is_asked_too_often(
+def test_every_launch_ends_and_no_hub_gets_too_many_requests(
     hubs: list[str],
     limit: int,
-    ends: list[tuple[type[ClinderError], bool]],
+    failures: list[tuple[type[ClinderError], bool]],
     members: tuple[str, ...],
-    chance: float,
+    random: float,
 ) -> None:
-    retries = Retries(hubs, limit, lambda: chance)
-    step: Step | None = retries.first()
-    asked: Counter[str] = Counter()
-    missed: Counter[str] = Counter()
-    limited: set[str] = set()
+    retries = Retries(hubs, limit, lambda: random)
+    step: Step | None = retries.first_step()
+    requests: Counter[str] = Counter()
+    unreached: Counter[str] = Counter()
+    rate_limited: set[str] = set()
     waited = 0.0
-    for kind, launching in ends:
+    for failure, launching in failures:
         if step is None:
             break
-        assert step.hub not in limited
-        (missed if kind is errors.HubDown else asked)[step.hub] += 1
+        assert step.hub not in rate_limited
+        (unreached if failure is errors.HubDown else requests)[step.hub] += 1
         waited += step.wait
-        if kind is errors.RateLimited:
-            limited.add(step.hub)
-        step = retries.after(kind("x"), launching=launching, members=lambda: members)
+        if failure is errors.RateLimited:
+            rate_limited.add(step.hub)
+        step = retries.step_after(failure("x"), launching=launching, other_members=lambda: members)
     assert step is None
-    assert set(asked | missed) == set(hubs)
-    assert max(asked.values(), default=0) <= limit
-    assert max(missed.values(), default=0) <= limit + len(DOWN_DELAYS) + len(FULL_DELAYS) + limit
-    again = len(hubs) * 2 * sum(BROKEN_DELAYS)  # after it broke, and while it is away
-    assert waited <= sum(FULL_DELAYS) + 1.25 * (sum(DOWN_DELAYS) + again)
+    assert set(requests | unreached) == set(hubs)
+    assert max(requests.values(), default=0) <= limit
+    assert max(unreached.values(), default=0) <= limit + len(DOWN_DELAYS) + len(FULL_DELAYS) + limit
+    retry_delays = len(hubs) * 2 * sum(BROKEN_DELAYS)  # once while broken, once while down
+    assert waited <= sum(FULL_DELAYS) + 1.25 * (sum(DOWN_DELAYS) + retry_delays)

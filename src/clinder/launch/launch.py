@@ -81,7 +81,7 @@ class _Launch:
         self._transport: Transport  # of the attempt before; the first has its own
 
     def run(self) -> Session:
-        step = self._retries.first()
+        step = self._retries.first_step()
         while True:
             attempt = self._attempt(step)
             try:
@@ -94,11 +94,11 @@ class _Launch:
                     error.message = (
                         f"The launch did not end within {self._request.options.timeout:g} s."
                     )
-                following = self._retries.after(
+                following = self._retries.step_after(
                     error,
                     launching=attempt.launching,
                     member=attempt.member,
-                    members=attempt.other_members,
+                    other_members=attempt.other_members,
                 )
                 if following is None or following.wait >= self._deadline.remaining():
                     self._explain(error, following)

@@ -1,8 +1,18 @@
-"""What to do after a build request that failed: whom to ask next, and after how long.
+"""Decide, after a failed build request, which hub to try next, and when.
 
-It is counted here, and nowhere else, how often a hub is asked: a BinderHub allows ten build
-requests an hour from one address, and every reconnect is one (``ratelimit.py``). What found a hub
-away reached none, and is not counted.
+The hubs are tried in rounds. In a round, each hub gets its turn:
+
+- If it **broke** (a dropped stream, an internal error), it is retried after BROKEN_DELAYS.
+- If it is **down**, it is retried after the same delays. Such requests do not count.
+- If it is a federation and its member is **full**, one other member is tried, once per launch.
+- Otherwise, or if it has no requests left, the next hub has its turn.
+
+After the last hub's turn, another round starts: after one of DOWN_DELAYS with the hubs that are
+down, or, if there are none or no delays left, after one of FULL_DELAYS with those that are full.
+An error that another hub would repeat ends the launch.
+
+This module alone counts build requests: a BinderHub allows ten an hour from one address, and every
+reconnect is one (``ratelimit.py``).
 """
 
 from __future__ import annotations
@@ -28,24 +38,32 @@ from clinder.errors import (
 )
 
 BROKEN_DELAYS = (2.0, 4.0)
-"""Seconds, give or take a quarter, before the same hub is asked again after it broke."""
+"""Seconds, plus or minus a quarter, before a hub that broke or is down is retried."""
 DOWN_DELAYS = (8.0, 15.0, 15.0, 15.0)
-"""Seconds, give or take a quarter, before the hubs that stay away are asked again: with those above
-about a minute, in which a hub restarts."""
+"""Seconds, plus or minus a quarter, before each round of the hubs that are down. Together with
+:data:`BROKEN_DELAYS` they make up about a minute, in which a hub restarts."""
 FULL_DELAYS = (60.0, 240.0)
-"""Seconds before the hubs that had no room are asked again."""
+"""Seconds before each round of the hubs that are full."""
 
 _BROKEN = (HubUnreachable, HubBroken)
 _FULL = (HubFull, QuotaReached)
-_ANOTHER_HUB = (HubBusy, HubError, LaunchFailed, NetworkRefused, BotsRefused, LoginRequired)
+_ANOTHER_HUB_MIGHT_WORK = (
+    HubBusy,
+    HubError,
+    LaunchFailed,
+    NetworkRefused,
+    BotsRefused,
+    LoginRequired,
+)
 
 
 @dataclass(frozen=True)
 class Step:
-    """A build request to make: for which of the hubs, at which address, after so many seconds.
+    """The next build request: to ``address``, on behalf of ``hub``, after ``wait`` seconds.
 
-    The address is another than the hub's where that is a federation, and a member is meant.
-    ``pinned``: with the cookies of the request before, to reach the same member and build again.
+    ``address`` differs from ``hub`` if the hub is a federation and one of its members is meant.
+    If ``pinned``, the request sends the cookies of the previous one, and so reaches the same member
+    and the same build.
     """
 
     hub: str
@@ -56,127 +74,133 @@ class Step:
 
 @dataclass
 class _Hub:
+    """A hub and the requests that it got. ``down`` and ``full`` are about the last one."""
+
     url: str
-    limit: int
-    address: str = ""
+    max_requests: int
     requests: int = 0
-    failures: int = 0
-    unreached: int = 0
+    last_address: str = ""
+    last_member: str = ""
+    times_broken: int = 0
+    times_down: int = 0
     down: bool = False
     full: bool = False
-    member: str = ""
-    redirected: bool = False
+    other_member_tried: bool = False
 
 
 @dataclass
 class Retries:
-    """The hubs of a launch, and how often and with what outcome each was asked.
+    """The state of a launch's hubs.
 
-    ``limit`` is how many build requests one hub gets in all, and 1 that nothing is tried again;
-    ``chance`` gives numbers from 0 up to 1, which is none of them.
+    ``limit`` is the maximum number of build requests to one hub; 1 means no retries at all.
+    ``random`` returns a float in [0, 1).
     """
 
     hubs: Sequence[str]
     limit: int
     random: Callable[[], float]
     _hubs: list[_Hub] = field(init=False)
-    _remaining: list[_Hub] = field(init=False)
-    _full_delays: list[float] = field(init=False)
+    _round: list[_Hub] = field(init=False)
+    """The hubs of this round whose turn is not over. The first one's turn is now."""
     _down_delays: list[float] = field(init=False)
-    _requests: Counter[str] = field(init=False, default_factory=Counter)
+    _full_delays: list[float] = field(init=False)
+    _requests_to: Counter[str] = field(init=False, default_factory=Counter)
+    """The requests to each address. One address can be a hub and a member of another hub."""
 
     def __post_init__(self) -> None:
         self._hubs = [_Hub(url, self.limit) for url in self.hubs]
-        self._remaining = list(self._hubs)
+        self._round = list(self._hubs)
+        self._down_delays = [self._jitter(each) for each in DOWN_DELAYS] if self.limit > 1 else []
         self._full_delays = list(FULL_DELAYS)
-        self._down_delays = list(DOWN_DELAYS) if self.limit > 1 else []
 
-    def first(self) -> Step:
-        """Return the first build request, of all or of those that are left."""
-        return self._step(self._remaining[0], self._remaining[0].url)
+    def first_step(self) -> Step:
+        """Return the first build request of the launch."""
+        return self._begin_turn()
 
-    def after(
+    def step_after(
         self,
         error: ClinderError,
         *,
         launching: bool,
         member: str = "",
-        members: Callable[[], Sequence[str]],
+        other_members: Callable[[], Sequence[str]],
     ) -> Step | None:
-        """Return what to do after an error of the request before, ``None`` where it is final.
+        """Return the step after the last one failed with ``error``, or ``None`` to give up.
 
-        ``launching``: a server was being launched. ``member``: the address of the one to which the
-        hub, a federation, gave the request; ``members`` returns those of the others.
+        ``launching``: the hub was launching a server. ``member``: the address to which the hub, a
+        federation, redirected the request. ``other_members`` returns its other members' addresses.
         """
-        if not isinstance(error, _ANOTHER_HUB):
+        if not isinstance(error, _ANOTHER_HUB_MIGHT_WORK):
             return None
-        hub = self._remaining[0]
+        hub = self._round[0]
         hub.down, hub.full = isinstance(error, HubDown), isinstance(error, _FULL)
         if hub.down:
             return self._after_down(hub)
-        hub.member = member
-        self._requests[member] += 1
+        hub.last_member = member
+        self._requests_to[member] += 1
         if isinstance(error, _BROKEN) or (
             isinstance(error, RepositoryHostFailed) and not launching
         ):
-            if launching:  # each such request may leave a server behind
-                hub.limit = min(hub.limit, hub.requests + 1)
-            if self._may_ask(hub):
-                hub.failures += 1
-                return self._retry(hub, hub.failures)
-        if hub.full and self._may_ask(hub) and not hub.redirected and (others := members()):
-            hub.redirected = True
+            if launching:  # each retry might leave another server behind
+                hub.max_requests = min(hub.max_requests, hub.requests + 1)
+            if self._has_requests_left(hub):
+                hub.times_broken += 1
+                return self._retry(hub, hub.times_broken)
+        if (
+            hub.full
+            and not hub.other_member_tried
+            and self._has_requests_left(hub)
+            and (others := other_members())
+        ):
+            hub.other_member_tried = True
             return self._step(hub, others[int(self.random() * len(others))])
-        return self._next()
+        return self._end_turn()
 
-    def _may_ask(self, hub: _Hub) -> bool:
-        """Whether a hub was asked less than its limit, under its name or as another's member."""
-        at = (self._requests[url] for url in (hub.url, hub.member) if url)
-        return hub.requests < hub.limit and all(times < self.limit for times in at)
+    def _has_requests_left(self, hub: _Hub) -> bool:
+        """Whether neither the hub nor the member that it chose has reached its limit."""
+        addresses = (address for address in (hub.url, hub.last_member) if address)
+        return hub.requests < hub.max_requests and all(
+            self._requests_to[address] < self.limit for address in addresses
+        )
 
     def _after_down(self, hub: _Hub) -> Step | None:
-        """Return what to do after a request that found a hub away, and so was none."""
+        """Discount a request that reached no hub; retry, or end the hub's turn."""
         hub.requests -= 1
-        self._requests[hub.address] -= 1
-        hub.unreached += 1
-        if hub.unreached < self.limit:
-            return self._retry(hub, hub.unreached)
-        return self._next()
+        self._requests_to[hub.last_address] -= 1
+        hub.times_down += 1
+        return self._retry(hub, hub.times_down) if hub.times_down < self.limit else self._end_turn()
 
-    def _retry(self, hub: _Hub, times: int) -> Step:
-        """Return the step at the same address after it failed so many times."""
-        wait = self._jitter(BROKEN_DELAYS[min(times, len(BROKEN_DELAYS)) - 1])
-        return self._step(hub, hub.address, wait=wait, pinned=True)
+    def _retry(self, hub: _Hub, failures: int) -> Step:
+        """Return the step that repeats the last request after it failed this many times."""
+        delay = BROKEN_DELAYS[min(failures, len(BROKEN_DELAYS)) - 1]
+        return self._step(hub, hub.last_address, wait=self._jitter(delay), pinned=True)
 
     def _jitter(self, seconds: float) -> float:
         return seconds * (0.75 + self.random() / 2)
 
-    def _next(self) -> Step | None:
-        """Return the step at the next hub, or after the last one another round's first, if any."""
-        self._remaining = [each for each in self._remaining[1:] if self._may_ask(each)]
-        return (
-            self.first()
-            if self._remaining
-            else self._next_round_of_down() or self._next_round_of_full()
+    def _end_turn(self) -> Step | None:
+        """Return the first step of the next turn, in this round or in another one."""
+        self._round = [hub for hub in self._round[1:] if self._has_requests_left(hub)]
+        if self._round:
+            return self._begin_turn()
+        down = [hub for hub in self._hubs if hub.down]
+        full = [hub for hub in self._hubs if hub.full]
+        return self._begin_round(down, self._down_delays) or self._begin_round(
+            full, self._full_delays
         )
 
-    def _next_round_of_down(self) -> Step | None:
-        """Return the first step of another round, among the hubs that were away."""
-        self._remaining = [hub for hub in self._hubs if hub.down and self._may_ask(hub)]
-        if not self._remaining or not self._down_delays:
-            return None
-        wait = self._jitter(self._down_delays.pop(0))
-        return self._step(self._remaining[0], self._remaining[0].url, wait=wait)
+    def _begin_round(self, hubs: list[_Hub], delays: list[float]) -> Step | None:
+        """Return the first step of another round, or ``None`` if no hub or no delay is left."""
+        self._round = [hub for hub in hubs if self._has_requests_left(hub)]
+        return self._begin_turn(wait=delays.pop(0)) if self._round and delays else None
 
-    def _next_round_of_full(self) -> Step | None:
-        """Return the first step of another round, among the hubs that had no room."""
-        self._remaining = [hub for hub in self._hubs if hub.full and self._may_ask(hub)]
-        if not self._remaining or not self._full_delays:
-            return None
-        return self._step(self._remaining[0], self._remaining[0].url, wait=self._full_delays.pop(0))
+    def _begin_turn(self, *, wait: float = 0.0) -> Step:
+        hub = self._round[0]
+        return self._step(hub, hub.url, wait=wait)
 
     def _step(self, hub: _Hub, address: str, *, wait: float = 0.0, pinned: bool = False) -> Step:
+        """Return a step, and count it as a request."""
         hub.requests += 1
-        hub.address = address
-        self._requests[address] += 1
+        hub.last_address = address
+        self._requests_to[address] += 1
         return Step(hub.url, address, wait, pinned)

@@ -138,4 +138,4 @@ def test_what_is_worth_knowing_of_the_request_is_an_event(tmp_path: Path) -> Non
     ):
         first, *_ = events
     assert isinstance(first, WarningIssued)
-    assert "no environment to reuse" in first.message
+    assert "No image is reused" in first.message

@@ -160,7 +160,10 @@ def test_the_result_as_json_is_one_line_and_as_a_uri_is_one() -> None:
         (["start", "a/b", "-o", "xml"], "'xml' is not one of"),
         (["start", "a/b", "--build-token", "secret"], "must not be on the command line"),
         (["start", "a/b", "--build-token", "@missing"], "cannot be read from missing"),
-        (["start", "a/b", "--hub", "local", "--hub", "https://h"], "goes with no other hub"),
+        (
+            ["start", "a/b", "--hub", "local", "--hub", "https://h"],
+            "cannot be combined with other hubs",
+        ),
         (["start", "a b"], ""),
         (["start", ""], "REPOSITORY is empty"),
         (["run", "", "--", "true"], "REPOSITORY is empty"),
@@ -423,6 +426,6 @@ def test_the_timeout_is_granted_once_for_working_out_and_launching(world: World)
     result = world.run("start", "--timeout", "1", env=path)
 
     assert result.code == 7
-    assert "did not end within 1 s: clinder was still working out what to launch." in result.err
+    assert "did not finish within 1 s: clinder was still working out what to launch." in result.err
     for process in world.processes("sleep 600"):
         process.kill()

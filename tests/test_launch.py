@@ -406,7 +406,7 @@ def test_a_server_that_refuses_its_own_token_cannot_be_stopped_either() -> None:
     with ScriptedHub() as hub:
         launchable(hub, Jupyter("another-token"))
         asked_often = after(lambda: len(hub.calls("GET", "api/status")) >= 2, 121)
-        with pytest.raises(ServerNotReady, match="usable: it refuses its own token"):
+        with pytest.raises(ServerNotReady, match="usable: it rejects its own token"):
             launch(asked(hub, timeout=1000), recorder, now=asked_often)
     (left,) = recorder.of(SessionNotStopped)
     assert "token" in str(left)
@@ -679,7 +679,7 @@ def test_cancelling_a_wait_after_a_launch_that_dropped_asks_nobody_again() -> No
 
 def test_a_launch_that_takes_too_long_is_ended_for_good() -> None:
     with ScriptedHub(Answer(LOG, ending=Ending.HELD)) as first, ScriptedHub() as second:
-        with pytest.raises(TimedOut, match=r"did not end within 0\.3 s") as error:
+        with pytest.raises(TimedOut, match=r"did not finish within 0\.3 s") as error:
             launch(asked(first, second, timeout=0.3))
         assert not second.requests
         assert first.builds[0].left.wait(20)
@@ -831,10 +831,8 @@ def test_a_busy_hub_says_how_long_it_was_asked() -> None:
         launch(asked(hub, timeout=200), now=clock.now, pause=clock.pause)
     assert len(hub.requests) == 2, "it is no federation, and has no members to list"
     assert caught.value.message.startswith("The hub is full: Too many users on this BinderHub!")
-    assert "2 build requests in 60 s gave no session." in caught.value.message
-    assert (
-        "The next one, after 240 s, would be beyond the timeout of 200 s." in caught.value.message
-    )
+    assert "2 build requests failed within 60 s." in caught.value.message
+    assert "The next retry, in 240 s, would exceed the time limit of 200 s." in caught.value.message
 
 
 def test_only_a_busy_hub_says_how_often_it_was_asked() -> None:
@@ -856,7 +854,7 @@ def test_a_busy_hub_is_not_waited_for_until_the_time_is_over() -> None:
     with ScriptedHub(FULL) as hub, pytest.raises(errors.HubFull) as caught:
         launch(asked(hub, timeout=60), now=clock.now, pause=clock.pause)
     assert clock.passed == 0
-    assert "The next one, after 60 s, would be beyond the timeout of 60 s." in caught.value.message
+    assert "The next retry, in 60 s, would exceed the time limit of 60 s." in caught.value.message
     assert "build requests" not in caught.value.message
 
 
@@ -880,7 +878,7 @@ def test_a_server_on_plain_http_of_another_machine_is_warned_of() -> None:
         with pytest.raises(ServerNotReady):
             launch(asked(hub, timeouts=Timeouts(readiness=0.3, stop=0.3)), recorder)
     (warning,) = recorder.of(WarningIssued)
-    assert "http://server.invalid/user/x/ is plain http" in str(warning)
+    assert "http://server.invalid/user/x/ uses plain HTTP" in str(warning)
 
 
 @pytest.mark.posix  # where 0.0.0.0 leads to this machine, and is none of its loopback's addresses
@@ -900,7 +898,7 @@ def test_a_ref_that_the_hub_did_not_find_is_warned_of() -> None:
         launchable(hub, before=INSTEAD)
         launch(replace(asked(hub), repository=Repository("gh", "org/repo", "master")), recorder)
     (warning,) = recorder.of(WarningIssued)
-    assert warning == WarningIssued("The hub found no ref master and launches HEAD instead.")
+    assert warning == WarningIssued("The hub did not find master, and launches HEAD instead.")
 
 
 def test_cancelling_a_warm_up_that_hangs_stops_the_session_at_once() -> None:
@@ -927,7 +925,7 @@ def test_a_warm_up_that_does_not_reach_its_kernel_is_tried_three_times() -> None
     clock = Clock()
     with ScriptedHub() as hub:
         launchable(hub, Jupyter(TOKEN, kernel=Kernel(Mood.UNREACHABLE)))
-        with pytest.raises(ServerNotReady, match="but no kernel"):
+        with pytest.raises(ServerNotReady, match="the warm-up failed"):
             launch(asked(hub, warm_up=""), now=clock.now, pause=clock.pause)
         assert [each for each in clock.pauses if each >= 1] == [1, 3]
         assert len(hub.calls("POST", "api/sessions")) == 3
@@ -951,6 +949,6 @@ def test_the_first_kernel_may_take_as_long_as_the_server_to_get_usable() -> None
         def now() -> float:
             return min(float(next(seen)), 301.0) if hub.calls("GET", "channels") else 0.0
 
-        with pytest.raises(ServerNotReady, match="usable: no kernel of it answered in time"):
+        with pytest.raises(ServerNotReady, match="usable: its first kernel did not answer in time"):
             launch(request, now=now)
         assert shutdowns(hub) == 1

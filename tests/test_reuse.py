@@ -605,7 +605,7 @@ def test_the_request_is_for_the_commit_that_is_launched(book: History) -> None:
 
     assert made.request.repository == Repository("gh", "org/repo", first)
     asked, why = made.notes
-    assert asked == f"Asked for gh/org/repo/{last}, from this checkout's origin and HEAD."
+    assert asked == f"Requested: gh/org/repo/{last}, from this checkout's origin and HEAD."
     assert f"Commit {first[:12]} is launched in place of {last[:12]}" in why
     assert made.warnings == ()
     assert made.request.choice == chosen(book)
@@ -646,18 +646,16 @@ def test_its_own_repository_and_commit_may_be_named(book: History) -> None:
 def test_another_repository_is_an_error(book: History, text: str) -> None:
     book.commit(ENVIRONMENT)
 
-    with pytest.raises(
-        UsageError, match="history of this checkout, which is of org/repo"
-    ) as caught:
+    with pytest.raises(UsageError, match="but this is one of org/repo") as caught:
         typed(book, text)
-    assert "Leave --reuse-environment out" in caught.value.hint
+    assert "Omit --reuse-environment" in caught.value.hint
 
 
 @pytest.mark.parametrize(("text", "ref"), [("", "main"), ("org/repo", ""), ("org/repo", "v1.0")])
 def test_a_branch_or_tag_is_an_error(book: History, text: str, ref: str) -> None:
     book.commit(ENVIRONMENT)
 
-    with pytest.raises(UsageError, match=r"from commit to commit: .* is none") as caught:
+    with pytest.raises(UsageError, match=r"requires a commit, but .* is not one") as caught:
         typed(book, text, ref=ref)
     assert "--ref" in caught.value.hint
 
@@ -669,7 +667,7 @@ def test_a_repository_named_outside_of_a_checkout_is_an_error(
 
     options = LaunchOptions(f"org/repo@{'1f' * 20}", reuse_environment=True, directory=tmp_path)
 
-    with pytest.raises(UsageError, match=r"history of this checkout.* no git checkout"):
+    with pytest.raises(UsageError, match=r"requires a clone of the repository.* no git checkout"):
         resolve(options, Deadline(60), environment)
 
 
@@ -679,9 +677,7 @@ def test_the_embedded_hub_builds_nothing(book: History) -> None:
     made = typed(book, "", "local")
 
     assert made.request.repository.ref == last
-    assert made.warnings == (
-        "The embedded hub builds nothing, so there is no environment to reuse.",
-    )
+    assert made.warnings == ("No image is reused because the embedded hub builds none.",)
 
 
 def test_a_build_token_is_for_the_commit_itself(book: History) -> None:
@@ -692,14 +688,14 @@ def test_a_build_token_is_for_the_commit_itself(book: History) -> None:
     made = typed(book, build_token="b.u1ld-t0ken")
 
     assert made.request.repository.ref == last
-    assert "the build token is for the commit itself" in made.warnings[0]
+    assert "the build token is for the requested commit only" in made.warnings[0]
 
 
 def test_any_other_value_is_an_error(book: History) -> None:
     book.commit(ENVIRONMENT)
     book.pushed()
 
-    with pytest.raises(UsageError, match="or by `force`"):
+    with pytest.raises(UsageError, match="must be True, False or `force`"):
         typed(book, reuse_environment="yes")
 
 

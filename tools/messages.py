@@ -36,7 +36,7 @@ EXPLANATIONS = {
         (
             "No repository is named, and this is no git checkout.",
             "Commit … is not pushed yet: …",
-            "The repository names the ref …, and another one was given: …",
+            "The repository names the ref …, but another ref is given too: …",
             "This checkout has no remote origin",
             "No session is named: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
             "The session file … names a session that still runs.",
@@ -211,7 +211,7 @@ EXPLANATIONS = {
         "output is incomplete.",
     ),
     "TimedOut": Explanation(
-        ("The launch did not end within … s.", "The code did not end within … s"),
+        ("The launch did not finish within … s.", "The code did not end within … s"),
         "Building a new image can take 10 to 30 minutes, and the default time limit for the whole "
         "launch is 20 minutes. The hub continues to build, so the next launch is faster.",
     ),
@@ -232,7 +232,7 @@ EXPLANATIONS = {
     "ServerNotReady": Explanation(
         (
             "The server was launched but never became usable: …",
-            "The server was launched, but no kernel: …",
+            "The server was launched, but the warm-up failed: …",
             "The kernel cannot be used: …",
         ),
         "The server did not answer within 120 s, or its first kernel died. If the kernel died, "

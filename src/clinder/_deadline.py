@@ -1,4 +1,4 @@
-"""How long to go on: until a time has come, or until somebody cancels."""
+"""Time limits and cancellation: when to give up waiting or working."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ Pause = Callable[[threading.Event, float], object]
 
 
 class _CancelTime:
-    """When a cancellation was first seen."""
+    """When a cancellation was first noticed."""
 
     at: float | None = None
 
 
 class Deadline:
-    """A point in time, and an event that cancels; every wait below asks it.
+    """A point in time, and an event that cancels. Everything that waits checks both.
 
-    ``seconds`` counts from now. ``now`` is the clock, and ``pause`` waits for an event so many
-    seconds. ``grace`` is for how many seconds work goes on once ``cancel`` is set: a launch
-    raises it while a server may be about to appear.
+    ``seconds`` counts from now. ``now`` is the clock; ``pause`` waits for an event, for a maximum
+    of seconds. ``grace`` is how many seconds work continues after ``cancel`` is set: a launch
+    raises it while a server might be about to appear.
     """
 
     def __init__(
@@ -44,72 +44,71 @@ class Deadline:
         self.grace = 0.0
         self._end = now() + seconds
         self._seconds = seconds
-        self._seen = _CancelTime()
+        self._cancel_time = _CancelTime()
 
     def remaining(self) -> float:
         """Return the seconds left, never less than 0."""
         return max(0.0, self._end - self.now())
 
     def capped(self, seconds: float) -> Deadline:
-        """Return a deadline that comes after so many seconds, or with this one if that is first."""
+        """Return a deadline ``seconds`` from now, capped at this one."""
         return self._derive(min(seconds, self.remaining()), self.cancel)
 
     def uncancelled(self, seconds: float) -> Deadline:
-        """Return a deadline by the same clock that nobody cancels, for what must still be done."""
+        """Return an uncancellable deadline on the same clock, for cleanup."""
         return self._derive(seconds, None)
 
     def extended(self, seconds: float) -> Deadline:
-        """Return a deadline that comes so many seconds after this one, cancelled as this one."""
+        """Return a deadline ``seconds`` after this one, with the same cancellation."""
         return self._derive(self.remaining() + seconds, self.cancel)
 
     @property
     def cancelled_for(self) -> float:
-        """Seconds since the cancellation was first seen; 0 where there is none."""
-        return 0.0 if self._seen.at is None else self.now() - self._seen.at
+        """Seconds since the cancellation was first noticed, or 0 if there is none."""
+        return 0.0 if self._cancel_time.at is None else self.now() - self._cancel_time.at
 
     def raise_if_expired(self) -> None:
         """Raise :class:`~clinder.errors.Cancelled` or :class:`~clinder.errors.TimedOut` if due."""
         if self.cancel.is_set():
-            if self._seen.at is None:
-                self._seen.at = self.now()
-            if self.now() >= self._seen.at + self.grace:
+            if self._cancel_time.at is None:
+                self._cancel_time.at = self.now()
+            if self.now() >= self._cancel_time.at + self.grace:
                 raise Cancelled("Cancelled.")
         if not self.remaining():
-            raise TimedOut(f"Nothing came of it in {self._seconds:g} s.")
+            raise TimedOut(f"The time limit of {self._seconds:g} s expired.")
 
     def wait(self, seconds: float) -> None:
-        """Sleep so many seconds, ending early with an error as :meth:`raise_if_expired` has it."""
+        """Sleep for ``seconds``, or until :meth:`raise_if_expired` raises."""
         self.raise_if_expired()
-        cancelled = self.cancel.is_set()  # then only the grace ends the wait early
-        event = threading.Event() if cancelled else self.cancel
+        event = threading.Event() if self.cancel.is_set() else self.cancel  # a set one ends a sleep
         self.pause(event, min(seconds, self.remaining()))
         self.raise_if_expired()
 
     def _derive(self, seconds: float, cancel: threading.Event | None) -> Deadline:
-        made = Deadline(seconds, cancel=cancel, now=self.now, pause=self.pause)
-        made._seen = self._seen
-        return made
+        derived = Deadline(seconds, cancel=cancel, now=self.now, pause=self.pause)
+        derived._cancel_time = self._cancel_time
+        return derived
 
 
-_TICK = 0.1
+_POLL_INTERVAL = 0.1
 
 
 @dataclass(frozen=True)
 class WorkFailed:
-    """The error that ended some work."""
+    """The error that work raised."""
 
     error: BaseException
 
 
 def no_op() -> None:
-    """Watch nothing."""
+    """Do nothing."""
 
 
 def run_bounded(work: Callable[[], T], deadline: Deadline, poll: Callable[[], None] = no_op) -> T:
-    """Return what some work returns that cannot be bounded by itself; it runs in a thread.
+    """Run work that cannot observe a deadline in a thread, and return its result.
 
-    ``watch`` is called again and again meanwhile. Raises what the work raises, and what the
-    deadline and the watch raise, leaving the work to end by itself.
+    ``poll`` is called repeatedly meanwhile. Raises the errors of the work, and those of the
+    deadline and of ``poll``, which leave the thread running.
     """
     outcome: queue.Queue[T | WorkFailed] = queue.Queue()
 
@@ -124,7 +123,7 @@ def run_bounded(work: Callable[[], T], deadline: Deadline, poll: Callable[[], No
         deadline.raise_if_expired()
         poll()
         with suppress(queue.Empty):
-            result = outcome.get(timeout=min(_TICK, deadline.remaining()))
+            result = outcome.get(timeout=min(_POLL_INTERVAL, deadline.remaining()))
             if isinstance(result, WorkFailed):
                 raise result.error
             return result

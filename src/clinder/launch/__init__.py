@@ -1,1 +1,1 @@
-"""How to launch: a request in, a session out."""
+"""How to launch: from a request to a session."""

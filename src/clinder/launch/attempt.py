@@ -1,4 +1,4 @@
-"""One build request, and the readiness of what it launches."""
+"""One attempt: a build request, and waiting until the session is usable."""
 
 from __future__ import annotations
 
@@ -41,20 +41,20 @@ from clinder.wire.binderhub import Progress, Ready, Redirected, members, request
 from clinder.wire.http import Transport
 
 _LOG_LINES = 20
-_GRACE = 5.0
-"""Seconds after a cancellation in which a server that is being launched may still come up."""
-_CANCELLED = 6.5
-"""Seconds from a cancellation until a session is let go of: a CI job's step has 7 in all."""
-_STOP_AT_LEAST = 1.5
-_LAUNCHING = ("built", "launching")
-_LEFT = (
-    "The launch ended while the server was being launched: if it still comes up, nobody holds its"
+_LAUNCHING_PHASES = ("built", "launching")
+_CANCEL_GRACE = 5.0
+"""Seconds that clinder waits after a cancellation for a server that the hub is launching."""
+_CANCEL_LIMIT = 6.5
+"""Seconds after a cancellation until clinder gives up stopping a session: a CI step has 7."""
+_MIN_STOP_TIME = 1.5
+_ORPHAN_WARNING = (
+    "The launch ended before the server was ready. If the server still starts, nobody holds its"
     " token, and the hub culls it."
 )
 
 
 class LaunchAttempt:
-    """One build request of a launch, made at once or after a wait, and what became of it."""
+    """One build request of a launch, its log and its phases."""
 
     def __init__(
         self,
@@ -74,36 +74,35 @@ class LaunchAttempt:
         self._observer = observer
         self._deadline = deadline
         self._utc = utc
-        self._began = deadline.now()
+        self._started = deadline.now()
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         self.member = ""
-        """The base URL of the member to which a federation gave the request."""
+        """The base URL of the member to which a federation redirected the request."""
         self._phase = ""
-        self._phase_began = self._began
+        self._phase_started = self._started
         self._phases: dict[str, float] = {}
 
     @property
     def launching(self) -> bool:
-        """Whether a server was being launched: asking again launches another one."""
-        return self._phase in _LAUNCHING
+        """Whether the hub was launching a server, so that a retry launches another one."""
+        return self._phase in _LAUNCHING_PHASES
 
     def run(self, failed: Sequence[Attempt]) -> Session:
-        """Return the usable session that the build request gives, with the attempts before it.
+        """Return the usable session that the hub launches; ``failed`` are the earlier attempts.
 
-        Raises the errors of :mod:`clinder.errors`; a session that became known is stopped then.
+        Raises the errors of :mod:`clinder.errors`, after stopping the session if there is one.
         """
         session = self._make_session(self._wait_for_ready())
         try:
-            self._enter("readiness")
+            self._start_phase("readiness")
             self._observer(SessionLaunched(session))
-            self._raise_for_another_commit(session)
+            self._require_requested_commit(session)
             if is_cleartext(session.url) and not is_cleartext(self._step.address):
-                self._observer(
-                    WarningIssued(f"{session.url} is plain http: others can see its token.")
-                )
+                message = f"{session.url} uses plain HTTP: others on the network can see its token."
+                self._observer(WarningIssued(message))
             options = self._request.options
             wait_until_usable(session, options.warm_up, self._deadline, timeouts=options.timeouts)
-            self._enter("")
+            self._start_phase("")
         except BaseException:
             self._stop(session)
             raise
@@ -114,33 +113,33 @@ class LaunchAttempt:
         )
 
     def other_members(self) -> Sequence[str]:
-        """Return the members of the federation beside the one that the request was given to."""
+        """Return the federation's members except the one to which it redirected the request."""
         if not self.member:
             return ()
         try:
-            listed = members(self._transport, self._step.hub, deadline=self._deadline.capped(10))
+            urls = members(self._transport, self._step.hub, deadline=self._deadline.capped(10))
         except TimedOut:
             return ()
-        return [url for url in listed if url != self.member]
+        return [url for url in urls if url != self.member]
 
     def context(self) -> Context:
-        """Return where this attempt happened, and what the hub said last."""
+        """Return the hub, the spec, the link and the last log lines for an error."""
         repository = self._request.repository
-        local = LOCAL in self._request.hubs
+        is_local = LOCAL in self._request.hubs
         return Context(
             hub=self._step.address,
             repository=repository.spec,
-            link="" if local else repository.binder_link(self._step.address),
+            link="" if is_local else repository.binder_link(self._step.address),
             log=tuple(self._log),
         )
 
     def record_failure(self, error: ClinderError) -> Attempt:
-        """Return the record of this attempt, which an error ended."""
+        """Return the record of this attempt, which failed with an error."""
         return self.record(type(error).__name__, error.message)
 
     def record(self, outcome: str, reason: str = "") -> Attempt:
-        """Return the record of this attempt, which is over."""
-        seconds = round(self._deadline.now() - self._began, 3)
+        """Return the record of this attempt."""
+        seconds = round(self._deadline.now() - self._started, 3)
         waited = round(self._step.wait, 3)
         return Attempt(self._step.address, outcome, reason, seconds, waited)
 
@@ -163,12 +162,14 @@ class LaunchAttempt:
                     self._handle(event)
         except (Cancelled, TimedOut, HubError):
             if self.launching:
-                self._observer(WarningIssued(_LEFT))
+                self._observer(WarningIssued(_ORPHAN_WARNING))
             raise
-        raise AssertionError("a build ends with a ready event or an error")  # pragma: no cover
+        raise AssertionError(
+            "a build request ends with a ready event or an error"
+        )  # pragma: no cover
 
     def _build_token(self) -> str:
-        """Return the build token for the hub that it is bound to: the first, never our own."""
+        """Return the build token if this is its hub: the first one, and not the embedded hub."""
         first = self._request.hubs[0]
         return self._request.options.build_token if self._step.address == first != LOCAL else ""
 
@@ -177,28 +178,25 @@ class LaunchAttempt:
             self.member = event.hub
             return
         if event.phase and event.phase != self._phase:
-            self._enter(event.phase)
+            self._start_phase(event.phase)
         if self.launching:
-            self._deadline.grace = _GRACE
-        if said := tuple(printable_lines(event.message)):
-            self._log.extend(said)
-            self._observer(LogLines(self._phase, said))
+            self._deadline.grace = _CANCEL_GRACE
+        if lines := tuple(printable_lines(event.message)):
+            self._log.extend(lines)
+            self._observer(LogLines(self._phase, lines))
         if event.fallback_ref:
             ref = self._request.repository.ref
-            self._observer(
-                WarningIssued(
-                    f"The hub found no ref {ref} and launches {event.fallback_ref} instead."
-                )
-            )
+            message = f"The hub did not find {ref}, and launches {event.fallback_ref} instead."
+            self._observer(WarningIssued(message))
 
-    def _enter(self, phase: str) -> None:
-        """Account the phase that ends, and begin another, ``""`` for none."""
+    def _start_phase(self, phase: str) -> None:
+        """End the current phase, and start another unless it is ``""``."""
         now = self._deadline.now()
         if self._phase:
-            seconds = now - self._phase_began
+            seconds = now - self._phase_started
             self._phases[self._phase] = self._phases.get(self._phase, 0.0) + seconds
             self._observer(PhaseEnded(self._phase, seconds))
-        self._phase, self._phase_began = phase, now
+        self._phase, self._phase_started = phase, now
         if phase:
             self._observer(PhaseStarted(phase))
 
@@ -222,8 +220,8 @@ class LaunchAttempt:
             started_at=self._utc().isoformat(timespec="seconds"),
         )
 
-    def _raise_for_another_commit(self, session: Session) -> None:
-        """Raise where a commit was asked for and the hub does not say that it launched it."""
+    def _require_requested_commit(self, session: Session) -> None:
+        """Raise if a commit was requested and the hub does not confirm that it launched it."""
         repository = self._request.repository
         launched = session.persistent_spec.rpartition("/")[2]
         if repository.is_commit and launched.lower() != repository.ref:
@@ -232,11 +230,11 @@ class LaunchAttempt:
             )
 
     def _stop(self, session: Session) -> None:
-        """Stop a session that will not be handed out, also when all else was cancelled."""
+        """Stop a session after a failure or a cancellation."""
         seconds = self._request.options.timeouts.stop
         if self._deadline.cancel.is_set():
-            left = _CANCELLED - self._deadline.cancelled_for
-            seconds = min(seconds, max(_STOP_AT_LEAST, left))
+            remaining = _CANCEL_LIMIT - self._deadline.cancelled_for
+            seconds = min(seconds, max(_MIN_STOP_TIME, remaining))
         try:
             stop(session, self._deadline.uncancelled(seconds))
         except StopFailed as error:

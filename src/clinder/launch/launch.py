@@ -1,4 +1,4 @@
-"""Hubs, attempts and clocks: a request in, a session out."""
+"""Launch a session: attempt after attempt, until one succeeds or no retry is left."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def _base_url(hub: str, directory: Path) -> Iterator[str]:
     if hub != LOCAL:
         yield hub
         return
-    from clinder.embedded.hub import Hub  # an extra, and needed for no other hub
+    from clinder.embedded.hub import Hub  # an optional dependency that no other hub needs
 
     with Hub(directory, stop_servers=False) as embedded:
         yield embedded.url
 
 
 class _Launch:
-    """The build requests of a launch, one after another."""
+    """The attempts of a launch, one after another."""
 
     def __init__(
         self,
@@ -78,12 +78,12 @@ class _Launch:
         self._deadline = deadline
         self._utc = utc
         self._failed: list[Attempt] = []
-        self._transport: Transport  # of the attempt before; the first has its own
+        self._transport: Transport
 
     def run(self) -> Session:
         step = self._retries.first_step()
         while True:
-            attempt = self._attempt(step)
+            attempt = self._start_attempt(step)
             try:
                 return attempt.run(self._failed)
             except ClinderError as error:
@@ -92,28 +92,28 @@ class _Launch:
                 error.context = attempt.context()
                 if isinstance(error, TimedOut):
                     error.message = (
-                        f"The launch did not end within {self._request.options.timeout:g} s."
+                        f"The launch did not finish within {self._request.options.timeout:g} s."
                     )
-                following = self._retries.step_after(
+                next_step = self._retries.step_after(
                     error,
                     launching=attempt.launching,
                     member=attempt.member,
                     other_members=attempt.other_members,
                 )
-                if following is None or following.wait >= self._deadline.remaining():
-                    self._explain(error, following)
+                if next_step is None or next_step.wait >= self._deadline.remaining():
+                    self._add_history(error, next_step)
                     raise
                 self._failed.append(attempt.record_failure(error))
                 self._observer(AttemptFailed(self._failed[-1]))
-                step = following
+                step = next_step
 
-    def _attempt(self, step: Step) -> LaunchAttempt:
-        """Return the attempt that a step is, once it is due."""
+    def _start_attempt(self, step: Step) -> LaunchAttempt:
+        """Wait until a step is due, and return its attempt."""
         if step.wait:
             self._observer(Waiting(step.wait, step.address))
             self._deadline.grace = 0.0
             self._deadline.wait(step.wait)
-        if not step.pinned:
+        if not step.pinned:  # a new transport has no cookies
             self._transport = Transport(self._request.options.timeouts)
         return LaunchAttempt(
             self._request,
@@ -125,16 +125,17 @@ class _Launch:
             utc=self._utc,
         )
 
-    def _explain(self, error: ClinderError, following: Step | None) -> None:
-        """Have an error of a hub that is busy say how long it was so, and why that was all."""
+    def _add_history(self, error: ClinderError, next_step: Step | None) -> None:
+        """Add to a busy hub's error how often it was tried, and why there is no retry."""
         if not isinstance(error, HubBusy):
             return
-        times = len(self._failed) + 1
-        if times > 1:
-            seconds = self._request.options.timeout - self._deadline.remaining()
-            error.message += f" {times} build requests in {seconds:.0f} s gave no session."
-        if following is not None:
+        timeout = self._request.options.timeout
+        requests = len(self._failed) + 1
+        if requests > 1:
+            seconds = timeout - self._deadline.remaining()
+            error.message += f" {requests} build requests failed within {seconds:.0f} s."
+        if next_step is not None:
             error.message += (
-                f" The next one, after {following.wait:.0f} s, would be beyond the timeout"
-                f" of {self._request.options.timeout:g} s."
+                f" The next retry, in {next_step.wait:.0f} s, would exceed the time limit of"
+                f" {timeout:g} s."
             )

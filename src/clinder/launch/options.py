@@ -15,9 +15,9 @@ LOCAL = "local"
 TIMEOUT = 1200.0
 """Default time limit for a launch, in seconds."""
 ATTEMPTS = 3
-"""Most build requests that one hub receives: BinderHub allows ten an hour from one address."""
+"""Maximum build requests to one hub, because BinderHub allows ten an hour from one address."""
 FORCE: Literal["force"] = "force"
-"""Reuse an environment even if the build may read more of the repository."""
+"""Reuse an environment even if the build might read other files."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,12 @@ class LaunchOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout < math.inf:
-            raise UsageError(f"A launch takes more than 0 seconds, not {self.timeout:g}.")
+            raise UsageError(
+                f"The time limit of a launch must be more than 0 seconds, not {self.timeout:g}."
+            )
         if not 1 <= self.attempts <= ATTEMPTS:
-            raise UsageError(f"A hub is asked 1 to {ATTEMPTS} times, not {self.attempts}.")
+            raise UsageError(
+                f"The number of attempts must be from 1 to {ATTEMPTS}, not {self.attempts}."
+            )
         if self.reuse_environment not in (False, True, FORCE):
-            raise UsageError(f"An environment is reused or not, or by `{FORCE}`.")
+            raise UsageError(f"reuse_environment must be True, False or `{FORCE}`.")

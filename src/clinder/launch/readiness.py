@@ -1,4 +1,4 @@
-"""Is the server usable: what is handed out must work, and its first kernel quickly."""
+"""Wait until a launched server responds and, in the warm-up, its first kernel."""
 
 from __future__ import annotations
 
@@ -11,41 +11,44 @@ from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State
 
-_AGAIN_AFTER = (1.0, 3.0)
-"""Seconds before a warm-up that did not reach the server is tried again: proxies have hiccups."""
+_WARM_UP_DELAYS = (1.0, 3.0)
+"""Seconds before each retry of a warm-up that failed, because proxies have brief failures."""
 
 
 def wait_until_usable(
     session: Session, kernel: str | None, deadline: Deadline, *, timeouts: Timeouts
 ) -> None:
-    """Return once the server answers, and a kernel of that kernelspec has.
+    """Return once the server and a first kernel of the kernelspec ``kernel`` respond.
 
-    The kernel is removed again; what it costs once (a cold disk, caches) is paid then, where MyST
-    gives its first kernel ten seconds and drops all outputs after them. ``""`` is the server's
-    default kernelspec; with ``None`` no kernel is started. Raises
-    :class:`~clinder.errors.ServerNotReady` where that fails or takes longer than
-    ``clocks.readiness``, :class:`~clinder.errors.KernelspecMissing`, and what the deadline raises.
+    The first kernel is slow because the disk and the caches are cold, but MyST waits for a kernel
+    only ten seconds, and drops all outputs if it takes longer. ``""`` is the server's default
+    kernelspec; ``None`` starts no kernel. The kernel is removed again.
+
+    Raises :class:`~clinder.errors.ServerNotReady` if this fails or takes longer than
+    ``timeouts.readiness``, :class:`~clinder.errors.KernelspecMissing`, and the deadline's errors.
     """
     transport = Transport(timeouts.for_server)
-    ready_by = deadline.capped(timeouts.readiness)
-    words = "it did not answer in time"
+    readiness_deadline = deadline.capped(timeouts.readiness)
+    reason = "it did not answer in time"
     try:
-        for answer in _wait_until_running(session, ready_by, transport):
-            words = answer
-        words = "no kernel of it answered in time"
+        for answer in _wait_until_running(session, readiness_deadline, transport):
+            reason = answer
+        reason = "its first kernel did not answer in time"
         if kernel is not None:
-            _warm_up(session, kernel, ready_by, transport)
+            _warm_up(session, kernel, readiness_deadline, transport)
     except TimedOut:
         deadline.raise_if_expired()
-        raise ServerNotReady(f"The server was launched but never became usable: {words}.") from None
+        raise ServerNotReady(
+            f"The server was launched but never became usable: {reason}."
+        ) from None
 
 
 def _wait_until_running(
     session: Session, deadline: Deadline, transport: Transport
 ) -> Iterator[str]:
-    """Ask ``api/status`` until it answers 200: the hub's proxy may need a moment.
+    """Poll ``api/status`` until it answers 200, because the hub's proxy might need a moment.
 
-    Yields each other answer in words.
+    Yields a description of every other answer.
     """
     server = Server(session, transport)
     delay = 0.1
@@ -53,7 +56,7 @@ def _wait_until_running(
         try:
             status = server.status(deadline)
         except TokenRefused:
-            yield "it refuses its own token"
+            yield "it rejects its own token"
         else:
             if status.state is State.RUNNING:
                 return
@@ -62,23 +65,25 @@ def _wait_until_running(
         delay = min(delay * 1.6, 3.0)
 
 
-def _warm_up(session: Session, kernel: str, ready_by: Deadline, transport: Transport) -> None:
-    """Start a kernel, await its answer and remove it; raises what is final."""
-    from clinder.running.kernels import running_kernel  # with the websocket, while the hub works
+def _warm_up(session: Session, kernel: str, deadline: Deadline, transport: Transport) -> None:
+    """Start a kernel, wait until it responds, and remove it."""
+    from clinder.running.kernels import running_kernel  # imported while the hub works
     from clinder.wire.kernel_channel import KernelDied
 
-    for delay in (*_AGAIN_AFTER, None):  # pragma: no branch - the last one returns or raises
+    for delay in (*_WARM_UP_DELAYS, None):  # pragma: no branch - the last one returns or raises
         try:
             with running_kernel(
                 session,
                 kernel,
-                ready_by,
+                deadline,
                 transport=transport,
-                ready_within=ready_by.remaining(),
-                cleanup_timeout=0.0,  # if it fails, the session is stopped anyway
+                ready_within=deadline.remaining(),
+                cleanup_timeout=0.0,  # if removing it fails, the session is stopped anyway
             ):
                 return
         except (ServerUnreachable, TokenRefused, KernelDied) as error:
             if delay is None:
-                raise ServerNotReady(f"The server was launched, but no kernel: {error}") from None
-            ready_by.wait(delay)
+                raise ServerNotReady(
+                    f"The server was launched, but the warm-up failed: {error}"
+                ) from None
+            deadline.wait(delay)

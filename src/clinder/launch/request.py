@@ -1,6 +1,6 @@
-"""The request for a launch, from what was typed or left out.
+"""Work out what to launch, and where.
 
-Everything here is quick to import: words can be on the screen before the wire is loaded.
+This module imports quickly, so that a message is on the screen before the HTTP library is loaded.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Request:
 
     def __post_init__(self) -> None:
         if not self.hubs:
-            raise UsageError("A launch needs a hub.")
+            raise UsageError("No hub is given.")
 
 
 @dataclass(frozen=True)
@@ -55,26 +55,26 @@ class Resolution:
 
 
 def resolve(options: LaunchOptions, deadline: Deadline, environ: Mapping[str, str]) -> Resolution:
-    """Work out what to launch, before the deadline, from the options, the clone and CI's variables.
+    """Work out what to launch from the options, the clone and CI's variables.
 
-    ``options.hubs`` go before the hub that a Binder link names, and that before mybinder.org.
-    Raises :class:`~clinder.errors.UsageError`, also if the repository's text names another ref
-    than ``options.ref``, and what the deadline raises.
+    ``options.hubs`` take precedence over the hub of a Binder link, and that over mybinder.org.
+    Raises :class:`~clinder.errors.UsageError`, for example if ``options.repository`` names a ref
+    other than ``options.ref``, and the deadline's errors.
     """
-    try:  # git can hang on a network's disk
+    try:  # git can hang on a network disk
         return run_bounded(lambda: _resolve(options, environ), deadline)
     except TimedOut:
         raise TimedOut(
-            f"The launch did not end within {options.timeout:g} s:"
+            f"The launch did not finish within {options.timeout:g} s:"
             " clinder was still working out what to launch.",
-            hint="Name a commit, as in ORG/REPO@COMMIT, or give it longer with --timeout SECONDS.",
+            hint="Name a commit, as in ORG/REPO@COMMIT, or allow more time with --timeout SECONDS.",
         ) from None
 
 
 def _resolve(options: LaunchOptions, environ: Mapping[str, str]) -> Resolution:
     urls = tuple(dict.fromkeys(LOCAL if h.lower() == LOCAL else hub_url(h) for h in options.hubs))
     if LOCAL in urls and len(urls) > 1:
-        raise UsageError("The hub `local` goes with no other hub.")
+        raise UsageError("The hub `local` cannot be combined with other hubs.")
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     checkout: Checkout | None = None
@@ -91,7 +91,7 @@ def _resolve(options: LaunchOptions, environ: Mapping[str, str]) -> Resolution:
         repository, warnings = checkout.repository, checkout.warnings
         notes = (f"Launching {repository.spec}, from {checkout.source}.",)
     warnings += tuple(
-        f"{hub} is plain http: others on the way can see the session's token."
+        f"{hub} uses plain HTTP: others on the network can see the session's token."
         for hub in urls
         if is_cleartext(hub)
     )
@@ -100,66 +100,67 @@ def _resolve(options: LaunchOptions, environ: Mapping[str, str]) -> Resolution:
 
 
 def _with_ref(repository: Repository, ref: str) -> Repository:
-    """Return the repository at the ref that was given beside it; one of its own is no other."""
-    asked = repository.with_ref(ref)
-    if repository.ref not in ("HEAD", asked.ref):
+    """Return the repository at a ref, unless the repository already names another one."""
+    requested = repository.with_ref(ref)
+    if repository.ref not in ("HEAD", requested.ref):
         raise UsageError(
-            f"The repository names the ref {redact(repository.ref)}, and another one was given:"
-            f" {redact(asked.ref)}.",
-            hint="Leave out the ref of the repository, or --ref.",
+            f"The repository names the ref {redact(repository.ref)}, but another ref is given too:"
+            f" {redact(requested.ref)}.",
+            hint="Omit the repository's ref, or --ref.",
         )
-    return asked
+    return requested
 
 
 def _apply_reuse(
     resolution: Resolution, checkout: Checkout | None, environ: Mapping[str, str]
 ) -> Resolution:
-    """Return the request for the commit whose image will do, and what is to be said of that."""
+    """Replace the requested commit by one whose image can be reused, and add a note about it."""
     from clinder.checkout.reuse import choose_commit
 
     request = resolution.request
     if LOCAL in request.hubs:
-        why = "The embedded hub builds nothing, so there is no environment to reuse."
-        return replace(resolution, warnings=(*resolution.warnings, why))
+        warning = "No image is reused because the embedded hub builds none."
+        return replace(resolution, warnings=(*resolution.warnings, warning))
     options = request.options
     checkout = checkout or _require_own_checkout(request.repository, options.directory, environ)
     if not checkout.repository.is_commit:
         raise UsageError(
-            f"An environment is reused from commit to commit: {checkout.repository.ref} is none.",
-            hint="Leave REPOSITORY and --ref out, or name a full commit.",
+            f"Reusing an environment requires a commit, but {checkout.repository.ref} is not one.",
+            hint="Omit REPOSITORY and --ref, or give a full commit hash.",
         )
     if options.build_token:
-        why = "No environment is reused: the build token is for the commit itself."
-        return replace(resolution, warnings=(*resolution.warnings, why))
-    chosen = choose_commit(
+        warning = "No image is reused because the build token is for the requested commit only."
+        return replace(resolution, warnings=(*resolution.warnings, warning))
+    choice = choose_commit(
         checkout, options.directory, environ, force=options.reuse_environment == FORCE
     )
-    request = replace(request, repository=chosen.launched, choice=chosen)
-    if chosen.refused:
-        return replace(resolution, request=request, warnings=(*resolution.warnings, chosen.reason))
-    asked = f"Asked for {checkout.repository.spec}, from {checkout.source}."
-    return replace(resolution, request=request, notes=(asked, chosen.reason))
+    request = replace(request, repository=choice.launched, choice=choice)
+    if choice.refused:
+        return replace(resolution, request=request, warnings=(*resolution.warnings, choice.reason))
+    note = f"Requested: {checkout.repository.spec}, from {checkout.source}."
+    return replace(resolution, request=request, notes=(note, choice.reason))
 
 
 def _require_own_checkout(
     repository: Repository, directory: Path, environ: Mapping[str, str]
 ) -> Checkout:
-    """Return this checkout at the commit of a repository that was named, which is to be its own."""
+    """Return the checkout at the repository's commit, if the clone is one of the repository."""
     try:
-        here = detect(_require_directory(directory), environ, repository.ref)
+        clone = detect(_require_directory(directory), environ, repository.ref)
     except UsageError as error:
-        hint = "Leave --reuse-environment out, or run in a clone of the repository."
-        raise UsageError(
-            f"An environment is reused by the history of this checkout. {error}", hint=hint
-        ) from None
-    own = {_identity(each) for each in (here.repository, here.base) if each}
+        message = f"Reusing an environment requires a clone of the repository. {error}"
+        raise UsageError(message, hint=_NO_CLONE_HINT) from None
+    own = {_identity(each) for each in (clone.repository, clone.base) if each}
     if _identity(repository) not in own:
         raise UsageError(
-            f"An environment is reused by the history of this checkout, which is of"
-            f" {here.repository.name}, not of {repository.name}.",
-            hint="Leave --reuse-environment out, or run in a clone of the repository.",
+            f"Reusing an environment requires a clone of {repository.name}, but this is one of"
+            f" {clone.repository.name}.",
+            hint=_NO_CLONE_HINT,
         )
-    return Checkout(repository, "what was typed")
+    return Checkout(repository, "the given repository")
+
+
+_NO_CLONE_HINT = "Omit --reuse-environment, or run clinder in a clone of the repository."
 
 
 def _identity(repository: Repository) -> tuple[str, str]:
@@ -170,4 +171,4 @@ def _require_directory(directory: Path) -> Path:
     try:
         return directory.resolve(strict=True)
     except OSError:
-        raise UsageError("The current directory does not exist any more.") from None
+        raise UsageError("The directory to launch from does not exist.") from None

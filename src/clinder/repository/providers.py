@@ -25,9 +25,6 @@ DOI = re.compile(r"(?:doi:)?(10\.[0-9]{4,9}/.+)", re.IGNORECASE)
 HYDROSHARE_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", re.IGNORECASE)
 """A HydroShare id, anywhere in a text."""
 
-_ZENODO_DOI = re.compile(r"10\.5281/")
-_FIGSHARE_DOI = re.compile(r"10\.6084/|[^/]+/.*figshare\.", re.IGNORECASE | re.ASCII)
-_HYDROSHARE_DOI = re.compile(r"10\.4211/")
 # The larger installations of Dataverse (IQSS/dataverse-installations).
 _DATAVERSE_DOI = re.compile(
     r"10\.(?:5064|5683|7281|7910|15139|15454|18150|18419|18710|18738|21950"
@@ -155,19 +152,19 @@ PROVIDERS: dict[str, Provider] = {
         form="zenodo/DOI",
         example="zenodo/10.5281/zenodo.3242074",
         normalize=partial(_match, DOI, ""),
-        dois=_ZENODO_DOI,
+        dois=re.compile(r"10\.5281/"),
     ),
     "figshare": Provider(
         form="figshare/DOI",
         example="figshare/10.6084/m9.figshare.9782777.v1",
         normalize=partial(_match, DOI, ""),
-        dois=_FIGSHARE_DOI,
+        dois=re.compile(r"(?ai)10\.6084/|[^/]+/.*figshare\."),
     ),
     "hydroshare": Provider(
         form="hydroshare/ID",
         example="hydroshare/8f7c2f0341ef4180b0dbe97f59130756",
         normalize=_hydroshare,
-        dois=_HYDROSHARE_DOI,
+        dois=re.compile(r"10\.4211/"),
     ),
     "dataverse": Provider(
         form="dataverse/DOI",

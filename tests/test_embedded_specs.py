@@ -1,16 +1,17 @@
-"""What a hub reads out of provider and spec, and what it refuses without looking."""
+"""How the embedded hub resolves specs, and which it refuses like a real hub."""
 
 from __future__ import annotations
 
 import pytest
 
-from clinder.embedded.specs import SpecRefused, providers, read
+from clinder.embedded.specs import SpecRefused, list_providers, resolve_spec
+from clinder.repository.providers import PROVIDERS
 
 COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
 
 
 @pytest.mark.parametrize(
-    ("provider", "spec", "repo_url", "ref_url", "resolved"),
+    ("provider", "spec", "repo_url", "ref_url", "persistent_spec"),
     [
         (
             "gh",
@@ -62,7 +63,7 @@ COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
             "git%40example.org%3Aa%2Fb/main",
         ),
         (
-            "git",  # how the local directory is named; a real hub refuses it
+            "git",  # the local directory; a real hub refuses it
             "file%3A%2F%2F%2Fhome%2Fme%2Fbook/HEAD",
             "file:///home/me/book",
             "file:///home/me/book",
@@ -91,15 +92,16 @@ COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
         ),
     ],
 )
-def test_a_spec_names_its_source(
-    provider: str, spec: str, repo_url: str, ref_url: str, resolved: str
+def test_specs_are_resolved(
+    provider: str, spec: str, repo_url: str, ref_url: str, persistent_spec: str
 ) -> None:
-    source = read(provider, spec)
-    assert (source.repo_url, source.ref_url, source.resolved) == (repo_url, ref_url, resolved)
+    resolved = resolve_spec(provider, spec)
+    assert (resolved.repo_url, resolved.ref_url) == (repo_url, ref_url)
+    assert resolved.spec == persistent_spec
 
 
 @pytest.mark.parametrize(
-    ("provider", "spec", "says"),
+    ("provider", "spec", "message"),
     [
         ("xx", "a/b/c", "No provider found for prefix xx"),
         ("gh", "foo", 'Spec is not of the form "user/repo/ref", provided: "foo".'),
@@ -126,14 +128,15 @@ def test_a_spec_names_its_source(
         ("ckan", "https%3A%2F%2Fexample.org", "Could not resolve ref for ckan:https%3A"),
     ],
 )
-def test_a_refusal_is_in_the_hub_s_words(provider: str, spec: str, says: str) -> None:
+def test_refusals_have_the_messages_of_a_real_hub(provider: str, spec: str, message: str) -> None:
     with pytest.raises(SpecRefused) as refused:
-        read(provider, spec)
-    assert str(refused.value).startswith(says)
+        resolve_spec(provider, spec)
+    assert str(refused.value).startswith(message)
 
 
-def test_the_listed_providers_are_those_that_are_read() -> None:
-    for provider in providers():
-        with pytest.raises(SpecRefused) as refused:
-            read(provider["id"], "?")
-        assert "No provider found" not in str(refused.value)
+def test_the_embedded_hub_has_the_providers_that_clinder_knows() -> None:
+    listed = {each["id"]: each["ref"]["enabled"] for each in list_providers()}
+    assert listed == {prefix: provider.has_refs for prefix, provider in PROVIDERS.items()}
+    for provider in PROVIDERS.values():
+        prefix, _, spec = provider.example.partition("/")
+        assert resolve_spec(prefix, spec).ref

@@ -24,7 +24,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from clinder._version import USER_AGENT
 from clinder.embedded.servers import NotLaunched, Server, Servers, name_for
-from clinder.embedded.specs import Source, SpecRefused, providers, read
+from clinder.embedded.specs import ResolvedSpec, SpecRefused, list_providers, resolve_spec
 
 _BOTS = re.compile("bot|crawler|spider|gpt", re.IGNORECASE)
 _HOSTS = {"127.0.0.1", "localhost", "[::1]", "::1"}
@@ -176,7 +176,7 @@ class BuildHandler(_Handler):
 
     async def _events(self, provider: str, spec: str) -> None:
         try:
-            source = read(provider, spec)
+            resolved = resolve_spec(provider, spec)
         except SpecRefused as refusal:
             await self._emit("failed", f"{refusal}\n")
             return
@@ -188,15 +188,17 @@ class BuildHandler(_Handler):
             )
         keepalive = asyncio.create_task(self._keep_alive())
         try:
-            image = await self._build_nothing(source)
-            await self._launch(source, image, f"v2/{provider}/", spec.rstrip("/"))
+            image = await self._build_nothing(resolved)
+            await self._launch(resolved, image, f"v2/{provider}/", spec.rstrip("/"))
         except StreamClosedError:
             return  # the client has disconnected
         finally:
             keepalive.cancel()
 
-    async def _build_nothing(self, source: Source) -> str:
-        slug, tag = (re.sub(r"[^\w.]+", "-", part.lower()) for part in (source.slug, source.ref))
+    async def _build_nothing(self, resolved: ResolvedSpec) -> str:
+        slug, tag = (
+            re.sub(r"[^\w.]+", "-", part.lower()) for part in (resolved.slug, resolved.ref)
+        )
         image = f"localhost/embedded-{slug}:{tag}"
         await self._emit("waiting", "Waiting for build to start...\n")
         for line in (
@@ -209,14 +211,14 @@ class BuildHandler(_Handler):
         await self._emit("built", "Built image, launching...\n", imageName=image)
         return image
 
-    async def _launch(self, source: Source, image: str, prefix: str, spec: str) -> None:
-        name = name_for(source.repo_url)
+    async def _launch(self, resolved: ResolvedSpec, image: str, prefix: str, spec: str) -> None:
+        name = name_for(resolved.repo_url)
         about = {
-            "repo_url": source.repo_url,
-            "binder_ref_url": source.ref_url,
+            "repo_url": resolved.repo_url,
+            "binder_ref_url": resolved.ref_url,
             "binder_launch_host": f"{self.request.protocol}://{self.request.host}/",
             "binder_request": prefix + spec,
-            "binder_persistent_request": prefix + source.resolved,
+            "binder_persistent_request": prefix + resolved.spec,
             "binder_client_ip": self.request.remote_ip or "",
         }
         variables = {key.upper(): value for key, value in about.items()}
@@ -293,7 +295,7 @@ class ProvidersHandler(_Handler):
     def get(self) -> None:
         """Return the providers' list."""
         self.set_header("Content-Type", "application/json")
-        self.write(json.dumps(providers()))
+        self.write(json.dumps(list_providers()))
 
 
 class PageHandler(_Handler):

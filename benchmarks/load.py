@@ -24,7 +24,6 @@ from clinder.running.keep_alive import keep_alive_until_gone
 from clinder.running.stop import stop
 from clinder.session import Session
 from clinder.timeouts import Timeouts
-from clinder.wire.http import Transport
 from clock import Clock
 from hubs import Jupyter, ScriptedHub
 
@@ -140,6 +139,4 @@ def _used(hub: CountingHub) -> None:
     clock = Clock()
     session = Session(hub.serve("x", Jupyter(TOKEN)), TOKEN)
     deadline = Deadline(_HOUR, now=clock.now, pause=clock.pause)
-    keep_alive_until_gone(
-        session, deadline, keep_alive=_HOUR, transport=Transport(Timeouts().for_server)
-    )
+    keep_alive_until_gone(session, deadline, keep_alive=_HOUR, timeouts=Timeouts())

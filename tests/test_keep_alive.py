@@ -9,14 +9,12 @@ import pytest
 from clinder._deadline import Deadline
 from clinder.running.keep_alive import Intervals, keep_alive_until_gone
 from clinder.session import Session
-from clinder.timeouts import Timeouts
-from clinder.wire.http import Transport
 from clock import Standing
 from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"
 GONE, RUNNING, REFUSED = 302, 200, 403
-QUICK = Intervals(every=0.01, again=0.01)
+QUICK = Intervals(every=0.01, confirm=0.01)
 
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
@@ -34,7 +32,6 @@ def watched(
         session,
         deadline or Deadline(60),
         keep_alive=keep_alive,
-        transport=Transport(Timeouts().for_server),
         intervals=pace,
     )
 
@@ -106,7 +103,7 @@ def test_a_watch_ends_when_it_is_cancelled() -> None:
 
 def test_a_watch_that_is_cancelled_between_two_looks_does_not_wait_for_the_next() -> None:
     deadline = Deadline(36_000)
-    pace = Intervals(every=3600, again=3600)
+    pace = Intervals(every=3600, confirm=3600)
     with ScriptedHub() as hub, ThreadPoolExecutor() as threads:
         watching = threads.submit(watched, hub, deadline=deadline, pace=pace)
 
@@ -134,6 +131,6 @@ def test_a_watch_ends_with_its_deadline() -> None:
 def test_the_look_that_makes_sure_has_its_own_pace() -> None:
     """It would come after an hour, and the deadline is before that."""
     with ScriptedHub() as hub:
-        pace = Intervals(every=0.01, again=3600)
+        pace = Intervals(every=0.01, confirm=3600)
         assert watched(hub, GONE, GONE, deadline=Deadline(0.5), pace=pace) == ""
         assert len(looks(hub)) <= 1

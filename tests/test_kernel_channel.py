@@ -27,7 +27,6 @@ from clinder.running.kernels import KernelNotRemoved, running_kernel
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire import kernel_channel as wire
-from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.kernel_channel import KernelChannel, KernelDied
 from clinder.wire.kernel_messages import KernelError, Output
@@ -268,9 +267,9 @@ def test_a_message_that_is_too_large_is_the_output_s_fault_not_the_network_s(
 ) -> None:
     monkeypatch.setattr(wire, "_MESSAGE_LIMIT", 1000)
     with (
-        pytest.raises(OutputDropped, match="too much in one piece"),
+        pytest.raises(OutputDropped, match="too large"),
         serving(Server(lambda parent: [stream("x" * 1000, parent), info(parent)])) as server,
-        running_kernel(server.session, "", Deadline(60), transport=Transport()),
+        running_kernel(server.session, "", Deadline(60)),
     ):
         raise AssertionError("it is no usable kernel")
 
@@ -299,7 +298,7 @@ def test_code_that_a_server_does_not_read_is_bounded_by_the_deadline() -> None:
 def started(server: Server, deadline: Deadline) -> None:
     """Start a kernel that is not to become usable."""
     with serving(server):
-        kernel = running_kernel(server.session, "", deadline, transport=Transport())
+        kernel = running_kernel(server.session, "", deadline, timeouts=Timeouts(idle=75))
         with kernel:
             raise AssertionError("it is usable")
 
@@ -336,7 +335,7 @@ def test_what_says_nothing_of_a_kernel_is_no_reason_to_give_it_up() -> None:
     server = Server(lambda parent: [info(parent)], looks=[starting, page, none, broken, starting])
     with (
         serving(server),
-        running_kernel(server.session, "", quick(600), transport=Transport()) as kernel,
+        running_kernel(server.session, "", quick(600)) as kernel,
     ):
         assert isinstance(kernel, KernelChannel)
     assert server.removed == ["k"]
@@ -348,7 +347,7 @@ def test_a_kernel_that_never_answers_is_given_up_in_the_end(opens_after: float) 
     with (
         pytest.raises(ServerNotReady, match="it did not answer within 10 s"),
         serving(Server(lambda _: [], opens_after=opens_after)) as server,
-        running_kernel(server.session, "", quick(600), transport=Transport(), ready_within=10),
+        running_kernel(server.session, "", quick(600), ready_timeout=10),
     ):
         raise AssertionError("it is usable")
     assert set(server.removed) == {"k"}
@@ -454,7 +453,7 @@ def test_a_kernel_that_a_server_never_lists_may_be_left() -> None:
     server = Server(
         lambda _: [], starts=lambda: clock.jump(70), starts_after=0.5, listed_after=1000
     )
-    with pytest.raises(KernelNotRemoved, match="did not say which kernel"):
+    with pytest.raises(KernelNotRemoved, match="did not report which kernel"):
         started(server, Deadline(60, now=clock.now, pause=clock.pause))
     assert server.removed == []
 

@@ -36,7 +36,7 @@ from clinder.launch.options import LaunchOptions
 from clinder.launch.request import Request
 from clinder.repository import Repository
 from clinder.session import Session
-from clinder.timeouts import Timeouts
+from clinder.timeouts import LAUNCH_STOP, Timeouts
 from clock import Clock, Standing
 from faults import INSTEAD, Silence
 from hubs import Jupyter, ScriptedHub
@@ -372,7 +372,7 @@ def test_a_server_is_asked_often_at_first_then_every_3_s_and_for_120_s_in_all() 
     assert clock.pauses[:3] == pytest.approx([0.1, 0.16, 0.256])
     assert max(clock.pauses) == 3
     assert recorder.of(SessionNotStopped)
-    assert left[-1] == pytest.approx(120 + Timeouts().stop)
+    assert left[-1] == pytest.approx(120 + LAUNCH_STOP)
 
 
 def test_a_server_that_never_gets_usable_is_an_error_and_is_stopped() -> None:
@@ -617,7 +617,7 @@ def test_a_session_that_is_not_cancelled_is_asked_to_stop_for_its_own_time() -> 
         launchable(hub, Jupyter(TOKEN, stays=True))
         with pytest.raises(ZeroDivisionError):
             launch(asked(hub), fails, now=clock.now, pause=clock.pause)
-    assert clock.passed == pytest.approx(Timeouts().stop)
+    assert clock.passed == pytest.approx(LAUNCH_STOP)
 
 
 def test_a_launch_that_was_cancelled_before_asks_nobody() -> None:

@@ -368,7 +368,7 @@ CLOCKS = ("connect", "idle", "readiness", "stop")
 @pytest.mark.parametrize("name", CLOCKS)
 @pytest.mark.parametrize("seconds", [0.0, -1.0, math.inf, math.nan])
 def test_a_clock_has_some_time(name: str, seconds: float) -> None:
-    with pytest.raises(UsageError, match=f"{name} timeout is more than 0"):
+    with pytest.raises(UsageError, match=f"{name} timeout must be more than 0"):
         Timeouts(**{name: seconds})
 
 

@@ -18,7 +18,6 @@ from clinder.running.status import wait_for_status
 from clinder.running.stop import stop
 from clinder.session import Session
 from clinder.timeouts import Timeouts
-from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import State
 from clock import Clock, Standing
 from faults import Silence
@@ -148,15 +147,15 @@ def test_an_address_that_says_nothing_clear_is_not_gone(answer: Answer | Raw, wo
         with pytest.raises(StopFailed, match=words) as failed:
             stop(session(hub), Deadline(0.5))
         assert posts(hub) == 0
-    assert "not known" in failed.value.message
+    assert "is unknown" in failed.value.message
 
 
 def test_a_silent_server_is_asked_again() -> None:
-    silent = Transport(Timeouts(idle=0.1))
+    timeouts = Timeouts(idle=0.1)
     with ScriptedHub(pages={"/user/x/api/status": Raw([], Ending.HELD)}) as hub:
         deadline = Deadline(60, now=jumping(lambda: len(hub.requests) >= 3, 60))
         with pytest.raises(StopFailed):
-            stop(session(hub), deadline, transport=silent)
+            stop(session(hub), deadline, timeouts=timeouts)
         assert len(hub.requests) >= 3
 
 
@@ -209,9 +208,9 @@ def test_a_server_that_goes_at_once_is_soon_made_sure_of(after: float, made_sure
 
 def test_a_deadline_that_has_come_asks_nothing() -> None:
     with serving(Jupyter(TOKEN)) as hub:
-        with pytest.raises(StopFailed, match="not known: it did not answer in time"):
+        with pytest.raises(StopFailed, match="runs: it did not answer in time"):
             stop(session(hub), Deadline(0))
-        with pytest.raises(ServerUnreachable, match="not known: it did not answer in time"):
+        with pytest.raises(ServerUnreachable, match="runs: it did not answer in time"):
             wait_for_status(session(hub), Deadline(0))
         assert not hub.requests
 

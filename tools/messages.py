@@ -26,7 +26,7 @@ FAMILIES = ("HubBusy",)
 
 EXPLANATIONS = {
     "CodeRaised": Explanation(
-        ("The code raised … on the session.", "The session's code did not end: …"),
+        ("The code raised … on the session.", "The code did not finish: …"),
         "`clinder exec` ran the code in the session, and it failed there. The traceback is above "
         "the message. If the message says that the code did not end, the kernel died, most often "
         "because the session ran out of memory (mybinder.org allows 2 GB).",
@@ -199,14 +199,14 @@ EXPLANATIONS = {
             "The session's server is unreachable: …",
             "The session's server answered … to …",
             "The session's kernel is unreachable: …",
-            "Whether the session runs is not known: …",
+            "It is unknown whether the session runs: …",
         ),
         "Nothing answers at the session's address, or the answer does not show whether the "
         "session is gone. The hub's proxy might have a temporary problem.",
         "`clinder status` checks again until the answer is clear.",
     ),
     "OutputDropped": Explanation(
-        ("The session's server dropped a part of the output, as it says above.",),
+        ("The session's server dropped some of the output, as it reports above.",),
         "A Jupyter Server limits how much output it forwards per second. The code ran, but its "
         "output is incomplete.",
     ),
@@ -217,8 +217,8 @@ EXPLANATIONS = {
     ),
     "KernelNotRemoved": Explanation(
         (
-            "The session's server did not say that it removed the kernel.",
-            "The session's server did not say which kernel it started.",
+            "The session's server did not confirm that it removed the kernel.",
+            "The session's server did not report which kernel it started.",
         ),
         "The time limit expired while clinder was starting or removing a kernel, which might "
         "still be running in the session.",
@@ -242,7 +242,7 @@ EXPLANATIONS = {
     "StopFailed": Explanation(
         (
             "The session still runs: it did not shut down in time.",
-            "Whether the session still runs is not known: …",
+            "It is unknown whether the session still runs: …",
         ),
         "clinder told the server several times to shut down. The server did not shut down in "
         "time, or clinder could not find out whether it did.",

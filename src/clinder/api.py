@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, ParamSpec
+from typing import TYPE_CHECKING, Literal, ParamSpec, cast
 
 from clinder.session import Session
 from clinder.timeouts import STOP_TIMEOUT, Timeouts
@@ -81,17 +81,24 @@ def start(
 
 
 def stop(
-    session: Session, *, timeout: float = STOP_TIMEOUT, cancel: threading.Event | None = None
+    session: Session,
+    *,
+    timeout: float | None = None,
+    timeouts: Timeouts | None = None,
+    cancel: threading.Event | None = None,
 ) -> bool:
     """Stop a session and return once it is gone: ``True``, or ``False`` if it was gone already.
 
-    ``timeout`` is in seconds. Raises :class:`~clinder.errors.StopFailed`, of which
+    ``timeout`` limits the whole call, in seconds; the default is ``timeouts.stop`` or 60.
+    ``timeouts`` limits each connection. Raises :class:`~clinder.errors.StopFailed`, of which
     :class:`~clinder.errors.TokenRefused` is one.
     """
     from clinder._deadline import Deadline
     from clinder.running.stop import stop
 
-    return stop(session, Deadline(timeout, cancel=cancel))
+    timeouts = timeouts or Timeouts()
+    seconds = timeouts.stop_limit(STOP_TIMEOUT) if timeout is None else timeout
+    return stop(session, Deadline(seconds, cancel=cancel), timeouts=timeouts)
 
 
 def _as_context_manager(
@@ -108,7 +115,7 @@ def _as_context_manager(
         try:
             yield session
         finally:
-            stop(session)
+            stop(session, timeouts=cast("Timeouts | None", kwargs.get("timeouts")))
 
     return open_session
 

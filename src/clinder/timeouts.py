@@ -1,38 +1,48 @@
-"""The clocks that bound everything, in seconds."""
+"""The time limits of a launch and of a session's server, in seconds."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from clinder.errors import UsageError
 
+HUB_IDLE = 75.0
+"""A hub sends a keepalive every 25 s (BinderHub's ``builder.py``), so it has missed three."""
+SERVER_IDLE = 10.0
+"""A session's server answers at once or not at all; another request is worth more than waiting."""
+LAUNCH_STOP = 10.0
+"""For stopping a session that clinder does not hand over."""
 STOP_TIMEOUT = 60.0
-"""Seconds in which a session's end is known: JupyterHub looks for its servers every 30 s."""
+"""JupyterHub checks its servers every 30 s, so a session's end is certain after that."""
+_STOP_CONNECTIONS = 3
 
 
 @dataclass(frozen=True)
 class Timeouts:
-    """For how many seconds one thing may go on, beside the overall time of a launch.
+    """Time limits in seconds, besides the time limit of the whole launch.
 
-    ``connect``: until a connection stands. ``idle``: that a connection brings nothing, of which
-    75 is three keepalives of a hub missed. ``readiness``: from ``ready`` until the server and its
-    first kernel answer. ``stop``: stopping a session, beyond the overall time.
+    ``connect`` limits establishing a connection, including a proxy's tunnel and TLS. ``idle``
+    limits how long the other side may stay silent on an established connection; ``None`` is 75 for
+    a hub and 10 for a session's server. ``readiness`` limits how long a launched server and its
+    first kernel may take to respond. ``stop`` is extra time for stopping a session; ``None`` is 10
+    if the launch failed and 60 otherwise, and more if ``connect`` exceeds its default.
 
-    Raises :class:`~clinder.errors.UsageError` for what is no time.
+    Raises :class:`~clinder.errors.UsageError` unless each is positive and finite.
     """
 
     connect: float = 10.0
-    idle: float = 75.0
+    idle: float | None = None
     readiness: float = 120.0
-    stop: float = 10.0
+    stop: float | None = None
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            if not 0 < getattr(self, each.name) < math.inf:
-                raise UsageError(f"The {each.name} timeout is more than 0 seconds.")
+            value = getattr(self, each.name)
+            if value is not None and not 0 < value < math.inf:
+                raise UsageError(f"The {each.name} timeout must be more than 0 seconds.")
 
-    @property
-    def for_server(self) -> Timeouts:
-        """The clocks of a server's calls, which are small: after 10 s of nothing, ask again."""
-        return replace(self, idle=min(self.idle, 10.0))
+    def stop_limit(self, default: float) -> float:
+        """Return ``stop``, or a default that leaves time for three slow connections."""
+        slower = max(0.0, self.connect - Timeouts.connect)
+        return self.stop or default + _STOP_CONNECTIONS * slower

@@ -22,14 +22,14 @@ def main(settings: str, *command: str) -> int:
         hubs=(given.pop("hub", "local"),),
         timeout=60.0,
         warm_up=None,
-        timeouts=Timeouts(stop=min(Timeouts.stop, given.get("stop", Timeouts.stop))),
+        timeouts=Timeouts(stop=given.get("stop")),
     )
     try:
         return run(
             Options(launch, session_file=None, quiet=False, verbose=False),
             command,
             keep_alive=given.pop("keep_alive", 3600.0),
-            intervals=Intervals(every=0.1, again=0.1),
+            intervals=Intervals(every=0.1, confirm=0.1),
             grace=Grace(**given),
         )
     except ClinderError as error:

@@ -13,21 +13,26 @@ from clinder.cli.sources import STDIN, read_environment, read_session, read_stan
 from clinder.cli.streams import print_status, write
 from clinder.errors import TimedOut, UsageError
 from clinder.session import Session
+from clinder.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from clinder.wire.kernel_messages import KernelError, Output
 
 
 def execute(
-    file: str | None, code: str | None, *, session: str | None, kernel: str, timeout: float
+    file: str | None,
+    code: str | None,
+    *,
+    session: str | None,
+    kernel: str,
+    timeout: float,
+    timeouts: Timeouts,
 ) -> None:
     """Run code on the session. Raises :class:`~clinder.errors.CodeRaised` where the code does."""
     named = _session(session)
     source = _code(file, code)
     from clinder.running.kernels import KernelNotRemoved
     from clinder.running.kernels import execute as execute_on
-    from clinder.timeouts import Timeouts
-    from clinder.wire.http import Transport
 
     with cancellation("the code may run on in its session") as cancel:
         try:
@@ -37,7 +42,7 @@ def execute(
                 Deadline(timeout, cancel=cancel),
                 kernel=kernel,
                 write=_write,
-                transport=Transport(Timeouts().for_server),
+                timeouts=timeouts,
             )
         except KernelNotRemoved:
             raise TimedOut(

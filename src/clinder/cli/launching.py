@@ -35,10 +35,11 @@ def launch_session(options: Options, screen: Screen, cancel: threading.Event) ->
     deadline = Deadline(options.launch.timeout, cancel=cancel)
     resolution = resolve(options.launch, deadline, os.environ)
     _announce(resolution, screen)  # before importing the wire, which takes a moment
-    before = claim(options.session_file, deadline) if options.session_file else None
+    timeouts, path = options.launch.timeouts, options.session_file
+    before = claim(path, deadline, timeouts) if path else None
     from clinder.launch.launch import launch
 
-    keeper = SessionFile(screen, options.session_file, before)
+    keeper = SessionFile(screen, path, before)
     session = launch(resolution.request, deadline, keeper.observe)
     keeper.complete(session)
     return session

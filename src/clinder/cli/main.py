@@ -14,6 +14,7 @@ from clinder._version import __version__
 from clinder.cli.options import (
     WholeNumber,
     build_options,
+    connection_options,
     launch_options,
     parse_seconds,
     quiet_option,
@@ -21,6 +22,7 @@ from clinder.cli.options import (
 )
 from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
+from clinder.timeouts import Timeouts
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _COMMAND = "clinder.command"
@@ -146,8 +148,11 @@ def start(output: str, **options: Any) -> None:
     help="A session file, which is removed once its session is gone. Can be repeated.",
 )
 @stop_timeout
+@connection_options
 @quiet_option
-def stop(uris: tuple[str, ...], files: tuple[Path, ...], timeout: float, quiet: bool) -> int:
+def stop(
+    uris: tuple[str, ...], files: tuple[Path, ...], timeout: float, timeouts: Timeouts, quiet: bool
+) -> int:
     """Stop sessions and wait until they are gone.
 
     URI is a session's URI with its token, or `-` to read URIs or JSON objects from standard
@@ -163,13 +168,14 @@ def stop(uris: tuple[str, ...], files: tuple[Path, ...], timeout: float, quiet: 
     """
     from clinder.cli.stop import stop as stop_sessions
 
-    return stop_sessions(uris, files, timeout=timeout, quiet=quiet)
+    return stop_sessions(uris, files, timeout=timeout, timeouts=timeouts, quiet=quiet)
 
 
 @cli.command()
 @click.argument("uri", required=False)
 @click.option("--session-file", "file", type=click.Path(path_type=Path), help="A session file.")
 @stop_timeout
+@connection_options
 @click.option(
     "-o",
     "--output",
@@ -178,7 +184,9 @@ def stop(uris: tuple[str, ...], files: tuple[Path, ...], timeout: float, quiet: 
     show_default=True,
     help="Format of the output.",
 )
-def status(uri: str | None, file: Path | None, timeout: float, output: str) -> None:
+def status(
+    uri: str | None, file: Path | None, timeout: float, timeouts: Timeouts, output: str
+) -> None:
     """Show whether a session is running.
 
     The exit code is 10 if the session is gone.
@@ -193,7 +201,7 @@ def status(uri: str | None, file: Path | None, timeout: float, output: str) -> N
     """
     from clinder.cli.status import status as write_status
 
-    write_status(uri, file, timeout=timeout, output=output)
+    write_status(uri, file, timeout=timeout, timeouts=timeouts, output=output)
 
 
 @cli.command(cls=RunCommand)
@@ -244,8 +252,15 @@ def run(keep_alive: float, **options: Any) -> int:
     show_default=True,
     help="Time limit for the code.",
 )
+@connection_options
 def execute(
-    file: str | None, code: str | None, session: str | None, kernel: str, timeout: float
+    file: str | None,
+    code: str | None,
+    session: str | None,
+    kernel: str,
+    *,
+    timeout: float,
+    timeouts: Timeouts,
 ) -> None:
     """Run code in a session and show its output.
 
@@ -260,7 +275,7 @@ def execute(
     """
     from clinder.cli.execute import execute as execute_code
 
-    execute_code(file, code, session=session, kernel=kernel, timeout=timeout)
+    execute_code(file, code, session=session, kernel=kernel, timeout=timeout, timeouts=timeouts)
 
 
 @cli.command()

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,12 +17,13 @@ from click.core import ParameterSource
 
 from clinder.errors import UsageError
 from clinder.launch.options import ATTEMPTS, FORCE, TIMEOUT, LaunchOptions
-from clinder.timeouts import STOP_TIMEOUT, Timeouts
+from clinder.timeouts import HUB_IDLE, LAUNCH_STOP, SERVER_IDLE, STOP_TIMEOUT, Timeouts
 
 if TYPE_CHECKING:
     from clinder.cli.launching import Options
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
+_Result = TypeVar("_Result")
 _A_YEAR = 366 * 86400.0
 
 
@@ -98,19 +100,42 @@ def _reuse(_: click.Context, __: click.Parameter, value: str) -> bool | str:
     return value if value == FORCE else bool(value)
 
 
-def _time_limit(name: str, default: float, text: str) -> Callable[[_Function], _Function]:
+def _time_limit(name: str, default: float | None, text: str) -> Callable[[_Function], _Function]:
     """Return an option in seconds that a variable can set, too."""
     return click.option(
         name,
         cls=EnvOption,
         type=parse_seconds,
         metavar="SECONDS",
-        default=f"{default:g}",
+        default=None if default is None else f"{default:g}",
         show_default=True,
         envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}",
         show_envvar=True,
         help=text,
     )
+
+
+_connect_timeout = _time_limit(
+    "--connect-timeout", Timeouts.connect, "Time limit for establishing a connection."
+)
+
+
+def _idle_timeout(default: str) -> Callable[[_Function], _Function]:
+    text = "How long a connection can stay silent before clinder gives up on it."
+    return _time_limit("--idle-timeout", None, f"{text}  [default: {default}]")
+
+
+def connection_options(function: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Add the limits of a connection to a session's server, as the argument ``timeouts``."""
+
+    @wraps(function)
+    def command(
+        *arguments: Any, connect_timeout: float, idle_timeout: float | None, **values: Any
+    ) -> _Result:
+        timeouts = Timeouts(connect=connect_timeout, idle=idle_timeout)
+        return function(*arguments, timeouts=timeouts, **values)
+
+    return _connect_timeout(_idle_timeout(f"{SERVER_IDLE:g}")(command))
 
 
 def launch_options(function: _Function) -> _Function:
@@ -135,14 +160,8 @@ def launch_options(function: _Function) -> _Function:
         _time_limit(
             "--timeout", TIMEOUT, "Time limit for the launch, including waits and retries."
         ),
-        _time_limit(
-            "--connect-timeout", Timeouts.connect, "Time limit for establishing a connection."
-        ),
-        _time_limit(
-            "--idle-timeout",
-            Timeouts.idle,
-            "How long a connection can stay silent before clinder gives up on it.",
-        ),
+        _connect_timeout,
+        _idle_timeout(f"{HUB_IDLE:g} for the hub, {SERVER_IDLE:g} for the session"),
         _time_limit(
             "--readiness-timeout",
             Timeouts.readiness,
@@ -150,9 +169,9 @@ def launch_options(function: _Function) -> _Function:
         ),
         _time_limit(
             "--stop-timeout",
-            Timeouts.stop,
-            "Extra time for stopping the session. After `run`'s COMMAND, the default is"
-            f" {STOP_TIMEOUT:g}.",
+            None,
+            "Extra time for stopping the session."
+            f"  [default: {LAUNCH_STOP:g}; after `run`'s COMMAND: {STOP_TIMEOUT:g}]",
         ),
         click.option(
             "--attempts",

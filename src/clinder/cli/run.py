@@ -22,7 +22,7 @@ from clinder.cli.session_files import stop_or_keep
 from clinder.cli.streams import print_status
 from clinder.errors import Cancelled, SessionGone
 from clinder.session import Session
-from clinder.timeouts import STOP_TIMEOUT, Timeouts
+from clinder.timeouts import STOP_TIMEOUT
 
 if TYPE_CHECKING:
     from clinder.running.keep_alive import Intervals
@@ -142,13 +142,12 @@ class _Run:
 
     def _watch(self, keep_alive: float, pace: Intervals | None, done: threading.Event) -> None:
         from clinder.running.keep_alive import keep_alive_until_gone
-        from clinder.wire.http import Transport
 
         words = keep_alive_until_gone(
             self._session,
             Deadline(math.inf, cancel=done),
             keep_alive=keep_alive,
-            transport=Transport(Timeouts().for_server),
+            timeouts=self._options.launch.timeouts,
             intervals=pace,
         )
         if words:
@@ -193,11 +192,10 @@ class _Run:
                 return _GraceExpired()
 
     def _stop(self) -> None:
-        given = self._options.launch.timeouts.stop
-        seconds = self._patience.stop if given == Timeouts.stop else given
-        deadline = Deadline(seconds, cancel=self._hurry)
+        timeouts = self._options.launch.timeouts
+        deadline = Deadline(timeouts.stop_limit(self._patience.stop), cancel=self._hurry)
         deadline.grace = self._patience.stop_in_haste
-        ran = stop_or_keep(self._session, deadline, self._options.session_file)
+        ran = stop_or_keep(self._session, deadline, timeouts, self._options.session_file)
         self._hurry.close()
         if ran is not None:
             self._say(f"The session {'is stopped' if ran else 'was already gone'}.")

@@ -13,9 +13,12 @@ from clinder.cli.streams import print_status
 from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
 from clinder.events import Event, SessionLaunched, SessionNotStopped, SessionStopped
 from clinder.session import Session
+from clinder.timeouts import Timeouts
+
+_CLAIM_TIMEOUT = 10.0
 
 
-def claim(path: Path, deadline: Deadline) -> Session | None:
+def claim(path: Path, deadline: Deadline, timeouts: Timeouts) -> Session | None:
     """Return the session of the file, which is gone, or ``None`` where there is no file.
 
     Raises :class:`~clinder.errors.UsageError` where the file cannot be written, or names a
@@ -30,7 +33,8 @@ def claim(path: Path, deadline: Deadline) -> Session | None:
     there = session_file.read(path)
     hint = f"Stop it with `clinder stop --session-file {path}`, or name another file."
     try:
-        status = wait_for_status(there, deadline.capped(10))
+        limit = deadline.capped(max(_CLAIM_TIMEOUT, timeouts.connect))
+        status = wait_for_status(there, limit, timeouts=timeouts)
     except TokenRefused:
         return there  # what runs there now is not the session of the file
     except Cancelled:
@@ -85,7 +89,9 @@ class SessionFile:
                 session_file.write(self._path, session)
 
 
-def stop_or_keep(session: Session, deadline: Deadline, path: Path | None) -> bool | None:
+def stop_or_keep(
+    session: Session, deadline: Deadline, timeouts: Timeouts, path: Path | None
+) -> bool | None:
     """Stop a session and remove its file; return whether it ran.
 
     Where that fails, return ``None`` after a warning with the line to type: the session is in
@@ -94,7 +100,7 @@ def stop_or_keep(session: Session, deadline: Deadline, path: Path | None) -> boo
     from clinder.running.stop import stop
 
     try:
-        ran = stop(session, deadline)
+        ran = stop(session, deadline, timeouts=timeouts)
     except ClinderError as error:
         why = "It was told to stop in haste." if isinstance(error, Cancelled) else error
         print_status(

@@ -13,6 +13,7 @@ from clinder.cli.session_files import stop_or_keep
 from clinder.cli.streams import OutputLost, write
 from clinder.errors import Cancelled
 from clinder.session import Session
+from clinder.timeouts import LAUNCH_STOP
 
 
 def start(options: Options, output: str) -> None:
@@ -38,8 +39,9 @@ def start(options: Options, output: str) -> None:
 
 
 def _stop(session: Session, options: Options) -> bool:
-    deadline = Deadline(options.launch.timeouts.stop)
-    return stop_or_keep(session, deadline, options.session_file) is not None
+    timeouts = options.launch.timeouts
+    deadline = Deadline(timeouts.stop_limit(LAUNCH_STOP))
+    return stop_or_keep(session, deadline, timeouts, options.session_file) is not None
 
 
 def format_session(session: Session, output: str) -> str:

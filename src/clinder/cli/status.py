@@ -10,9 +10,12 @@ from clinder.cli.interrupts import cancellation
 from clinder.cli.sources import read_session
 from clinder.cli.streams import report_unclear, write
 from clinder.errors import ClinderError, SessionGone
+from clinder.timeouts import Timeouts
 
 
-def status(uri: str | None, file: Path | None, *, timeout: float, output: str) -> None:
+def status(
+    uri: str | None, file: Path | None, *, timeout: float, timeouts: Timeouts, output: str
+) -> None:
     """Write the session's status. Raises :class:`~clinder.errors.SessionGone` where it is gone."""
     from clinder.running.status import wait_for_status
     from clinder.wire.jupyter_server import State
@@ -22,7 +25,10 @@ def status(uri: str | None, file: Path | None, *, timeout: float, output: str) -
         deadline = Deadline(timeout, cancel=cancel)
         try:
             found = wait_for_status(
-                session, deadline, on_unclear=report_unclear(session.url, timeout)
+                session,
+                deadline,
+                timeouts=timeouts,
+                on_unclear=report_unclear(session.url, timeout),
             )
         except ClinderError as error:
             error.message = f"{error.message} ({session.url})"

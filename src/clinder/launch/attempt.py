@@ -37,6 +37,7 @@ from clinder.launch.request import Request
 from clinder.launch.retries import Step
 from clinder.running.stop import stop
 from clinder.session import Attempt, Session
+from clinder.timeouts import LAUNCH_STOP
 from clinder.wire.binderhub import Progress, Ready, Redirected, members, request_build
 from clinder.wire.http import Transport
 
@@ -231,12 +232,13 @@ class LaunchAttempt:
 
     def _stop(self, session: Session) -> None:
         """Stop a session after a failure or a cancellation."""
-        seconds = self._request.options.timeouts.stop
+        timeouts = self._request.options.timeouts
+        seconds = timeouts.stop_limit(LAUNCH_STOP)
         if self._deadline.cancel.is_set():
             remaining = _CANCEL_LIMIT - self._deadline.cancelled_for
             seconds = min(seconds, max(_MIN_STOP_TIME, remaining))
         try:
-            stop(session, self._deadline.uncancelled(seconds))
+            stop(session, self._deadline.uncancelled(seconds), timeouts=timeouts)
         except StopFailed as error:
             self._observer(SessionNotStopped(session, error.message))
         else:

@@ -27,15 +27,14 @@ def wait_until_usable(
     Raises :class:`~clinder.errors.ServerNotReady` if this fails or takes longer than
     ``timeouts.readiness``, :class:`~clinder.errors.KernelspecMissing`, and the deadline's errors.
     """
-    transport = Transport(timeouts.for_server)
     readiness_deadline = deadline.capped(timeouts.readiness)
     reason = "it did not answer in time"
     try:
-        for answer in _wait_until_running(session, readiness_deadline, transport):
+        for answer in _wait_until_running(session, readiness_deadline, timeouts):
             reason = answer
         reason = "its first kernel did not answer in time"
         if kernel is not None:
-            _warm_up(session, kernel, readiness_deadline, transport)
+            _warm_up(session, kernel, readiness_deadline, timeouts)
     except TimedOut:
         deadline.raise_if_expired()
         raise ServerNotReady(
@@ -43,14 +42,12 @@ def wait_until_usable(
         ) from None
 
 
-def _wait_until_running(
-    session: Session, deadline: Deadline, transport: Transport
-) -> Iterator[str]:
+def _wait_until_running(session: Session, deadline: Deadline, timeouts: Timeouts) -> Iterator[str]:
     """Poll ``api/status`` until it answers 200, because the hub's proxy might need a moment.
 
     Yields a description of every other answer.
     """
-    server = Server(session, transport)
+    server = Server(session, Transport(timeouts))
     delay = 0.1
     while True:
         try:
@@ -65,7 +62,7 @@ def _wait_until_running(
         delay = min(delay * 1.6, 3.0)
 
 
-def _warm_up(session: Session, kernel: str, deadline: Deadline, transport: Transport) -> None:
+def _warm_up(session: Session, kernel: str, deadline: Deadline, timeouts: Timeouts) -> None:
     """Start a kernel, wait until it responds, and remove it."""
     from clinder.running.kernels import running_kernel  # imported while the hub works
     from clinder.wire.kernel_channel import KernelDied
@@ -76,8 +73,8 @@ def _warm_up(session: Session, kernel: str, deadline: Deadline, transport: Trans
                 session,
                 kernel,
                 deadline,
-                transport=transport,
-                ready_within=deadline.remaining(),
+                timeouts=timeouts,
+                ready_timeout=deadline.remaining(),
                 cleanup_timeout=0.0,  # if removing it fails, the session is stopped anyway
             ):
                 return

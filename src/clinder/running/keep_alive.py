@@ -1,4 +1,4 @@
-"""A session kept alive and watched while something else uses it."""
+"""Keep a session alive, and notice when it is gone, while something else uses it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from clinder._deadline import Deadline
 from clinder.errors import Cancelled, TimedOut, TokenRefused
 from clinder.session import Session
+from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Seconds between two signs of activity, and between the two looks that make sure."""
+    """Seconds between two probes, and before the one that confirms that a session is gone."""
 
     every: float = 60.0
-    again: float = 10.0
+    confirm: float = 10.0
 
 
 def keep_alive_until_gone(
@@ -24,30 +25,30 @@ def keep_alive_until_gone(
     deadline: Deadline,
     *,
     keep_alive: float,
-    transport: Transport,
+    timeouts: Timeouts | None = None,
     intervals: Intervals | None = None,
 ) -> str:
-    """Return, once the session is found gone twice, how that was seen.
+    """Return a message that explains how the session was found to be gone, twice in a row.
 
-    For ``keep_alive`` seconds the look is a request that the server's own culler and the hub's
-    both count as activity, after that one that the server's does not count. Returns ``""`` when
-    the deadline has come or was cancelled.
+    For ``keep_alive`` seconds the probes are requests that the server and the hub both count as
+    activity, so neither culls the session; after that the server does not count them. Returns
+    ``""`` at the deadline or if it is cancelled.
     """
     intervals = intervals or Intervals()
-    server = Server(session, transport)
+    server = Server(session, Transport(timeouts))
     active = deadline.capped(keep_alive)
-    before = False
+    was_gone = False
     try:
         while True:
-            deadline.wait(intervals.again if before else intervals.every)
+            deadline.wait(intervals.confirm if was_gone else intervals.every)
+            probe = server.keep_alive if active.remaining() else server.status
             try:
-                look = server.keep_alive if active.remaining() else server.status
-                status = look(deadline)
+                status = probe(deadline)
             except TokenRefused:
-                before = False
+                was_gone = False
                 continue
-            if status.state is State.GONE and before:
+            if status.state is State.GONE and was_gone:
                 return status.message
-            before = status.state is State.GONE
+            was_gone = status.state is State.GONE
     except (Cancelled, TimedOut):
         return ""

@@ -19,25 +19,25 @@ from clinder.errors import (
     TokenRefused,
 )
 from clinder.session import Session
+from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.jupyter_server import Server, State
 from clinder.wire.kernel_channel import KernelChannel, KernelDied, TooLarge
 from clinder.wire.kernel_messages import KernelError, Output
 
-READY_WITHIN = 180.0
-"""Seconds that a kernel may take to answer: a cold machine's first one takes tens of them."""
+READY_TIMEOUT = 180.0
+"""Time limit for a kernel to answer, in seconds: the first one on a cold machine takes 30 s."""
 
-_CLEANUP = 5.0
-_CLEANUP_AT_LEAST = 1.5
-_LISTED = 0.5
-_RESTARTED = 0.5
-_POLL = 2.0
-"""Seconds between two looks at a kernel that does not answer yet."""
+_CLEANUP_TIMEOUT = 5.0
+_SHORTEST_CLEANUP = 1.5
+_LIST_DELAY = 0.5
+_RESTART_DELAY = 0.5
+_CHECK_INTERVAL = 2.0
 
 
 class KernelNotRemoved(TimedOut):
-    """The time was over, and the kernel may run on: it could not be removed."""
+    """The time limit was reached, and the kernel could not be deleted: it may still run."""
 
 
 @contextmanager
@@ -46,89 +46,98 @@ def running_kernel(
     name: str,
     deadline: Deadline,
     *,
-    transport: Transport,
-    ready_within: float = READY_WITHIN,
-    cleanup_timeout: float = _CLEANUP,
+    timeouts: Timeouts | None = None,
+    ready_timeout: float = READY_TIMEOUT,
+    cleanup_timeout: float = _CLEANUP_TIMEOUT,
 ) -> Iterator[KernelChannel]:
     """Yield a kernel that has answered, of the named kernelspec (``""``: the server's default).
 
-    It is deleted on leaving, whatever happened; what it runs then is interrupted by that. Its start
-    and its end may each take ``beyond`` seconds more than the deadline, and after a cancellation
-    both together, and at worst 1.5 more; where the answer to its start is lost, it is looked for,
-    and deleted. Raises
-    :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` where the
-    kernel dies at once or does not answer within so many seconds,
-    :class:`~clinder.wire.kernel_channel.KernelDied` where it dies later,
+    The kernel is deleted on leaving the context, which interrupts any code that it runs. If the
+    response to its start is lost, clinder searches for it and deletes it. Starting and deleting the
+    kernel may each overrun the deadline by ``cleanup_timeout`` seconds. After a cancellation they
+    share that allowance, plus at most 1.5 s.
+
+    Raises :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` if
+    the kernel dies while it starts or does not answer within ``ready_timeout`` seconds,
+    :class:`~clinder.wire.kernel_channel.KernelDied` if it dies later,
     :class:`~clinder.errors.ServerUnreachable`, :class:`~clinder.errors.OutputDropped` for a message
-    too large to be taken, what the deadline raises: :class:`KernelNotRemoved`
-    where the kernel could not be deleted.
+    that is too large, and what the deadline raises: :class:`KernelNotRemoved` if the kernel could
+    not be deleted.
     """
-    server = Server(session, transport)
-    identity = _start(server, name, deadline, cleanup_timeout)
-    died = late = False
+    server = Server(session, Transport(timeouts))
+    kernel_id = _start(server, name, deadline, cleanup_timeout)
+    died = timed_out = False
     try:
         deadline.raise_if_expired()
-        with _connect(server, identity, deadline, ready_within) as kernel:
+        with _connect(server, kernel_id, deadline, ready_timeout) as kernel:
             yield kernel
     except TooLarge:
-        raise OutputDropped("The kernel sent too much in one piece.") from None
+        raise OutputDropped("The kernel sent a message that is too large.") from None
     except TransportError as error:
         raise ServerUnreachable(f"The session's kernel is unreachable: {error.message}.") from None
     except (KernelDied, ServerNotReady):
         died = True
         raise
     except TimedOut:
-        late = True
+        timed_out = True
         raise
     finally:
-        if not _remove(server, identity, _cleanup(deadline, cleanup_timeout), died=died) and late:
-            raise KernelNotRemoved("The session's server did not say that it removed the kernel.")
+        removed = _remove(server, kernel_id, _cleanup(deadline, cleanup_timeout), died=died)
+        if timed_out and not removed:
+            raise KernelNotRemoved(
+                "The session's server did not confirm that it removed the kernel."
+            )
 
 
 def _start(server: Server, name: str, deadline: Deadline, cleanup_timeout: float) -> str:
-    """Start a kernel; whoever cancels, or the end of the time, waits a little for its id."""
+    """Start a kernel and return its id; a cancellation waits a little for the id."""
     kernelspec = server.kernelspec(name, deadline)
     label = f"clinder-{uuid4()}"
+    deadline.raise_if_expired()
     starting = deadline.extended(cleanup_timeout)
     starting.grace = cleanup_timeout
-    deadline.raise_if_expired()
     try:
         return server.start_kernel(kernelspec, label, starting)
     except (Cancelled, ServerUnreachable, TimedOut) as error:
-        gone = _remove_unanswered(server, label, _cleanup(deadline, cleanup_timeout))
-        if not gone and isinstance(error, TimedOut):
-            what = "The session's server did not say which kernel it started."
-            raise KernelNotRemoved(what) from None
+        removed = _remove_by_label(server, label, _cleanup(deadline, cleanup_timeout))
+        if isinstance(error, TimedOut) and not removed:
+            message = "The session's server did not report which kernel it started."
+            raise KernelNotRemoved(message) from None
         raise
 
 
 def _cleanup(deadline: Deadline, cleanup_timeout: float) -> Deadline:
-    """Return the deadline for removing a kernel; what a cancellation took already is not had."""
-    seconds = max(_CLEANUP_AT_LEAST, (cleanup_timeout or _CLEANUP) - deadline.cancelled_for)
-    return deadline.uncancelled(seconds) if cleanup_timeout else deadline.capped(seconds)
+    """Return the deadline for deleting a kernel, which deducts the time since a cancellation."""
+    if not cleanup_timeout:
+        return deadline.capped(_CLEANUP_TIMEOUT)
+    cleanup = deadline.extended(cleanup_timeout)
+    cleanup.grace = max(cleanup_timeout, deadline.cancelled_for + _SHORTEST_CLEANUP)
+    return cleanup
 
 
-def _remove_unanswered(server: Server, label: str, deadline: Deadline) -> bool:
-    """Delete the kernel whose start was not answered, once the server lists it; return whether.
+def _remove_by_label(server: Server, label: str, deadline: Deadline) -> bool:
+    """Delete the kernel with this label once the server lists it; return whether it did.
 
-    It may have started none: then nothing comes of it within the time.
+    The server may have started none. It then never lists one, and this ends with the deadline.
     """
     with suppress(ClinderError, TransportError):
-        while not (identity := server.find_kernel(label, deadline)):
-            deadline.wait(_LISTED)
-        return server.delete_kernel(identity, deadline)
+        while not (kernel_id := server.find_kernel(label, deadline)):
+            deadline.wait(_LIST_DELAY)
+        return server.delete_kernel(kernel_id, deadline)
     return False
 
 
-def _connect(server: Server, kernel_id: str, deadline: Deadline, seconds: float) -> KernelChannel:
-    ready_by = deadline.capped(seconds)
+def _connect(
+    server: Server, kernel_id: str, deadline: Deadline, ready_timeout: float
+) -> KernelChannel:
+    ready_by = deadline.capped(ready_timeout)
     try:
         kernel = KernelChannel(
             server.session,
             kernel_id,
             deadline=ready_by,
             timeouts=server.transport.timeouts,
-            poll=_watch(server, kernel_id, ready_by),
+            poll=_death_check(server, kernel_id, ready_by),
         )
         try:
             kernel.wait_until_ready(ready_by)
@@ -137,46 +146,46 @@ def _connect(server: Server, kernel_id: str, deadline: Deadline, seconds: float)
             raise
     except TimedOut:
         deadline.raise_if_expired()
-        what = f"it did not answer within {seconds:g} s"
+        reason = f"it did not answer within {ready_timeout:g} s"
     except KernelDied as error:
-        what = error.message
+        reason = error.message
     else:
         return kernel
     raise ServerNotReady(
-        f"The kernel cannot be used: {what}.",
+        f"The kernel cannot be used: {reason}.",
         hint="The image's environment is broken for this kernel: try it in a browser.",
     )
 
 
-def _watch(server: Server, kernel_id: str, deadline: Deadline) -> Callable[[], None]:
-    """Return what looks at the kernel now and then, and raises ``KernelDied`` once it is dead.
+def _death_check(server: Server, kernel_id: str, deadline: Deadline) -> Callable[[], None]:
+    """Return a function that raises ``KernelDied`` if the kernel is dead; it checks every 2 s.
 
-    A server lets go of the websocket of a dead kernel only after a minute.
+    The websocket does not show it: a server closes a dead kernel's websocket only after a minute.
     """
-    looked = deadline.now()
+    checked_at = deadline.now()
 
-    def watch() -> None:
-        nonlocal looked
-        if deadline.now() - looked < _POLL:
+    def check() -> None:
+        nonlocal checked_at
+        if deadline.now() - checked_at < _CHECK_INTERVAL:
             return
         if server.kernel_is_dead(kernel_id, deadline):
             raise KernelDied("the kernel died while it started")
-        looked = deadline.now()
+        checked_at = deadline.now()
 
-    return watch
+    return check
 
 
 def _remove(server: Server, kernel_id: str, deadline: Deadline, *, died: bool) -> bool:
     """Delete the kernel and return whether it is gone.
 
-    One that died is deleted again a little later: while it restarts, nobody can.
+    A server cannot delete a kernel while it restarts it, so one that died is deleted twice.
     """
     with suppress(ClinderError, TransportError):
-        gone = server.delete_kernel(kernel_id, deadline)
+        removed = server.delete_kernel(kernel_id, deadline)
         if died:
-            deadline.wait(_RESTARTED)
-            gone = server.delete_kernel(kernel_id, deadline)
-        return gone
+            deadline.wait(_RESTART_DELAY)
+            removed = server.delete_kernel(kernel_id, deadline)
+        return removed
     return False
 
 
@@ -187,19 +196,19 @@ def execute(
     *,
     kernel: str = "",
     write: Callable[[Output | KernelError], None],
-    transport: Transport,
+    timeouts: Timeouts | None = None,
 ) -> None:
-    """Run code on a kernel of its own and pass on what it prints, as it comes.
+    """Run code on a kernel of its own and pass on its output as it arrives.
 
-    Raises :class:`~clinder.errors.CodeRaised` where the code raises or its kernel dies,
-    :class:`~clinder.errors.OutputDropped` where the server kept some of it back,
-    :class:`~clinder.errors.SessionGone` where the session is found gone, and what
-    :func:`running_kernel` raises.
+    Raises :class:`~clinder.errors.CodeRaised` if the code raises or its kernel dies,
+    :class:`~clinder.errors.OutputDropped` if the server dropped some of the output,
+    :class:`~clinder.errors.SessionGone` if the session is gone, and what :func:`running_kernel`
+    raises.
     """
     raised: KernelError | None = None
     dropped = False
     try:
-        with running_kernel(session, kernel, deadline, transport=transport) as running:
+        with running_kernel(session, kernel, deadline, timeouts=timeouts) as running:
             for output in running.execute(code, deadline):
                 write(output)
                 if isinstance(output, Output):
@@ -208,20 +217,19 @@ def execute(
                     raised = output
     except KernelDied as error:
         raise CodeRaised(
-            f"The session's code did not end: {error.message}.",
+            f"The code did not finish: {error.message}.",
             hint="It may have used more memory than the session has.",
         ) from None
     except (ServerUnreachable, TokenRefused):
-        raise_if_gone(session, deadline, transport=transport)
+        _raise_if_gone(session, deadline, timeouts)
         raise
     if raised is not None:
         raise CodeRaised(f"The code raised {raised.name} on the session.")
     if dropped:
-        raise OutputDropped("The session's server dropped a part of the output, as it says above.")
+        raise OutputDropped("The session's server dropped some of the output, as it reports above.")
 
 
-def raise_if_gone(session: Session, deadline: Deadline, *, transport: Transport) -> None:
-    """Raise :class:`~clinder.errors.SessionGone` if one look at the server says so."""
-    status = Server(session, transport).status(deadline)
+def _raise_if_gone(session: Session, deadline: Deadline, timeouts: Timeouts | None) -> None:
+    status = Server(session, Transport(timeouts)).status(deadline)
     if status.state is State.GONE:
         raise SessionGone(f"The session is gone: {status.message}.")

@@ -1,4 +1,4 @@
-"""Does a session still run."""
+"""Whether a session still runs."""
 
 from __future__ import annotations
 
@@ -11,33 +11,36 @@ from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State, Status
 
+_FIRST_DELAY = 0.2
+_LONGEST_DELAY = 5.0
+
 
 def wait_for_status(
     session: Session,
     deadline: Deadline,
     *,
-    transport: Transport | None = None,
+    timeouts: Timeouts | None = None,
     on_unclear: Callable[[str], None] = lambda _: None,
 ) -> Status:
-    """Return a status that is running or gone; every other answer is asked again.
+    """Return the session's status once it is clear: running, or gone.
 
-    ``unclear`` is told the first of those, in words.
-    Raises :class:`~clinder.errors.TokenRefused` at once, and
-    :class:`~clinder.errors.ServerUnreachable` when the deadline has come.
+    Until then clinder repeats the request; ``on_unclear`` receives the first unclear response as a
+    message. Raises :class:`~clinder.errors.TokenRefused` at once, and
+    :class:`~clinder.errors.ServerUnreachable` at the deadline.
     """
-    server = Server(session, transport or Transport(Timeouts().for_server))
-    words = "it did not answer in time"
-    first = True
-    delay = 0.2
+    server = Server(session, Transport(timeouts))
+    message = ""
+    delay = _FIRST_DELAY
     try:
         while True:
             status = server.status(deadline)
             if status.state in (State.RUNNING, State.GONE):
                 return status
-            if first:
+            if not message:
                 on_unclear(status.message)
-            first, words = False, status.message
+            message = status.message
             deadline.wait(delay)
-            delay = min(delay * 1.6, 5.0)
+            delay = min(delay * 1.6, _LONGEST_DELAY)
     except TimedOut:
-        raise ServerUnreachable(f"Whether the session runs is not known: {words}.") from None
+        message = message or "it did not answer in time"
+        raise ServerUnreachable(f"It is unknown whether the session runs: {message}.") from None

@@ -1,4 +1,4 @@
-"""Stopping a session until it is verifiably gone: the one implementation that all surfaces call."""
+"""Stop a session and verify that it is gone: the only implementation, for every surface."""
 
 from __future__ import annotations
 
@@ -11,64 +11,63 @@ from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State, Status
 
-_ABSENT_TWICE = 2
+_CONFIRMED_ABSENT = 2
 _CONFIRM_DELAY = 0.05
-"""Seconds before it is made sure that a server which shut down is gone, while it just was told to:
-later a proxy's hiccup is likelier."""
+"""Before a server that went absent at once is checked again. One that goes absent later might only
+be behind a failing proxy, so the usual delay applies."""
 _FAST_DELAYS = (0.05, *[0.1] * 12)
-"""Seconds between the first looks: most servers end within one or two of being told."""
-_SLOWEST_DELAY = 2.0
-_ASK_AGAIN = 5.0
+"""Most servers end within one or two seconds of the shutdown."""
+_LONGEST_DELAY = 2.0
+_REPEAT_SHUTDOWN = 5.0
 
 
 def stop(
     session: Session,
     deadline: Deadline,
     *,
-    transport: Transport | None = None,
+    timeouts: Timeouts | None = None,
     on_unclear: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Shut the session's server down and return once it is gone: whether it ran before.
 
-    ``unclear`` is told the first answer, in words, where that says neither that it runs nor that
-    it is gone.
-    Gone is what :class:`~clinder.wire.jupyter_server.State` says, or, after our own shutdown was
-    accepted, an absent server twice in a row. Raises :class:`~clinder.errors.TokenRefused` at
-    once, :class:`~clinder.errors.StopFailed` when the deadline has come.
+    A server is gone if its response proves it (:class:`~clinder.wire.jupyter_server.State`), or if
+    it accepted the shutdown and was absent twice in a row. If the first response shows neither
+    that the session runs nor that it is gone, ``on_unclear`` receives it as a message. Raises
+    :class:`~clinder.errors.TokenRefused` at once, :class:`~clinder.errors.StopFailed` at the
+    deadline.
     """
-    server = Server(session, transport or Transport(Timeouts().for_server))
+    server = Server(session, Transport(timeouts))
     status = Status(State.UNCLEAR, "it did not answer in time")
     accepted = ran = False
-    absent, asked_at, first = 0, 0.0, True
+    absent, requested_at, first = 0, 0.0, True
     try:
-        for delay in _delays():  # pragma: no branch - they have no end
+        for delay in _delays():  # pragma: no branch - it is endless
             status = server.status(deadline)
             absent = absent + 1 if status.state is State.ABSENT else 0
-            if status.state is State.GONE or (accepted and absent >= _ABSENT_TWICE):
+            if status.state is State.GONE or (accepted and absent >= _CONFIRMED_ABSENT):
                 return ran
             if first and status.state is not State.RUNNING:
                 on_unclear(status.message)
             first = False
             if status.state is State.RUNNING:
                 ran = True
-                if not accepted or deadline.now() - asked_at > _ASK_AGAIN:
+                if not accepted or deadline.now() - requested_at > _REPEAT_SHUTDOWN:
                     accepted = _shut_down(server, deadline) or accepted
-                    asked_at = deadline.now()
-            deadline.wait(
-                _CONFIRM_DELAY if accepted and absent and delay in _FAST_DELAYS else delay
-            )
+                    requested_at = deadline.now()
+            is_fast = delay in _FAST_DELAYS
+            deadline.wait(_CONFIRM_DELAY if accepted and absent and is_fast else delay)
     except TimedOut:
         pass
     if status.state is State.RUNNING:
         raise StopFailed("The session still runs: it did not shut down in time.")
-    raise StopFailed(f"Whether the session still runs is not known: {status.message}.")
+    raise StopFailed(f"It is unknown whether the session still runs: {status.message}.")
 
 
 def _shut_down(server: Server, deadline: Deadline) -> bool:
     try:
         return server.shutdown(deadline)
     except TokenRefused:
-        # Behind a hub this is also what a server answers that has gone since we asked.
+        # A hub also responds with 403 if the server ended since the status request.
         return False
 
 
@@ -76,5 +75,5 @@ def _delays() -> Iterator[float]:
     yield from _FAST_DELAYS
     delay = _FAST_DELAYS[-1]
     while True:
-        delay = min(delay * 1.6, _SLOWEST_DELAY)
+        delay = min(delay * 1.6, _LONGEST_DELAY)
         yield delay

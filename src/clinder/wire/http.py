@@ -20,7 +20,7 @@ from requests.cookies import RequestsCookieJar
 from clinder._deadline import Deadline, WorkFailed
 from clinder._urls import is_loopback
 from clinder._version import USER_AGENT
-from clinder.timeouts import Timeouts
+from clinder.timeouts import HUB_IDLE, SERVER_IDLE, Timeouts
 from clinder.wire.byte_queue import ByteQueue
 from clinder.wire.http_connection import OneRequestSession, TokenAuth, iter_body
 from clinder.wire.http_errors import PROXY, TransportError, to_transport_error
@@ -75,7 +75,8 @@ class Transport:
         json: object | None = None,
     ) -> Response:
         """Return the answer of a Jupyter Server; redirects are answers, and are not followed."""
-        exchange = _Exchange(method, url, self, token=token, json=json)
+        idle = self.timeouts.idle or SERVER_IDLE
+        exchange = _Exchange(method, url, self, idle=idle, token=token, json=json)
         with exchange.open(deadline) as stream:
             whole = bytearray()
             for piece in stream.chunks:
@@ -89,10 +90,12 @@ class Transport:
         self, url: str, *, deadline: Deadline, headers: Mapping[str, str]
     ) -> Iterator[Stream]:
         """Yield the answer to a GET as a stream, following redirects that lose no encryption."""
+        idle = self.timeouts.idle or HUB_IDLE
         asked: set[str] = set()
         while url not in asked and len(asked) <= _REDIRECTS:
             asked.add(url)
-            with _Exchange("GET", url, self, headers=headers).open(deadline) as stream:
+            exchange = _Exchange("GET", url, self, idle=idle, headers=headers)
+            with exchange.open(deadline) as stream:
                 location = stream.headers.get("Location", "")
                 if stream.status not in (301, 302, 303, 307, 308) or not location:
                     yield stream
@@ -131,11 +134,13 @@ class _Exchange:
         url: str,
         transport: Transport,
         *,
+        idle: float,
         token: str = "",
         headers: Mapping[str, str] | None = None,
         json: object | None = None,
     ):
-        self._timeouts = transport.timeouts
+        self._connect = transport.timeouts.connect
+        self._idle = idle
         self._cookies = transport.cookies
         self._url = url
         self._arguments: dict[str, Any] = {
@@ -146,7 +151,7 @@ class _Exchange:
             "json": json,
             "allow_redirects": False,
             "stream": True,
-            "timeout": (self._timeouts.connect, self._timeouts.idle),
+            "timeout": (self._connect, self._idle),
             # An empty proxy keeps the environment's out: it could not reach this machine.
             "proxies": {"http": "", "https": ""} if is_loopback(url) else None,
         }
@@ -179,12 +184,10 @@ class _Exchange:
             item = self._queue.get(min(_TICK, deadline.remaining()))
             if item is None:
                 waited = deadline.now() - since
-                if waited > self._timeouts.connect and not self._connected.is_set():
-                    raise TransportError(f"no connection within {self._timeouts.connect:g} s")
-                if waited > self._timeouts.idle:
-                    raise TransportError(
-                        f"nothing came for {self._timeouts.idle:g} s", answered=answered
-                    )
+                if waited > self._connect and not self._connected.is_set():
+                    raise TransportError(f"no connection within {self._connect:g} s")
+                if waited > self._idle:
+                    raise TransportError(f"nothing came for {self._idle:g} s", answered=answered)
                 continue
             if isinstance(item, WorkFailed):
                 connected = self._connected.is_set()

@@ -243,7 +243,7 @@ class _Connection:
         url = self._session.url
         raw = open_socket(url, seconds=self._timeouts.connect, on_socket=self._on_socket)
         self._connected.set()
-        raw.settimeout(_HANDSHAKE_TIMEOUT)
+        raw.settimeout(max(_HANDSHAKE_TIMEOUT, self._timeouts.idle or 0.0))
         self._socket = _BoundedSocket(raw)
         try:
             self._websocket = websocket.create_connection(

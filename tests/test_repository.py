@@ -11,6 +11,7 @@ from clinder._urls import hub_url
 from clinder.errors import UsageError
 from clinder.repository import Repository
 from clinder.repository.parse import FORMS, ParsedTarget, parse
+from clinder.repository.providers import PROVIDERS, Provider
 
 SHA = "dc436b39f6ea56b46170624f330d57936d8452af"
 ID = "8f7c2f0341ef4180b0dbe97f59130756"
@@ -461,6 +462,13 @@ def test_every_form_has_an_example_that_parses(form: str, example: str) -> None:
         parse("nothing")
     assert form in caught.value.hint
     assert example in caught.value.hint
+
+
+@pytest.mark.parametrize(("prefix", "provider"), PROVIDERS.items())
+def test_the_example_of_a_provider_is_a_spec(prefix: str, provider: Provider) -> None:
+    assert provider.form.startswith(f"{prefix}/")
+    assert parse(provider.example).repository.spec == provider.example
+    assert parse(provider.example).repository.provider == prefix
 
 
 @pytest.mark.parametrize(

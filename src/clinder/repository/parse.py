@@ -17,7 +17,7 @@ from clinder._urls import (
 )
 from clinder.errors import UsageError
 from clinder.repository.pages import is_known_host, parse_doi, parse_page
-from clinder.repository.providers import DOI, HYDROSHARE_ID, PREFIXES, PROVIDERS
+from clinder.repository.providers import DOI, PREFIXES, PROVIDERS
 from clinder.repository.repository import Repository
 
 FORMS: tuple[tuple[str, str], ...] = (
@@ -113,8 +113,9 @@ def _parse_shorthand(text: str) -> Repository:
     prefix, _, rest = text.removesuffix("/").partition("/")
     if not rest:
         raise UsageError(f"{redact(text)} names no repository.")
-    if "/" in rest and prefix not in PROVIDERS:
+    provider = PROVIDERS.get(prefix)
+    if "/" in rest and not provider:
         raise UsageError(f"{redact(text)} looks like a spec but begins with none of {PREFIXES}.")
-    if "/" in rest or (prefix in PROVIDERS and ("%" in rest or HYDROSHARE_ID.fullmatch(rest))):
+    if "/" in rest or (provider and ("%" in rest or provider.is_id(rest))):
         return Repository.from_spec(text.partition("?")[0])
     return Repository("gh", f"{prefix}/{rest}")

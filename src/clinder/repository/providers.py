@@ -22,9 +22,6 @@ from clinder.errors import UsageError
 
 DOI = re.compile(r"(?:doi:)?(10\.[0-9]{4,9}/.+)", re.IGNORECASE)
 """A DOI, group 1, with or without ``doi:``."""
-HYDROSHARE_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", re.IGNORECASE)
-"""A HydroShare id, anywhere in a text."""
-
 # The larger installations of Dataverse (IQSS/dataverse-installations).
 _DATAVERSE_DOI = re.compile(
     r"10\.(?:5064|5683|7281|7910|15139|15454|18150|18419|18710|18738|21950"
@@ -35,6 +32,7 @@ _OWNER = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 _GITHUB = re.compile(rf"({_OWNER}/[A-Za-z0-9._-]+(?<!\.git))")
 _GITLAB = re.compile(r"(\w[\w.+-]*(?:/\w[\w.+-]*)+(?<!\.git))", re.ASCII)
 _GIST = re.compile(rf"({_OWNER}/[A-Za-z0-9]+)")
+_HYDROSHARE = re.compile(r"(?<![0-9a-f])[0-9a-f]{32}(?![0-9a-f])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -57,6 +55,12 @@ class Provider:
     check: Callable[[str], None] | None = None
     dois: re.Pattern[str] | None = None
 
+    def is_id(self, segment: str) -> bool:
+        """Whether one segment, without any encoding, is the whole name of a dataset."""
+        if self.has_refs or self.name_is_one_segment:
+            return False
+        return self.normalize(segment).lower() == segment.lower()
+
     def split(self, rest: str) -> tuple[str, str]:
         """Split what follows the prefix of a spec into name and ref, both still encoded."""
         if self.check:
@@ -77,7 +81,7 @@ def _match(pattern: re.Pattern[str], suffix: str, name: str) -> str:
 
 
 def _hydroshare(name: str) -> str:
-    match = HYDROSHARE_ID.search(name)
+    match = _HYDROSHARE.search(name)
     return match[0].lower() if match else ""
 
 

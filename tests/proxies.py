@@ -12,6 +12,7 @@ import base64
 import select
 import socket
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -21,16 +22,21 @@ from loopback import Loopback
 
 
 class Relay(Loopback):
-    """Passes what comes on to one server, whatever host was meant, and the answers back."""
+    """Forwards every connection to one server, whichever host the client named.
 
-    def __init__(self, to: str):
+    ``before`` is called for each connection before anything is read from it.
+    """
+
+    def __init__(self, to: str, *, before: Callable[[], None] = lambda: None):
         super().__init__()
         self._to = (urlsplit(to).hostname, urlsplit(to).port)
+        self._before = before
 
     def handle(self, connection: socket.socket) -> None:
-        """Serve one connection to its end."""
+        """Serve one connection until it ends."""
         self.open.add(connection)
         with suppress(OSError), connection:
+            self._before()
             self.serve(connection)
         self.open.discard(connection)
 
@@ -53,10 +59,12 @@ class Encrypted(Relay):
 
     scheme = "https"
 
-    def __init__(self, to: str, certificate: LeafCert):
+    def __init__(
+        self, to: str, certificate: LeafCert, *, before: Callable[[], None] = lambda: None
+    ):
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(self._context)
-        super().__init__(to)
+        super().__init__(to, before=before)
 
     def serve(self, connection: socket.socket) -> None:
         """Pass on what was decrypted."""
@@ -71,8 +79,15 @@ class Proxy(Relay):
     that came.
     """
 
-    def __init__(self, to: str, *, account: str = "", answers: bytes = b""):
-        super().__init__(to)
+    def __init__(
+        self,
+        to: str,
+        *,
+        account: str = "",
+        answers: bytes = b"",
+        before: Callable[[], None] = lambda: None,
+    ):
+        super().__init__(to, before=before)
         self._account = account
         self._answers = answers
         self.heads: list[str] = []

@@ -17,6 +17,9 @@ from typing import Any
 
 import pytest
 import responses
+from urllib3 import HTTPConnectionPool
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
 from answers import Answer, Ending, Framing, Raw, at_random, bytewise, moved, page
 from clinder._deadline import Deadline, run_bounded
@@ -478,6 +481,20 @@ def test_a_proxy_that_does_not_answer_is_named_as_the_cause(
     with pytest.raises(TransportError, match="proxy") as broken:
         streamed("http://hub.test/x")
     assert not broken.value.refused, "the proxy refused, which says nothing about the server"
+
+
+@pytest.mark.parametrize(
+    ("error", "connected", "message"),
+    [
+        (NewConnectionError(HTTPConnection("hub.test"), "no route"), False, "could be made"),
+        (ReadTimeoutError(HTTPConnectionPool("hub.test"), "/", "2 s"), False, "no connection in"),
+        (ReadTimeoutError(HTTPConnectionPool("hub.test"), "/", "2 s"), True, "nothing came in"),
+    ],
+)
+def test_urllib3s_timeouts_are_told_apart(error: Exception, connected: bool, message: str) -> None:
+    """In urllib3 every NewConnectionError is a TimeoutError, and so is a slow TLS handshake."""
+    failure = to_transport_error(error, connected=connected, answered=False, url="http://hub.test/")
+    assert message in failure.message
 
 
 def test_what_is_no_failure_of_a_connection_is_a_bug_and_is_raised_as_it_is() -> None:

@@ -5,8 +5,10 @@ Each way of asking goes through the same: an answer, a stream, and a kernel's we
 
 from __future__ import annotations
 
+import threading
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from clinder.wire.binderhub import Ready, request_build
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.kernel_channel import KernelChannel
+from clock import Standing
+from e2e.world import until
 from hubs import ScriptedHub
 from proxies import Encrypted, Proxy
 
@@ -352,6 +356,76 @@ def test_a_proxy_does_not_make_a_certificate_good(
         with pytest.raises(TransportError, match="certificate is not trusted") as broken:
             ask("https://hub.test/")
     assert broken.value.untrusted == "https://hub.test"
+
+
+# A TLS handshake and a proxy's tunnel are part of connecting, which has its own time limit.
+
+
+class LatencyClock(Standing):
+    """A clock that only a slow server moves."""
+
+    reads = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.client_finished = threading.Event()
+
+    def now(self) -> float:
+        self.reads += 1
+        return super().now()
+
+    def lag(self, seconds: float) -> None:
+        """Let so many seconds pass, and wait until the client has checked its time limits."""
+        self.jump(seconds)
+        reads = self.reads + 10  # the client checks after every three
+        until(lambda: self.reads >= reads or self.client_finished.is_set())
+
+
+def request_slowly(layer: str, timeouts: Timeouts, *, connecting: float, silence: float) -> bytes:
+    """The body sent by a hub that takes some seconds to connect, and then to respond."""
+    clock = LatencyClock()
+
+    def respond() -> Answer:
+        clock.lag(silence)
+        return Answer(b"one")
+
+    def connect() -> None:
+        clock.lag(connecting)
+
+    with ExitStack() as servers, pytest.MonkeyPatch.context() as patch:
+        to = servers.enter_context(ScriptedHub(respond)).origin
+        if layer == "TLS handshake":
+            to = servers.enter_context(Encrypted(to, GOOD, before=connect)).origin
+        else:
+            to = servers.enter_context(Encrypted(to, GOOD)).origin
+            proxy = servers.enter_context(Proxy(to, before=connect))
+            patch.setenv("HTTPS_PROXY", proxy.url)
+            to = "https://hub.test"
+        servers.callback(clock.client_finished.set)
+        deadline = Deadline(1000, now=clock.now)
+        with Transport(timeouts).stream(f"{to}/build/x", deadline=deadline, headers={}) as stream:
+            return b"".join(stream.chunks)
+
+
+@pytest.fixture(params=["TLS handshake", "proxy tunnel"])
+def layer(request: pytest.FixtureRequest, settings: Settings) -> str:
+    """What makes connecting slow."""
+    return str(request.param)
+
+
+def test_connecting_may_take_longer_than_the_idle_limit(layer: str) -> None:
+    timeouts = Timeouts(connect=60, idle=40)
+    assert request_slowly(layer, timeouts, connecting=50, silence=30) == b"one"
+
+
+def test_connecting_is_limited_even_if_the_idle_limit_is_longer(layer: str) -> None:
+    with pytest.raises(TransportError, match="no connection within 20 s"):
+        request_slowly(layer, Timeouts(connect=20, idle=90), connecting=30, silence=0)
+
+
+def test_the_idle_limit_starts_once_the_connection_is_established(layer: str) -> None:
+    with pytest.raises(TransportError, match="nothing came for 40 s"):
+        request_slowly(layer, Timeouts(connect=90, idle=40), connecting=30, silence=50)
 
 
 def shown(error: BaseException) -> str:

@@ -76,8 +76,8 @@ class Transport:
     ) -> Response:
         """Return the answer of a Jupyter Server; redirects are answers, and are not followed."""
         idle = self.timeouts.idle or SERVER_IDLE
-        exchange = _Exchange(method, url, self, idle=idle, token=token, json=json)
-        with exchange.open(deadline) as stream:
+        exchange = _Exchange(method, url, self, deadline, idle=idle, token=token, json=json)
+        with exchange.open() as stream:
             whole = bytearray()
             for piece in stream.chunks:
                 whole += piece
@@ -94,8 +94,8 @@ class Transport:
         asked: set[str] = set()
         while url not in asked and len(asked) <= _REDIRECTS:
             asked.add(url)
-            exchange = _Exchange("GET", url, self, idle=idle, headers=headers)
-            with exchange.open(deadline) as stream:
+            exchange = _Exchange("GET", url, self, deadline, idle=idle, headers=headers)
+            with exchange.open() as stream:
                 location = stream.headers.get("Location", "")
                 if stream.status not in (301, 302, 303, 307, 308) or not location:
                     yield stream
@@ -133,6 +133,7 @@ class _Exchange:
         method: str,
         url: str,
         transport: Transport,
+        deadline: Deadline,
         *,
         idle: float,
         token: str = "",
@@ -143,6 +144,7 @@ class _Exchange:
         self._idle = idle
         self._cookies = transport.cookies
         self._url = url
+        self._deadline = deadline
         self._arguments: dict[str, Any] = {
             "method": method,
             "url": url,
@@ -157,49 +159,53 @@ class _Exchange:
         }
         self._queue = ByteQueue()
         self._sockets: list[socket.socket] = []
-        self._connected = threading.Event()
+        self._connected_at: float | None = None
         self._ended = threading.Event()
 
     @contextmanager
-    def open(self, deadline: Deadline) -> Iterator[Stream]:
+    def open(self) -> Iterator[Stream]:
         """Yield the answer once its head is there; end the exchange on leaving."""
-        deadline.raise_if_expired()  # before anything is sent: a build request may launch a server
+        self._deadline.raise_if_expired()  # sends nothing then: a build request can launch a server
         try:
             threading.Thread(target=self._read, name="clinder-exchange", daemon=True).start()
-            head = cast("_Head", self._next(deadline, answered=False))
+            head = cast("_Head", self._next(answered=False))
             if head.status == 407:
                 raise TransportError(f"{PROXY} refused, with 407")
-            yield Stream(self._url, head.status, head.headers, self._chunks(deadline))
+            yield Stream(self._url, head.status, head.headers, self._chunks())
         finally:
             self._end()
 
-    def _chunks(self, deadline: Deadline) -> Iterator[bytearray]:
-        while (piece := self._next(deadline, answered=True)) is not _END:
+    def _chunks(self) -> Iterator[bytearray]:
+        while (piece := self._next(answered=True)) is not _END:
             yield cast("bytearray", piece)
 
-    def _next(self, deadline: Deadline, *, answered: bool) -> object:
-        since = deadline.now()
+    def _next(self, *, answered: bool) -> object:
+        since = self._deadline.now()
         while True:
-            deadline.raise_if_expired()
-            item = self._queue.get(min(_TICK, deadline.remaining()))
+            self._deadline.raise_if_expired()
+            item = self._queue.get(min(_TICK, self._deadline.remaining()))
             if item is None:
-                waited = deadline.now() - since
-                if waited > self._connect and not self._connected.is_set():
-                    raise TransportError(f"no connection within {self._connect:g} s")
-                if waited > self._idle:
-                    raise TransportError(f"nothing came for {self._idle:g} s", answered=answered)
+                self._raise_if_late(since, answered=answered)
                 continue
             if isinstance(item, WorkFailed):
-                connected = self._connected.is_set()
+                connected = self._connected_at is not None
                 raise to_transport_error(
                     item.error, connected=connected, answered=answered, url=self._url
                 ) from None
             return item
 
+    def _raise_if_late(self, since: float, *, answered: bool) -> None:
+        now = self._deadline.now()
+        if self._connected_at is None:
+            if now - since > self._connect:
+                raise TransportError(f"no connection within {self._connect:g} s")
+        elif now - max(since, self._connected_at) > self._idle:
+            raise TransportError(f"nothing came for {self._idle:g} s", answered=answered)
+
     def _read(self) -> None:
         try:
             with (
-                OneRequestSession(self._cookies, self._on_socket, self._connected) as session,
+                OneRequestSession(self._cookies, self._on_socket, self._on_connected) as session,
                 session.request(**self._arguments) as response,
             ):
                 put = self._queue.put
@@ -210,6 +216,9 @@ class _Exchange:
             put(_END)
         except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
             self._queue.put(WorkFailed(error))
+
+    def _on_connected(self) -> None:
+        self._connected_at = self._deadline.now()
 
     def _on_socket(self, opened: socket.socket) -> None:
         self._sockets.append(opened)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, cast
 from urllib.parse import unquote, urlsplit
 
 import requests
@@ -44,98 +43,95 @@ class TokenAuth(requests.auth.AuthBase):
 class OneRequestSession(requests.Session):
     """A session for one request, with cookies that outlive it.
 
-    ``opened`` is given each socket, ``connected`` is set once a connection stands.
+    ``on_socket`` is called with each socket as soon as it is open, ``on_connected`` once the
+    connection is established, which includes a proxy's tunnel and the TLS handshake.
     """
 
     def __init__(
         self,
         cookies: RequestsCookieJar,
-        opened: Callable[[socket.socket], None],
-        connected: threading.Event,
+        on_socket: Callable[[socket.socket], None],
+        on_connected: Callable[[], None],
     ):
         super().__init__()
         self.cookies = cookies
-        adapter = _Adapter(opened, connected)
+        adapter = _Adapter(on_socket, on_connected)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
 
     def merge_environment_settings(self, url: Any, *args: Any, **kwargs: Any) -> Any:
-        """Return what the environment says; raises where that names no proxy of a known kind."""
-        found = super().merge_environment_settings(url, *args, **kwargs)
-        _proxy(url, found["proxies"], "http", "https", "socks4", "socks4a", "socks5", "socks5h")
-        return found
+        """Return the environment's settings; raise an error if its proxy is not supported."""
+        settings = super().merge_environment_settings(url, *args, **kwargs)
+        _proxy(url, settings["proxies"], "http", "https", "socks4", "socks4a", "socks5", "socks5h")
+        return settings
 
     def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[requests.Response]:
-        """Yield nothing: requests looks where a redirect leads, and fails where it is no URL."""
+        """Yield nothing: requests would parse the target of a redirect, even of an invalid one."""
         return iter(())
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """An adapter that says which sockets it opens, so that another thread can end them."""
+    """An adapter whose connections report their sockets."""
 
-    def __init__(self, opened: Callable[[socket.socket], None], connected: threading.Event):
-        self._pools = _pools(opened, connected)
-        self._connected = connected
+    def __init__(
+        self, on_socket: Callable[[socket.socket], None], on_connected: Callable[[], None]
+    ):
+        self._on_socket = on_socket
+        self._on_connected = on_connected
         super().__init__(max_retries=0)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = self._pools
+        self._instrument(self.poolmanager)
 
     def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        manager = super().proxy_manager_for(*args, **kwargs)
-        if not isinstance(manager, urllib3.ProxyManager):  # SOCKS, with connections of its own
-            self._connected.set()
-            return manager
-        manager.pool_classes_by_scheme = self._pools
+        return self._instrument(super().proxy_manager_for(*args, **kwargs))
+
+    def _instrument(self, manager: urllib3.PoolManager) -> urllib3.PoolManager:
+        manager.pool_classes_by_scheme = {
+            scheme: type(pool.__name__, (pool,), {"ConnectionCls": self._reporting(pool)})
+            for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
         return manager
 
-
-def _pools(
-    opened: Callable[[socket.socket], None], connected: threading.Event
-) -> dict[str, type[urllib3.HTTPConnectionPool]]:
-    class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = _plain(opened, connected)
-
-    class EncryptedPool(urllib3.HTTPSConnectionPool):
-        ConnectionCls = _encrypted(opened, connected)
-
-    return {"http": PlainPool, "https": EncryptedPool}
+    def _reporting(self, pool: type[urllib3.HTTPConnectionPool]) -> type[HTTPConnection]:
+        base = cast("type[HTTPConnection]", pool.ConnectionCls)
+        return reporting(base, self._on_socket, self._on_connected)
 
 
-def _plain(
-    opened: Callable[[socket.socket], None], connected: threading.Event
+class _Reporting(HTTPConnection):
+    """A connection that reports each of its sockets, and that it is established.
+
+    Another thread can then end whatever this one waits for: a response, but also a proxy's tunnel.
+    """
+
+    on_socket: Callable[[socket.socket], None]
+    on_connected: Callable[[], None]
+    _sock: socket.socket | None = None
+
+    @property
+    def sock(self) -> Any:
+        return self._sock
+
+    @sock.setter
+    def sock(self, opened: Any) -> None:
+        self._sock = opened
+        if isinstance(opened, socket.socket):  # TLS inside a proxy's TLS is another class
+            self.on_socket(opened)
+
+    def connect(self) -> None:
+        super().connect()
+        self.on_connected()
+
+
+def reporting(
+    base: type[HTTPConnection],
+    on_socket: Callable[[socket.socket], None],
+    on_connected: Callable[[], None] = lambda: None,
 ) -> type[HTTPConnection]:
-    class Plain(HTTPConnection):
-        def _new_conn(self) -> socket.socket:
-            return _report_socket(super()._new_conn(), opened)
-
-        def connect(self) -> None:
-            super().connect()
-            connected.set()
-
-    return Plain
-
-
-def _encrypted(
-    opened: Callable[[socket.socket], None], connected: threading.Event
-) -> type[HTTPSConnection]:
-    class Encrypted(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            return _report_socket(super()._new_conn(), opened)
-
-        def connect(self) -> None:
-            super().connect()
-            if self.sock is not None:
-                _report_socket(self.sock, opened)  # the handshake took the first socket's place
-            connected.set()
-
-    return Encrypted
-
-
-def _report_socket(made: socket.socket, opened: Callable[[socket.socket], None]) -> socket.socket:
-    opened(made)
-    return made
+    """Return a class of connections that report their sockets."""
+    callbacks = {"on_socket": staticmethod(on_socket), "on_connected": staticmethod(on_connected)}
+    return type(base.__name__, (_Reporting, base), callbacks)
 
 
 def open_socket(
@@ -151,17 +147,12 @@ def open_socket(
     secure = parts.scheme == "https"
     host, port = parts.hostname or "", parts.port or (443 if secure else 80)
     with requests.Session() as session:
-        found = session.merge_environment_settings(url, {}, None, None, None)
-    proxy = None if is_loopback(url) else _proxy(url, found["proxies"], "http")
+        settings = session.merge_environment_settings(url, {}, None, None, None)
+    proxy = None if is_loopback(url) else _proxy(url, settings["proxies"], "http")
     to, at = (proxy.host or "", proxy.port or 80) if proxy else (host, port)
-    connected = threading.Event()
-    connection = (
-        _encrypted(on_socket, connected)(
-            to, at, timeout=seconds, cert_reqs="CERT_REQUIRED", **_ca_options(found["verify"])
-        )
-        if secure
-        else _plain(on_socket, connected)(to, at, timeout=seconds)
-    )
+    options = _ca_options(settings["verify"]) if secure else {}
+    base = HTTPSConnection if secure else HTTPConnection
+    connection = reporting(base, on_socket)(to, at, timeout=seconds, **options)
     if proxy:
         named = unquote(proxy.auth) if proxy.auth else None
         connection.set_tunnel(host, port, headers=make_headers(proxy_basic_auth=named))
@@ -195,18 +186,13 @@ def _proxy(url: str, proxies: Mapping[str, str], *schemes: str) -> Url | None:
     return proxy
 
 
-class _CaOptions(TypedDict, total=False):
-    ca_certs: str
-    ca_cert_dir: str
-
-
-def _ca_options(verify: str | bool | None) -> _CaOptions:
+def _ca_options(verify: str | bool | None) -> dict[str, Any]:
     bundle = verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
     if Path(bundle).is_dir():
-        return {"ca_cert_dir": bundle}
+        return {"cert_reqs": "CERT_REQUIRED", "ca_cert_dir": bundle}
     if not Path(bundle).is_file():
         raise OSError("no CA certificate bundle")
-    return {"ca_certs": bundle}
+    return {"cert_reqs": "CERT_REQUIRED", "ca_certs": bundle}
 
 
 def iter_body(raw: urllib3.HTTPResponse) -> Iterator[bytes]:

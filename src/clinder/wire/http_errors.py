@@ -1,4 +1,4 @@
-"""How an exchange fails, in words."""
+"""Why a request failed, as a message without URLs or tokens."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ PROXY = "the proxy in this machine's settings"
 
 
 class TransportError(Exception):
-    """An exchange that brought no whole answer; ``what`` says why, in words.
+    """A request that brought no complete response; ``message`` is the reason.
 
-    ``refused``: nothing listens at that address. ``answered``: it broke after the headers came.
-    ``untrusted``: whose certificate is not trusted, as ``https://HOST``, if that is why.
+    ``refused``: nothing listens at that address. ``answered``: it failed after the headers arrived.
+    ``untrusted``: ``https://HOST`` if the certificate of that host is not trusted.
     """
 
     def __init__(
@@ -31,8 +31,9 @@ class TransportError(Exception):
         self.untrusted = untrusted
 
 
-_WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
-    # A proxy's fault says nothing about the server.
+_NO_CONNECTION = "no connection could be made"
+_MESSAGES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    # The proxy comes first because its failure says nothing about the server.
     (
         (requests.exceptions.InvalidProxyURL, requests.exceptions.InvalidSchema),
         f"{PROXY} is no address of one, or of no known kind",
@@ -40,13 +41,13 @@ _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
     (urllib3.exceptions.ProxyError, f"{PROXY} does not answer"),
     ((urllib3.exceptions.NameResolutionError, socket.gaierror), "its name does not resolve"),
     (ConnectionRefusedError, "connection refused"),
+    (urllib3.exceptions.NewConnectionError, _NO_CONNECTION),  # a TimeoutError to urllib3
     (ssl.SSLCertVerificationError, "its certificate is not trusted"),
     ((urllib3.exceptions.SSLError, ssl.SSLError), "it does not speak TLS, as https needs"),
-    (urllib3.exceptions.ConnectTimeoutError, "no connection in time"),
-    ((urllib3.exceptions.ReadTimeoutError, TimeoutError), "nothing came in time"),
     (urllib3.exceptions.DecodeError, "its answer could not be decompressed"),
     ((requests.exceptions.InvalidURL, UnicodeError), "its address is not a valid URL"),
 )
+_TIMEOUTS = (urllib3.exceptions.TimeoutError, TimeoutError)
 _TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})\b")
 _ANY = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
@@ -54,32 +55,35 @@ _ANY = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 def to_transport_error(
     error: BaseException, *, connected: bool, answered: bool, url: str
 ) -> TransportError:
-    """Return what happened in words, without the URL, which may hold a token.
+    """Return the error as a :class:`TransportError`, without the URL, which can hold a token.
 
-    What is no failure of a connection is a bug, and is raised as it is.
+    Any error that is not a failed connection is a bug, and is raised unchanged.
     """
     causes = list(_causes(error))
     if special := next(filter(None, map(_from_text, causes)), ""):
         return TransportError(special, answered=answered)
-    for kinds, words in _WORDS:
+    for kinds, message in _MESSAGES:
         for cause in causes:
             if isinstance(cause, kinds):
                 reason = getattr(cause, "verify_message", "")
                 return TransportError(
-                    f"{words} ({reason})" if reason else words,
+                    f"{message} ({reason})" if reason else message,
                     refused=kinds is ConnectionRefusedError,
                     answered=answered,
                     untrusted=_origin(url) if kinds is ssl.SSLCertVerificationError else "",
                 )
+    if any(isinstance(cause, _TIMEOUTS) for cause in causes):
+        message = "nothing came in time" if connected else "no connection in time"
+        return TransportError(message, answered=answered)
     if not any(isinstance(cause, _ANY) for cause in causes):
         raise error
     if connected:
         return TransportError("the connection broke before the answer was whole", answered=answered)
-    return TransportError("no connection could be made")
+    return TransportError(_NO_CONNECTION)
 
 
 def _from_text(cause: BaseException) -> str:
-    """Return the words for a cause that only its own text, or its details, tell from others."""
+    """Return the message for an error that only its text or its ``library`` identifies."""
     if not isinstance(cause, OSError):
         return ""
     if refused := _TUNNEL.match(str(cause)):
@@ -96,10 +100,15 @@ def _origin(url: str) -> str:
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
     seen: list[BaseException] = []
-    left: list[object] = [error]
-    while left:
-        one = left.pop(0)
-        if isinstance(one, BaseException) and one not in seen:
-            seen.append(one)
-            yield one
-            left += [getattr(one, "reason", None), one.__cause__, one.__context__, *one.args]
+    pending: list[object] = [error]
+    while pending:
+        cause = pending.pop(0)
+        if isinstance(cause, BaseException) and cause not in seen:
+            seen.append(cause)
+            yield cause
+            pending += [
+                getattr(cause, "reason", None),
+                cause.__cause__,
+                cause.__context__,
+                *cause.args,
+            ]

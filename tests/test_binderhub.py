@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -20,7 +22,7 @@ from clinder.errors import (
 )
 from clinder.timeouts import Timeouts
 from clinder.wire.binderhub import Progress, Ready, Redirected, members, request_build
-from clinder.wire.http import Transport
+from clinder.wire.http import Stream, Transport
 from hubs import ScriptedHub
 
 URL = "https://server.example.org/user/x/"
@@ -392,6 +394,75 @@ def test_closing_the_iterator_ends_the_request() -> None:
         assert next(events) == Progress("waiting", "Waiting\n")
         events.close()
         assert hub.builds[0].left.wait(20)
+
+
+# Redirects.
+
+
+class RedirectedTo(Transport):
+    """A transport whose hub redirects every build request to this URL."""
+
+    def __init__(self, url: str):
+        super().__init__()
+        self._url = url
+
+    @contextmanager
+    def stream(
+        self, url: str, *, deadline: Deadline, headers: Mapping[str, str]
+    ) -> Iterator[Stream]:
+        chunks = iter([bytearray(ready(URL, TOKEN))])
+        yield Stream(self._url, 200, {"Content-Type": "text/event-stream"}, chunks)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://hub.test/pre%20fix/build/gl/a%2fb/c%20d/%C3%BC%2C%7E",
+        "https://hub.test/pre%20fix/build/gl/a/b/c%20d/%C3%BC%2C~",
+        "https://hub.test/pre%20fix/build/gl/a%2Fb/c%2520d/%C3%BC,~",
+        "https://hub.test/pre%20fix/build/gl/a%2Fb/c d/\xc3\xbc%2C~",
+        "https://hub.test/pre%20fix/build/gl/a%2Fb%2Fc%20d%2F%C3%BC%2C~/",
+        "https://hub.test/pre fix/build/gl/a%2Fb/c%20d/%C3%BC%2C~",
+        "https://hub.test/pre%20fix/build/gl/a%2Fb/0123abcd?build_token=hidden#x",
+        "https://HUB.TEST:443/pre%20fix/build/gl/a%2Fb/c%20d/%C3%BC%2C~",
+    ],
+)
+def test_a_redirect_within_the_hub_is_not_one_to_a_member(url: str) -> None:
+    """However the spec, the prefix or the host is written."""
+    hub, spec = "https://hub.test/pre%20fix/", "gl/a%2Fb/c%20d/%C3%BC%2C~"
+    came = list(request_build(RedirectedTo(url), hub, spec, deadline=Deadline(60)))
+    assert came == [Ready(URL, TOKEN)]
+
+
+@pytest.mark.parametrize(
+    ("url", "member"),
+    [
+        ("https://member.test/build/gh/a/b/c", "https://member.test/"),
+        ("https://member.test/build/gh%2Fa/b/c?build_token=hidden", "https://member.test/"),
+        ("https://member.test/pre/build/gh/a/b/build/c", "https://member.test/pre/"),
+        ("https://hub.test:8443/build/gh/a/b/build/c", "https://hub.test:8443/"),
+        ("https://hub.test/another/build/gh/a/b/build/c", "https://hub.test/another/"),
+        ("http://hub.test/build/gh/a/b/build/c", "http://hub.test/"),
+    ],
+)
+def test_a_redirect_to_another_hub_names_the_member(url: str, member: str) -> None:
+    hub, spec = "https://hub.test/", "gh/a/b/build/c"
+    came = list(request_build(RedirectedTo(url), hub, spec, deadline=Deadline(60)))
+    assert came == [Redirected(member), Ready(URL, TOKEN)]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://user:hidden@member.test/build/gh/a/b/c",
+        "https://login.test/?next=/build/gh/a/b/c",
+        "https://hub.test/hub/login",
+        "https://member.test",
+    ],
+)
+def test_a_redirect_to_anything_but_a_hubs_build_names_no_member(url: str) -> None:
+    came = list(request_build(RedirectedTo(url), HUB, "gh/a/b/c", deadline=Deadline(60)))
+    assert came == [Ready(URL, TOKEN)]
 
 
 def failure(hub: ScriptedHub) -> ClinderError:

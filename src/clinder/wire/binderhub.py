@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from clinder._deadline import Deadline
 from clinder._text import one_line
@@ -148,8 +148,7 @@ def request_build(
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
     try:
         with transport.stream(url, deadline=deadline, headers=headers) as stream:
-            member = stream.url.partition(f"build/{spec}")[0]
-            if _origin(member) != _origin(hub):
+            if member := _member(stream.url, hub):
                 yield Redirected(member)
             if not _is_event_stream(stream):
                 raise _not_a_stream(stream)
@@ -179,21 +178,31 @@ def members(transport: Transport, hub: str, *, deadline: Deadline) -> tuple[str,
     except TransportError:
         return ()
     listed = get_object(parse_object(answer.body) or {}, "active_hosts")
-    urls = map(_member, listed.values())
+    urls = [_hub_url(get_text(one, "url")) for one in listed.values() if isinstance(one, dict)]
     secure = hub.startswith("https:")
     return tuple(url for url in urls if url.startswith("https:" if secure else "http"))
 
 
-def _member(listed: object) -> str:
+def _hub_url(text: str) -> str:
+    """Return a hub's base URL, or ``""`` if this text is not one."""
     with suppress(UsageError):
-        if isinstance(listed, dict):
-            return hub_url(get_text(listed, "url"))
+        return hub_url(text)
     return ""
 
 
-def _origin(url: str) -> tuple[str, str]:
+def _member(url: str, hub: str) -> str:
+    """Return the base URL of the hub whose build URL this is, or ``""`` if it is ``hub`` itself."""
     parts = urlsplit(url)
-    return parts.scheme, parts.netloc.lower()
+    prefix, build, _ = parts.path.partition("/build/")
+    member = _hub_url(f"{parts.scheme}://{parts.netloc}{prefix}") if build else ""
+    return "" if _parts(member) == _parts(hub) else member
+
+
+def _parts(hub: str) -> tuple[str, str | None, int | None, str]:
+    """Return the parts of a base URL, the same ones for every spelling of it."""
+    parts = urlsplit(hub)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    return parts.scheme, parts.hostname, port, unquote(parts.path)
 
 
 def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress | Ready]:

@@ -45,7 +45,7 @@ def test_a_session_is_gone_once_it_is_found_gone_twice() -> None:
     with ScriptedHub() as hub:
         words = watched(hub, GONE, GONE)
         assert len(looks(hub)) == 2
-    assert words == "the hub knows no such running server"
+    assert words == "the hub has no such running server"
 
 
 @pytest.mark.parametrize(

@@ -113,13 +113,13 @@ def test_nothing_listens() -> None:
 
 @pytest.mark.parametrize("junk", ["no JSON", "[]", "null", "[" * 100_000])
 def test_what_is_no_message(junk: str) -> None:
-    with pytest.raises(TransportError, match="is no message"):
+    with pytest.raises(TransportError, match="is not a kernel's message"):
         opened(Server(lambda _: [junk]))
 
 
 def test_a_text_that_is_not_utf_8_is_no_message() -> None:
     frame = b'\x81\x04"\xff\xfe"'
-    with pytest.raises(TransportError, match="is no message"):
+    with pytest.raises(TransportError, match="is not a kernel's message"):
         opened(Server(lambda _: [], head=frame))
 
 

@@ -79,8 +79,8 @@ def test_a_web_page_is_no_hub_and_no_server(world: World, page: str) -> None:
     expected = {
         "start": (6, "BinderHub"),
         "run": (6, "BinderHub"),
-        "status": (6, "it answered 200, as no Jupyter Server does"),
-        "stop": (9, "it answered 200, as no Jupyter Server does"),
+        "status": (6, "it answered 200, which no Jupyter Server does"),
+        "stop": (9, "it answered 200, which no Jupyter Server does"),
         "exec": (6, "answered 200"),
     }
     check(world, f"http://{page}", expected)

@@ -1,7 +1,7 @@
-"""One Jupyter Server: its status, its kernels, its shutdown. It says what happened, once.
+"""One Jupyter Server: its status, its kernels, its shutdown. Each call is one request.
 
-What the answers mean behind a BinderHub's proxy was recorded from the real thing: after a
-shutdown 503, then 302 to a ``/hub/`` page, on mybinder.org 424.
+The meaning of the responses behind a BinderHub's proxy was recorded from real hubs: after a
+shutdown, the proxy answers 503, then 302 to a ``/hub/`` page; on mybinder.org it answers 424.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ _LINE = 600  # characters of a server's text that are shown
 
 
 class State(Enum):
-    """What a server's answer says about it."""
+    """What a response proves about the server."""
 
     RUNNING = "running"
     GONE = "gone"
     ABSENT = "absent"
-    """Not there now: gone if we shut it down, else a hiccup of the proxy or a mistyped URL."""
+    """Not there now: gone if clinder shut it down, otherwise a failing proxy or a wrong URL."""
     UNCLEAR = "unclear"
 
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a server, in words, and what it told of itself while running.
+    """The state of a server with the reason for it, and what a running server reports.
 
-    ``kernels`` counts them; ``started`` and ``last_activity`` are ISO 8601 as the server has
-    them. ``last_activity`` is the server's own clock, which ``api/status`` does not move.
+    ``kernels`` is their number. ``started`` and ``last_activity`` are the server's own times in ISO
+    8601; a request to ``api/status`` does not count as activity.
     """
 
     state: State
@@ -59,29 +59,29 @@ class Status:
 
 @dataclass(frozen=True)
 class Kernelspecs:
-    """The kernelspecs that a server has, and which is its default."""
+    """The kernelspecs of a server, and its default one."""
 
     default: str
     names: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Return the names as a sentence has them, the first of very many."""
+        """Return the names for a message, the first 20 if there are more."""
         more = f" and {len(self.names) - _NAMES} more" if len(self.names) > _NAMES else ""
         return truncate(", ".join(self.names[:_NAMES]), 600) + more or "none"
 
 
 @dataclass(frozen=True)
 class Server:
-    """The calls to one session's server. Redirects are never followed, and say something.
+    """The requests to one session's server. They never follow redirects, which have a meaning.
 
-    Each raises what its deadline raises, and :class:`~clinder.errors.TokenRefused` on a 403.
+    Each raises its deadline's errors, and :class:`~clinder.errors.TokenRefused` for a 401 or 403.
     """
 
     session: Session
     transport: Transport
 
     def status(self, deadline: Deadline) -> Status:
-        """Return whether the server runs, as one request to ``api/status`` shows."""
+        """Return what one request to ``api/status`` shows."""
         try:
             answer = self._call("GET", "api/status", deadline)
         except TransportError as error:
@@ -98,14 +98,14 @@ class Server:
         return _classify(answer)
 
     def shutdown(self, deadline: Deadline) -> bool:
-        """Ask the server to shut down; return whether it said that it will."""
+        """Tell the server to shut down; return whether it accepted."""
         try:
             return self._call("POST", "api/shutdown", deadline).status == 200
         except TransportError:
             return False
 
     def keep_alive(self, deadline: Deadline) -> Status:
-        """Return the status as :meth:`status` does, by a request that both cullers count."""
+        """Return the status by a request that the server and the hub both count as activity."""
         try:
             answer = self._call("GET", "api/kernels", deadline)
         except TransportError as error:
@@ -115,15 +115,15 @@ class Server:
         return _classify(answer)
 
     def kernelspecs(self, deadline: Deadline) -> Kernelspecs:
-        """Return the kernelspecs that the server has."""
+        """Return the server's kernelspecs."""
         data = self._request_json("GET", "api/kernelspecs", deadline)
         names = (one_line(name, _LINE) for name in get_object(data, "kernelspecs"))
         return Kernelspecs(_line(data, "default"), tuple(sorted(names)))
 
     def kernelspec(self, name: str, deadline: Deadline) -> str:
-        """Return the name of a kernelspec that the server has; for ``""`` of its default.
+        """Return the name of a kernelspec; for ``""`` that of the server's default.
 
-        Raises :class:`~clinder.errors.KernelspecMissing`, naming those that it has.
+        Raises :class:`~clinder.errors.KernelspecMissing` if the server does not have it.
         """
         specs = self.kernelspecs(deadline)
         if name and name not in specs.names:
@@ -131,36 +131,36 @@ class Server:
         return name or specs.default
 
     def start_kernel(self, kernelspec: str, label: str, deadline: Deadline) -> str:
-        """Start a kernel of that kernelspec and return its id; ``""`` is the server's default.
+        """Start a kernel of a kernelspec (``""``: the server's default) and return its id.
 
-        By ``label``, which no other has, it is found where the answer is lost: a server lists it as
-        a console's once it runs. Raises :class:`~clinder.errors.ServerNotReady` where the server
-        fails at it, as for a missing program.
+        ``label`` must be unique. :meth:`find_kernel` finds the kernel by it if the response is
+        lost. Raises :class:`~clinder.errors.ServerNotReady` if the server cannot start the kernel,
+        for example because its program is missing.
         """
         kernel = {"name": kernelspec} if kernelspec else {}
-        wanted = {"path": label, "name": label, "type": "console", "kernel": kernel}
+        session = {"path": label, "name": label, "type": "console", "kernel": kernel}
         data = self._request_json(
-            "POST", "api/sessions", deadline, json=wanted, error_type=ServerNotReady
+            "POST", "api/sessions", deadline, json=session, error_type=ServerNotReady
         )
-        if not (identity := _kernel_id_of(data)):
+        if not (kernel_id := _kernel_id_of(data)):
             raise ServerUnreachable("The session's server started no kernel, and gave no reason.")
-        return identity
+        return kernel_id
 
     def find_kernel(self, label: str, deadline: Deadline) -> str:
-        """Return the id of the kernel with that label, ``""`` where the server lists none yet.
+        """Return the id of the kernel with this label, ``""`` until the server lists it.
 
         Raises :class:`~clinder.wire.http_errors.TransportError`.
         """
-        listed = parse(self._call("GET", "api/sessions", deadline).body)
-        for each in listed if isinstance(listed, list) else ():
-            if isinstance(each, dict) and each.get("path") == label:
-                return _kernel_id_of(each)
+        sessions = parse(self._call("GET", "api/sessions", deadline).body)
+        for session in sessions if isinstance(sessions, list) else ():
+            if isinstance(session, dict) and session.get("path") == label:
+                return _kernel_id_of(session)
         return ""
 
     def kernel_is_dead(self, kernel_id: str, deadline: Deadline) -> bool:
-        """Whether the server says that it has given a kernel up.
+        """Whether the server has given up on a kernel.
 
-        It does so after several restarts; until then a kernel that dies is said to be starting.
+        It does so after several restarts. Until then it reports that the kernel is starting.
         """
         try:
             answer = self._call("GET", _kernel_path(kernel_id), deadline)
@@ -168,11 +168,11 @@ class Server:
             return False
         data = parse_object(answer.body)
         if answer.status == 404:
-            return data is not None  # a proxy's page says nothing about the kernel
+            return data is not None  # a proxy's page proves nothing about the kernel
         return answer.status == 200 and data is not None and data.get("execution_state") == "dead"
 
     def delete_kernel(self, kernel_id: str, deadline: Deadline) -> bool:
-        """Delete a kernel; return whether it is gone, also where it was before."""
+        """Delete a kernel; return whether it is gone, even if it was gone before."""
         return self._call("DELETE", _kernel_path(kernel_id), deadline).status in (204, 404)
 
     def _call(
@@ -197,7 +197,7 @@ class Server:
         json: object | None = None,
         error_type: type[ClinderError] = ServerUnreachable,
     ) -> Mapping[str, Any]:
-        """Return the JSON object that is the answer; ``fails`` is what the server's refusal is."""
+        """Return the JSON object of a response; raise ``error_type`` if the server refuses."""
         try:
             answer = self._call(method, path, deadline, json=json)
         except TransportError as error:
@@ -206,13 +206,12 @@ class Server:
             ) from None
         data = parse_object(answer.body)
         if answer.status >= 300 or data is None:
-            said = _line(data, "message") if data else ""
-            said = said.replace(self.session.token, "…")  # whoever answers may echo what it got
-            refused = data is not None and 400 <= answer.status <= 500  # else it is a proxy's
-            kind = error_type if refused else ServerUnreachable
-            raise kind(
+            message = _line(data, "message") if data else ""
+            message = message.replace(self.session.token, "…")  # an error can echo the request
+            by_server = data is not None and 400 <= answer.status <= 500  # otherwise by a proxy
+            raise (error_type if by_server else ServerUnreachable)(
                 f"The session's server answered {answer.status} to {method} {path}"
-                + (f": {said}." if said else ".")
+                + (f": {message}." if message else ".")
             )
         return data
 
@@ -229,14 +228,14 @@ def _unreached(error: TransportError, url: str) -> Status:
 
 
 def _classify(answer: Response) -> Status:
-    """Return what an answer other than the wanted 200 says about the server."""
+    """Return what a response other than the expected 200 proves about the server."""
     if answer.status == 302 and _leads_to_hub(answer.headers.get("Location", "")):
-        return Status(State.GONE, "the hub knows no such running server")
+        return Status(State.GONE, "the hub has no such running server")
     if answer.status == 424:
-        return Status(State.GONE, "the hub's proxy answers that the server is stopped (424)")
+        return Status(State.GONE, "the hub's proxy reports that the server is stopped (424)")
     if answer.status in (404, 502, 503):
         return Status(State.ABSENT, f"it answered {answer.status}")
-    return Status(State.UNCLEAR, f"it answered {answer.status}, as no Jupyter Server does")
+    return Status(State.UNCLEAR, f"it answered {answer.status}, which no Jupyter Server does")
 
 
 def _leads_to_hub(location: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a kernel's messages say, those of the Jupyter messaging protocol 5.3, in JSON."""
+"""The content of a kernel's messages, in version 5.3 of the Jupyter messaging protocol."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ _CLEAN = ("", "0", "None")
 
 
 class MalformedMessage(TransportError):
-    """Something else than a message."""
+    """Data that is not a message of the protocol."""
 
     def __init__(self) -> None:
-        super().__init__("what the kernel's websocket brought is no message of a kernel")
+        super().__init__("the kernel's websocket sent data that is not a kernel's message")
 
 
 @dataclass(frozen=True)
 class Output:
-    """Text that the code printed to ``stdout`` or ``stderr``, or a result's plain text."""
+    """Text that the code printed to ``stdout`` or ``stderr``, or the plain text of a result."""
 
     stream: str
     text: str
 
     @property
     def reports_dropped_output(self) -> bool:
-        """Whether it is the server's word that it dropped output (its ``iopub`` rate limits)."""
+        """Whether this is the server's message that its ``iopub`` rate limits dropped output."""
         return self.stream == "stderr" and self.text.lstrip().startswith(_DROPPED)
 
 
 @dataclass(frozen=True)
 class KernelError:
-    """The exception that ended the code: its traceback as the kernel wrote it."""
+    """The exception that ended the code, with the kernel's own traceback."""
 
     name: str
     value: str
@@ -44,7 +44,7 @@ class KernelError:
 
     @property
     def is_clean_exit(self) -> bool:
-        """Whether this is but the code's way to end well, ``sys.exit(0)``."""
+        """Whether the code ended successfully, by ``sys.exit(0)``."""
         return self.name == "SystemExit" and self.value in _CLEAN
 
 
@@ -76,7 +76,7 @@ def state(message: Mapping[str, Any]) -> str:
 
 
 def output(message: Mapping[str, Any]) -> Output | KernelError | None:
-    """Return what the code printed, or raised; ``None`` for other messages."""
+    """Return what the code printed or raised; ``None`` for other messages."""
     message_type, content = _type(message), get_object(message, "content")
     if message_type == "stream":
         return Output(str(content.get("name", "stdout")), str(content.get("text", "")))
@@ -94,6 +94,6 @@ def output(message: Mapping[str, Any]) -> Output | KernelError | None:
 
 
 def _value(foreign: str) -> str:
-    """Return an exception's text made plain, which must not make a clean exit of another."""
+    """Return an exception's text without controls; removing them must not make it a clean exit."""
     value = strip_controls(foreign)
     return ascii(foreign) if value in _CLEAN and value != foreign else value

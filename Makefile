@@ -1,5 +1,5 @@
 # `make demo` shows clinder at work, `make test` proves it. Both need only Python and a package
-# registry; all they install goes into .venv.
+# registry, and install everything into .venv.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -10,35 +10,35 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
 
-test: $(VENV)/.test $(VENV)/.myst ## The whole suite
-	$(BIN)/pytest -n 3 --dist loadfile # most tests wait most of their time
+test: $(VENV)/.test $(VENV)/.myst ## Run the whole suite
+	$(BIN)/pytest -n 3 --dist loadfile # most tests spend their time waiting
 
-lint: $(VENV)/.test ## Style and types
+lint: $(VENV)/.test ## Check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: $(VENV)/.test ## Bring the code into shape
+format: $(VENV)/.test ## Format the code, and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-soak: $(VENV)/.test ## 200 sessions with random faults and signals: is a server left? Some minutes
+soak: $(VENV)/.test ## Check that 200 sessions with random faults and signals leave no server; a few minutes
 	$(BIN)/python tests/soak.py
 
-coverage: $(VENV)/.test $(VENV)/.myst ## The whole suite, and what of the code it does not run: htmlcov/
+coverage: $(VENV)/.test $(VENV)/.myst ## Run the whole suite and show the code that no test runs, in htmlcov/
 	rm -rf .coverage* htmlcov
 	$(BIN)/python tools/measured.py $(VENV)/measured
 	PATH="$(CURDIR)/$(VENV)/measured:$$PATH" MEASURED_PYTHON="$(CURDIR)/$(VENV)/measured/python3" \
-	  $(BIN)/coverage run -m pytest -n 3 --dist loadfile --hypothesis-profile ci # slow, so no deadlines
+	  $(BIN)/coverage run -m pytest -n 3 --dist loadfile --hypothesis-profile ci # too slow for Hypothesis's deadlines
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report
 
-mutation: $(VENV)/.mutation ## Do the tests notice a changed MODULE=repository? Some minutes
+mutation: $(VENV)/.mutation ## Check that the tests notice changes in MODULE=repository; a few minutes
 	$(BIN)/python tools/mutation.py $(or $(MODULE),repository)
 
-# What is measured is a wheel of this checkout, installed as users have it.
-bench: $(VENV)/.test benchmarks/npm/node_modules ## How fast is clinder? Ten minutes, of a machine that does nothing else
+# Measures a wheel of this checkout, installed as users install it.
+bench: $(VENV)/.test benchmarks/npm/node_modules ## Run the benchmarks; ten minutes on an otherwise idle machine
 	rm -rf $(VENV)/bench
 	$(PYTHON) -m venv --without-pip $(VENV)/bench
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(VENV)/bench/wheel .
@@ -51,23 +51,23 @@ docs: $(VENV)/.test $(VENV)/.myst ## Check that MyST builds the documentation an
 	$(BIN)/clinder run --hub local --quiet -- \
 	  $(BIN)/python tools/check_docs.py $(CURDIR)/$(VENV)/myst/bin/myst
 
-docs-tables: $(VENV)/.test ## What docs/ has that is made from data and code
+docs-tables: $(VENV)/.test ## Update the parts of docs/ that are generated from data and code
 	$(BIN)/python tests/reliability.py
 	$(BIN)/python -m benchmarks.page
 	$(BIN)/python tools/docs.py
 
-dist: $(VENV)/.dist ## The sdist and, made from that, the wheel, in dist/; the same sources give the same bytes
+dist: $(VENV)/.dist ## Build the sdist, and the wheel from it, in dist/; the same sources give the same bytes
 	rm -rf dist
 	$(BIN)/python -m build --no-isolation --outdir dist
 	$(BIN)/twine check --strict dist/*
 
-zipapp: $(VENV)/.demo ## clinder.pyz: what a release of the action has in it, so that nothing is downloaded
+zipapp: $(VENV)/.demo ## Build clinder.pyz, the packages in a release of the action
 	$(BIN)/python tools/build_zipapp.py clinder.pyz
 
-lock: $(VENV)/.demo ## The action's requirements.txt, from its requirements.in
+lock: $(VENV)/.demo ## Update the action's requirements.txt from its requirements.in
 	$(BIN)/python tools/lock.py
 
-clean: ## Remove what the above made
+clean: ## Remove everything that the other targets created
 	rm -rf $(VENV) benchmarks/npm/node_modules dist clinder.pyz .mypy_cache .ruff_cache .pytest_cache .hypothesis mutants
 	rm -rf .coverage* htmlcov
 
@@ -77,7 +77,7 @@ $(VENV)/.demo: pyproject.toml
 	touch $@
 
 $(VENV)/.test: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # knows --group
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # the first with --group
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group test --group workflows --group lint
 	touch $@
 
@@ -86,7 +86,7 @@ benchmarks/npm/node_modules: benchmarks/npm/package-lock.json
 	touch $@
 
 $(VENV)/.dist: $(VENV)/.demo
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # knows --group
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1' # the first with --group
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dist
 	touch $@
 
@@ -94,7 +94,7 @@ $(VENV)/.mutation: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group mutation
 	touch $@
 
-# Jupyter Book and MyST, in an environment of their own: they are there to be run, not imported.
+# Jupyter Book and MyST, in an environment of their own, because the tests only run them.
 $(VENV)/.myst: pyproject.toml $(VENV)/.test
 	$(PYTHON) -m venv --without-pip $(VENV)/myst
 	$(BIN)/python -m pip --python $(VENV)/myst/bin/python install --quiet \

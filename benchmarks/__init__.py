@@ -1,1 +1,1 @@
-"""Clinder measured against what else there is: ``make bench``."""
+"""Compare clinder with the alternatives: ``make bench``."""

@@ -1,4 +1,4 @@
-"""``python -m benchmarks [NAME ...]``: all comparisons, or those that are named."""
+"""``python -m benchmarks [NAME ...]``: run all comparisons, or only these."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks import action, cold, launch, load, stopping, stream
-from benchmarks.machine import described
+from benchmarks.machine import describe
 from benchmarks.measure import Bench, BenchmarkFailed
 from benchmarks.page import ROOT
 from benchmarks.report import Comparison, Report, goals, machine, section
@@ -26,50 +26,54 @@ COMPARISONS: Mapping[str, Callable[[Bench, int], Iterator[Comparison]]] = {
 
 
 def main() -> int:
-    """Run what is asked for and write what comes out; 1 where a run fails."""
-    parser = argparse.ArgumentParser(prog="benchmarks", description="Clinder measured.")
+    """Run the comparisons and print their results. Return 1 if a run fails."""
+    parser = argparse.ArgumentParser(
+        prog="benchmarks", description="Compare clinder with the alternatives."
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(COMPARISONS))
-    parser.add_argument("--runs", type=int, default=9, help="counted rounds [default: 9]")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where all figures go")
+    parser.add_argument("--runs", type=int, default=9, help="number of rounds [default: 9]")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="save all figures to this file")
     parser.add_argument(
         "--programs",
         type=Path,
         default=ROOT / ".venv" / "bench" / "bin",
         metavar="FOLDER",
-        help="those of an environment that has clinder [default: what `make bench` makes]",
+        help="the programs of an environment with clinder [default: that of `make bench`]",
     )
-    given = parser.parse_args()
-    unknown = [name for name in given.names if name not in COMPARISONS]
-    if unknown or given.runs < 1:
-        parser.error(f"there is no comparison {unknown[0]}" if unknown else "--runs is at least 1")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.names if name not in COMPARISONS]
+    if unknown or arguments.runs < 1:
+        parser.error(
+            f"there is no comparison named {unknown[0]}" if unknown else "--runs must be at least 1"
+        )
     try:
-        report = _report(given.names or list(COMPARISONS), given.runs, given.programs)
+        report = _report(arguments.names or list(COMPARISONS), arguments.runs, arguments.programs)
     except BenchmarkFailed as error:
         sys.stderr.write(f"benchmarks: {error}\n")
         return 1
     except KeyboardInterrupt:
         sys.stderr.write("benchmarks: Cancelled.\n")
         return 130
-    if given.json:
-        report.saved(given.json)
+    if arguments.json:
+        report.save(arguments.json)
     return 0
 
 
 def _report(names: Sequence[str], runs: int, programs: Path) -> Report:
-    """Make the comparisons, and show each as soon as it is made."""
-    made: list[Comparison] = []
+    """Run the comparisons, and show each as soon as it is done."""
+    comparisons: list[Comparison] = []
     with (
         tempfile.TemporaryDirectory(prefix="clinder-bench-") as folder,
         Bench(Path(folder), programs.resolve()) as bench,
     ):
-        told = {**described(bench, date.today()), "rounds": f"{runs}"}
-        _show(machine(told))
+        details = {**describe(bench, date.today()), "rounds": f"{runs}"}
+        _show(machine(details))
         for name in names:
             for comparison in COMPARISONS[name](bench, runs):
-                made.append(comparison)
+                comparisons.append(comparison)
                 _show(section(comparison))
-    _show(goals(made))
-    return Report(told, tuple(made))
+    _show(goals(comparisons))
+    return Report(details, tuple(comparisons))
 
 
 def _show(text: str) -> None:

@@ -1,4 +1,4 @@
-"""How long the action's step takes until its build request, in jobs that act runs."""
+"""How long the action's step takes to send its build request, in jobs that act runs."""
 
 from __future__ import annotations
 
@@ -49,26 +49,26 @@ _STAND_INS = {"org/bare": _BARE, "org/composite": _COMPOSITE}
 
 
 def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
-    """Compare the action's start, three ways, with that of a node action that only asks."""
+    """Compare three ways to start the action with a node action that only sends a request."""
     with ScriptedHub() as hub, _jobs(bench.folder, hub) as (released, clone):
-        rounds = [{**released.measured(), **clone.measured()} for _ in range(runs + 1)][1:]
+        rounds = [{**released.measure(), **clone.measure()} for _ in range(runs + 1)][1:]
     series = tuple(Series(name, tuple(one[name] for one in rounds)) for name in rounds[0])
     by_name = {each.name: each for each in series}
     first, node = by_name[_FIRST], by_name[_NODE]
     yield Comparison(
         "The action's start",
-        "From the end of the step before it to the build request at the hub, in a job that act"
-        " runs without containers. The node action does nothing else than to make that request;"
-        " the composite one first has a node action with a post step, as clinder's has. With pip"
-        " the packages come from the index.",
+        "From the end of the previous step to the build request at the hub, in a job that act runs"
+        " without containers. The node action only sends that request. The composite action first"
+        " has a node action with a post step, like clinder's. With pip, the packages come from the"
+        " index.",
         series,
         (
-            Goal("With the zipapp", first.median("request"), 1.0, "s"),
+            Goal("with the zipapp", first.median("request"), 1.0, "s"),
             Goal(
-                "With the zipapp, of the node action",
+                "with the zipapp, relative to the node action",
                 ratio(first, node, "request").median,
                 2.0,
-                "times",
+                "\u00d7",
             ),
         ),
         baselines=(_NODE,),
@@ -77,19 +77,19 @@ def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
 
 
 class _Job:
-    """A job with some steps that ask the hub, each after one that says what time it is."""
+    """A job whose steps send build requests. A step that prints the time precedes each."""
 
     def __init__(self, workflow: Workflow, hub: ScriptedHub, steps: Mapping[str, str]):
         self._workflow = workflow
         self._hub = hub
         self._steps = steps
 
-    def measured(self) -> Mapping[str, Figures]:
-        """Run the job and return, for each step, the time until its build request."""
-        asked: list[float] = []
+    def measure(self) -> Mapping[str, Figures]:
+        """Run the job and return the time from each step's start to its build request."""
+        requested: list[float] = []
 
         def build() -> Answer:
-            asked.append(time.time())
+            requested.append(time.time())
             url = self._hub.serve(f"u{time.monotonic_ns()}", Jupyter(TOKEN))
             building = event(phase="building", message="Step 1\n")
             return Answer(building + ready(url, TOKEN, binder_persistent_request=f"v2/{SPEC}"))
@@ -97,22 +97,22 @@ class _Job:
         self._hub.then(*[build] * len(self._steps))
         steps = [part for step in self._steps.values() for part in (_MARK, step)]
         try:
-            ended = self._workflow.run(job("t", *steps))
+            result = self._workflow.run(job("t", *steps))
         except AssertionError as error:
             raise BenchmarkFailed(f"act: {error}"[-2000:]) from None
-        marks = [float(each.split()[1]) for each in ended.with_("MARK ")]
-        if ended.code or not len(marks) == len(asked) == len(self._steps):
-            raise BenchmarkFailed(f"The job failed: {ended.out}"[-2000:])
+        marks = [float(each.split()[1]) for each in result.with_("MARK ")]
+        if result.code or not len(marks) == len(requested) == len(self._steps):
+            raise BenchmarkFailed(f"The job failed: {result.out}"[-2000:])
         return {
-            name: {"request": came - mark}
-            for name, mark, came in zip(self._steps, marks, asked, strict=True)
+            name: {"request": arrival - mark}
+            for name, mark, arrival in zip(self._steps, marks, requested, strict=True)
         }
 
 
 @contextmanager
 def _jobs(folder: Path, hub: ScriptedHub) -> Iterator[tuple[_Job, _Job]]:
-    """Yield the job that uses the action as it is released, and the one that uses a clone's."""
-    stand_ins = {f"{name}@v1": _written(folder, name) for name in _STAND_INS}
+    """Yield a job that uses the released action, and one that uses a clone."""
+    stand_ins = {f"{name}@v1": _write(folder, name) for name in _STAND_INS}
     node, composite = (f'uses: {name}\nwith:\n  hub: "{hub.url}"' for name in stand_ins)
     use = {"repo": SPEC}
     uses = {_NODE: node, _PYTHON: composite, _FIRST: binder("a", **use), _SECOND: binder(**use)}
@@ -133,8 +133,8 @@ def _jobs(folder: Path, hub: ScriptedHub) -> Iterator[tuple[_Job, _Job]]:
             world.end()
 
 
-def _written(folder: Path, name: str) -> Path:
-    """Write an action's files, and return where."""
+def _write(folder: Path, name: str) -> Path:
+    """Write an action's files, and return their folder."""
     target = folder / name
     target.mkdir(parents=True)
     for file, text in _STAND_INS[name].items():
@@ -143,5 +143,5 @@ def _written(folder: Path, name: str) -> Path:
 
 
 def _path() -> str:
-    """Return PATH with a Python in front that is one itself, as on a runner, and no shim."""
+    """Return PATH with a real Python first, as on a runner, and not a shim."""
     return os.pathsep.join([f"{sys.base_prefix}/bin", os.environ["PATH"]])

@@ -1,4 +1,4 @@
-"""How long a command takes that does next to nothing."""
+"""How long commands take that do almost nothing."""
 
 from __future__ import annotations
 
@@ -8,36 +8,35 @@ import certifi
 
 from benchmarks.contenders import floor
 from benchmarks.hub import TOKEN
-from benchmarks.measure import Bench, Command, Contender, ratio, taken_in_turn
+from benchmarks.measure import Bench, Command, Contender, measure_in_turns, ratio
 from benchmarks.report import Comparison, Goal
 from hubs import ScriptedHub
 
 _NODE, _HELP = "`node -e 0`", "`clinder --help`"
 _CERTIFICATES = f"{_NODE}, certificates"
 _ROUNDS = 3
-"""How many times the rounds of the others: they are short."""
+"""These commands are short, so they run this many times the usual rounds."""
 
 
 def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
-    """Compare short commands with the start of node and of Python."""
+    """Compare short commands with starting node and Python."""
     with ScriptedHub() as hub:
         commands = _commands(f"{hub.origin}/user/gone/")
         contenders = [_contender(bench, name, each) for name, each in commands.items()]
-        series = taken_in_turn(contenders, runs * _ROUNDS)
+        series = measure_in_turns(contenders, runs * _ROUNDS)
     by_name = {each.name: each for each in series}
     yield Comparison(
         "Cold start",
-        "A click program of three commands is the least that `--help` could take. The session that"
-        " `clinder stop` stops is gone already, as the hub says at once. With"
-        " `NODE_EXTRA_CA_CERTS`, which many networks need, node reads some 140 certificates"
-        " before all else.",
+        "A click program with three commands is the minimum for `--help`. `clinder stop` runs on a"
+        " session that is already gone, which the hub reports at once. With `NODE_EXTRA_CA_CERTS`,"
+        " which many networks need, node first reads about 140 certificates.",
         series,
         tuple(
             Goal(
-                f"{_HELP}, of the time of {node}",
+                f"time of {_HELP}, relative to {node}",
                 ratio(by_name[_HELP], by_name[node], "wall").median,
                 1.0,
-                "times",
+                "\u00d7",
             )
             for node in (_NODE, _CERTIFICATES)
         ),
@@ -61,10 +60,10 @@ def _commands(gone: str) -> dict[str, Command]:
         _CERTIFICATES: Command(("node", "-e", "0"), {"NODE_EXTRA_CA_CERTS": certifi.where()}),
         "`python -c pass`": Command(("python", "-c", "pass")),
         "a click program's help": Command(
-            ("python", floor("three_commands"), "--help"), says="three"
+            ("python", floor("three_commands"), "--help"), expected="three"
         ),
-        _HELP: Command(("clinder", "--help"), says="Exit codes:"),
-        "`clinder --version`": Command(("clinder", "--version"), says="clinder "),
-        "completion": Command(("clinder",), completion, says="plain,status"),
+        _HELP: Command(("clinder", "--help"), expected="Exit codes:"),
+        "`clinder --version`": Command(("clinder", "--version"), expected="clinder "),
+        "completion": Command(("clinder",), completion, expected="plain,status"),
         "`clinder stop`": Command(("clinder", "stop"), session),
     }

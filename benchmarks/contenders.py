@@ -1,4 +1,4 @@
-"""The commands that are compared."""
+"""The commands to compare."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ _HERE = Path(__file__).parent
 
 
 def start(hub: str, *options: str) -> Command:
-    """Return ``clinder start``, its first kernel cold unless the options say otherwise."""
+    """Return ``clinder start``, without a warm-up unless the options enable it."""
     return Command(
-        ("clinder", "start", SPEC, "--hub", hub, "--no-warm-up", *options), says="?token="
+        ("clinder", "start", SPEC, "--hub", hub, "--no-warm-up", *options), expected="?token="
     )
 
 
 def curl(hub: str) -> Command:
-    """Return what reads the stream to its end, which is at ``ready``, and does nothing else."""
+    """Return a ``curl`` that only reads the stream until it ends, at ``ready``."""
     accept = ("-H", "Accept: text/event-stream")
-    return Command(("curl", "-sSNf", *accept, f"{hub}build/{SPEC}"), says='"ready"')
+    return Command(("curl", "-sSNf", *accept, f"{hub}build/{SPEC}"), expected='"ready"')
 
 
 def npm_client(hub: str) -> Command:
-    """Return a small program around BinderHub's own client from npm."""
-    return Command(("node", str(_HERE / "npm" / "client.mjs"), hub, SPEC), says="?token=")
+    """Return a short program that uses BinderHub's own npm client."""
+    return Command(("node", str(_HERE / "npm" / "client.mjs"), hub, SPEC), expected="?token=")
 
 
 def reader(hub: str) -> Command:
-    """Return the libraries that clinder reads a stream with, alone."""
-    return Command(("python", floor("read_stream"), f"{hub}build/{SPEC}"), says="ready")
+    """Return a program that reads the stream with clinder's libraries and nothing else."""
+    return Command(("python", floor("read_stream"), f"{hub}build/{SPEC}"), expected="ready")
 
 
 def floor(name: str) -> str:
-    """Return the path of a program that does the least that clinder must."""
+    """Return the path of a program that does the minimum that clinder has to do."""
     return str(_HERE / "floors" / f"{name}.py")

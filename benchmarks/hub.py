@@ -1,6 +1,7 @@
-"""What the scripted hub of the tests says to those that are measured.
+"""Responses of the tests' scripted hub to the commands that are measured.
 
-It runs in threads of this process, which only waits meanwhile. What it says is made beforehand.
+The hub runs in threads of this process, which otherwise only waits. Its responses are prepared
+beforehand.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from answers import Answer, Part, Raw, event, ready
 from hubs import Jupyter, ScriptedHub
 
-TOKEN = "t0ken-of-the-benchmarks"  # noqa: S105 - it opens nothing
+TOKEN = "t0ken-of-the-benchmarks"  # noqa: S105 - grants access to nothing
 SPEC = "gh/org/repo/HEAD"
 _HEAD = (
     b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -32,7 +33,7 @@ _LINES = (
 
 @dataclass(frozen=True)
 class Marked(Iterable[Part]):
-    """The bytes of an answer, and what is called once the last of them went out."""
+    """The bytes of a response, and a function to call after the last of them was sent."""
 
     parts: Callable[[], Iterable[Part]]
     sent: Callable[[], None]
@@ -44,39 +45,40 @@ class Marked(Iterable[Part]):
 
 @dataclass
 class Launch:
-    """A session of the hub, and when it came to what, on the monotonic clock."""
+    """A session of the hub, and when it reached each stage, on the monotonic clock."""
 
     url: str
-    asked: float = 0.0
+    requested: float = 0.0
     ready: float = 0.0
-    answered: float = 0.0
+    responded: float = 0.0
 
-    def is_asked(self) -> None:
-        """Note that the build request has come."""
-        self.asked = time.monotonic()
+    def note_request(self) -> None:
+        """Note that the build request arrived."""
+        self.requested = time.monotonic()
 
-    def is_ready(self) -> None:
-        """Note that ``ready`` has gone out."""
+    def note_ready(self) -> None:
+        """Note that ``ready`` was sent."""
         self.ready = time.monotonic()
 
-    def is_answered(self) -> None:
-        """Note that ``api/status`` was answered."""
-        self.answered = time.monotonic()
+    def note_response(self) -> None:
+        """Note that ``api/status`` was responded to."""
+        self.responded = time.monotonic()
 
 
-def launching(
+def serve_launch(
     hub: ScriptedHub, name: str, *, blocks: Iterable[bytes] = (), every: float = 0.0
 ) -> Launch:
-    """Have the hub answer the next build request with a session of that name.
+    """Make the hub respond to the next build request with a session of that name.
 
-    Before ``ready`` come the blocks, each a number of chunks, and ``every`` seconds after each.
+    Before ``ready`` the hub sends the blocks, each of some chunks, and waits ``every`` seconds
+    after each block.
     """
-    told = Launch(hub.serve(name, Jupyter(TOKEN)))
+    launch = Launch(hub.serve(name, Jupyter(TOKEN)))
     status = Answer(b'{"kernels": 0}', content_type="application/json")
     hub.pages[f"/user/{name}/api/status"] = Raw(
-        Marked(lambda: status.raw().parts, told.is_answered)
+        Marked(lambda: status.raw().parts, launch.note_response)
     )
-    last = chunk(ready(told.url, TOKEN, binder_persistent_request=f"v2/{SPEC}")) + b"0\r\n\r\n"
+    last = chunk(ready(launch.url, TOKEN, binder_persistent_request=f"v2/{SPEC}")) + b"0\r\n\r\n"
 
     def parts() -> Iterator[Part]:
         yield _HEAD
@@ -87,26 +89,26 @@ def launching(
         yield last
 
     def build() -> Raw:
-        told.is_asked()
-        return Raw(Marked(parts, told.is_ready))
+        launch.note_request()
+        return Raw(Marked(parts, launch.note_ready))
 
     hub.then(build)
-    return told
+    return launch
 
 
 def chunk(data: bytes) -> bytes:
-    """Return bytes as a chunk: BinderHub sends one for each event."""
+    """Return bytes as a chunk; BinderHub sends each event in one."""
     return b"%x\r\n%s\r\n" % (len(data), data)
 
 
-def log(events: int) -> tuple[bytes, int]:
-    """Return that many events of a build's log in chunks, and how many bytes the events have.
+def build_log(events: int) -> tuple[bytes, int]:
+    """Return that many log events in chunks, and the total size of the events in bytes.
 
-    They are like a recorded one's, which end in three newlines; one in eight has colours, and one
-    other than ASCII.
+    Like recorded events, they end in three newlines. One in eight contains colours, and one in
+    eight characters other than ASCII.
     """
-    made = [
+    batch = [
         event(message=_LINES[n % len(_LINES)].format(n=n) + "\n", phase="building") + b"\n"
         for n in range(events)
     ]
-    return b"".join(map(chunk, made)), sum(map(len, made))
+    return b"".join(map(chunk, batch)), sum(map(len, batch))

@@ -1,4 +1,4 @@
-"""How long a launch takes beside the hub's own time."""
+"""How much time clinder adds to a launch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from answers import event
 from benchmarks.contenders import curl, npm_client, start
-from benchmarks.hub import Launch, chunk, launching
+from benchmarks.hub import Launch, chunk, serve_launch
 from benchmarks.measure import (
     Bench,
     Command,
@@ -15,8 +15,8 @@ from benchmarks.measure import (
     Figures,
     Series,
     difference,
+    measure_in_turns,
     ratio,
-    taken_in_turn,
 )
 from benchmarks.report import Comparison, Goal, seconds, spread
 from hubs import ScriptedHub
@@ -27,14 +27,14 @@ _WARM = f"{_START}, warm-up"
 
 
 def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
-    """Compare launches at a hub that is ready at once, and at one that takes five seconds."""
+    """Compare launches on a hub that is ready at once, and on one that takes five seconds."""
     with ScriptedHub() as hub:
         yield _at_once(_Launches(bench, hub), runs)
         yield _slow(_Launches(bench, hub), runs)
 
 
 class _Launches:
-    """Sessions of a hub, each of another name."""
+    """Launches on one hub, each of a session with a new name."""
 
     def __init__(self, bench: Bench, hub: ScriptedHub):
         self._bench = bench
@@ -42,7 +42,7 @@ class _Launches:
         self._numbers = itertools.count()
 
     def contenders(self, seconds: int = 0) -> list[Contender]:
-        """Return the contenders, at a hub that is ready after so many seconds."""
+        """Return the contenders, on a hub that is ready after so many seconds."""
         url = self._hub.url
         commands = {_CURL: curl(url), _CLIENT: npm_client(url), _START: start(url)}
         if not seconds:
@@ -50,45 +50,46 @@ class _Launches:
         return [self._contender(name, each, seconds) for name, each in commands.items()]
 
     def _contender(self, name: str, command: Command, seconds: int) -> Contender:
-        return Contender(name, lambda: self._measured(command, seconds))
+        return Contender(name, lambda: self._measure(command, seconds))
 
-    def _measured(self, command: Command, seconds: int) -> Figures:
+    def _measure(self, command: Command, seconds: int) -> Figures:
         name = f"s{seconds}-{next(self._numbers)}"
         log = [chunk(event(phase="building", message="a line\n"))] * seconds
-        told = launching(self._hub, name, blocks=log, every=1.0)
-        return _figures(self._bench.figures(command), told, seconds)
+        launch = serve_launch(self._hub, name, blocks=log, every=1.0)
+        return _figures(self._bench.figures(command), launch, seconds)
 
 
-def _figures(cost: Figures, told: Launch, seconds: int) -> Figures:
+def _figures(cost: Figures, launch: Launch, seconds: int) -> Figures:
     figures = dict(cost)
     if seconds:
-        figures["beyond"] = cost["wall"] - (told.ready - told.asked)
-    if told.answered:
-        figures["readiness"] = told.answered - told.ready
+        figures["beyond"] = cost["wall"] - (launch.ready - launch.requested)
+    if launch.responded:
+        figures["readiness"] = launch.responded - launch.ready
     return figures
 
 
 def _at_once(launches: _Launches, runs: int) -> Comparison:
-    series = taken_in_turn(launches.contenders(), runs)
+    series = measure_in_turns(launches.contenders(), runs)
     _, client, ours, warm = series
     warmed = difference(warm, ours, "wall")
     return Comparison(
         "Launch: a hub that is ready at once",
         "From the command to the session's URI. `curl` reads the same stream until it ends, at"
-        " `ready`, and the npm client does no more: that the server answers, clinder alone looks.",
+        " `ready`, and the npm client does the same; only clinder also checks that the server"
+        " responds.",
         series,
         (_goal(ours, client),),
-        (f"The warm-up of a kernel that answers at once: {spread(warmed, seconds)}.",),
+        (f"Additional time to warm up a kernel that responds at once: {spread(warmed, seconds)}.",),
         (_CURL, _CLIENT),
     )
 
 
 def _slow(launches: _Launches, runs: int) -> Comparison:
-    series = taken_in_turn(launches.contenders(_SECONDS), runs)
+    series = measure_in_turns(launches.contenders(_SECONDS), runs)
     _, client, ours = series
     return Comparison(
         f"Launch: a hub that takes {_SECONDS} s",
-        "The same, with an event each second before `ready`.",
+        "The same, with one event per second before `ready`.",
         series,
         (_goal(ours, client),),
         baselines=(_CURL, _CLIENT),
@@ -97,4 +98,4 @@ def _slow(launches: _Launches, runs: int) -> Comparison:
 
 def _goal(ours: Series, client: Series) -> Goal:
     times = ratio(ours, client, "wall").median
-    return Goal(f"{_START}, of the time of the {_CLIENT}", times, 1.0, "times")
+    return Goal(f"time of {_START}, relative to the {_CLIENT}", times, 1.0, "\u00d7")

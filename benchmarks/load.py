@@ -1,6 +1,6 @@
-"""What a hub has to bear: the requests of one session, and their bytes. Counted, not timed.
+"""The load of one session on a hub: the number of requests, and their bytes. Nothing is timed.
 
-What goes wrong is played as the tests of the fault table do, on a clock that jumps over pauses.
+Failures are play as in the tests of the fault table, on a clock that skips pauses.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ _NORMAL = "`clinder run -- true`: start, warm-up, stop"
 
 
 def compare(bench: Bench, _: int) -> Iterator[Comparison]:
-    """Count what a session costs a hub, and what failures do."""
-    series = tuple(counted(name, played) for name, played in _rows(bench).items())
+    """Count the requests of a normal session, and of failures."""
+    series = tuple(count(name, play) for name, play in _rows(bench).items())
     builds = series[0].median("builds")
     yield Comparison(
         "The load on a hub",
-        "What reaches the hub, its proxy and the session's server: requests, and the bytes of HTTP"
-        " both ways. Of what goes wrong these are the rows of the fault table that ask most.",
+        "Everything that reaches the hub, its proxy and the session's server: the number of"
+        " requests, and the bytes of HTTP in both directions. The failures are those rows of the"
+        " fault table that cause the most requests.",
         series,
-        (Goal("Build requests of a normal session", builds, 1.0),),
+        (Goal("build requests of a normal session", builds, 1.0),),
     )
 
 
@@ -53,13 +54,13 @@ class _Socket(socket.socket):
         super().__init__(fileno=connection.detach())
         self.received = self.sent = 0
 
-    def recv_into(self, *given: Any, **options: Any) -> int:
-        count = super().recv_into(*given, **options)
+    def recv_into(self, *arguments: Any, **options: Any) -> int:
+        count = super().recv_into(*arguments, **options)
         self.received += count
         return count
 
-    def sendall(self, data: Any, *given: Any) -> None:
-        super().sendall(data, *given)
+    def sendall(self, data: Any, *arguments: Any) -> None:
+        super().sendall(data, *arguments)
         self.sent += len(data)
 
 
@@ -72,7 +73,7 @@ class CountingHub(ScriptedHub):
         self._counting = threading.Lock()
 
     def handle(self, connection: socket.socket) -> None:
-        """Serve a connection to its end, then count it."""
+        """Serve a connection until it closes, then count its bytes."""
         counted = _Socket(connection)
         super().handle(counted)
         with self._counting:
@@ -80,11 +81,11 @@ class CountingHub(ScriptedHub):
             self.sent += counted.sent
 
 
-def counted(name: str, played: Callable[[CountingHub], None]) -> Series:
-    """Play something at a hub, and return what came and went there."""
+def count(name: str, play: Callable[[CountingHub], None]) -> Series:
+    """Run something against a hub, and return the counts of requests and bytes."""
     hub = CountingHub()
     with hub, suppress(ClinderError):
-        played(hub)
+        play(hub)
     figures = {
         "builds": len(hub.builds),
         "requests": len(hub.requests),
@@ -103,16 +104,16 @@ def _rows(bench: Bench) -> Mapping[str, Callable[[CountingHub], None]]:
     return {
         _NORMAL: run,
         "the same with `--no-warm-up`": lambda hub: run(hub, "--no-warm-up"),
-        "an hour of `clinder run` beside these": _used,
-        "the hub's stream drops each time": lambda hub: _launched(
+        "each further hour of `clinder run`": _use,
+        "the hub's stream drops each time": lambda hub: _launch(
             hub, *[Answer(_BUILDING, ending=Ending.BROKEN)] * 3
         ),
-        "the hub stays full, 5 min": lambda hub: _launched(hub, *[Answer(_FULL)] * 3),
-        "the hub's proxy answers 503": lambda hub: _launched(hub, *[page(503)] * 10),
-        "the server never answers, 120 s": lambda hub: _launched(
+        "the hub stays full, 5 min": lambda hub: _launch(hub, *[Answer(_FULL)] * 3),
+        "the hub's proxy answers 503": lambda hub: _launch(hub, *[page(503)] * 10),
+        "the server never answers, 120 s": lambda hub: _launch(
             hub, Answer(_BUILDING + _ready(hub, Jupyter(TOKEN, before=(503,) * 1000)))
         ),
-        "the server does not stop, 60 s": _stopped,
+        "the server does not stop, 60 s": _stop,
     }
 
 
@@ -121,7 +122,7 @@ def _ready(hub: CountingHub, server: Jupyter) -> bytes:
     return ready(url, TOKEN, binder_persistent_request=f"v2/{SPEC}")
 
 
-def _launched(hub: CountingHub, *answers: Answer) -> None:
+def _launch(hub: CountingHub, *answers: Answer) -> None:
     clock = Clock()
     hub.then(*answers)
     request = Request(Repository("gh", "org/repo", "HEAD"), (hub.url,))
@@ -129,13 +130,13 @@ def _launched(hub: CountingHub, *answers: Answer) -> None:
     launch(request, deadline, random=lambda: 0.5)
 
 
-def _stopped(hub: CountingHub) -> None:
+def _stop(hub: CountingHub) -> None:
     clock = Clock()
     session = Session(hub.serve("x", Jupyter(TOKEN, stays=True)), TOKEN)
     stop(session, Deadline(60, now=clock.now, pause=clock.pause))
 
 
-def _used(hub: CountingHub) -> None:
+def _use(hub: CountingHub) -> None:
     clock = Clock()
     session = Session(hub.serve("x", Jupyter(TOKEN)), TOKEN)
     deadline = Deadline(_HOUR, now=clock.now, pause=clock.pause)

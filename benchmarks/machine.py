@@ -1,4 +1,4 @@
-"""What the figures were taken on, and of: nothing that names the machine itself."""
+"""The machine and versions behind the figures, without anything that identifies the machine."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from benchmarks.page import ROOT
 from e2e.act import ACT
 
 
-def described(bench: Bench, today: date) -> Mapping[str, str]:
-    """Return the machine and the versions of all that is compared, in words."""
+def describe(bench: Bench, today: date) -> Mapping[str, str]:
+    """Describe the machine, and the versions of everything that is compared."""
     client = json.loads((ROOT / "benchmarks/npm/package.json").read_text("utf-8"))["dependencies"]
     versions = {name: _version(bench, name) for name in ("clinder", "python", "node", "curl")}
     return {
@@ -34,29 +34,29 @@ def described(bench: Bench, today: date) -> Mapping[str, str]:
 
 def _processor() -> str:
     try:
-        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        match = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     except OSError:
-        found = None
-    return found[1].strip() if found else platform.machine()
+        match = None
+    return match[1].strip() if match else platform.machine()
 
 
 def _version(bench: Bench, name: str) -> str:
-    said = _said(bench.program(name), "--version", environment=bench.environment)
-    found = re.search(r"\d+(?:\.\d+)+\S*", said)
-    return found[0] if found else "unknown"
+    output = _output(bench.program(name), "--version", environment=bench.environment)
+    match = re.search(r"\d+(?:\.\d+)+\S*", output)
+    return match[0] if match else "unknown"
 
 
 def _commit() -> str:
-    """Return the checkout's commit, and whether the sources are other than it has them."""
+    """Return the checkout's commit, and whether the sources have uncommitted changes."""
     git = ("git", "-C", str(ROOT))
-    commit = _said(*git, "rev-parse", "--short=12", "HEAD").strip()
-    changed = _said(*git, "status", "--porcelain", "--", "src")
+    commit = _output(*git, "rev-parse", "--short=12", "HEAD").strip()
+    changed = _output(*git, "status", "--porcelain", "--", "src")
     return f"{commit or 'unknown'}{' and changes' if changed else ''}"
 
 
-def _said(*command: str, environment: Mapping[str, str] | None = None) -> str:
-    """Return what a command says, nothing where it fails."""
-    ran = subprocess.run(  # noqa: S603 - no shell, and the commands are ours
+def _output(*command: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return a command's output, or an empty text if it fails."""
+    result = subprocess.run(  # noqa: S603 - no shell, and the commands are ours
         command, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    return ran.stdout if ran.returncode == 0 else ""
+    return result.stdout if result.returncode == 0 else ""

@@ -1,4 +1,4 @@
-"""Commands run, what they cost, and how that compares: contenders take turns, round by round."""
+"""Run commands, measure their cost, and compare it. Contenders take turns, round by round."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ from pathlib import Path
 from types import TracebackType
 
 Figures = Mapping[str, float]
-"""What was measured in one run, by name: seconds, bytes or counts."""
+"""The figures of one run, by name: seconds, bytes or counts."""
 
 
 class BenchmarkFailed(Exception):
-    """A run went another way than it should, so that its figures mean nothing."""
+    """A run ended in an unexpected way, so its figures mean nothing."""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command to measure. Its end of stdout must hold ``says``, its exit code be ``code``.
+    """A command to measure. The end of its stdout must contain ``expected``.
 
-    ``argv`` begins with a path, or with a name that is looked for on PATH. ``timeout`` in seconds.
+    ``argv`` begins with a path, or with a name to find on PATH. ``code`` is the expected exit code,
+    and ``timeout`` is in seconds.
     """
 
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
-    says: str = ""
+    expected: str = ""
     code: int = 0
     timeout: float = 120.0
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run took: when it began and ended on the monotonic clock, CPU seconds, bytes."""
+    """One run: its start and end on the monotonic clock, CPU seconds, and peak memory in bytes."""
 
     start: float
     end: float
@@ -46,15 +47,15 @@ class Cost:
 
     @property
     def figures(self) -> dict[str, float]:
-        """The time on the clock, the CPU time (user and system), and the peak memory."""
+        """The elapsed time, the CPU time (user and system), and the peak memory."""
         return {"wall": self.end - self.start, "cpu": self.cpu, "peak": self.peak}
 
 
 class Bench:
-    """Runs commands in a folder, by the small process of :mod:`benchmarks.spawn`.
+    """Runs commands in a folder, from the small process of :mod:`benchmarks.spawn`.
 
-    Commands get nothing of the environment but PATH, before which come the ``programs`` of the
-    environment that has clinder; their home and their temporary files are in the folder.
+    Commands inherit only PATH, preceded by ``programs``, the folder of an environment with clinder.
+    Their home and their temporary files are in the folder.
     """
 
     def __init__(self, folder: Path, programs: Path):
@@ -69,7 +70,7 @@ class Bench:
 
     def __enter__(self) -> Bench:
         spawner = Path(__file__).with_name("spawn.py")
-        self._spawner = subprocess.Popen(  # noqa: S603 - no shell, and a program of ours
+        self._spawner = subprocess.Popen(  # noqa: S603 - no shell, and our own program
             [sys.executable, "-I", "-S", str(spawner)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -88,8 +89,8 @@ class Bench:
         self._spawner.communicate()
 
     def run(self, command: Command) -> Cost:
-        """Run a command to its end. Raises :class:`BenchmarkFailed` where it goes wrong."""
-        told = {
+        """Run a command until it ends. Raises :class:`BenchmarkFailed` if it goes wrong."""
+        request = {
             "argv": [self.program(command.argv[0]), *command.argv[1:]],
             "env": {**self.environment, **command.env},
             "out": str(self._out),
@@ -98,11 +99,11 @@ class Bench:
         }
         if self._spawner.stdin is None or self._spawner.stdout is None:
             raise AssertionError("both are pipes")
-        self._spawner.stdin.write(json.dumps(told) + "\n")
+        self._spawner.stdin.write(json.dumps(request) + "\n")
         self._spawner.stdin.flush()
-        got = json.loads(self._spawner.stdout.readline())
-        cost = Cost(got["start"], got["end"], got["cpu"], got["peak"])
-        self._look(command, got["code"], cost.end - cost.start)
+        reply = json.loads(self._spawner.stdout.readline())
+        cost = Cost(reply["start"], reply["end"], reply["cpu"], reply["peak"])
+        self._check(command, reply["code"], cost.end - cost.start)
         return cost
 
     def figures(self, command: Command) -> Figures:
@@ -110,19 +111,19 @@ class Bench:
         return self.run(command).figures
 
     def program(self, name: str) -> str:
-        """Return the path of a program. Raises :class:`BenchmarkFailed` where it is not there."""
-        found = shutil.which(name, path=self.environment["PATH"])
-        if not found:
-            raise BenchmarkFailed(f"{name} was not found: `make bench` installs what is needed.")
-        return found
+        """Return the path of a program. Raises :class:`BenchmarkFailed` if there is none."""
+        path = shutil.which(name, path=self.environment["PATH"])
+        if not path:
+            raise BenchmarkFailed(f"{name} was not found; `make bench` installs everything.")
+        return path
 
-    def _look(self, command: Command, code: int, seconds: float) -> None:
-        if code == command.code and command.says in _end(self._out):
+    def _check(self, command: Command, code: int, seconds: float) -> None:
+        if code == command.code and command.expected in _end(self._out):
             return
-        words = [Path(command.argv[0]).name, *command.argv[1:3]]
+        shown = [Path(command.argv[0]).name, *command.argv[1:3]]
         raise BenchmarkFailed(
-            f"`{' '.join(words)}` ended after {seconds:.1f} s with exit code {code}, where"
-            f" {command.code} was expected{command.says and f' and {command.says!r} on stdout'}."
+            f"`{' '.join(shown)}` ended after {seconds:.1f} s with exit code {code}; expected"
+            f" {command.code}{command.expected and f' and {command.expected!r} on stdout'}."
             f" The end of its stderr:\n{_end(self._err).strip() or '(nothing)'}"
         )
 
@@ -135,31 +136,31 @@ def _end(file: Path, characters: int = 2000) -> str:
 
 @dataclass(frozen=True)
 class Contender:
-    """What is compared: ``measured`` runs it once, and returns what that took."""
+    """A participant in a comparison; ``measure`` runs it once and returns the figures."""
 
     name: str
-    measured: Callable[[], Figures]
+    measure: Callable[[], Figures]
 
 
 @dataclass(frozen=True)
 class Series:
-    """A contender's figures, a run each round. Not every run has to have every figure."""
+    """A contender's figures, one run per round. Runs can lack some figures."""
 
     name: str
     runs: tuple[Figures, ...]
 
     def all(self, figure: str) -> list[float]:
-        """Return one figure of all runs; none where it was not measured."""
+        """Return a figure of all runs that measured it."""
         return [run[figure] for run in self.runs if figure in run]
 
     def median(self, figure: str) -> float:
-        """Return the median of a figure, which must have been measured."""
+        """Return the median of a figure that at least one run measured."""
         return statistics.median(self.all(figure))
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The median of some numbers, the least and the most of them."""
+    """The median, minimum and maximum of some numbers."""
 
     median: float
     least: float
@@ -167,13 +168,13 @@ class Spread:
 
     @classmethod
     def of(cls, numbers: Sequence[float]) -> Spread:
-        """Return that of at least one number."""
+        """Return the spread of at least one number."""
         return cls(statistics.median(numbers), min(numbers), max(numbers))
 
 
-def taken_in_turn(contenders: Sequence[Contender], runs: int) -> tuple[Series, ...]:
-    """Measure all contenders in as many rounds, after one that is not counted."""
-    rounds = [[each.measured() for each in contenders] for _ in range(runs + 1)][1:]
+def measure_in_turns(contenders: Sequence[Contender], runs: int) -> tuple[Series, ...]:
+    """Measure all contenders in so many rounds, after one that does not count."""
+    rounds = [[each.measure() for each in contenders] for _ in range(runs + 1)][1:]
     return tuple(
         Series(contender.name, tuple(one[at] for one in rounds))
         for at, contender in enumerate(contenders)
@@ -181,12 +182,12 @@ def taken_in_turn(contenders: Sequence[Contender], runs: int) -> tuple[Series, .
 
 
 def ratio(one: Series, baseline: Series, figure: str) -> Spread:
-    """Return how many times the baseline's a figure was, each round for itself."""
+    """Return a figure relative to the baseline's, computed for each round."""
     pairs = zip(one.all(figure), baseline.all(figure), strict=True)
     return Spread.of([ours / theirs for ours, theirs in pairs])
 
 
 def difference(one: Series, baseline: Series, figure: str) -> Spread:
-    """Return by how much a figure was more than the baseline's, each round for itself."""
+    """Return a figure minus the baseline's, computed for each round."""
     pairs = zip(one.all(figure), baseline.all(figure), strict=True)
     return Spread.of([ours - theirs for ours, theirs in pairs])

@@ -1,4 +1,4 @@
-"""``docs/performance.md``, whose figures are those of the last ``make bench``."""
+"""Update ``docs/performance.md`` with the figures of the last ``make bench``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ RESULTS = ROOT / "benchmarks" / "results.json"
 BEGIN, END = "<!-- The figures: begin -->\n", "<!-- The figures: end -->\n"
 
 
-def written() -> str:
-    """Return the page with the figures as they are now."""
+def render() -> str:
+    """Return the page with the saved figures."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
-    return f"{before}{BEGIN}\n{report.written(Report.loaded(RESULTS))}\n{END}{after}"
+    return f"{before}{BEGIN}\n{report.render(Report.load(RESULTS))}\n{END}{after}"
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(), encoding="utf-8", newline="\n")
+    PAGE.write_text(render(), encoding="utf-8", newline="\n")

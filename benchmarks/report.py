@@ -1,4 +1,4 @@
-"""What was measured, in words: tables of Markdown, and as JSON."""
+"""The results as Markdown tables and as JSON."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from benchmarks.measure import Series, Spread, ratio
 
 @dataclass(frozen=True)
 class Goal:
-    """What a figure is to be at most, or ``at_least``; ``unit`` is read after either."""
+    """An upper bound for a figure, or a lower one if ``at_least``; both are in ``unit``."""
 
-    what: str
+    metric: str
     figure: float
     bound: float
     unit: str = ""
@@ -24,16 +24,16 @@ class Goal:
 
     @property
     def met(self) -> bool:
-        """Whether it is so."""
+        """Whether the figure respects the bound."""
         return self.figure >= self.bound if self.at_least else self.figure <= self.bound
 
     @property
     def row(self) -> tuple[str, str, str, str]:
-        """What it is about, what it wants, what was measured, and the verdict."""
-        least = "at least" if self.at_least else "at most"
+        """The metric, the goal, the measured figure, and whether the goal is met."""
+        limit = "at least" if self.at_least else "at most"
         return (
-            self.what,
-            f"{least} {self.bound:g}{_NARROW}{self.unit}",
+            self.metric,
+            f"{limit} {self.bound:g}{_NARROW}{self.unit}",
             f"{self.figure:.3g}{_NARROW}{self.unit}",
             "met" if self.met else "**missed**",
         )
@@ -41,13 +41,13 @@ class Goal:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Contenders on one task. Those named ``baselines`` are what all are set against.
+    """Contenders on one task. All of them are compared with those named in ``baselines``.
 
-    ``words`` say what is measured, ``compared`` which figure, ``notes`` what the table does not.
+    ``compared`` is the figure to compare. ``notes`` are shown below the table.
     """
 
     title: str
-    words: str
+    description: str
     series: tuple[Series, ...]
     goals: tuple[Goal, ...] = ()
     notes: tuple[str, ...] = ()
@@ -57,38 +57,38 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Report:
-    """A run of the benchmarks: where and of what, and what came out."""
+    """A run of the benchmarks: the machine, the versions and the results."""
 
     machine: Mapping[str, str]
     comparisons: tuple[Comparison, ...]
 
-    def saved(self, path: Path) -> None:
-        """Write it as JSON, to be read by people too: the figures of a contender on one line."""
+    def save(self, path: Path) -> None:
+        """Write the report as JSON, for people too: one line for each run of a contender."""
         text = json.dumps(asdict(self), indent=1, default=float)
-        text = re.sub(r"\{[^{}\[\]]*\}", lambda found: " ".join(found[0].split()), text)
-        text = re.sub(r"\d+\.\d{7,}", lambda found: f"{float(found[0]):.6f}", text)
+        text = re.sub(r"\{[^{}\[\]]*\}", lambda match: " ".join(match[0].split()), text)
+        text = re.sub(r"\d+\.\d{7,}", lambda match: f"{float(match[0]):.6f}", text)
         path.write_text(text + "\n", encoding="utf-8")
 
     @classmethod
-    def loaded(cls, path: Path) -> Report:
-        """Return what was saved."""
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return cls(told["machine"], tuple(map(_comparison, told["comparisons"])))
+    def load(cls, path: Path) -> Report:
+        """Return a saved report."""
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        return cls(saved["machine"], tuple(map(_comparison, saved["comparisons"])))
 
 
-def _comparison(told: Mapping[str, Any]) -> Comparison:
-    series = tuple(Series(each["name"], tuple(each["runs"])) for each in told["series"])
-    goals = tuple(Goal(**each) for each in told["goals"])
-    kept = {"notes": tuple(told["notes"]), "baselines": tuple(told["baselines"])}
-    return Comparison(**{**told, **kept, "series": series, "goals": goals})
+def _comparison(saved: Mapping[str, Any]) -> Comparison:
+    series = tuple(Series(each["name"], tuple(each["runs"])) for each in saved["series"])
+    goals = tuple(Goal(**each) for each in saved["goals"])
+    kept = {"notes": tuple(saved["notes"]), "baselines": tuple(saved["baselines"])}
+    return Comparison(**{**saved, **kept, "series": series, "goals": goals})
 
 
-_NARROW = "\u202f"  # a blank at which no table breaks its line
+_NARROW = "\u202f"  # a space at which lines do not break
 _SECONDS = f"{_NARROW}s"
 
 
 def seconds(value: float) -> str:
-    """Return seconds as a table has them."""
+    """Return seconds as the tables show them."""
     return f"{value:.3f}{_NARROW}s" if value < 1 else f"{value:.2f}{_NARROW}s"
 
 
@@ -102,59 +102,70 @@ def _kilobytes(value: float) -> str:
 
 @dataclass(frozen=True)
 class _Column:
-    head: str
+    header: str
     written: Callable[[float], str]
     spread: bool = False
 
 
 _COLUMNS = {
     "wall": _Column("time", seconds, spread=True),
-    "beyond": _Column("beyond the hub's own time", seconds, spread=True),
-    "request": _Column("until the build request", seconds, spread=True),
+    "beyond": _Column("time added to the hub's own", seconds, spread=True),
+    "request": _Column("time until the build request", seconds, spread=True),
     "speed": _Column("MB/s", "{:.1f}".format),
-    "readiness": _Column("of it readiness", seconds),
+    "readiness": _Column("readiness alone", seconds),
     "cpu": _Column("CPU", seconds),
     "peak": _Column("peak memory", _megabytes),
     "builds": _Column("build requests", "{:.0f}".format),
-    "requests": _Column("requests in all", "{:.0f}".format),
+    "requests": _Column("all requests", "{:.0f}".format),
     "received": _Column("to the hub", _kilobytes),
     "sent": _Column("from the hub", _kilobytes),
 }
-"""What is measured, as it stands in a table, from left to right."""
+"""The figures, in the order of a table's columns."""
 
 
-def written(report: Report) -> str:
-    """Return all of a report as Markdown."""
+def render(report: Report) -> str:
+    """Return a report as Markdown."""
     parts = [machine(report.machine), goals(report.comparisons), *map(section, report.comparisons)]
     return "\n\n".join(parts) + "\n"
 
 
-def machine(told: Mapping[str, str]) -> str:
-    """Return what was measured on, and of what versions."""
-    return "### What was measured on\n\n" + table([("what", "which"), *told.items()], align="---")
+def machine(details: Mapping[str, str]) -> str:
+    """Return the machine and the versions as Markdown."""
+    return "### Machine and versions\n\n" + table(
+        [("item", "value"), *details.items()], align="---"
+    )
 
 
 def goals(comparisons: Sequence[Comparison]) -> str:
-    """Return every goal, and whether it is met."""
+    """Return all goals as Markdown, and whether they are met."""
     rows = [(one.title, *goal.row) for one in comparisons for goal in one.goals]
     met = sum(goal.met for one in comparisons for goal in one.goals)
-    return f"### The goals\n\nMet are {met} of {len(rows)}.\n\n" + table(
-        [("comparison", "of what", "goal", "measured", ""), *rows], align="---"
+    return f"### Goals\n\n{met} of {len(rows)} goals are met.\n\n" + table(
+        [("comparison", "metric", "goal", "measured", ""), *rows], align="---"
     )
 
 
 def section(comparison: Comparison) -> str:
-    """Return one comparison as Markdown."""
-    parts = [f"### {comparison.title}", comparison.words, _figures(comparison), *comparison.notes]
+    """Return a comparison as Markdown."""
+    parts = [
+        f"### {comparison.title}",
+        comparison.description,
+        _figures(comparison),
+        *comparison.notes,
+    ]
     return "\n\n".join(parts)
 
 
 def _figures(comparison: Comparison) -> str:
-    """Return the table: medians, with the least and the most of what there is a ratio of."""
+    """Return the table of medians; times and ratios also have their minimum and maximum."""
     series = comparison.series
     shown = [name for name in _COLUMNS if any(each.all(name) for each in series)]
     against = [each for each in series if each.name in comparison.baselines]
-    head = ["", *(_COLUMNS[name].head for name in shown), *(f"of {one.name}" for one in against)]
+    header = [
+        "",
+        *(_COLUMNS[name].header for name in shown),
+        *(f"relative to {one.name}" for one in against),
+    ]
     rows = [
         [
             each.name,
@@ -163,7 +174,7 @@ def _figures(comparison: Comparison) -> str:
         ]
         for each in series
     ]
-    return table([head, *rows])
+    return table([header, *rows])
 
 
 def _cell(series: Series, figure: str) -> str:
@@ -176,7 +187,7 @@ def _cell(series: Series, figure: str) -> str:
 
 
 def spread(numbers: Spread, as_text: Callable[[float], str] = "{:.2f}".format) -> str:
-    """Return a median, and in brackets the least and the most."""
+    """Return the median, with minimum and maximum in brackets."""
     least, most = (as_text(each) for each in (numbers.least, numbers.most))
     return (
         f"{as_text(numbers.median)} ({least.removesuffix(_SECONDS)}-{most.removesuffix(_SECONDS)})"
@@ -184,7 +195,7 @@ def spread(numbers: Spread, as_text: Callable[[float], str] = "{:.2f}".format) -
 
 
 def table(rows: Sequence[Sequence[str]], align: str = "---:") -> str:
-    """Return a table whose first row is its head; what is in its first column is text."""
+    """Return a table; the first row is its header, the first column is text."""
     rule = "|---|" + f"{align}|" * (len(rows[0]) - 1)
     lines = [f"| {' | '.join(cell.strip() for cell in row)} |" for row in rows]
     return "\n".join([lines[0], rule, *lines[1:]])

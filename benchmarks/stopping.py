@@ -1,4 +1,4 @@
-"""How long it takes until a session is verified to be gone."""
+"""How long it takes to stop a session and verify that it is gone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from answers import Raw, json_page, page
 from benchmarks.hub import TOKEN, Marked
-from benchmarks.measure import Bench, Command, Contender, Figures, difference, taken_in_turn
+from benchmarks.measure import Bench, Command, Contender, Figures, difference, measure_in_turns
 from benchmarks.report import Comparison, Goal, seconds, spread
 from hubs import ScriptedHub
 
@@ -24,33 +24,33 @@ done
 
 
 def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
-    """Compare the stop of servers that are gone at once, and after a second."""
+    """Compare stopping servers that are gone at once, and after a second."""
     authorization = bench.folder / "authorization"
     authorization.touch(mode=0o600)
     authorization.write_text(f"Authorization: token {TOKEN}\n")
     with ScriptedHub() as hub:
         for lingers in _LINGERS:
-            yield _compared(_Sessions(bench, hub, lingers), runs, lingers)
+            yield _compare(_Sessions(bench, hub, lingers), runs, lingers)
     authorization.unlink()
 
 
-def _compared(sessions: _Sessions, runs: int, lingers: float) -> Comparison:
-    series = theirs, ours = taken_in_turn(sessions.contenders(), runs)
+def _compare(sessions: _Sessions, runs: int, lingers: float) -> Comparison:
+    series = theirs, ours = measure_in_turns(sessions.contenders(), runs)
     more = difference(ours, theirs, "wall")
     return Comparison(
         f"Stop: a server that {f'runs on for {lingers:g} s' if lingers else 'is gone at once'}",
-        "From the command to a session that is gone. A script of `curl` tells it to shut down, and"
-        " asks every 0.1 s until the proxy says 503; clinder asks first what is there, and"
-        " believes a 503 once it came twice.",
+        "From the command until the session is gone. A `curl` script requests the shutdown, then"
+        " polls every 0.1 s until the proxy responds with 503. clinder first checks the server's"
+        " status, and trusts a 503 only after a second one.",
         series,
-        (Goal(f"{_STOP}, more than `curl`", more.median, 0.3, "s"),),
-        (f"More than `curl`: {spread(more, seconds)}.",),
+        (Goal(f"additional time of {_STOP}, compared with `curl`", more.median, 0.3, "s"),),
+        (f"Additional time compared with `curl`: {spread(more, seconds)}.",),
         baselines=(_CURL,),
     )
 
 
 class _Sessions:
-    """Sessions that run on for a while once they were told to shut down."""
+    """Sessions that continue to run for a while after a shutdown request."""
 
     def __init__(self, bench: Bench, hub: ScriptedHub, lingers: float):
         self._bench = bench
@@ -59,18 +59,18 @@ class _Sessions:
         self._numbers = itertools.count()
 
     def contenders(self) -> list[Contender]:
-        """Return the two ways to stop one."""
+        """Return the two ways to stop a session."""
         return [Contender(_CURL, self._by_curl), Contender(_STOP, self._by_clinder)]
 
     def _by_curl(self) -> Figures:
-        return self._bench.figures(Command(("sh", "-c", _SCRIPT, "sh", self._running())))
+        return self._bench.figures(Command(("sh", "-c", _SCRIPT, "sh", self._start())))
 
     def _by_clinder(self) -> Figures:
-        session = {"JUPYTER_BASE_URL": self._running(), "JUPYTER_TOKEN": TOKEN}
+        session = {"JUPYTER_BASE_URL": self._start(), "JUPYTER_TOKEN": TOKEN}
         return self._bench.figures(Command(("clinder", "stop"), session))
 
-    def _running(self) -> str:
-        """Return the URL of a session that runs."""
+    def _start(self) -> str:
+        """Start a session, and return its URL."""
         path = f"/user/s{self._lingers:g}-{next(self._numbers)}/"
         pages = self._hub.pages
 

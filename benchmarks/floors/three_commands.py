@@ -1,4 +1,4 @@
-"""A click program of three commands: the least that clinder's help could take."""
+"""A click program with three commands: the minimum for clinder's help."""
 
 import click
 

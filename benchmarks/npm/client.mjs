@@ -1,9 +1,9 @@
-// A launch with BinderHub's own JavaScript client, as somebody would write it who does without
-// clinder: node client.mjs HUB SPEC. The build's log goes to stderr, the session's URI to stdout.
+// A launch with BinderHub's own JavaScript client, such as someone would write who does not use
+// clinder: node client.mjs HUB SPEC. The build log goes to stderr, the session's URI to stdout.
 
 import process from "node:process";
 
-// The client was written for a page.
+// The client expects a browser.
 globalThis.window = globalThis;
 globalThis.document = { cookie: "", hidden: false, addEventListener() {}, removeEventListener() {} };
 const { BinderRepository } = await import("@jupyterhub/binderhub-client/client.js");

@@ -1,4 +1,4 @@
-"""The validators of workflows, actions and scripts have nothing to say of ours."""
+"""Our workflows, actions and scripts pass their validators."""
 
 from __future__ import annotations
 
@@ -16,32 +16,34 @@ pytestmark = pytest.mark.posix  # the validators are installed for Linux and mac
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-NO_WORKFLOWS = ("gitlab-ci.yml",)
+OTHER_SERVICES = ("gitlab-ci.yml",)
 
 
-def _found(*patterns: str) -> list[str]:
-    found = [path for pattern in patterns for path in ROOT.glob(pattern)]
+def _files(*patterns: str) -> list[str]:
+    paths = [path for pattern in patterns for path in ROOT.glob(pattern)]
     return sorted(
-        path.relative_to(ROOT).as_posix() for path in found if path.name not in NO_WORKFLOWS
+        path.relative_to(ROOT).as_posix() for path in paths if path.name not in OTHER_SERVICES
     )
 
 
 ACTIONS = ["action.yml", "post/action.yml"]
-OWN = _found(".github/workflows/*.yml")
-COOKBOOK = _found("examples/pythia-cookbook/.github/workflows/*.yml")
-EXAMPLES = [*_found("examples/*.yml"), *COOKBOOK]
+OWN = _files(".github/workflows/*.yml")
+COOKBOOK = _files("examples/pythia-cookbook/.github/workflows/*.yml")
+EXAMPLES = [*_files("examples/*.yml"), *COOKBOOK]
 SCHEMAS = [
     ("github-actions", ACTIONS),
     ("github-workflows", [*OWN, *EXAMPLES]),
     ("dependabot", [".github/dependabot.yml"]),
+    ("github-issue-config", [".github/ISSUE_TEMPLATE/config.yml"]),
+    ("github-issue-forms", [".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/wish.yml"]),
     ("gitlab-ci", ["examples/gitlab-ci.yml"]),
     ("readthedocs", ["examples/readthedocs.yaml"]),
 ]
 
 
-def _says(command: str | Path, *arguments: str, root: Path = ROOT) -> str:
-    """Run a validator in a project's root; return what it says of it, nothing if it is well."""
-    ran = subprocess.run(
+def _complaints(command: str | Path, *arguments: str, root: Path = ROOT) -> str:
+    """Run a validator in a project's root, and return its output if it fails."""
+    result = subprocess.run(
         [command, *arguments],
         cwd=root,
         stdin=subprocess.DEVNULL,
@@ -51,83 +53,77 @@ def _says(command: str | Path, *arguments: str, root: Path = ROOT) -> str:
         timeout=100,
         check=False,
     )
-    return "" if ran.returncode == 0 else ran.stdout or f"exit code {ran.returncode}"
-
-
-def test_there_is_something_to_validate() -> None:
-    assert len(OWN) >= 3
-    assert len(EXAMPLES) >= 6
+    return "" if result.returncode == 0 else result.stdout or f"exit code {result.returncode}"
 
 
 @pytest.mark.parametrize(("schema", "files"), SCHEMAS, ids=[name for name, _ in SCHEMAS])
-def test_the_schema_is_kept(schema: str, files: Sequence[str]) -> None:
-    says = _says(BIN / "check-jsonschema", "--builtin-schema", f"vendor.{schema}", *files)
+def test_files_follow_their_schema(schema: str, files: Sequence[str]) -> None:
+    arguments = ("--builtin-schema", f"vendor.{schema}", *files)
 
-    assert says == ""
+    assert _complaints(BIN / "check-jsonschema", *arguments) == ""
 
 
 ACTIONLINT = (BIN / "actionlint", "-no-color", f"-shellcheck={BIN / 'shellcheck'}")
 
 
-def test_actionlint_with_shellcheck() -> None:
+def test_actionlint_accepts_the_workflows() -> None:
     files = [*OWN, *(each for each in EXAMPLES if each not in COOKBOOK)]
 
-    assert _says(*ACTIONLINT, *files) == ""
+    assert _complaints(*ACTIONLINT, *files) == ""
 
 
-def test_actionlint_of_the_cookbook_as_a_repository_of_its_own(tmp_path: Path) -> None:
-    """There one of its workflows finds the other."""
+def test_actionlint_accepts_the_cookbook(tmp_path: Path) -> None:
+    """It is checked as a repository of its own, in which one workflow can call the other."""
     root = tmp_path / "cookbook"
     shutil.copytree(ROOT / "examples" / "pythia-cookbook", root)
     (root / ".git").mkdir()
 
     assert len([*root.glob(".github/workflows/*.yml")]) == len(COOKBOOK) == 2
-    assert _says(*ACTIONLINT, root=root) == ""
+    assert _complaints(*ACTIONLINT, root=root) == ""
 
 
-def test_zizmor_at_its_most_pedantic() -> None:
-    """What it finds and is meant so is explained in ``.github/zizmor.yml``."""
+def test_zizmor_accepts_the_workflows_and_actions() -> None:
+    """``.github/zizmor.yml`` explains the exceptions."""
     options = ("--offline", "--quiet", "--persona=pedantic", "--config=.github/zizmor.yml")
 
-    assert (
-        _says(BIN / "zizmor", *options, *(f"./{each}" for each in ACTIONS), *OWN, *EXAMPLES) == ""
-    )
+    actions = [f"./{each}" for each in ACTIONS]
+    assert _complaints(BIN / "zizmor", *options, *actions, *OWN, *EXAMPLES) == ""
 
 
-@pytest.mark.parametrize("script", [*_found("src/**/*.sh"), ".ci/run"])
-def test_shellcheck(script: str) -> None:
-    assert _says(BIN / "shellcheck", script) == ""
+@pytest.mark.parametrize("script", [*_files("src/**/*.sh"), ".ci/run"])
+def test_shellcheck_accepts_the_scripts(script: str) -> None:
+    assert _complaints(BIN / "shellcheck", script) == ""
 
 
-@pytest.mark.parametrize("script", _found("post/*.js"))
-def test_node_can_read_it(script: str) -> None:
-    assert _says("node", "--check", script) == ""
+@pytest.mark.parametrize("script", _files("post/*.js"))
+def test_node_can_parse_the_post_action(script: str) -> None:
+    assert _complaints("node", "--check", script) == ""
 
 
-def _used(file: str) -> list[str]:
+def _actions_used_by(file: str) -> list[str]:
     text = (ROOT / file).read_text(encoding="utf-8")
     return re.findall(r"^\s*(?:- )?uses: (.*)$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("file", [*OWN, *EXAMPLES])
-def test_an_action_of_others_is_pinned_to_a_commit_with_its_version_beside_it(file: str) -> None:
+def test_third_party_actions_are_pinned_to_a_commit_and_name_its_version(file: str) -> None:
     ours = ("./", "$/", "org/clinder-action@")
 
-    for used in _used(file):
+    for used in _actions_used_by(file):
         pinned = re.fullmatch(r"[\w-]+(/[\w.-]+)+@[0-9a-f]{40} # v\d+\.\d+\.\d+", used)
         assert pinned or used.startswith(ours), used
 
 
-def test_everywhere_the_same_version_of_an_action_is_used() -> None:
-    used = {each for file in (*OWN, *EXAMPLES) for each in _used(file) if "@" in each}
+def test_all_workflows_share_one_version_of_each_action() -> None:
+    used = {each for file in (*OWN, *EXAMPLES) for each in _actions_used_by(file) if "@" in each}
 
     assert len({each.split("@")[0] for each in used}) == len(used)
 
 
 @pytest.mark.parametrize("file", [*OWN, *EXAMPLES])
-def test_nothing_is_permitted_that_a_job_does_not_name(file: str) -> None:
+def test_permissions_and_timeouts_are_set_per_job(file: str) -> None:
     workflow = yaml.safe_load((ROOT / file).read_text(encoding="utf-8"))
 
     assert workflow["permissions"] == {}
     for job in workflow["jobs"].values():
-        assert "uses" in job or job["timeout-minutes"] <= 60  # a workflow that is used has its own
+        assert "uses" in job or job["timeout-minutes"] <= 60  # a reusable workflow sets its own

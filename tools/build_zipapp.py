@@ -1,10 +1,10 @@
-"""Build clinder.pyz: clinder and the action's locked packages in one file. ``make zipapp``.
+"""Build clinder.pyz, one file with clinder and the action's locked packages: ``make zipapp``.
 
-The same sources and the same lock give the same bytes, wherever and whenever it is built: no times,
-no owners, no modes, a fixed order, and none of what an installer notes about where it installed.
+The same sources and the same lock always give the same bytes: the file contains no times, owners or
+modes, its order is fixed, and the installer's notes about the installation are removed.
 
-It is the action's, not the command line's: with click and rich it has 2.4 MB instead of 0.65, and
-unpacking it, which the action does once a job, takes twice as long.
+It is only for the action. With click and rich, for the command line, it would have 2.4 MB instead
+of 0.65 MB, and each job would take twice as long to unpack it.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from clinder.action.bootstrap import fill_from_index
 
 ROOT = Path(__file__).resolve().parents[1]
-_INSTALLERS_NOTES = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json")
+_INSTALLER_FILES = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json", "uv_cache.json")
 _MAIN = '''\
-"""What answers ``python clinder.pyz``: this file is for the GitHub Action."""
+"""Runs on ``python clinder.pyz``: this file is for the GitHub Action."""
 
 import sys
 
@@ -32,29 +32,29 @@ print(f"clinder {__version__}")
 
 
 def main(target: Path) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file, completely or not at all."""
     with tempfile.TemporaryDirectory(prefix="zipapp-") as folder:
         packages = Path(folder, "packages")
         packages.mkdir()
         fill_from_index(packages, ROOT)
         Path(packages, "__main__.py").write_text(_MAIN, encoding="utf-8", newline="\n")
-        made = target.with_name(f"{target.name}.new")
-        with zipfile.ZipFile(made, "w") as archive:
+        new = target.with_name(f"{target.name}.new")
+        with zipfile.ZipFile(new, "w") as archive:
             for file in _files(packages):
                 archive.writestr(_entry(file.relative_to(packages)), file.read_bytes())
-        made.replace(target)
+        new.replace(target)
 
 
 def _files(packages: Path) -> list[Path]:
-    found = [each for each in packages.rglob("*") if each.is_file()]
-    kept = [each for each in found if each.name not in _INSTALLERS_NOTES and each.suffix != ".pyc"]
+    files = [each for each in packages.rglob("*") if each.is_file()]
+    kept = [each for each in files if each.name not in _INSTALLER_FILES and each.suffix != ".pyc"]
     return sorted(kept, key=lambda each: each.relative_to(packages).as_posix())
 
 
 def _entry(name: Path) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name.as_posix())  # of 1980-01-01, the first day that a zip file knows
+    entry = zipfile.ZipInfo(name.as_posix())  # dated 1980-01-01, the earliest in a zip file
     entry.compress_type = zipfile.ZIP_DEFLATED
-    entry.create_system = 3  # Unix: the modes are these
+    entry.create_system = 3  # Unix, so that the modes below apply
     entry.external_attr = 0o644 << 16
     return entry
 

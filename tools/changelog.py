@@ -1,6 +1,6 @@
-"""Cut one version's section out of CHANGELOG.md: the notes of its release.
+"""Print a version's section of CHANGELOG.md as release notes: ``tools/changelog.py 1.2.3``.
 
-``python tools/changelog.py 1.2.3``. Standard library only.
+Uses only the standard library.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import re
 import sys
 from pathlib import Path
 
-_HEADING = re.compile(r"^## (?P<version>\S+) \((?P<when>[^)]*)\)$", re.MULTILINE)
+_HEADING = re.compile(r"^## (?P<version>\S+) \((?P<day>[^)]*)\)$", re.MULTILINE)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class NotReady(Exception):
-    """The version cannot be released as things are. The text says what to do."""
+    """The version cannot be released yet. The message says what to do."""
 
 
 def notes(changelog: str, version: str) -> str:
@@ -24,14 +24,14 @@ def notes(changelog: str, version: str) -> str:
     for heading, end in zip(headings, ends, strict=True):
         if heading["version"] != version:
             continue
-        if not _DAY.fullmatch(heading["when"]):
+        if not _DAY.fullmatch(heading["day"]):
             raise NotReady(
-                f"CHANGELOG.md says that {version} is {heading['when']!r}. "
-                "Write the day of the release there, as YYYY-MM-DD."
+                f"In CHANGELOG.md, {version} is dated {heading['day']!r}. "
+                "Replace this with the day of the release, as YYYY-MM-DD."
             )
         text = changelog[heading.end() : end].strip()
         if not text:
-            raise NotReady(f"CHANGELOG.md says nothing of {version}. Write what changes for users.")
+            raise NotReady(f"CHANGELOG.md says nothing about {version}. Describe what changes.")
         return f"{text}\n"
     raise NotReady(f"CHANGELOG.md has no section `## {version} (YYYY-MM-DD)`. Add it.")
 

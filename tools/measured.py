@@ -1,10 +1,10 @@
-"""A ``python3`` for the front of PATH, whose ``-S`` steps ``make coverage`` can measure.
+"""A ``python3`` to put first on PATH, so that ``make coverage`` measures the action's steps.
 
-Coverage begins in a new process by what is in its site-packages, and the action's steps run as
-``python3 -I -S``, without. This starts it first, and then runs the file or the code, with nothing
-more to be imported. What is asked for otherwise goes to the next ``python3``.
+In a new process coverage starts from site-packages, but the action's steps run without it, as
+``python3 -I -S``. This program starts coverage and then runs the file or code, which can import no
+more than it otherwise could. Other command lines go to the next ``python3`` on PATH.
 
-``measured.py FOLDER`` puts it into a folder.
+``measured.py FOLDER`` installs it into a folder.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pathlib import Path
 
 NAME = "python3"
 _OPTIONS = {"-I", "-S", "-B"}
-_HOME = Path(sys.executable).parents[1]  # the environment; without site, sys.prefix is not it
+_HOME = Path(sys.executable).parents[1]  # the environment: with -S, sys.prefix is another
 
 
-def main(me: str, *arguments: str) -> None:
-    """Do what Python does with these arguments; ``me`` is the file that it was called by."""
+def main(program: str, *arguments: str) -> None:
+    """Do what Python does with these arguments; ``program`` is the file that was called."""
     options = [
         each for at, each in enumerate(arguments) if _OPTIONS.issuperset(arguments[: at + 1])
     ]
     rest = arguments[len(options) :]
     if "-S" not in options or not rest or (rest[0].startswith("-") and rest[0] != "-c"):
-        _other(Path(me).parent, arguments)
-    sys.executable = me  # the later steps are started by it
+        _run_next_python(Path(program).parent, arguments)
+    sys.executable = program  # the action starts its later steps with it
     sys.dont_write_bytecode = "-B" in options
-    _begin()
+    _start_coverage()
     if rest[0] == "-c":
         sys.argv = ["-c", *rest[2:]]
         sys.modules["__main__"] = module = types.ModuleType("__main__")
@@ -42,8 +42,8 @@ def main(me: str, *arguments: str) -> None:
         runpy.run_path(rest[0], run_name="__main__")
 
 
-def _begin() -> None:
-    """Measure from here on. Where nobody asks for it, nothing happens."""
+def _start_coverage() -> None:
+    """Measure from here on, but only under ``make coverage``."""
     packages = [str(each) for each in _HOME.glob("lib/python*/site-packages")]
     sys.path += packages
     import coverage
@@ -52,15 +52,15 @@ def _begin() -> None:
     sys.path = [each for each in sys.path if each not in packages]
 
 
-def _other(folder: Path, arguments: Sequence[str]) -> None:
-    """Become the next Python on PATH."""
+def _run_next_python(folder: Path, arguments: Sequence[str]) -> None:
+    """Replace this process by the next Python on PATH."""
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
     path = os.pathsep.join(each for each in folders if Path(each) != folder)
     os.execv(shutil.which(NAME, path=path) or sys.executable, [NAME, *arguments])  # noqa: S606
 
 
 def install(folder: Path) -> None:
-    """Put this file into a folder as a program of this Python."""
+    """Install this file into a folder, as a program that this Python runs."""
     folder.mkdir(exist_ok=True)
     program = folder / NAME
     program.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text('utf-8')}", "utf-8")

@@ -1,9 +1,9 @@
-"""Mutate one module and see which mutants its tests let live: ``make mutation MODULE=repository``.
+"""Mutate a module and list the mutants that survive its tests: ``make mutation MODULE=retries``.
 
-mutmut changes one thing at a time, in the functions of ``src/clinder/``, and runs the tests that
-reach it, the fastest first; the survivors are named at the end. ``mutmut show NAME`` says what was
-changed. Never changed is what is outside of functions (regular expressions, tables) or in a
-property, and without effect what was called on import, or is called in a subprocess of a test.
+mutmut changes one thing at a time in the module's functions and runs the tests that reach it, the
+fastest first. At the end it lists the survivors; ``mutmut show NAME`` shows one. It cannot change
+code outside of functions (regular expressions, tables) or in properties. Changes to code that runs
+on import, or in a test's subprocess, have no effect.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ TESTS = {
     "wire.byte_queue": ("byte_queue",),
     "wire.sse": ("sse",),
 }
-"""Which files of ``tests/`` are to kill the mutants of a module of ``clinder``."""
+"""The files in ``tests/`` that should kill the mutants of each module of ``clinder``."""
 
 
 def main(name: str) -> None:
-    """Run mutmut on a module, named as in :data:`TESTS`, or by the last part of that alone."""
+    """Run mutmut on a module; its name is a key of :data:`TESTS`, or the last part of one."""
     module = next((each for each in TESTS if name in (each, each.rpartition(".")[2])), None)
     if module is None:
-        sys.exit(f"mutation: no tests are known for {name!r}. Name one of: {', '.join(TESTS)}")
-    shutil.rmtree("mutants", ignore_errors=True)  # its verdicts are those of other tests
+        sys.exit(f"mutation: no tests are listed for {name!r}. Choose one of: {', '.join(TESTS)}")
+    shutil.rmtree("mutants", ignore_errors=True)  # the results of a previous run
     settings = config()
     settings.only_mutate = [f"src/clinder/{module.replace('.', '/')}.py"]
     settings.pytest_add_cli_args_test_selection = [f"tests/test_{t}.py" for t in TESTS[module]]

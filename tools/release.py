@@ -1,16 +1,16 @@
-r"""What a release needs of git: ``check``, before anything is built, and ``push``, at the end.
+r"""The git part of a release: ``check``, before anything is built, and ``push``, at the end.
 
-The repository holds sources; what people use as ``org/clinder-action@v1`` also holds clinder.pyz,
-so that nothing is downloaded. So there are two commits::
+The repository contains only sources, but ``org/clinder-action@v1`` must also contain clinder.pyz,
+so that a job downloads nothing. Therefore a release has two commits::
 
-    main:  ... -- S -- ...      S is tagged v1.2.3-source, by a person: it starts the release
+    main:  ... -- S -- ...      S: tagged v1.2.3-source by a person, which starts the release
                    \
-                    R           R = S and clinder.pyz, tagged v1.2.3 and v1, by the release
+                    R           R: S plus clinder.pyz, tagged v1.2.3 and v1 by the release
 
-R is on no branch, and S tells all of it: the same S and the same zipapp give the same R, so that a
-release that broke off can be run again. A tag of three numbers never moves; v1 moves to the newest.
+R is on no branch. The same S and the same zipapp always give the same R, so an interrupted release
+can be run again. A tag with three numbers never moves; v1 moves to the newest version.
 
-Standard library only, as the job that may write to the repository installs nothing.
+Uses only the standard library: the job that can write to the repository installs nothing.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 def version() -> str:
-    """Return the version that the sources have. Raises :class:`NotReady`."""
+    """Return the version of the sources. Raises :class:`NotReady`."""
     source = Path("src", "clinder", "_version.py").read_text(encoding="utf-8")
-    found = re.search(r'^__version__ = "(.*)"$', source, re.MULTILINE)
-    if not found or not _VERSION.fullmatch(found[1]):
-        raise NotReady("src/clinder/_version.py has no version of three numbers.")
-    return found[1]
+    match = re.search(r'^__version__ = "(.*)"$', source, re.MULTILINE)
+    if not match or not _VERSION.fullmatch(match[1]):
+        raise NotReady("src/clinder/_version.py has no version with three numbers.")
+    return match[1]
 
 
 def check(tag: str) -> str:
@@ -48,19 +48,19 @@ def check(tag: str) -> str:
         raise NotReady(f"The tag is {tag}, but the sources are v{ours}{SUFFIX}.")
     notes(Path("CHANGELOG.md").read_text(encoding="utf-8"), ours)
     if not _git("branch", "--remotes", "--contains", "HEAD", "--list", *_REVIEWED):
-        raise NotReady(f"The commit of {tag} is not on main, nor on a branch release-*.")
+        raise NotReady(f"The commit of {tag} is neither on main nor on a release-* branch.")
     return ours
 
 
 def push(zipapp: Path) -> str:
-    """Commit the zipapp on top of HEAD, tag that, push the tags; return the commit.
+    """Commit the zipapp on top of HEAD, push the commit's tags, and return the commit.
 
-    Raises :class:`NotReady`, and :class:`subprocess.CalledProcessError` of git; a push that fails
-    has moved nothing.
+    Raises :class:`NotReady`, and :class:`subprocess.CalledProcessError` if git fails. A failed push
+    changes nothing.
     """
     ours = version()
-    commit = _committed(zipapp, ours)
-    refs = [f"{commit}:refs/tags/v{ours}"]  # without a plus: it is made, or is this very commit
+    commit = _commit(zipapp, ours)
+    refs = [f"{commit}:refs/tags/v{ours}"]  # no plus: never moves an existing tag
     major = ours.partition(".")[0]
     if _is_newest(ours, major):
         refs.append(f"+{commit}:refs/tags/v{major}")
@@ -68,14 +68,14 @@ def push(zipapp: Path) -> str:
     return commit
 
 
-def _committed(zipapp: Path, ours: str) -> str:
-    """Return a commit of HEAD and the zipapp, made without touching the work tree."""
+def _commit(zipapp: Path, ours: str) -> str:
+    """Commit HEAD and the zipapp without touching the work tree, and return the commit."""
     when = _git("show", "--no-patch", "--format=%cI", "HEAD")
     name, email = _AUTHOR
-    who = {
-        f"GIT_{role}_{what}": value
+    identity = {
+        f"GIT_{role}_{field}": value
         for role in ("AUTHOR", "COMMITTER")
-        for what, value in (("NAME", name), ("EMAIL", email), ("DATE", when))
+        for field, value in (("NAME", name), ("EMAIL", email), ("DATE", when))
     }
     with tempfile.TemporaryDirectory(prefix="release-") as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
@@ -83,7 +83,7 @@ def _committed(zipapp: Path, ours: str) -> str:
         _git("read-tree", "HEAD", **index)
         _git("update-index", "--add", "--cacheinfo", f"100644,{blob},{ZIPAPP}", **index)
         tree = _git("write-tree", **index)
-    return _git("commit-tree", tree, "-p", "HEAD", "-m", f"Release v{ours}", **who)
+    return _git("commit-tree", tree, "-p", "HEAD", "-m", f"Release v{ours}", **identity)
 
 
 def _is_newest(ours: str, major: str) -> bool:
@@ -97,30 +97,30 @@ def _numbers(text: str) -> list[int]:
 
 
 def _git(*arguments: str, **variables: str) -> str:
-    ran = subprocess.run(  # noqa: S603 - no shell, and the arguments are ours
-        ["git", *arguments],  # noqa: S607 - the git on the path
+    result = subprocess.run(  # noqa: S603 - no shell, and the arguments are ours
+        ["git", *arguments],  # noqa: S607 - the git on PATH
         env={**os.environ, **variables},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    return ran.stdout.strip()
+    return result.stdout.strip()
 
 
 def main() -> None:
-    """Do what the arguments say, in the repository that is the current folder."""
-    parser = argparse.ArgumentParser(description="The release's part in git.")
+    """Run a command in the repository that is the current folder."""
+    parser = argparse.ArgumentParser(description="The git part of a release.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("check").add_argument("tag")
     commands.add_parser("push").add_argument("zipapp", type=Path)
-    asked = parser.parse_args()
+    chosen = parser.parse_args()
     try:
-        said = check(asked.tag) if asked.command == "check" else push(asked.zipapp)
+        result = check(chosen.tag) if chosen.command == "check" else push(chosen.zipapp)
     except (NotReady, OSError) as error:
         sys.exit(f"release: {error}")
     except subprocess.CalledProcessError as failed:
-        sys.exit(f"release: `git {failed.cmd[1]}` failed, see above. Nothing was pushed.")
-    sys.stdout.write(f"{said}\n")
+        sys.exit(f"release: `git {failed.cmd[1]}` failed; see above. Nothing was pushed.")
+    sys.stdout.write(f"{result}\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Stopping a session until it is gone, and telling whether one runs."""
+"""Stopping a session until it is gone, and finding out whether one runs."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -24,6 +23,7 @@ from faults import Silence
 from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"
+URL = "http://server.example.org/user/x/"
 
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
@@ -32,17 +32,17 @@ def session(hub: ScriptedHub, token: str = TOKEN) -> Session:
     return Session(f"{hub.origin}/user/x/", token)
 
 
-def serving(told: Jupyter) -> ScriptedHub:
-    return ScriptedHub(servers={"x": told})
+def serving(server: Jupyter) -> ScriptedHub:
+    return ScriptedHub(servers={"x": server})
 
 
-def posts(hub: ScriptedHub) -> int:
+def answering(answer: Answer | Raw) -> ScriptedHub:
+    """A hub whose server gives every status request this answer."""
+    return ScriptedHub(pages={"/user/x/api/status": answer})
+
+
+def shutdowns(hub: ScriptedHub) -> int:
     return len(hub.calls("POST", "api/shutdown"))
-
-
-def jumping(happened: Callable[[], object], seconds: float) -> Callable[[], float]:
-    """A clock that jumps once something has happened."""
-    return lambda: time.monotonic() + (seconds if happened() else 0)
 
 
 # Stopping.
@@ -53,15 +53,15 @@ def jumping(happened: Callable[[], object], seconds: float) -> Callable[[], floa
     [(503, 503, 302), (302,), (503,), (424,), (502, 424), (404,), (503, 404), ()],
     ids=lambda after: "-".join(map(str, after)) or "refused",
 )
-def test_a_session_is_shut_down_once_and_seen_to_be_gone(after: tuple[int, ...]) -> None:
+def test_a_session_is_shut_down_once_and_then_gone(after: tuple[int, ...]) -> None:
     with serving(Jupyter(TOKEN, after=after)) as hub:
         assert stop(session(hub), Deadline(60)) is True
-        assert posts(hub) == 1
+        assert shutdowns(hub) == 1
         assert {each.headers["authorization"] for each in hub.requests} == {f"token {TOKEN}"}
 
 
-def test_an_absent_server_is_gone_only_when_it_stays_so() -> None:
-    """One 503 after the shutdown may be the proxy's hiccup."""
+def test_an_absent_server_is_gone_only_if_it_stays_absent() -> None:
+    """One 503 after the shutdown can come from a failing proxy."""
     with serving(Jupyter(TOKEN, after=(503,))) as hub:
         stop(session(hub), Deadline(60))
         assert len(hub.calls("GET", "api/status")) == 3
@@ -70,68 +70,59 @@ def test_an_absent_server_is_gone_only_when_it_stays_so() -> None:
 @pytest.mark.parametrize(
     "answer", [moved("/hub/user/x/api/status"), page(424)], ids=["302 to the hub", "424"]
 )
-def test_a_session_that_is_gone_already_is_as_good(answer: Answer) -> None:
-    with ScriptedHub(pages={"/user/x/api/status": answer}) as hub:
+def test_a_session_that_is_already_gone_is_not_shut_down(answer: Answer) -> None:
+    with answering(answer) as hub:
         assert stop(session(hub), Deadline(60)) is False
-        assert posts(hub) == 0
+        assert shutdowns(hub) == 0
         assert len(hub.requests) == 1
+    assert stop(session(hub), Deadline(60)) is False  # nothing listens there any more
 
 
-def test_a_server_of_this_machine_that_is_gone_already() -> None:
-    with ScriptedHub() as hub:
-        pass
-    assert stop(session(hub), Deadline(60)) is False
-
-
-def test_stopping_twice_is_as_good_as_once() -> None:
+def test_stopping_twice_succeeds() -> None:
     with serving(Jupyter(TOKEN, after=(302,))) as hub:
         assert [stop(session(hub), Deadline(60)) for _ in range(2)] == [True, False]
-        assert posts(hub) == 1
+        assert shutdowns(hub) == 1
 
 
-def test_a_hiccup_of_the_proxy_before_is_waited_out() -> None:
-    with serving(Jupyter(TOKEN, before=(503, 502, 404))) as hub:
-        assert stop(session(hub), Deadline(60)) is True
-        assert posts(hub) == 1
-
-
-def test_a_wrong_token_is_refused_at_once() -> None:
+@pytest.mark.parametrize("call", [stop, wait_for_status])
+def test_a_wrong_token_is_an_error_at_once(call: Callable[[Session, Deadline], object]) -> None:
     with serving(Jupyter(TOKEN)) as hub:
         with pytest.raises(TokenRefused) as refused:
-            stop(session(hub, "wrong-token"), Deadline(60))
+            call(session(hub, "wrong-token"), Deadline(60))
         assert len(hub.requests) == 1
     assert refused.value.exit_code == 9
     assert "wrong-token" not in str(refused.value)
 
 
 @pytest.mark.parametrize("status", [500, 403])
-def test_a_shutdown_that_was_not_accepted_is_asked_for_at_the_next_look(status: int) -> None:
-    """One that was, only after 5 s."""
+def test_a_shutdown_that_was_not_accepted_is_repeated_at_once(status: int) -> None:
+    """An accepted one is repeated only after 5 s."""
     clock = Standing()
     with serving(Jupyter(TOKEN, shutdown=(status, 200))) as hub:
         assert stop(session(hub), Deadline(4, now=clock.now, pause=clock.pause)) is True
-        assert posts(hub) == 2
+        assert shutdowns(hub) == 2
 
 
-def test_a_server_that_only_says_that_it_shuts_down_still_runs() -> None:
+def test_a_server_that_accepts_the_shutdown_but_keeps_running_is_not_stopped() -> None:
     with serving(Jupyter(TOKEN, stays=True)) as hub:
         with pytest.raises(StopFailed, match="still runs") as failed:
             stop(session(hub), Deadline(0.5))
-        assert posts(hub) == 1, "it may need its time"
+        assert shutdowns(hub) == 1
     assert failed.value.exit_code == 9
 
 
-def test_a_server_that_takes_too_long_is_asked_again() -> None:
+@pytest.mark.parametrize(("seconds", "times"), [(4.9, 1), (5.1, 2)])
+def test_an_accepted_shutdown_is_repeated_after_5_s(seconds: float, times: int) -> None:
+    clock = Standing()
     with serving(Jupyter(TOKEN, stays=True)) as hub:
-        seen = itertools.count(step=0.5)  # half a second passes at each look once it was asked
-        deadline = Deadline(60, now=lambda: float(next(seen) if posts(hub) else 0))
-        with pytest.raises(StopFailed, match="still runs"):
+        deadline = Deadline(5.2, now=clock.now, pause=lambda *_: clock.jump(seconds))
+        with pytest.raises(StopFailed):
             stop(session(hub), deadline)
-        assert posts(hub) > 1
+        assert shutdowns(hub) == times
 
 
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("answer", "message"),
     [
         (page(503), "503"),
         (page(404), "404"),
@@ -141,47 +132,32 @@ def test_a_server_that_takes_too_long_is_asked_again() -> None:
     ],
     ids=["503", "404", "page", "reset", "silent"],
 )
-def test_an_address_that_says_nothing_clear_is_not_gone(answer: Answer | Raw, words: str) -> None:
-    """It may be mistyped, and the session run elsewhere."""
-    with ScriptedHub(pages={"/user/x/api/status": answer}) as hub:
-        with pytest.raises(StopFailed, match=words) as failed:
+def test_an_unclear_answer_does_not_prove_that_a_session_is_gone(
+    answer: Answer | Raw, message: str
+) -> None:
+    """The address can be mistyped while the session runs elsewhere."""
+    with answering(answer) as hub:
+        with pytest.raises(StopFailed, match=f"It is unknown .*{message}"):
             stop(session(hub), Deadline(0.5))
-        assert posts(hub) == 0
-    assert "is unknown" in failed.value.message
+        assert shutdowns(hub) == 0
+        with pytest.raises(ServerUnreachable, match=f"It is unknown .*{message}") as unclear:
+            wait_for_status(session(hub), Deadline(0.5))
+    assert unclear.value.exit_code == 6
 
 
-def test_a_silent_server_is_asked_again() -> None:
-    timeouts = Timeouts(idle=0.1)
-    with ScriptedHub(pages={"/user/x/api/status": Raw([], Ending.HELD)}) as hub:
-        deadline = Deadline(60, now=jumping(lambda: len(hub.requests) >= 3, 60))
-        with pytest.raises(StopFailed):
-            stop(session(hub), deadline, timeouts=timeouts)
-        assert len(hub.requests) >= 3
-
-
-def test_a_server_that_falls_silent_is_asked_again_after_10_s() -> None:
-    """Of a clock that runs fast while it is silent."""
+@pytest.mark.parametrize(("timeouts", "limit"), [(None, 10), (Timeouts(idle=3), 3)])
+@pytest.mark.parametrize("call", [stop, wait_for_status])
+def test_a_silent_server_gets_another_request_after_the_idle_limit(
+    call: Callable[..., object], timeouts: Timeouts | None, limit: float
+) -> None:
     clock = Clock()
-    with ScriptedHub(pages={"/user/x/api/status": Raw((Silence(clock, 0.5),))}) as hub:
-        with pytest.raises(StopFailed):
-            stop(session(hub), Deadline(25, now=clock.now, pause=clock.pause))
-        stops = len(hub.requests)
-        with pytest.raises(ServerUnreachable):
-            wait_for_status(session(hub), Deadline(25, now=clock.now, pause=clock.pause))
-        assert min(stops, len(hub.requests) - stops) > 1
+    with answering(Raw((Silence(clock, 0.5),))) as hub:
+        with pytest.raises((StopFailed, ServerUnreachable)):
+            call(session(hub), Deadline(25, now=clock.now, pause=clock.pause), timeouts=timeouts)
+        assert 1 < len(hub.requests) <= 25 / limit + 1
 
 
-@pytest.mark.parametrize(("seconds", "times"), [(4.9, 1), (5.1, 2)])
-def test_a_server_that_stays_is_told_again_after_5_s(seconds: float, times: int) -> None:
-    clock = Standing()
-    with serving(Jupyter(TOKEN, stays=True)) as hub:
-        deadline = Deadline(5.2, now=clock.now, pause=lambda *_: clock.jump(seconds))
-        with pytest.raises(StopFailed):
-            stop(session(hub), deadline)
-        assert posts(hub) == times
-
-
-def test_a_server_that_stops_is_looked_at_often_at_first_and_then_every_2_s() -> None:
+def test_a_server_that_stops_is_checked_often_at_first_and_then_every_2_s() -> None:
     clock = Standing()
     with serving(Jupyter(TOKEN, stays=True)) as hub, pytest.raises(StopFailed):
         stop(session(hub), Deadline(20, now=clock.now, pause=clock.pause))
@@ -191,9 +167,11 @@ def test_a_server_that_stops_is_looked_at_often_at_first_and_then_every_2_s() ->
     assert clock.passed == pytest.approx(20)
 
 
-@pytest.mark.parametrize(("after", "made_sure"), [(0.5, 0.05), (10.0, 2.0)])
-def test_a_server_that_goes_at_once_is_soon_made_sure_of(after: float, made_sure: float) -> None:
-    """One that goes later is given the time of a proxy's hiccup."""
+@pytest.mark.parametrize(("after", "confirmed_after"), [(0.5, 0.05), (10.0, 2.0)])
+def test_a_server_that_is_absent_soon_is_checked_again_at_once(
+    after: float, confirmed_after: float
+) -> None:
+    """A server that is absent later might only be behind a failing proxy."""
     clock = Standing()
     with serving(Jupyter(TOKEN, stays=True)) as hub:
 
@@ -203,29 +181,29 @@ def test_a_server_that_goes_at_once_is_soon_made_sure_of(after: float, made_sure
                 hub.serve("x", Jupyter(TOKEN, before=(503,) * 9))
 
         assert stop(session(hub), Deadline(60, now=clock.now, pause=pause)) is True
-    assert clock.pauses[-1] == made_sure
+    assert clock.pauses[-1] == confirmed_after
 
 
-def test_a_deadline_that_has_come_asks_nothing() -> None:
+def test_nothing_is_requested_after_the_deadline() -> None:
     with serving(Jupyter(TOKEN)) as hub:
-        with pytest.raises(StopFailed, match="runs: it did not answer in time"):
+        with pytest.raises(StopFailed, match="session still runs: it did not answer in time"):
             stop(session(hub), Deadline(0))
-        with pytest.raises(ServerUnreachable, match="runs: it did not answer in time"):
+        with pytest.raises(ServerUnreachable, match="session runs: it did not answer in time"):
             wait_for_status(session(hub), Deadline(0))
         assert not hub.requests
 
 
+@pytest.mark.parametrize("call", [stop, wait_for_status])
 @pytest.mark.parametrize(
-    ("before", "told"), [((), []), ((503, 404), ["503"]), ((302,), [])], ids=str
+    ("before", "reports"), [((), 0), ((503, 404), 1), ((503, 502, 404), 1), ((302,), 0)], ids=str
 )
-def test_who_stops_is_told_the_first_answer_where_that_is_unclear(
-    before: tuple[int, ...], told: list[str]
+def test_only_the_first_unclear_answer_is_reported(
+    call: Callable[..., object], before: tuple[int, ...], reports: int
 ) -> None:
-    words: list[str] = []
+    messages: list[str] = []
     with serving(Jupyter(TOKEN, before=before)) as hub:
-        stop(session(hub), Deadline(60), on_unclear=words.append)
-    assert [each for each in words if "503" in each] == words
-    assert len(words) == len(told)
+        call(session(hub), Deadline(60), on_unclear=messages.append)
+    assert ["503" in each for each in messages] == [True] * reports
 
 
 def test_stopping_can_be_cancelled() -> None:
@@ -235,84 +213,63 @@ def test_stopping_can_be_cancelled() -> None:
         stop(session(hub), deadline)
 
 
-# Whether it runs.
+def scripted(*answers: tuple[str, int]) -> responses.RequestsMock:
+    """A server that expects exactly these requests, by the last part of their paths."""
+    web = responses.RequestsMock(registry=OrderedRegistry)
+    for path, status in answers:
+        method = responses.POST if path == "shutdown" else responses.GET
+        web.add(method, f"{URL}api/{path}", json={}, status=status)
+    return web
 
 
-def test_a_running_session_tells_of_itself() -> None:
-    told = Jupyter(TOKEN, kernels=2, status={"started": "2026-01-01T00:00:00Z"})
-    with serving(told) as hub:
-        found = wait_for_status(session(hub), Deadline(60))
-    assert (found.state, found.kernels) == (State.RUNNING, 2)
-    assert found.started == "2026-01-01T00:00:00Z"
+def test_an_answer_in_between_means_that_the_server_was_not_absent_twice() -> None:
+    with scripted(
+        ("status", 200), ("shutdown", 200), *(("status", code) for code in (503, 200, 503, 503))
+    ):
+        assert stop(Session(URL, TOKEN), Deadline(60)) is True
 
 
-def test_a_session_that_is_gone_is_known_at_once() -> None:
+def test_a_shutdown_that_was_accepted_once_counts_even_if_a_later_one_is_not() -> None:
+    times = itertools.count(step=4)
+    deadline = Deadline(1e6, now=lambda: float(next(times)))
+    with scripted(
+        ("status", 200),
+        ("shutdown", 200),
+        ("status", 200),
+        ("shutdown", 500),
+        ("status", 503),
+        ("status", 503),
+    ):
+        assert stop(Session(URL, TOKEN), deadline) is True
+
+
+# Status.
+
+
+def test_the_status_of_a_running_session() -> None:
+    server = Jupyter(TOKEN, kernels=2, status={"started": "2026-01-01T00:00:00Z"})
+    with serving(server) as hub:
+        status = wait_for_status(session(hub), Deadline(60))
+    assert (status.state, status.kernels) == (State.RUNNING, 2)
+    assert status.started == "2026-01-01T00:00:00Z"
+
+
+def test_the_status_of_a_session_that_is_gone_needs_one_request() -> None:
     with ScriptedHub() as hub:
         assert wait_for_status(session(hub), Deadline(60)).state is State.GONE
         assert len(hub.requests) == 1
 
 
-def test_an_unclear_answer_is_asked_again() -> None:
+def test_an_unclear_status_is_requested_again_until_it_is_clear() -> None:
     with serving(Jupyter(TOKEN, before=(503, 404))) as hub:
         assert wait_for_status(session(hub), Deadline(60)).state is State.RUNNING
         assert len(hub.requests) == 3
 
 
-def test_who_asks_is_told_the_first_unclear_answer() -> None:
-    words: list[str] = []
-    with serving(Jupyter(TOKEN, before=(503, 404))) as hub:
-        wait_for_status(session(hub), Deadline(60), on_unclear=words.append)
-    (told,) = words
-    assert "503" in told
-
-
-def test_an_unclear_answer_is_asked_again_soon_at_first_and_then_every_5_s() -> None:
+def test_an_unclear_status_is_requested_again_soon_at_first_and_then_every_5_s() -> None:
     clock = Standing()
-    with (
-        ScriptedHub(pages={"/user/x/api/status": page(503)}) as hub,
-        pytest.raises(ServerUnreachable),
-    ):
+    with answering(page(503)) as hub, pytest.raises(ServerUnreachable):
         wait_for_status(session(hub), Deadline(40, now=clock.now, pause=clock.pause))
     assert clock.pauses[:3] == pytest.approx([0.2, 0.32, 0.512])
     assert clock.pauses[7:-1] == [5.0] * len(clock.pauses[7:-1])
     assert clock.passed == pytest.approx(40)
-
-
-def test_a_status_that_stays_unclear_is_an_error_and_not_gone() -> None:
-    with (
-        ScriptedHub(pages={"/user/x/api/status": page(503)}) as hub,
-        pytest.raises(ServerUnreachable, match="503") as unclear,
-    ):
-        wait_for_status(session(hub), Deadline(0.5))
-    assert unclear.value.exit_code == 6
-
-
-def test_a_status_with_a_wrong_token_is_refused_at_once() -> None:
-    with serving(Jupyter(TOKEN)) as hub:
-        with pytest.raises(TokenRefused):
-            wait_for_status(session(hub, "wrong"), Deadline(60))
-        assert len(hub.requests) == 1
-
-
-def test_a_server_that_answers_in_between_was_not_absent_twice() -> None:
-    """After the shutdown 503, 200 and 503 again are a proxy with hiccups."""
-    url = "http://server.example.org/user/x/"
-    with responses.RequestsMock(registry=OrderedRegistry) as web:
-        web.get(f"{url}api/status", json={})
-        web.post(f"{url}api/shutdown")
-        for status in (503, 200, 503, 503):
-            web.get(f"{url}api/status", json={}, status=status)
-        assert stop(Session(url, TOKEN), Deadline(60)) is True
-
-
-def test_a_shutdown_that_was_accepted_once_counts_though_another_is_not() -> None:
-    url = "http://server.example.org/user/x/"
-    times = itertools.count(step=4)
-    with responses.RequestsMock(registry=OrderedRegistry) as web:
-        web.get(f"{url}api/status", json={})
-        web.post(f"{url}api/shutdown")
-        web.get(f"{url}api/status", json={})
-        web.post(f"{url}api/shutdown", status=500)
-        web.get(f"{url}api/status", status=503)
-        web.get(f"{url}api/status", status=503)
-        assert stop(Session(url, TOKEN), Deadline(1e6, now=lambda: float(next(times)))) is True

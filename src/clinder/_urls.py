@@ -20,7 +20,7 @@ _HOST = re.compile(r"\w[\w-]*(?:\.\w[\w-]*)*\.?|[0-9a-f]*:[0-9a-f:.]+")
 _USER = re.compile(r"\w[\w.-]*")
 _SCP = re.compile(r"(\w[\w.-]*@\w[\w.-]*):(?!//)/?(.+)")
 _HUB_PAGE = re.compile(r"/(?:v2|build)(?:/.*)?$")
-_SECRET_FIELD = re.compile(r"[?#&][^=]*=")
+_FIELD_START = re.compile(r"[?#&]")
 
 
 def hub_url(text: str) -> str:
@@ -143,7 +143,7 @@ def redact(text: str) -> str:
     head, at, tail = decoded.rpartition("@")
     if at and ("//" in head or ":" in head or "/" not in head):
         text = decoded = f"…@{tail}"
-    if field := _SECRET_FIELD.search(decoded):
+    if (field := _FIELD_START.search(decoded)) and "=" in decoded[field.end() :]:
         text = decoded[: field.start()] + "…"
     return (
         "'"

@@ -34,7 +34,9 @@ FORMS: tuple[tuple[str, str], ...] = (
 _HINT = "Write one of these:\n" + "\n".join(f"  {form:<24}{example}" for form, example in FORMS)
 _LINK = re.compile(r"(?P<base>/(?:.*?/)??)(?:v2|build)/(?P<spec>[a-z]+/.+)")
 _BADGE = re.compile(r"\s*(?:!?\[|<|\.\. )")
-_BADGE_LINK = re.compile(r"https?://[^\s<>()\[\]\"'?#]+/v2/[a-z]+/[^\s<>()\[\]\"']+")
+_BADGE_LINK = re.compile(  # no link continues over the beginning of another: that would be slow
+    r"https?://(?:(?!https?://)[^\s<>()\[\]\"'?#])+/v2/[a-z]+/[^\s<>()\[\]\"']+"
+)
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def test_the_result_as_json_is_one_line_and_as_a_uri_is_one() -> None:
         (["run", "a/b", "--", os.devnull], "does not exist or is not executable"),
         (["start", "a/b", "--warm-up=a/b"], "'a/b' is not a kernelspec name"),
         (["start", "a/b", "--warm-up=ir", "--no-warm-up"], "contradict each other"),
-        (["status", "http://h/?token=t", "--session-file", "s"], "More than one session is named"),
+        (["status", "http://h/?token=t", "--session-file", "s"], "There is more than one session"),
         (["exec", "-c", "1"], "--session @FILE"),
         (["hub", "--port", "99999"], "'--port': '99999' is not a whole number from 0 to 65535."),
         (["hub", "--port", "x"], "'--port': 'x' is not a whole number from 0 to 65535."),
@@ -371,7 +371,7 @@ def test_a_status_that_is_not_clear_is_said_while_it_is_asked_again(
         assert main(["status", "--timeout", "1", uri]) == 6
         assert main(["stop", "--timeout", "1", uri]) == 9
         assert main(["stop", "--timeout", "1", "-q", uri]) == 9
-    said = f"clinder: {hub.origin}/user/x/: it answered 404; asking again for up to 1 s."
+    said = f"clinder: {hub.origin}/user/x/: it answered 404; checking again for up to 1 s."
     assert capsys.readouterr().err.splitlines().count(said) == 2
 
 
@@ -382,7 +382,7 @@ def test_a_session_that_cannot_even_be_kept_in_a_file_is_named(
     session = Session("http://127.0.0.1:8888/user/x/", "s3cret")
 
     assert how_to_stop(session, None) == (
-        f"It is at {session.url}, and could not be kept in a file: No such file or directory."
+        f"It is at {session.url}; clinder could not save it in a file: No such file or directory."
     )
 
 

@@ -206,7 +206,7 @@ def test_the_file_of_a_session_whose_token_is_refused_is_written_over(
 def test_the_file_of_a_session_that_runs_is_refused(hub: ScriptedHub, file: Path) -> None:
     before = left_over(hub, file)
     hub.serve("old", Jupyter("old-token"))
-    with pytest.raises(UsageError, match="names a session that still runs") as error:
+    with pytest.raises(UsageError, match="is still running") as error:
         launch(hub, file)
     assert f"clinder stop --session-file {file}" in error.value.hint
     assert file.read_bytes() == before
@@ -228,7 +228,7 @@ def test_the_file_of_a_session_that_may_run_is_refused(hub: ScriptedHub, tmp_pat
         error = launches[status].exception()
         assert isinstance(error, UsageError), status
         assert error.exit_code == 2
-        assert "names a session that may still run" in str(error)
+        assert "might still be running" in str(error)
         assert f"clinder stop --session-file {file}" in error.hint
         assert file.read_bytes() == before[status]
     assert not hub.builds
@@ -329,7 +329,7 @@ def test_a_file_that_another_launch_has_taken_meanwhile_is_left_to_it(
         return Answer(ready(ours, TOKEN))
 
     hub.then(meanwhile)
-    with pytest.raises(UsageError, match="was taken by another session"):
+    with pytest.raises(UsageError, match="Another session has taken"):
         launch(hub, file)
     assert session_file.read(file).url == theirs
     assert [each.path for each in hub.calls("POST", "api/shutdown")] == ["/user/ours/api/shutdown"]

@@ -38,8 +38,8 @@ EXPLANATIONS = {
             "Commit … is not pushed yet: …",
             "The repository names the ref …, but another ref is given too: …",
             "This checkout has no remote origin",
-            "No session is named: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
-            "The session file … names a session that still runs.",
+            "There is no session: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
+            "The session in … is still running.",
             "There is no command to run.",
             "The command … does not exist or is not executable.",
             "clinder exec runs plain code, not notebooks.",
@@ -256,7 +256,7 @@ EXPLANATIONS = {
         (
             "The session is gone: …",
             "The session at … is gone: …",
-            "The session went away, so the command was ended.",
+            "The session is gone, so clinder ended the command.",
         ),
         "The session no longer runs. Hubs cull idle sessions (mybinder.org after 10 minutes) and "
         "old ones (mybinder.org after 6 hours), and stop sessions that use too much memory.",

@@ -140,7 +140,7 @@ def test_code_that_ends_its_kernel(tmp_path: Path) -> None:
 def test_code_that_takes_too_long(results: dict[str, Result]) -> None:
     assert results["too long"].code == 7
     told = results["too long"].err.splitlines()[0]
-    assert told == "clinder: The code did not end within 4 s, so its kernel was removed."
+    assert told == "clinder: The code did not end within 4 s, so clinder shut its kernel down."
 
 
 def test_kernels_are_removed_also_from_the_server(world: World, results: dict[str, Result]) -> None:
@@ -236,12 +236,12 @@ def test_a_kernel_that_never_answers(world: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "Give the code once"),
-        (["-c", "1", "code.py"], "Give the code once"),
+        ([], "Pass the code exactly once"),
+        (["-c", "1", "code.py"], "Pass the code exactly once"),
         (["notebook.ipynb"], "clinder exec runs plain code, not notebooks."),
         (["missing.py"], "The file missing.py cannot be read: No such file or directory."),
         (["-c", "1", "--session", "@missing.json"], "The session file missing.json cannot be"),
-        (["-c", "1", "--session", "nonsense"], "This is not the http(s) URL of a session."),
+        (["-c", "1", "--session", "nonsense"], "This is not the HTTP(S) URL of a session."),
         (["-c", "1", "--timeout", "0"], "is not a number of seconds greater than 0"),
     ],
 )

@@ -24,7 +24,7 @@ def test_hubs_end_with_their_sessions(world: World) -> None:
         hub.send_signal(getattr(signal, name))
         result = world.finish(hub)
         assert (result.code, result.out) == (0, "")
-        assert "Ctrl-C ends it and its sessions." in result.err
+        assert "Press Ctrl-C to stop it and its sessions." in result.err
         assert "Stopping the sessions that this hub started." in result.err
         world.wait_for_servers(before - 1)
         assert world.run("status", "-", given=session["uri"]).code == 10
@@ -44,7 +44,7 @@ def test_a_second_signal_ends_a_hub_that_still_stops_its_sessions(world: World) 
 
     result = world.finish(hub)
     assert result.code == 143
-    assert "Ended at once" in result.err
+    assert "Ended immediately" in result.err
     world.kill_servers()
 
 

@@ -161,8 +161,8 @@ def test_a_session_that_dies_while_a_cell_runs_ends_myst_and_says_why(world: Wor
     result = world.finish(process)
 
     assert result.code == 10
-    assert "clinder: The session is gone while the command runs: " in result.err
-    assert "clinder: The session went away, so the command was ended." in result.err
+    assert "clinder: The session is gone: " in result.err
+    assert "clinder: The session is gone, so clinder ended the command." in result.err
     assert not (folder / CONTENT / "index.json").exists()
 
 

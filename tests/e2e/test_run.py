@@ -149,7 +149,7 @@ def test_signals_go_to_the_command_and_the_session_is_stopped(world: World) -> N
     for name, process in running.items():
         result = world.finish(process)
         assert (result.code, result.out) == (7, f"got {name}\n")
-        assert "Waiting for the command to end; once more kills it." in result.err
+        assert "Waiting for the command to end. Press Ctrl-C again to kill it." in result.err
         assert result.err.endswith("clinder: The session is stopped.\n")
 
 
@@ -186,14 +186,16 @@ def test_two_signals_cut_a_stop_short(world: World) -> None:
     with ScriptedHub() as hub:
         url = hub.serve("x", Jupyter("s3cret", stays=True))
         hub.then(Answer(ready(url, "s3cret")))
-        process = driven(world, ["true"], hub=hub.url, stop=3600.0, stop_in_haste=1.0)
+        process = driven(world, ["true"], hub=hub.url, stop=3600.0, hurried_stop=1.0)
         hub.awaited("POST", "api/shutdown")
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)  # another, for two of a kind may come as one
         result = world.finish(process)
         asked = len(hub.calls("GET", "api/status"))
     assert result.code == 0, "the command's code"
-    warned = re.search(r"Warning: The session may still run.* --session-file (.*)\n", result.err)
+    warned = re.search(
+        r"Warning: The session might still be running.* --session-file (.*)\n", result.err
+    )
     assert warned
     Path(warned[1]).unlink()
     Path(warned[1]).parent.rmdir()
@@ -223,9 +225,9 @@ def test_a_session_that_goes_away_ends_the_command_and_its_children(world: World
     assert killed.out == "got SIGTERM\n"
     for result in (ended, killed):
         assert result.code == 10
-        assert "clinder: The session is gone while the command runs: nothing" in result.err
+        assert "clinder: The session is gone: nothing" in result.err
         assert "clinder: The session was already gone.\n" in result.err
-        assert "clinder: The session went away, so the command was ended.\n" in result.err
+        assert "clinder: The session is gone, so clinder ended the command.\n" in result.err
     until(lambda: not world.processes())
 
 

@@ -98,7 +98,7 @@ def test_a_session_file_keeps_its_session_until_that_is_gone(world: World) -> No
 
     result = world.run("start", "--hub", "local", *file)
     assert (result.code, result.out) == (2, "")
-    assert f"The session file {path} names a session that still runs." in result.err
+    assert f"The session in {path} is still running." in result.err
     assert json.loads(path.read_text()) == session
     assert len(world.servers()) == 1
 
@@ -181,7 +181,7 @@ def test_a_session_that_cannot_be_handed_out_is_stopped(
     what, hint = result.err.splitlines()
     assert what == (
         f"clinder: The output could not be written: {why}."
-        " So the session was stopped: nobody held it."
+        " clinder stopped the session, because nobody received its token."
     )
     assert hint.startswith("  what to do: ")
 
@@ -210,7 +210,7 @@ def test_two_starts_at_once_do_not_share_a_session_file(world: World) -> None:
     )
     assert sorted(result.code for result in results.values()) == [0, 2]
     (refused,) = [result for result in results.values() if result.code]
-    assert "taken by another session" in refused.err or "may still run" in refused.err
+    assert "Another session has taken" in refused.err or "still" in refused.err
     held = world.known((world.directory / "s.json").read_text())
     (kept,) = [result for result in results.values() if result.code == 0]
     assert kept.out == held["uri"] + "\n"

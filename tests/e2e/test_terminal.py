@@ -44,8 +44,8 @@ def test_one_line_is_drawn_anew_and_nothing_is_left_of_it(world: World) -> None:
     for terminal in terminals:
         assert terminal.finish() == 0
         left = "".join(terminal.lines)  # a line that is too long goes on in the next
-        assert left.startswith("clinder: The session runs, ")
-        assert left.endswith("after it was asked for.") or terminal.columns == 40
+        assert left.startswith("clinder: The session is ready ")
+        assert left.endswith(" s.") or terminal.columns == 40
         assert left.count("clinder: ") == 1
         assert terminal.cursor
         assert "Built image" not in terminal.drawn.split(LAUNCHING)[1]
@@ -102,7 +102,7 @@ def test_a_launch_that_is_cancelled_says_so_as_long_as_it_goes_on(world: World) 
         terminal.read_until(LAUNCHING)
         terminal.type(CTRL_C)
         terminal.read_until("cancelling  0:0")
-        terminal.read_until("once more ends at once, and may leave a session")
+        terminal.read_until("press Ctrl-C again to quit now")
         terminal.type(CTRL_C)
         assert terminal.finish() == 130
 

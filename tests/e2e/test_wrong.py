@@ -119,9 +119,9 @@ def test_https_asked_of_a_port_that_speaks_http(world: World, page: str) -> None
     [
         (["http://127.0.0.1:1/user/x/?token="], "The session has no token."),
         (["http://127.0.0.1:1/user/x/"], "The session has no token."),
-        (["ftp://h/?token=secret-token"], "This is not the http(s) URL of a session."),
+        (["ftp://h/?token=secret-token"], "This is not the HTTP(S) URL of a session."),
         ([""], "session"),
-        (["-"], "Standard input named no session."),
+        (["-"], "Standard input contains no session."),
         ([], "JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set."),
     ],
 )
@@ -140,7 +140,7 @@ def test_who_asks_for_an_answer_can_leave_before_it_is_clear(
     with ScriptedHub(pages={"/user/x/api/status": json_page(503, {})}) as hub:
         uris = [f"{hub.url}user/{name}/?token=secret-token" for name in sessions]
         process = world.clinder(command, *uris)
-        line_with(process.stderr, "it answered 503; asking again for up to ")
+        line_with(process.stderr, "it answered 503; checking again for up to ")
         process.send_signal(signal.SIGINT)
         result = world.finish(process)
         asked = {each.path for each in hub.requests}
@@ -156,8 +156,8 @@ def test_code_that_does_not_end_on_a_server_that_answers_no_more(world: World) -
         uri = f"{hub.url}user/x/?token=secret-token"
         result = world.run("exec", "-c", "1", "--timeout", "1", "--session", uri)
     assert (result.code, result.out) == (7, "")
-    assert "The code did not end within 1 s, and its kernel may still run" in result.err
-    assert "`clinder stop` ends the session and what runs on it." in result.err
+    assert "The code did not end within 1 s. Its kernel might still be running" in result.err
+    assert "`clinder stop` stops the session and everything that runs in it." in result.err
 
 
 @pytest.mark.posix

@@ -1,4 +1,4 @@
-"""``clinder exec``: code on a kernel of a session, its output here."""
+"""``clinder exec``: run code in a session and show its output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from clinder._deadline import Deadline
 from clinder._text import strip_controls
 from clinder.cli.interrupts import cancellation
-from clinder.cli.sources import STDIN, read_environment, read_session, read_standard_input
+from clinder.cli.sources import STDIN, read_environ, read_session, read_standard_input
 from clinder.cli.streams import print_status, write
 from clinder.errors import TimedOut, UsageError
 from clinder.session import Session
@@ -28,16 +28,16 @@ def execute(
     timeout: float,
     timeouts: Timeouts,
 ) -> None:
-    """Run code on the session. Raises :class:`~clinder.errors.CodeRaised` where the code does."""
-    named = _session(session)
-    source = _code(file, code)
+    """Run code in a session. Raises :class:`~clinder.errors.CodeRaised` if the code raises."""
+    target = _read_session(session)
+    source = _read_code(file, code)
     from clinder.running.kernels import KernelNotRemoved
     from clinder.running.kernels import execute as execute_on
 
-    with cancellation("the code may run on in its session") as cancel:
+    with cancellation("the code might keep running in its session") as cancel:
         try:
             execute_on(
-                named,
+                target,
                 source,
                 Deadline(timeout, cancel=cancel),
                 kernel=kernel,
@@ -46,29 +46,29 @@ def execute(
             )
         except KernelNotRemoved:
             raise TimedOut(
-                f"The code did not end within {timeout:g} s, and its kernel may still run: "
-                "the session's server did not answer.",
-                hint="`clinder stop` ends the session and what runs on it.",
+                f"The code did not end within {timeout:g} s. Its kernel might still be running,"
+                " because the session's server did not respond.",
+                hint="`clinder stop` stops the session and everything that runs in it.",
             ) from None
         except TimedOut:
             raise TimedOut(
-                f"The code did not end within {timeout:g} s, so its kernel was removed.",
-                hint="Give it longer with --timeout SECONDS.",
+                f"The code did not end within {timeout:g} s, so clinder shut its kernel down.",
+                hint="Allow more time with --timeout SECONDS.",
             ) from None
 
 
-def _session(given: str | None) -> Session:
-    if given is None:
-        return read_environment(hint="Name a session: --session @FILE, or --session - for stdin.")
-    return (
-        read_session([], [Path(given[1:])]) if given.startswith("@") else read_session([given], [])
-    )
+def _read_session(text: str | None) -> Session:
+    if text is None:
+        return read_environ(hint="Use --session @FILE, or --session - for standard input.")
+    if text.startswith("@"):
+        return read_session([], [Path(text[1:])])
+    return read_session([text], [])
 
 
-def _code(file: str | None, code: str | None) -> str:
+def _read_code(file: str | None, code: str | None) -> str:
     if (file is None) == (code is None):
         raise UsageError(
-            "Give the code once: as FILE, as `-` for standard input, or with -c.",
+            "Pass the code exactly once: as FILE, as `-` for standard input, or with -c.",
             hint='For example: clinder exec -c "import xarray"',
         )
     if code is not None:
@@ -78,7 +78,7 @@ def _code(file: str | None, code: str | None) -> str:
     if str(file).endswith(".ipynb"):
         raise UsageError(
             "clinder exec runs plain code, not notebooks.",
-            hint="Notebooks are executed by MyST: clinder run -- myst build --execute",
+            hint="To execute notebooks, use MyST: clinder run -- myst build --execute",
         )
     try:
         return Path(str(file)).read_text(encoding="utf-8")
@@ -88,7 +88,7 @@ def _code(file: str | None, code: str | None) -> str:
 
 
 def _write(output: Output | KernelError) -> None:
-    """Write what came: as it is into a pipe, on a terminal without what could take it over."""
+    """Write output unchanged, except for control characters on a terminal."""
     from clinder.wire.kernel_messages import KernelError
 
     if isinstance(output, KernelError):
@@ -98,7 +98,7 @@ def _write(output: Output | KernelError) -> None:
             print_status(strip_controls(line))
         return
     stream = sys.stderr if output.stream == "stderr" else sys.stdout
-    if stream is not None or output.stream != "stderr":  # who closed stderr does not want it
+    if stream is not None or output.stream != "stderr":  # a closed stderr is intended
         write(strip_controls(output.text) if _is_terminal(stream) else output.text, stream)
 
 

@@ -1,4 +1,4 @@
-"""The launch as a command makes it: words first, then the wire; the session file; the signals."""
+"""A launch as ``start`` and ``run`` perform it, with its session file and its screen."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class Options:
 
 
 def launch_session(options: Options, screen: Screen, cancel: threading.Event) -> Session:
-    """Return a session, reported on the screen and written to the session file once launched.
+    """Launch a session, show its progress, and write it to the session file once launched.
 
-    Raises :class:`~clinder.errors.ClinderError`. By then a session that was launched is stopped
+    Raises :class:`~clinder.errors.ClinderError`. By then, a session that was launched is stopped
     and its file removed, or a line on the screen explains how to stop it.
     """
     deadline = Deadline(options.launch.timeout, cancel=cancel)
     resolution = resolve(options.launch, deadline, os.environ)
-    _announce(resolution, screen)  # before importing the wire, which takes a moment
+    _announce(resolution, screen)  # before importing wire/, which takes a moment
     timeouts, path = options.launch.timeouts, options.session_file
-    before = claim(path, deadline, timeouts) if path else None
+    previous = claim(path, deadline, timeouts) if path else None
     from clinder.launch.launch import launch
 
-    keeper = SessionFile(screen, path, before)
-    session = launch(resolution.request, deadline, keeper.observe)
-    keeper.complete(session)
+    file = SessionFile(screen, path, previous)
+    session = launch(resolution.request, deadline, file.observe)
+    file.complete(session)
     return session
 
 

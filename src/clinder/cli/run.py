@@ -1,4 +1,4 @@
-"""``clinder run``: a command with a session, which is stopped whatever happens."""
+"""``clinder run``: run a command with a session, which is always stopped afterwards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
 from clinder._signals import SignalEvent, exit_code, handle_signals
-from clinder.cli.interrupts import MAY_KEEP_RUNNING, cancellation, end_at_once
+from clinder.cli.interrupts import SESSION_MIGHT_REMAIN, cancellation, exit_immediately
 from clinder.cli.launching import Options, launch_session
 from clinder.cli.process import Process, find_executable
 from clinder.cli.screen import choose_screen
@@ -32,25 +32,29 @@ _TICK = 1.0
 
 @dataclass(frozen=True)
 class Grace:
-    """Seconds: for the command to end when asked to, for the stop, for it after a second signal."""
+    """Grace periods in seconds.
+
+    ``end``: for the command after SIGTERM. ``stop``: for stopping the session. ``hurried_stop``:
+    for stopping it after a second signal.
+    """
 
     end: float = 10.0
     stop: float = STOP_TIMEOUT
-    stop_in_haste: float = 5.0
+    hurried_stop: float = 5.0
 
 
 @dataclass(frozen=True)
 class _Signal:
-    number: int
+    signum: int
 
 
 @dataclass(frozen=True)
-class _Gone:
+class _SessionGone:
     message: str
 
 
 @dataclass(frozen=True)
-class _Ended:
+class _CommandEnded:
     code: int
 
 
@@ -59,7 +63,7 @@ class _GraceExpired:
     pass
 
 
-_RunEvent = _Signal | _Gone | _Ended | _GraceExpired
+_RunEvent = _Signal | _SessionGone | _CommandEnded | _GraceExpired
 
 
 def run(
@@ -70,135 +74,140 @@ def run(
     intervals: Intervals | None = None,
     grace: Grace | None = None,
 ) -> int:
-    """Start a session, run the command with it, stop the session; return the command's code.
+    """Start a session, run a command with it, stop the session; return the command's exit code.
 
-    ``keep_alive`` is for how many seconds the session is kept from being culled. Raises
-    :class:`~clinder.errors.ClinderError` where the launch fails, and
-    :class:`~clinder.errors.SessionGone` where the session is found gone meanwhile.
+    For ``keep_alive`` seconds, clinder keeps the hub from culling the session. Raises
+    :class:`~clinder.errors.ClinderError` if the launch fails, and
+    :class:`~clinder.errors.SessionGone` if the session is gone before the command ends.
     """
     find_executable(command[0])
-    with cancellation(MAY_KEEP_RUNNING) as cancel:
-        shown = choose_screen(cancel, quiet=options.quiet, verbose=options.verbose)
+    with cancellation(SESSION_MIGHT_REMAIN) as cancel:
+        screen = choose_screen(cancel, quiet=options.quiet, verbose=options.verbose)
         try:
-            session = launch_session(options, shown, cancel)
+            session = launch_session(options, screen, cancel)
         finally:
-            shown.close()
+            screen.close()
         return _Run(session, options, grace or Grace()).run(
-            command, keep_alive=keep_alive, pace=intervals, cancelled=cancel.is_set
+            command, keep_alive=keep_alive, intervals=intervals, is_cancelled=cancel.is_set
         )
 
 
 class _Run:
-    """The command while it runs, and the end of the session after it.
+    """Runs the command and stops the session afterwards.
 
-    The first signal waits for the command, the second kills it, the third ends at once.
+    After the first signal clinder waits for the command, the second kills it, the third ends
+    clinder immediately.
     """
 
     def __init__(self, session: Session, options: Options, grace: Grace):
         self._session = session
         self._options = options
-        self._patience = grace
+        self._grace = grace
         self._events: queue.SimpleQueue[_RunEvent] = queue.SimpleQueue()
         self._signals: list[int] = []
-        self._hurry = SignalEvent()
+        self._stop_now = SignalEvent()
 
     def run(
         self,
         command: Sequence[str],
         *,
         keep_alive: float,
-        pace: Intervals | None,
-        cancelled: Callable[[], bool],
+        intervals: Intervals | None,
+        is_cancelled: Callable[[], bool],
     ) -> int:
-        """Return the command's code once it has ended and the session is stopped."""
+        """Return the command's exit code once it has ended and the session is stopped."""
         done = threading.Event()
         with handle_signals(self._handle):
             try:
-                if cancelled():
+                if is_cancelled():
                     raise Cancelled("Cancelled.")
-                self._say(f"Running {shlex.join(command)}")
+                self._print(f"Running {shlex.join(command)}")
                 process = Process(command, {**os.environ, **self._session.variables})
-                _start_thread(self._wait, process)
-                _start_thread(self._watch, keep_alive, pace, done)
-                return self._code(process)
+                _start_thread(self._report_end, process)
+                _start_thread(self._keep_alive, keep_alive, intervals, done)
+                return self._wait_for_end(process)
             finally:
                 done.set()
                 self._stop()
 
-    def _handle(self, number: int) -> None:
-        self._signals.append(number)
+    def _handle(self, signum: int) -> None:
+        self._signals.append(signum)
         if len(self._signals) > 2:
-            end_at_once(number, "the session may run on until it is culled")
+            exit_immediately(signum, "the session might keep running until its hub culls it")
         if len(self._signals) > 1:
-            self._hurry.set_from_handler()
-        self._events.put(_Signal(number))
+            self._stop_now.set_from_handler()
+        self._events.put(_Signal(signum))
 
-    def _say(self, words: str) -> None:
+    def _print(self, message: str) -> None:
         if not self._options.quiet:
-            print_status(f"clinder: {words}")
+            print_status(f"clinder: {message}")
 
-    def _wait(self, process: Process) -> None:
-        self._events.put(_Ended(process.wait()))
+    def _report_end(self, process: Process) -> None:
+        self._events.put(_CommandEnded(process.wait()))
 
-    def _watch(self, keep_alive: float, pace: Intervals | None, done: threading.Event) -> None:
+    def _keep_alive(
+        self, seconds: float, intervals: Intervals | None, done: threading.Event
+    ) -> None:
         from clinder.running.keep_alive import keep_alive_until_gone
 
-        words = keep_alive_until_gone(
+        message = keep_alive_until_gone(
             self._session,
             Deadline(math.inf, cancel=done),
-            keep_alive=keep_alive,
+            keep_alive=seconds,
             timeouts=self._options.launch.timeouts,
-            intervals=pace,
+            intervals=intervals,
         )
-        if words:
-            self._events.put(_Gone(words))
+        if message:
+            self._events.put(_SessionGone(message))
 
-    def _code(self, process: Process) -> int:
-        """Return the command's code, having acted on all that happened until it ended."""
+    def _wait_for_end(self, process: Process) -> int:
+        """Return the command's exit code once it has ended, and act on events until then."""
         killed_by = 0
-        end_by: Deadline | None = None  # when it was told to end, because the session is gone
+        end_by: Deadline | None = None  # set once the session is gone
         while True:
             match self._next(end_by):
-                case _Ended(code):
+                case _CommandEnded(code):
                     break
-                case _Signal(number) if len(self._signals) > 1:
-                    killed_by = number
+                case _Signal(signum) if len(self._signals) > 1:
+                    killed_by = signum
                     process.kill()
-                case _Signal(number):
-                    print_status("clinder: Waiting for the command to end; once more kills it.")
-                    process.forward(number)
-                case _Gone(words):
-                    print_status(f"clinder: The session is gone while the command runs: {words}.")
-                    end_by = Deadline(self._patience.end)
+                case _Signal(signum):
+                    print_status(
+                        "clinder: Waiting for the command to end. Press Ctrl-C again to kill it."
+                    )
+                    process.forward(signum)
+                case _SessionGone(message):
+                    print_status(f"clinder: The session is gone: {message}. Ending the command.")
+                    end_by = Deadline(self._grace.end)
                     process.terminate()
                 case _GraceExpired():  # pragma: no branch - nothing else can happen
                     process.kill()
         if end_by is not None:
             process.wait_for_children(end_by)
             raise SessionGone(
-                "The session went away, so the command was ended.",
-                hint="The hub may have culled it, or it ran out of memory.",
+                "The session is gone, so clinder ended the command.",
+                hint="The hub might have culled the session, or it ran out of memory.",
             )
         return exit_code(killed_by) if killed_by else code
 
     def _next(self, end_by: Deadline | None) -> _RunEvent:
-        """Return what happens next."""
+        """Return the next event."""
         while True:
-            left = end_by.remaining() if end_by else 0.0
+            remaining = end_by.remaining() if end_by else 0.0
             with suppress(queue.Empty):
-                # Never without an end: on Windows a signal would wait for it.
-                return self._events.get(timeout=min(_TICK, left or _TICK))
+                # On Windows, an endless wait would block signals.
+                return self._events.get(timeout=min(_TICK, remaining or _TICK))
             if end_by and not end_by.remaining():
                 return _GraceExpired()
 
     def _stop(self) -> None:
         timeouts = self._options.launch.timeouts
-        deadline = Deadline(timeouts.stop_limit(self._patience.stop), cancel=self._hurry)
-        deadline.grace = self._patience.stop_in_haste
+        deadline = Deadline(timeouts.stop_limit(self._grace.stop), cancel=self._stop_now)
+        deadline.grace = self._grace.hurried_stop
         ran = stop_or_keep(self._session, deadline, timeouts, self._options.session_file)
-        self._hurry.close()
+        self._stop_now.close()
         if ran is not None:
-            self._say(f"The session {'is stopped' if ran else 'was already gone'}.")
+            self._print(f"The session {'is stopped' if ran else 'was already gone'}.")
 
 
 def _start_thread(work: Callable[..., None], *arguments: object) -> None:

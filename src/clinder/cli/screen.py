@@ -1,4 +1,4 @@
-"""What a person sees of a launch: one calm line on a terminal, a log in a pipe."""
+"""Shows a launch to a person: one line that is redrawn on a terminal, otherwise a log."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
 
 _DUMB = ("dumb", "unknown")
 _WARNINGS = (WarningIssued, SessionNotStopped)
-_STAYS = (*_WARNINGS, AttemptFailed, Waiting)
-_SPARE = 4  # columns in which the terminal echoes a ^C without breaking the line
+_PERMANENT = (*_WARNINGS, AttemptFailed, Waiting)
+_RESERVED = 4  # columns, so that a terminal can echo ^C without breaking the line
 
 
 class Screen(Protocol):
-    """One observer of a launch, and the place for words beside it."""
+    """Observes a launch, and shows other messages about it."""
 
-    def begin(self, words: str) -> None:
-        """Show what is about to happen, before anything does."""
+    def begin(self, message: str) -> None:
+        """Show what is about to be launched."""
 
     def observe(self, event: Event) -> None:
-        """Show what happened."""
+        """Show an event."""
 
-    def say(self, words: str) -> None:
-        """Show words that are no event."""
+    def say(self, message: str) -> None:
+        """Show a message that is not an event."""
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Restore the terminal."""
 
 
 def choose_screen(
@@ -55,9 +55,9 @@ def choose_screen(
     verbose: bool,
     now: Callable[[], float] = time.monotonic,
 ) -> Screen:
-    """Return the screen that suits stderr: a terminal that can redraw a line, or a log.
+    """Return the screen that suits stderr: one that redraws a line on a terminal, or a log.
 
-    A set ``cancel`` is shown, too.
+    It also shows when ``cancel`` is set.
     """
     if quiet:
         return QuietScreen()
@@ -71,9 +71,9 @@ def _describe(event: Event) -> str:
 
 
 class QuietScreen:
-    """Warnings only."""
+    """Shows only warnings."""
 
-    def begin(self, words: str) -> None:
+    def begin(self, message: str) -> None:
         """Show nothing."""
 
     def observe(self, event: Event) -> None:
@@ -81,37 +81,37 @@ class QuietScreen:
         if isinstance(event, _WARNINGS):
             print_status(f"clinder: Warning: {describe(event)}")
 
-    def say(self, words: str) -> None:
+    def say(self, message: str) -> None:
         """Show nothing."""
 
     def close(self) -> None:
-        """Do nothing: nothing was drawn."""
+        """Do nothing."""
 
 
 class LogScreen:
-    """The hub's log lines as they come, and one line for each phase."""
+    """Writes each of the hub's log lines, and a line per phase."""
 
-    def begin(self, words: str) -> None:
-        """Write the words as a line."""
-        self.say(words)
+    def begin(self, message: str) -> None:
+        """Write the message as a line."""
+        self.say(message)
 
     def observe(self, event: Event) -> None:
         """Write the event as lines."""
         if isinstance(event, LogLines):
             print_status("\n".join(event.lines))
-        elif words := _describe(event):
-            self.say(words)
+        elif message := _describe(event):
+            self.say(message)
 
-    def say(self, words: str) -> None:
-        """Write our own words, told apart from the hub's."""
-        print_status(f"clinder: {words}")
+    def say(self, message: str) -> None:
+        """Write a message, marked as clinder's rather than the hub's."""
+        print_status(f"clinder: {message}")
 
     def close(self) -> None:
-        """Do nothing: nothing was drawn."""
+        """Do nothing."""
 
 
 class LineScreen:
-    """One line that is drawn anew: the phase, the time since the start, the last log line."""
+    """Redraws one line: the phase, the time since the start, and the last log line."""
 
     def __init__(self, cancel: threading.Event, *, verbose: bool, now: Callable[[], float]):
         from rich.console import Console
@@ -120,13 +120,13 @@ class LineScreen:
         self._cancel = cancel
         self._verbose = verbose
         self._now = now
-        self._began = now()
-        self._phase = "asking"
+        self._start = now()
+        self._phase = "starting"
         self._line = ""
         self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
         self._live = Live(
             console=self._console,
-            get_renderable=self._drawn,
+            get_renderable=self._render,
             refresh_per_second=4,
             transient=True,
             redirect_stdout=False,
@@ -134,46 +134,47 @@ class LineScreen:
         )
         self._live.start()
 
-    def begin(self, words: str) -> None:
-        """Draw the words where the last log line will be."""
-        self._line = words
+    def begin(self, message: str) -> None:
+        """Draw the message in place of the last log line."""
+        self._line = message
         with suppress(OSError):
             self._live.refresh()
 
     def observe(self, event: Event) -> None:
-        """Draw the line anew, and write above it what is to stay."""
+        """Redraw the line, and write permanent messages above it."""
         if isinstance(event, LogLines):
             self._line = event.lines[-1]
             if self._verbose:
                 self._print("\n".join(event.lines))
         elif isinstance(event, PhaseStarted):
             self._phase, self._line = event.phase, ""
-        elif self._verbose or isinstance(event, _STAYS):
+        elif self._verbose or isinstance(event, _PERMANENT):
             self.say(_describe(event))
         if isinstance(event, Waiting):
             self._phase, self._line = "waiting", describe(event)
 
-    def say(self, words: str) -> None:
-        """Write a line above the one that is drawn anew."""
-        self._print(f"clinder: {words}")
+    def say(self, message: str) -> None:
+        """Write a message above the redrawn line."""
+        self._print(f"clinder: {message}")
 
     def close(self) -> None:
-        """Take the line away and show the cursor again."""
+        """Remove the line and show the cursor again."""
         with suppress(OSError):
             self._live.stop()
 
-    def _print(self, words: str) -> None:
-        with suppress(OSError):  # the terminal was closed: nobody reads, so nothing is lost
-            self._console.print(words, soft_wrap=True)
+    def _print(self, message: str) -> None:
+        with suppress(OSError):  # the terminal was closed, so nobody reads this
+            self._console.print(message, soft_wrap=True)
 
-    def _drawn(self) -> Text:
+    def _render(self) -> Text:
         from rich.text import Text
 
-        minutes, seconds = divmod(int(self._now() - self._began), 60)
+        minutes, seconds = divmod(int(self._now() - self._start), 60)
         phase, line = self._phase, self._line
         if self._cancel.is_set():
-            phase, line = "cancelling", "once more ends at once, and may leave a session"
+            phase = "cancelling"
+            line = "press Ctrl-C again to quit now (might leave a session running)"
         line = f"{phase}  {minutes}:{seconds:02}  {line}"
         text = Text(line, no_wrap=True, end="")
-        text.truncate(max(1, self._console.width - _SPARE), overflow="ellipsis")
+        text.truncate(max(1, self._console.width - _RESERVED), overflow="ellipsis")
         return text

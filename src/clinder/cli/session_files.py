@@ -1,4 +1,4 @@
-"""The end of a session that a command holds: it is stopped, or it can be stopped by hand."""
+"""A command's session file: claim it, keep it up to date, and remove it with its session."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _CLAIM_TIMEOUT = 10.0
 
 
 def claim(path: Path, deadline: Deadline, timeouts: Timeouts) -> Session | None:
-    """Return the session of the file, which is gone, or ``None`` where there is no file.
+    """Return the session that the file holds, which is gone, or ``None`` if there is no file.
 
-    Raises :class:`~clinder.errors.UsageError` where the file cannot be written, or names a
-    session that may still run.
+    Raises :class:`~clinder.errors.UsageError` if the file cannot be written, or if its session
+    might still be running.
     """
     session_file.require_writable(path)
     if not path.exists():
@@ -30,60 +30,60 @@ def claim(path: Path, deadline: Deadline, timeouts: Timeouts) -> Session | None:
     from clinder.running.status import wait_for_status
     from clinder.wire.jupyter_server import State
 
-    there = session_file.read(path)
-    hint = f"Stop it with `clinder stop --session-file {path}`, or name another file."
+    previous = session_file.read(path)
+    hint = f"Run `{_stop_command(path)}`, or use another file."
     try:
         limit = deadline.capped(max(_CLAIM_TIMEOUT, timeouts.connect))
-        status = wait_for_status(there, limit, timeouts=timeouts)
+        status = wait_for_status(previous, limit, timeouts=timeouts)
     except TokenRefused:
-        return there  # what runs there now is not the session of the file
+        return previous  # another session's server has its address now
     except Cancelled:
         raise
     except ClinderError as error:
         raise UsageError(
-            f"The session file {path} names a session that may still run. {error}", hint=hint
+            f"The session in {path} might still be running. {error}", hint=hint
         ) from None
     if status.state is State.RUNNING:
-        raise UsageError(f"The session file {path} names a session that still runs.", hint=hint)
-    return there
+        raise UsageError(f"The session in {path} is still running.", hint=hint)
+    return previous
 
 
 class SessionFile:
-    """Holds what is needed to stop a session, from the moment that it is known.
+    """Observes a launch: keeps the session file up to date, and passes events to the screen.
 
-    The session file is written over no other session's, and removed when its session is stopped.
+    It never overwrites the file of another session.
     """
 
-    def __init__(self, screen: Screen, path: Path | None, before: Session | None):
+    def __init__(self, screen: Screen, path: Path | None, previous: Session | None):
         self._screen = screen
         self._path = path
-        self._before = before
+        self._previous = previous
 
     def observe(self, event: Event) -> None:
-        """Keep the file as the launch goes, and show the event."""
+        """Write or remove the file, and show the event."""
         if isinstance(event, SessionLaunched) and self._path:
-            self._keep(self._path, event.session)
+            self._write(self._path, event.session)
         if isinstance(event, SessionStopped):
             forget(event.session, self._path)
         self._screen.observe(event)
         if isinstance(event, SessionNotStopped):
             print_status(f"clinder: {how_to_stop(event.session, self._path)}")
 
-    def _keep(self, path: Path, session: Session) -> None:
+    def _write(self, path: Path, session: Session) -> None:
         try:
-            if self._before and session_file.holds(path, self._before):
+            if self._previous and session_file.holds(path, self._previous):
                 session_file.write(path, session)
             else:
                 session_file.create(path, session)
         except FileExistsError:
-            raise UsageError(f"The session file {path} was taken by another session.") from None
+            raise UsageError(f"Another session has taken the session file {path}.") from None
         except OSError as error:
             raise UsageError(
                 f"The session file {path} cannot be written: {error.strerror}."
             ) from None
 
     def complete(self, session: Session) -> None:
-        """Write what is known by now of the session of the file: its phases and attempts."""
+        """Add the phases and attempts of the launch to the file."""
         if self._path and session_file.holds(self._path, session):
             with suppress(OSError):
                 session_file.write(self._path, session)
@@ -92,19 +92,20 @@ class SessionFile:
 def stop_or_keep(
     session: Session, deadline: Deadline, timeouts: Timeouts, path: Path | None
 ) -> bool | None:
-    """Stop a session and remove its file; return whether it ran.
+    """Stop a session and remove its file; return whether the session was running.
 
-    Where that fails, return ``None`` after a warning with the line to type: the session is in
-    its file, or else in a new one that only this user can read.
+    If that fails, print the command that stops the session and return ``None``. The session is
+    then in its file, or in a new one that only this user can read.
     """
     from clinder.running.stop import stop
 
     try:
         ran = stop(session, deadline, timeouts=timeouts)
     except ClinderError as error:
-        why = "It was told to stop in haste." if isinstance(error, Cancelled) else error
+        reason = "A second signal cut the stop short." if isinstance(error, Cancelled) else error
         print_status(
-            f"clinder: Warning: The session may still run. {why} {how_to_stop(session, path)}"
+            "clinder: Warning: The session might still be running."
+            f" {reason} {how_to_stop(session, path)}"
         )
         return None
     forget(session, path)
@@ -112,13 +113,13 @@ def stop_or_keep(
 
 
 def forget(session: Session, path: Path | None) -> None:
-    """Remove the file of a session that is gone, unless another took it over."""
+    """Remove the file of a session that is gone, unless it holds another session by now."""
     if path and session_file.holds(path, session):
         remove_file(path)
 
 
 def remove_file(path: Path) -> None:
-    """Remove the file of a session that is gone, or say why that cannot be done."""
+    """Remove a session file, or print a warning if that fails."""
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
@@ -128,12 +129,16 @@ def remove_file(path: Path) -> None:
 
 
 def how_to_stop(session: Session, path: Path | None) -> str:
-    """Return the line to type to stop a session; it is in its file, or else in a new one."""
+    """Return a sentence with the command that stops a session, from its file or a new one."""
     try:
         kept = path if path and session_file.holds(path, session) else _keep_in_new_file(session)
     except OSError as error:
-        return f"It is at {session.url}, and could not be kept in a file: {error.strerror}."
-    return f"Stop the session with: clinder stop --session-file {shlex.quote(str(kept))}"
+        return f"It is at {session.url}; clinder could not save it in a file: {error.strerror}."
+    return f"Stop the session with: {_stop_command(kept)}"
+
+
+def _stop_command(path: Path) -> str:
+    return f"clinder stop --session-file {shlex.quote(str(path))}"
 
 
 def _keep_in_new_file(session: Session) -> Path:

@@ -1,4 +1,4 @@
-"""Which sessions the arguments name: URIs, standard input, session files, the environment."""
+"""Sessions from arguments: URIs, standard input, session files or environment variables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from clinder import session_file
 from clinder._urls import is_cleartext
 from clinder.cli.streams import print_status
-from clinder.errors import ClinderError, UsageError
+from clinder.errors import UsageError
 from clinder.session import Session
 
 STDIN = "-"
@@ -19,54 +19,55 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Source:
-    """A session, or why what was given names none; and the file that holds it, if one does."""
+    """A session or the error in its place, and the file that it came from, if any."""
 
-    session: Session | None
-    error: ClinderError | None = None
+    session: Session | UsageError
     file: Path | None = None
 
 
 def read_sessions(texts: Sequence[str], files: Sequence[Path]) -> list[Source]:
-    """Return what each argument names, in order; with no arguments, what the environment names.
+    """Return a source for each argument, in order, or without arguments the environment's.
 
-    Raises :class:`~clinder.errors.UsageError` where nothing is named at all.
+    Raises :class:`~clinder.errors.UsageError` if there is none at all.
     """
     if not texts and not files:
-        return _warn_of_cleartext([Source(read_environment())])
-    found: list[Source] = []
-    for given in texts:
+        return _warn_of_cleartext([Source(read_environ())])
+    sources: list[Source] = []
+    for argument in texts:
         try:
-            found += [_parse(text) for text in _expand(given)]
-        except UsageError as error:  # what else is given is stopped all the same
-            found.append(Source(None, error))
+            sources += [_parse(text) for text in _expand(argument)]
+        except UsageError as error:  # it must not keep the other sessions from being stopped
+            sources.append(Source(error))
     for path in files:
         try:
-            found.append(Source(session_file.read(path), file=path))
+            sources.append(Source(session_file.read(path), file=path))
         except UsageError as error:
-            found.append(Source(None, error))
-    if not found:
-        raise UsageError("Standard input named no session.", hint="One URI or JSON object a line.")
-    return _warn_of_cleartext(found)
+            sources.append(Source(error))
+    if not sources:
+        raise UsageError(
+            "Standard input contains no session.", hint="Write one URI or JSON object per line."
+        )
+    return _warn_of_cleartext(sources)
 
 
 def read_session(texts: Sequence[str], files: Sequence[Path]) -> Session:
-    """Return the only session that is named. Raises :class:`~clinder.errors.UsageError`."""
-    found = read_sessions(texts, files)
-    if len(found) > 1:
-        raise UsageError("More than one session is named.")
-    if found[0].error is not None or found[0].session is None:
-        raise found[0].error or UsageError("No session is named.")
-    return found[0].session
+    """Return the only session. Raises :class:`~clinder.errors.UsageError` if there are more."""
+    source, *more = read_sessions(texts, files)
+    if more:
+        raise UsageError("There is more than one session, but this command takes only one.")
+    if isinstance(source.session, UsageError):
+        raise source.session
+    return source.session
 
 
-def read_environment(
-    hint: str = "Give --session-file PATH, or a session's URI on standard input with `-`.",
+def read_environ(
+    hint: str = "Use --session-file PATH, or `-` to read a session's URI from standard input.",
 ) -> Session:
     """Return the session of ``JUPYTER_BASE_URL`` and ``JUPYTER_TOKEN``."""
     url, token = os.environ.get("JUPYTER_BASE_URL", ""), os.environ.get("JUPYTER_TOKEN", "")
     if not url or not token:
         raise UsageError(
-            "No session is named: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
+            "There is no session: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
             hint=hint,
         )
     return Session(url, token)
@@ -81,26 +82,26 @@ def read_standard_input() -> str:
         raise UsageError(f"Standard input cannot be read: {reason}.") from None
 
 
-def _warn_of_cleartext(found: list[Source]) -> list[Source]:
-    """Return what was found, having warned of tokens that others can see on the way."""
-    for each in found:
-        if each.session and is_cleartext(each.session.url):
-            url = each.session.url
+def _warn_of_cleartext(sources: list[Source]) -> list[Source]:
+    """Print a warning for each token that travels unencrypted, and return the sources."""
+    for each in sources:
+        if isinstance(each.session, Session) and is_cleartext(each.session.url):
             print_status(
-                f"clinder: Warning: {url} is plain http: others on the way can see its token."
+                f"clinder: Warning: {each.session.url} uses plain HTTP,"
+                " so others on the network can see its token."
             )
-    return found
+    return sources
 
 
-def _expand(given: str) -> Iterator[str]:
-    if given == STDIN:
+def _expand(argument: str) -> Iterator[str]:
+    if argument == STDIN:
         yield from (line for line in read_standard_input().split("\n") if line.strip())
     else:
-        yield given
+        yield argument
 
 
 def _parse(text: str) -> Source:
     try:
         return Source(Session.parse(text))
     except UsageError as error:
-        return Source(None, error)
+        return Source(error)

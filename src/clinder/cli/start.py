@@ -1,4 +1,4 @@
-"""``clinder start``: a session, handed out on stdout."""
+"""``clinder start``: start a session and hand it over on stdout."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import shlex
 
 from clinder._deadline import Deadline
-from clinder.cli.interrupts import MAY_KEEP_RUNNING, cancellation
+from clinder.cli.interrupts import SESSION_MIGHT_REMAIN, cancellation
 from clinder.cli.launching import Options, launch_session
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_or_keep
@@ -17,25 +17,25 @@ from clinder.timeouts import LAUNCH_STOP
 
 
 def start(options: Options, output: str) -> None:
-    """Start a session and write it to stdout; stop it where nobody would hold it."""
-    with cancellation(MAY_KEEP_RUNNING) as cancel:
-        shown = choose_screen(cancel, quiet=options.quiet, verbose=options.verbose)
+    """Start a session and write it to stdout; stop it if nobody receives it."""
+    with cancellation(SESSION_MIGHT_REMAIN) as cancel:
+        screen = choose_screen(cancel, quiet=options.quiet, verbose=options.verbose)
         try:
-            session = launch_session(options, shown, cancel)
+            session = launch_session(options, screen, cancel)
         finally:
-            shown.close()
+            screen.close()
         try:
             Deadline(1, cancel=cancel).raise_if_expired()
             write(format_session(session, output) + "\n")
         except OutputLost as error:
             if _stop(session, options):
-                error.message += " So the session was stopped: nobody held it."
+                error.message += " clinder stopped the session, because nobody received its token."
             raise
         except Cancelled:
             _stop(session, options)
             raise
     seconds = sum(each.waited + each.seconds for each in session.attempts)
-    shown.say(f"The session runs, {seconds:.0f} s after it was asked for.")
+    screen.say(f"The session is ready after {seconds:.0f} s.")
 
 
 def _stop(session: Session, options: Options) -> bool:

@@ -1,4 +1,4 @@
-"""``clinder status``: does a session run, and since when."""
+"""``clinder status``: whether a session is running, and since when."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from clinder.timeouts import Timeouts
 def status(
     uri: str | None, file: Path | None, *, timeout: float, timeouts: Timeouts, output: str
 ) -> None:
-    """Write the session's status. Raises :class:`~clinder.errors.SessionGone` where it is gone."""
+    """Write a session's status. Raises :class:`~clinder.errors.SessionGone` if it is gone."""
     from clinder.running.status import wait_for_status
     from clinder.wire.jupyter_server import State
 
     session = read_session([] if uri is None else [uri], [] if file is None else [file])
-    with cancellation("whether the session runs is not known") as cancel:
+    with cancellation("the status of the session is unknown") as cancel:
         deadline = Deadline(timeout, cancel=cancel)
         try:
-            found = wait_for_status(
+            current = wait_for_status(
                 session,
                 deadline,
                 timeouts=timeouts,
@@ -33,16 +33,16 @@ def status(
         except ClinderError as error:
             error.message = f"{error.message} ({session.url})"
             raise
-    told = {
+    fields = {
         "url": session.url,
-        "state": found.state.value,
-        "kernels": found.kernels,
-        "started": found.started,
-        "last_activity": found.last_activity,
+        "state": current.state.value,
+        "kernels": current.kernels,
+        "started": current.started,
+        "last_activity": current.last_activity,
     }
     if output == "json":
-        write(json.dumps(told) + "\n")
-    elif found.state is State.RUNNING:
-        write("".join(f"{name + ':':<15}{value}\n" for name, value in told.items()))
-    if found.state is State.GONE:
-        raise SessionGone(f"The session at {session.url} is gone: {found.message}.")
+        write(json.dumps(fields) + "\n")
+    elif current.state is State.RUNNING:
+        write("".join(f"{name + ':':<15}{value}\n" for name, value in fields.items()))
+    if current.state is State.GONE:
+        raise SessionGone(f"The session at {session.url} is gone: {current.message}.")

@@ -1,8 +1,7 @@
-"""``clinder stop``: sessions shut down and seen to be gone."""
+"""``clinder stop``: shut sessions down, and check that they are gone."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,50 +10,49 @@ from clinder.cli.interrupts import cancellation
 from clinder.cli.session_files import remove_file
 from clinder.cli.sources import Source, read_sessions
 from clinder.cli.streams import print_error, print_status, report_unclear
-from clinder.errors import Cancelled, ClinderError
+from clinder.errors import Cancelled, ClinderError, UsageError
 from clinder.timeouts import Timeouts
 
 
 def stop(
     uris: Sequence[str], files: Sequence[Path], *, timeout: float, timeouts: Timeouts, quiet: bool
 ) -> int:
-    """Stop every session that is named, even if one fails; return the first failure's code."""
+    """Stop all sessions, even if one fails; return the exit code of the first failure, or 0."""
     codes: list[int] = []
-    found = read_sessions(uris, files)
-    with cancellation("the session may run on") as cancel:
-        for each in found:
+    sources = read_sessions(uris, files)
+    with cancellation("the session might keep running") as cancel:
+        for source in sources:
             try:
-                ran = _stop(each, timeout, timeouts, cancel, quiet=quiet)
+                deadline = Deadline(timeout, cancel=cancel)
+                _stop(source, deadline, timeout, timeouts, quiet=quiet)
             except Cancelled:
                 raise
             except ClinderError as error:
                 print_error(error)
                 codes.append(error.exit_code)
-                continue
-            if each.session and not quiet:
-                what = "is stopped" if ran else "was already gone"
-                print_status(f"clinder: The session at {each.session.url} {what}.")
     return codes[0] if codes else 0
 
 
-def _no_report(_: str) -> None:
-    """Say nothing."""
-
-
 def _stop(
-    each: Source, timeout: float, timeouts: Timeouts, cancel: threading.Event, *, quiet: bool
-) -> bool:
+    source: Source, deadline: Deadline, timeout: float, timeouts: Timeouts, *, quiet: bool
+) -> None:
     from clinder.running.stop import stop as stop_session
 
-    if each.session is None:
-        raise each.error or AssertionError("what names no session says why")
+    session = source.session
+    if isinstance(session, UsageError):
+        raise session
+    report = _ignore if quiet else report_unclear(session.url, timeout)
     try:
-        unclear = _no_report if quiet else report_unclear(each.session.url, timeout)
-        deadline = Deadline(timeout, cancel=cancel)
-        ran = stop_session(each.session, deadline, timeouts=timeouts, on_unclear=unclear)
+        ran = stop_session(session, deadline, timeouts=timeouts, on_unclear=report)
     except ClinderError as error:
-        error.message = f"{error.message} ({each.session.url})"
+        error.message = f"{error.message} ({session.url})"
         raise
-    if each.file:
-        remove_file(each.file)
-    return ran
+    if source.file:
+        remove_file(source.file)
+    if not quiet:
+        outcome = "is stopped" if ran else "was already gone"
+        print_status(f"clinder: The session at {session.url} {outcome}.")
+
+
+def _ignore(_: str) -> None:
+    """Report nothing."""

@@ -12,17 +12,20 @@ from typing import TextIO
 from clinder.errors import ClinderError, UsageError, format_error
 
 LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
-"""What the system says of an output that cannot be written."""
+"""The error numbers of an output that cannot be written."""
 
 
 class OutputLost(UsageError):
-    """Stdout or a stream like it cannot be written: a closed pipe, a full disk."""
+    """The output cannot be written, because of a closed pipe or a full disk."""
 
-    hint = "Keep the reader of the output open, and the disk from filling."
+    hint = (
+        "Make sure that the program reading clinder's output keeps running and that the disk is"
+        " not full."
+    )
 
 
 def write(text: str, to: TextIO | None = None) -> None:
-    """Write a text to stdout, all of it now. Raises :class:`OutputLost`."""
+    """Write all of a text to stdout and flush it. Raises :class:`OutputLost`."""
     stream: TextIO | None = to or sys.stdout
     if stream is None:
         raise OutputLost("The output could not be written: closed.")
@@ -37,15 +40,15 @@ def write(text: str, to: TextIO | None = None) -> None:
 
 
 def discard(stream: TextIO) -> None:
-    """Let what is still buffered go nowhere: the interpreter would complain when it ends."""
+    """Discard the stream's buffer, which the interpreter would otherwise fail to flush at exit."""
     with suppress(OSError, ValueError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, stream.fileno())
+        os.close(devnull)
 
 
 def print_status(text: str) -> None:
-    """Write lines to stderr; where stderr is closed or broken nobody reads, so nothing is lost."""
+    """Write lines to stderr, and ignore a closed or broken one, because nobody reads it."""
     if sys.stderr is None:
         return
     try:
@@ -55,23 +58,23 @@ def print_status(text: str) -> None:
         sys.stderr.write(text + "\n")
         sys.stderr.flush()
     except (OSError, ValueError):
-        discard(sys.stderr)  # what is left in it would turn every exit code into 120
+        discard(sys.stderr)  # what is still buffered would turn the exit code into 120
 
 
 def print_error(error: ClinderError) -> None:
-    """Write what happened, where, and what to do next."""
+    """Write an error with its context and hint to stderr."""
     first, *rest = format_error(error)
     print_status(f"clinder: {first}")
     for line in rest:
         print_status(line)
     if isinstance(error, UsageError) and not error.hint:
-        print_status("  what to do: `clinder COMMAND --help` shows what can be given.")
+        print_status("  what to do: `clinder COMMAND --help` lists the arguments and options.")
 
 
 def report_unclear(url: str, seconds: float) -> Callable[[str], None]:
-    """Return what says that a session's answer is not clear, and that it is asked again."""
+    """Return a function that reports an unclear status, which clinder is going to check again."""
 
-    def unclear(words: str) -> None:
-        print_status(f"clinder: {url}: {words}; asking again for up to {seconds:g} s.")
+    def report(message: str) -> None:
+        print_status(f"clinder: {url}: {message}; checking again for up to {seconds:g} s.")
 
-    return unclear
+    return report

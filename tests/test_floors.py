@@ -21,16 +21,16 @@ FLOORS = {
     "action": 3,
 }
 BESIDE = {"wire", "checkout", "embedded"}
-"""Rooms of one floor that do not import one another."""
+"""Rooms of floor 1, which do not import one another."""
 ABOVE = {
-    # The embedded hub stands beside: `--hub local` opens it, and it opens nothing of ours.
+    # `--hub local` starts the embedded hub, which imports nothing of ours.
     ("launch/launch.py", "embedded"),
 }
 MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
 
 
 def floor(module: str) -> int:
-    """Return the height of a module's floor: values are 0, surfaces are highest."""
+    """Return the number of a module's floor, from 0 for values to 3 for surfaces."""
     return (
         3
         if module in ("__init__.py", "__main__.py", "api.py")
@@ -40,43 +40,43 @@ def floor(module: str) -> int:
 
 def imported(module: str) -> set[str]:
     """Return the folders and modules of the package that a module imports."""
-    found = set()
+    rooms = set()
     for node in ast.walk(ast.parse((PACKAGE / module).read_text(encoding="utf-8"))):
         names = []
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [node.module, *(f"{node.module}.{each.name}" for each in node.names)]
         elif isinstance(node, ast.Import):
             names = [each.name for each in node.names]
-        found |= {name.split(".")[1] for name in names if name.startswith("clinder.")}
-    return found
+        rooms |= {name.split(".")[1] for name in names if name.startswith("clinder.")}
+    return rooms
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_imports_nothing_from_above_its_floor(module: str) -> None:
+def test_a_module_imports_nothing_from_a_higher_floor(module: str) -> None:
     above = {name for name in imported(module) if FLOORS.get(name, 0) > floor(module)}
 
     assert above == set()
 
 
 @pytest.mark.parametrize("module", [m for m in MODULES if m.partition("/")[0] in BESIDE])
-def test_rooms_that_stand_beside_each_other_do_not_import_each_other(module: str) -> None:
+def test_rooms_of_one_floor_do_not_import_one_another(module: str) -> None:
     assert imported(module) & BESIDE <= {module.partition("/")[0]}
 
 
 @pytest.mark.parametrize(("module", "other"), [("cli", "action"), ("action", "cli")])
-def test_no_surface_imports_another(module: str, other: str) -> None:
+def test_the_surfaces_do_not_import_each_other(module: str, other: str) -> None:
     assert all(other not in imported(each) for each in MODULES if each.startswith(f"{module}/"))
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_only_the_surfaces_and_the_launch_know_the_embedded_hub(module: str) -> None:
-    knows = "embedded" in imported(module) and not module.startswith("embedded/")
+def test_only_the_surfaces_and_the_launch_import_the_embedded_hub(module: str) -> None:
+    imports_it = "embedded" in imported(module) and not module.startswith("embedded/")
 
-    assert not knows or floor(module) == FLOORS["cli"] or (module, "embedded") in ABOVE
+    assert not imports_it or floor(module) == FLOORS["cli"] or (module, "embedded") in ABOVE
 
 
 def test_the_map_in_contributing_names_each_module() -> None:
-    """Those of the surfaces and of the embedded hub are named by their folder."""
+    """The surfaces and the embedded hub are named only by their folders."""
     text = (PACKAGE.parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
     mapped = [each for each in MODULES if each.split("/")[0] not in ("cli", "action", "embedded")]
     names = {Path(each).name for each in mapped} - {"__main__.py", "_version.py"}

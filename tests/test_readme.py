@@ -1,4 +1,4 @@
-"""Every promise in the README is kept: its commands run, and print what it shows."""
+"""The README's commands run and print what it shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clinder.errors import EXIT_CODES
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
-KEPT = ("HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+INHERITED = ("HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
 
 
 def blocks(language: str) -> list[str]:
@@ -25,9 +25,9 @@ def blocks(language: str) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Return what a new user's shell has, with clinder installed."""
-    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **kept, **more}
+    """Return the environment of a new user's shell, with clinder installed."""
+    inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", **inherited, **more}
 
 
 def shell(script: str, directory: Path, **more: str) -> subprocess.CompletedProcess[str]:
@@ -46,49 +46,51 @@ def shell(script: str, directory: Path, **more: str) -> subprocess.CompletedProc
 
 @pytest.mark.posix
 @pytest.mark.parametrize("block", blocks("console"))
-def test_what_the_console_shows_is_what_comes_out(block: str, tmp_path: Path) -> None:
+def test_console_blocks_show_the_real_output(block: str, tmp_path: Path) -> None:
     commands = re.findall(r"^\$ (.*)$", block, re.MULTILINE)
     shown = re.sub(r"^\$ ", "$ ", block, flags=re.MULTILINE)
-    script = "\n".join(f"echo {_quoted('$ ' + command)}\n{command}" for command in commands)
+    script = "\n".join(f"echo {_quote('$ ' + command)}\n{command}" for command in commands)
 
-    ran = shell(script, tmp_path)
+    result = shell(script, tmp_path)
 
     assert commands
-    assert ran.returncode == 0, ran.stdout
-    assert doctest.OutputChecker().check_output(shown, ran.stdout, doctest.ELLIPSIS), ran.stdout
+    assert result.returncode == 0, result.stdout
+    assert doctest.OutputChecker().check_output(shown, result.stdout, doctest.ELLIPSIS), (
+        result.stdout
+    )
     assert list(tmp_path.iterdir()) in ([], [tmp_path / "started.json"])
 
 
 @pytest.mark.posix
-def test_the_line_for_uvx_gives_myst_a_session(tmp_path: Path) -> None:
+def test_the_uvx_line_runs_myst_with_a_session(tmp_path: Path) -> None:
     (line,) = [block for block in blocks("sh") if "uvx" in block]
     _stand_in(tmp_path / "uvx", 'exec "$@"')
     _stand_in(tmp_path / "myst", 'clinder status >&2 && echo "myst $*"')
 
-    ran = shell(
+    result = shell(
         line,
         tmp_path,
         PATH=f"{tmp_path}{os.pathsep}{BIN}{os.pathsep}{os.environ['PATH']}",
         CLINDER_HUB="local",
     )
 
-    assert ran.returncode == 0, ran.stdout
-    assert "state:         running" in ran.stdout
-    assert "myst build --execute" in ran.stdout
-    assert "The session is stopped." in ran.stdout
+    assert result.returncode == 0, result.stdout
+    assert "state:         running" in result.stdout
+    assert "myst build --execute" in result.stdout
+    assert "The session is stopped." in result.stdout
 
 
-def test_the_commands_of_a_clone_are_those_that_ci_runs() -> None:
+def test_ci_runs_the_commands_for_a_clone() -> None:
     (clone,) = [block for block in blocks("sh") if "make" in block]
 
     assert clone.split("\n")[:-1] == ["make demo", "make test"]
     assert set(clone.split("\n")) <= set((ROOT / ".ci" / "run").read_text("utf-8").split("\n"))
 
 
-def test_the_python_block_starts_a_session_and_stops_it(tmp_path: Path) -> None:
+def test_the_python_block_runs(tmp_path: Path) -> None:
     (block,) = blocks("python")
 
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", block],
         cwd=tmp_path,
         env=environment(),
@@ -98,21 +100,14 @@ def test_the_python_block_starts_a_session_and_stops_it(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/user/[\w-]+/\n", ran.stdout), ran.stderr
-    assert ran.stderr == ""
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/user/[\w-]+/\n", result.stdout), result.stderr
+    assert result.stderr == ""
 
 
-def test_the_table_of_exit_codes_is_the_one_in_the_code() -> None:
+def test_the_table_of_exit_codes_is_that_of_the_code() -> None:
     rows = re.findall(r"^\| (\d+) \| (.*) \|$", README, re.MULTILINE)
 
     assert [(int(code), meaning) for code, meaning in rows] == list(EXIT_CODES)
-
-
-def test_every_file_that_the_readme_links_to_exists() -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
-
-    assert [link for link in links if not (ROOT / link).exists()] == []
-    assert links
 
 
 def _stand_in(path: Path, script: str) -> None:
@@ -120,5 +115,5 @@ def _stand_in(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"

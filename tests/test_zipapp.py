@@ -1,4 +1,4 @@
-"""clinder.pyz: one file, the same bytes every time, all that the action needs in it."""
+"""clinder.pyz: one reproducible file with everything that the action needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from clinder.action.bootstrap import ZIPAPP
 ROOT = Path(__file__).resolve().parents[1]
 BUILDER = ROOT / "tools" / "build_zipapp.py"
 WITHOUT_ITS_DEPENDENCIES = "actions-toolkit"
-SENDS = """
+SEND_REQUESTS = """
 import ssl, sys
 sys.path.insert(0, sys.argv[1])
 import certifi, requests.utils
@@ -51,7 +51,7 @@ def _build(target: Path, directory: Path, umask: int = 0o022, **variables: str) 
 
 @pytest.fixture(scope="module")
 def zipapp(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The zipapp, built once, which takes a second or two and asks the package index."""
+    """The zipapp, built once, which takes a second or two and needs the package index."""
     folder = tmp_path_factory.mktemp("zipapp")
     return _build(folder / ZIPAPP, ROOT)
 
@@ -66,7 +66,7 @@ def _python(*arguments: object) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_is_the_same_whenever_and_wherever_it_is_built(zipapp: Path, tmp_path: Path) -> None:
+def test_builds_are_reproducible(zipapp: Path, tmp_path: Path) -> None:
     umask = 0o022 if os.name == "nt" else 0o077
     variables = {"LC_ALL": "C", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7"}
 
@@ -75,20 +75,16 @@ def test_it_is_the_same_whenever_and_wherever_it_is_built(zipapp: Path, tmp_path
     assert again.read_bytes() == zipapp.read_bytes()
 
 
-def test_it_tells_its_version(zipapp: Path) -> None:
-    ran = _python(zipapp, "--version")
+def test_it_prints_its_version_and_refers_to_the_command_line(zipapp: Path) -> None:
+    version = _python(zipapp, "--version")
+    start = _python(zipapp, "start")
 
-    assert (ran.stdout, ran.stderr) == (f"clinder {clinder.__version__}\n", "")
-
-
-def test_it_says_where_the_command_line_is(zipapp: Path) -> None:
-    ran = _python(zipapp, "start")
-
-    assert ran.returncode == 1
-    assert "The command line is `uvx clinder`." in ran.stderr
+    assert (version.stdout, version.stderr) == (f"clinder {clinder.__version__}\n", "")
+    assert start.returncode == 1
+    assert "The command line is `uvx clinder`." in start.stderr
 
 
-def test_it_holds_clinder_and_what_is_locked_and_nothing_else(zipapp: Path) -> None:
+def test_it_contains_clinder_and_the_locked_packages(zipapp: Path) -> None:
     with zipfile.ZipFile(zipapp) as archive:
         names = archive.namelist()
 
@@ -101,29 +97,29 @@ def test_it_holds_clinder_and_what_is_locked_and_nothing_else(zipapp: Path) -> N
 
 
 def _distributions(zipapp: Path) -> Iterator[tuple[Requirement, list[Requirement]]]:
-    """Yield what is in it, as a pin, and what that says it needs."""
+    """Yield each package as a pin, with its requirements."""
     with zipfile.ZipFile(zipapp) as archive:
         for name in archive.namelist():
             if name.endswith(".dist-info/METADATA"):
-                said = HeaderParser().parsestr(archive.read(name).decode())
-                needs = [Requirement(text) for text in said.get_all("Requires-Dist", [])]
-                pin = Requirement(f"{said['Name'].replace('_', '-')}=={said['Version']}")
+                metadata = HeaderParser().parsestr(archive.read(name).decode())
+                needs = [Requirement(text) for text in metadata.get_all("Requires-Dist", [])]
+                pin = Requirement(f"{metadata['Name'].replace('_', '-')}=={metadata['Version']}")
                 yield pin, [each for each in needs if "extra" not in str(each.marker)]
 
 
-def test_whatever_a_package_needs_is_in_it_as_it_needs_it(zipapp: Path) -> None:
+def test_it_satisfies_the_requirements_of_its_packages(zipapp: Path) -> None:
     packages = list(_distributions(zipapp))
-    held = {pin.name: next(iter(pin.specifier)).version for pin, _ in packages}
+    versions = {pin.name: next(iter(pin.specifier)).version for pin, _ in packages}
 
     for pin, needs in packages:
         for need in needs:
             if pin.name != WITHOUT_ITS_DEPENDENCIES:
-                assert held[need.name.replace("_", "-")] in need.specifier
-    assert WITHOUT_ITS_DEPENDENCIES in held
+                assert versions[need.name.replace("_", "-")] in need.specifier
+    assert WITHOUT_ITS_DEPENDENCIES in versions
 
 
 class Greeting(BaseHTTPRequestHandler):
-    """Answers every request in one word."""
+    """Responds to every request with one word."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -141,7 +137,7 @@ def authority() -> trustme.CA:
 
 @pytest.fixture
 def secure(authority: trustme.CA, _no_threads_left: None) -> Iterator[str]:
-    """The address of a server whose authority is nobody's."""
+    """The address of a server whose certificate authority is unknown."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     with ThreadingHTTPServer(("127.0.0.1", 0), Greeting) as server:
@@ -153,21 +149,17 @@ def secure(authority: trustme.CA, _no_threads_left: None) -> Iterator[str]:
         thread.join()
 
 
-def test_certificates_are_checked_against_the_authorities_in_it(
+def test_it_verifies_certificates_with_its_own_authorities(
     zipapp: Path, authority: trustme.CA, secure: str, tmp_path: Path
 ) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "own.pem"))
 
-    ran = _python("-c", SENDS, zipapp, secure, tmp_path / "own.pem")
+    result = _python("-c", SEND_REQUESTS, zipapp, secure, tmp_path / "own.pem")
 
-    assert (ran.stdout, ran.stderr) == ("True\nTrue\nhello\n", "")
-
-
-def test_git_does_not_see_it() -> None:
-    assert ZIPAPP in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert (result.stdout, result.stderr) == ("True\nTrue\nhello\n", "")
 
 
-def test_each_module_of_the_action_imports_from_it_alone(zipapp: Path) -> None:
+def test_the_actions_modules_can_be_imported_from_it(zipapp: Path) -> None:
     with zipfile.ZipFile(zipapp) as archive:
         modules = [
             name.removesuffix(".py").replace("/", ".")
@@ -176,9 +168,9 @@ def test_each_module_of_the_action_imports_from_it_alone(zipapp: Path) -> None:
             and not name.endswith("__.py")
         ]
 
-    ran = _python(
+    result = _python(
         "-c", f"import sys; sys.path[:0] = [{str(zipapp)!r}]\nimport {', '.join(modules)}"
     )
 
     assert len(modules) > 10
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")

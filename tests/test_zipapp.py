@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import ssl
 import subprocess
 import sys
-import threading
 import zipfile
 from collections.abc import Iterator
 from email.parser import HeaderParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import trustme
 from packaging.requirements import Requirement
 
 import clinder
@@ -23,18 +19,6 @@ from clinder.action.bootstrap import ZIPAPP
 ROOT = Path(__file__).resolve().parents[1]
 BUILDER = ROOT / "tools" / "build_zipapp.py"
 WITHOUT_ITS_DEPENDENCIES = "actions-toolkit"
-SEND_REQUESTS = """
-import ssl, sys
-sys.path.insert(0, sys.argv[1])
-import certifi, requests.utils
-assert certifi.__file__.startswith(sys.argv[1])
-print(len(ssl.create_default_context(cafile=certifi.where()).get_ca_certs()) > 50)
-try:
-    requests.get(sys.argv[2], timeout=10)
-except requests.exceptions.SSLError as error:
-    print("CERTIFICATE_VERIFY_FAILED" in str(error))
-print(requests.get(sys.argv[2], timeout=10, verify=sys.argv[3]).text)
-"""
 
 
 def _build(target: Path, directory: Path, umask: int = 0o022, **variables: str) -> Path:
@@ -116,47 +100,6 @@ def test_it_satisfies_the_requirements_of_its_packages(zipapp: Path) -> None:
             if pin.name != WITHOUT_ITS_DEPENDENCIES:
                 assert versions[need.name.replace("_", "-")] in need.specifier
     assert WITHOUT_ITS_DEPENDENCIES in versions
-
-
-class Greeting(BaseHTTPRequestHandler):
-    """Responds to every request with one word."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(b"hello")
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def secure(authority: trustme.CA, _no_threads_left: None) -> Iterator[str]:
-    """The address of a server whose certificate authority is unknown."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Greeting) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"https://localhost:{server.server_port}/"
-        server.shutdown()
-        thread.join()
-
-
-def test_it_verifies_certificates_with_its_own_authorities(
-    zipapp: Path, authority: trustme.CA, secure: str, tmp_path: Path
-) -> None:
-    authority.cert_pem.write_to_path(str(tmp_path / "own.pem"))
-
-    result = _python("-c", SEND_REQUESTS, zipapp, secure, tmp_path / "own.pem")
-
-    assert (result.stdout, result.stderr) == ("True\nTrue\nhello\n", "")
 
 
 def test_the_actions_modules_can_be_imported_from_it(zipapp: Path) -> None:

@@ -1,4 +1,4 @@
-"""A clock for tests: it runs on by itself, and a pause makes it jump instead of taking time."""
+"""Clocks for tests: a pause moves them forward instead of taking time."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 
 
 class Clock:
-    """``now`` and ``pause`` are what a deadline takes; ``pauses`` keeps what was waited for."""
+    """A running clock. ``now`` and ``pause`` are for a deadline; ``pauses`` records the pauses."""
 
     def __init__(self) -> None:
         self.pauses: list[float] = []
         self._skipped = 0.0
-        self._began = self.now()
+        self._start = self.now()
 
     def now(self) -> float:
         return time.monotonic() + self._skipped
@@ -23,17 +23,17 @@ class Clock:
             self.jump(seconds)
 
     def jump(self, seconds: float) -> None:
-        """Have so many seconds gone by."""
+        """Move forward."""
         self._skipped += seconds
 
     @property
     def passed(self) -> float:
-        """The seconds since it was made, pauses included."""
-        return self.now() - self._began
+        """The seconds since the clock was created, including pauses."""
+        return self.now() - self._start
 
 
-class Standing(Clock):
-    """A clock that does not run on by itself: only a pause and a jump take time."""
+class StoppedClock(Clock):
+    """A clock that only pauses and jumps move forward."""
 
     def now(self) -> float:
         return self._skipped

@@ -1,4 +1,4 @@
-"""What every test stands on: no hub and no session from the environment, nothing left running."""
+"""For all tests: no settings from the environment, and no threads left behind."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-# A background job ignores SIGINT, one of nohup SIGHUP, and so would all that they start.
+# A background job inherits an ignored SIGINT, and a job under nohup an ignored SIGHUP.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
@@ -17,7 +17,7 @@ if hasattr(signal, "SIGHUP"):
 
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep what the developer's shell holds out of the tests."""
+    """Remove the settings of the developer's shell."""
     for name in tuple(os.environ):
         if name.startswith(("CLINDER_", "JUPYTER_BASE_URL", "JUPYTER_TOKEN")):
             monkeypatch.delenv(name)
@@ -25,7 +25,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def _no_threads_left() -> Iterator[None]:
-    """Wait for the threads of the wire and of the servers to end, each by itself."""
+    """Wait until all threads that the test started have ended."""
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:

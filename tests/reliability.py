@@ -1,4 +1,4 @@
-"""The page that shows the fault table: ``python tests/reliability.py`` writes it anew."""
+"""Write the fault table into its page: ``python tests/reliability.py``."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- The fault table: begin -->\n", "<!-- The fault table: end -->\n"
 
 
-def written() -> str:
-    """Return the page with the table as it is now."""
+def render_page() -> str:
+    """Return the page with the current table."""
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     return f"{before}{BEGIN}{_tables()}{END}{after}"
 
 
 def _tables() -> str:
-    launches = (f"\n### {heading}\n\n{_table(rows)}" for heading, rows in TABLE.items())
-    return "".join(launches) + f"\n### A session that is to be stopped\n\n{_stopping()}\n"
+    launches = (f"\n### {heading}\n\n{_launch_table(rows)}" for heading, rows in TABLE.items())
+    return "".join(launches) + f"\n### A session to stop\n\n{_stop_table()}\n"
 
 
-def _table(rows: tuple[Fault, ...]) -> str:
+def _launch_table(rows: tuple[Fault, ...]) -> str:
     head = (
-        "| what happens | what clinder does | exit code | build requests | within |\n"
+        "| fault | what clinder does | exit code | build requests | within |\n"
         "|---|---|---:|---:|---:|\n"
     )
     return head + "".join(map(_row, rows))
 
 
 def _row(row: Fault) -> str:
-    meaning = dict(EXIT_CODES)
-    assert row.code in meaning
+    assert row.exit_code in dict(EXIT_CODES)
     requests = " + ".join(map(str, row.requests)) or "none arrives"
-    return f"| {row.happens} | {row.does} | {row.code} | {requests} | {row.within:g} s |\n"
+    return f"| {row.fault} | {row.reaction} | {row.exit_code} | {requests} | {row.within:g} s |\n"
 
 
-def _stopping() -> str:
+def _stop_table() -> str:
     head = (
-        "| what its address answers | what `clinder stop` does | exit code | of `clinder status` |"
-        " within |\n|---|---|---:|---:|---:|\n"
+        "| what the session's address does | what `clinder stop` does | exit code"
+        " | exit code of `clinder status` | within |\n|---|---|---:|---:|---:|\n"
     )
     return head + "".join(
-        f"| {row.happens} | {row.does} | {row.stop} | {row.status} | {row.within:g} s |\n"
+        f"| {row.fault} | {row.reaction} | {row.stop_exit} | {row.status_exit}"
+        f" | {row.within:g} s |\n"
         for row in STOPPING
     )
 
 
 if __name__ == "__main__":
-    PAGE.write_text(written(), encoding="utf-8")
+    PAGE.write_text(render_page(), encoding="utf-8")

@@ -9,7 +9,7 @@ import pytest
 from clinder._deadline import Deadline
 from clinder.running.keep_alive import Intervals, keep_alive_until_gone
 from clinder.session import Session
-from clock import Standing
+from clock import StoppedClock
 from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"
@@ -71,7 +71,7 @@ def test_probes_count_as_activity_only_during_the_keep_alive_time() -> None:
 
 
 def test_a_probe_every_minute_and_after_10_s_to_confirm_that_the_session_is_gone() -> None:
-    clock = Standing()
+    clock = StoppedClock()
     deadline = Deadline(3600, now=clock.now, pause=clock.pause)
     with ScriptedHub() as hub:
         assert watch(hub, RUNNING, GONE, RUNNING, GONE, GONE, deadline=deadline, intervals=None)

@@ -30,7 +30,7 @@ from clinder.wire import kernel_channel as wire
 from clinder.wire.http_errors import TransportError
 from clinder.wire.kernel_channel import KernelChannel, KernelDied
 from clinder.wire.kernel_messages import KernelError, Output
-from clock import Clock, Standing
+from clock import Clock, StoppedClock
 from e2e.world import World
 
 
@@ -387,7 +387,7 @@ def test_a_kernel_whose_start_is_cancelled_is_removed() -> None:
 
 def test_who_cancels_does_not_wait_for_the_start_and_then_as_long_for_the_end() -> None:
     """Of the seven seconds that a cancellation may take, five have gone by with the start."""
-    clock = Standing()
+    clock = StoppedClock()
     deadline = Deadline(60, now=clock.now, pause=clock.pause)
 
     def starts() -> None:

@@ -37,8 +37,8 @@ from clinder.launch.request import Request
 from clinder.repository import Repository
 from clinder.session import Session
 from clinder.timeouts import LAUNCH_STOP, Timeouts
-from clock import Clock, Standing
-from faults import INSTEAD, Silence
+from clock import Clock, StoppedClock
+from faults import FALLBACK_REF, Silence
 from hubs import Jupyter, ScriptedHub
 from kernels import Kernel, Mood
 
@@ -209,7 +209,7 @@ def test_a_phase_that_comes_again_is_accounted_once_in_all() -> None:
 
 
 def test_the_seconds_are_those_that_a_phase_an_attempt_and_its_wait_took() -> None:
-    clock = Standing()
+    clock = StoppedClock()
 
     def then(seen: Event) -> None:
         if isinstance(seen, LogLines):
@@ -362,7 +362,7 @@ def test_the_proxy_may_need_a_moment_to_know_the_server() -> None:
 
 
 def test_a_server_is_asked_often_at_first_then_every_3_s_and_for_120_s_in_all() -> None:
-    clock = Standing()
+    clock = StoppedClock()
     left: list[float] = []
     with ScriptedHub() as hub:
         launchable(hub, Jupyter(TOKEN, before=(503,) * 500))
@@ -503,7 +503,7 @@ def test_a_server_that_comes_up_within_the_grace_is_stopped() -> None:
 
 @pytest.mark.parametrize(("seconds", "stopped"), [(4.9, 1), (5.1, 0)])
 def test_the_grace_is_5_s_from_when_the_cancelling_was_seen(seconds: float, stopped: int) -> None:
-    clock = Standing()
+    clock = StoppedClock()
     more, last = threading.Event(), threading.Event()
     recorder = Cancelling("launching", more.set)
 
@@ -562,7 +562,7 @@ class Late(Cancelling):
     def __init__(self, hub: ScriptedHub, told: Jupyter, seconds: float):
         more = threading.Event()
         super().__init__("launching", more.set)
-        self.clock = Standing()
+        self.clock = StoppedClock()
         self._seconds = seconds
         hub.then(Answer((LAUNCHING, more, ready(hub.serve("x", told), TOKEN)), ending=Ending.HELD))
 
@@ -612,7 +612,7 @@ def test_a_session_that_is_not_cancelled_is_asked_to_stop_for_its_own_time() -> 
         if isinstance(seen, SessionLaunched):
             raise ZeroDivisionError
 
-    clock = Standing()
+    clock = StoppedClock()
     with ScriptedHub() as hub:
         launchable(hub, Jupyter(TOKEN, stays=True))
         with pytest.raises(ZeroDivisionError):
@@ -662,7 +662,7 @@ def test_a_launch_that_fails_once_it_was_cancelled_ends_as_cancelled() -> None:
 
 def test_cancelling_a_wait_after_a_launch_that_dropped_asks_nobody_again() -> None:
     """No server is about to appear: there is no grace."""
-    clock = Standing()
+    clock = StoppedClock()
     cancel = threading.Event()
     recorder = Recorder(lambda seen: cancel.set() if isinstance(seen, Waiting) else None)
     with ScriptedHub(Answer(LAUNCHING, ending=Ending.BROKEN)) as hub:
@@ -850,7 +850,7 @@ def test_a_hub_may_be_silent_for_as_long_as_the_request_says() -> None:
 
 
 def test_a_busy_hub_is_not_waited_for_until_the_time_is_over() -> None:
-    clock = Standing()
+    clock = StoppedClock()
     with ScriptedHub(FULL) as hub, pytest.raises(errors.HubFull) as caught:
         launch(asked(hub, timeout=60), now=clock.now, pause=clock.pause)
     assert clock.passed == 0
@@ -895,7 +895,7 @@ def test_a_server_on_plain_http_is_not_warned_of_where_its_hub_is_no_better() ->
 def test_a_ref_that_the_hub_did_not_find_is_warned_of() -> None:
     recorder = Recorder()
     with ScriptedHub() as hub:
-        launchable(hub, before=INSTEAD)
+        launchable(hub, before=FALLBACK_REF)
         launch(replace(asked(hub), repository=Repository("gh", "org/repo", "master")), recorder)
     (warning,) = recorder.of(WarningIssued)
     assert warning == WarningIssued("The hub did not find master, and launches HEAD instead.")

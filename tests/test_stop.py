@@ -18,7 +18,7 @@ from clinder.running.stop import stop
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.jupyter_server import State
-from clock import Clock, Standing
+from clock import Clock, StoppedClock
 from faults import Silence
 from hubs import Jupyter, ScriptedHub
 
@@ -97,7 +97,7 @@ def test_a_wrong_token_is_an_error_at_once(call: Callable[[Session, Deadline], o
 @pytest.mark.parametrize("status", [500, 403])
 def test_a_shutdown_that_was_not_accepted_is_repeated_at_once(status: int) -> None:
     """An accepted one is repeated only after 5 s."""
-    clock = Standing()
+    clock = StoppedClock()
     with serving(Jupyter(TOKEN, shutdown=(status, 200))) as hub:
         assert stop(session(hub), Deadline(4, now=clock.now, pause=clock.pause)) is True
         assert shutdowns(hub) == 2
@@ -113,7 +113,7 @@ def test_a_server_that_accepts_the_shutdown_but_keeps_running_is_not_stopped() -
 
 @pytest.mark.parametrize(("seconds", "times"), [(4.9, 1), (5.1, 2)])
 def test_an_accepted_shutdown_is_repeated_after_5_s(seconds: float, times: int) -> None:
-    clock = Standing()
+    clock = StoppedClock()
     with serving(Jupyter(TOKEN, stays=True)) as hub:
         deadline = Deadline(5.2, now=clock.now, pause=lambda *_: clock.jump(seconds))
         with pytest.raises(StopFailed):
@@ -158,7 +158,7 @@ def test_a_silent_server_gets_another_request_after_the_idle_limit(
 
 
 def test_a_server_that_stops_is_checked_often_at_first_and_then_every_2_s() -> None:
-    clock = Standing()
+    clock = StoppedClock()
     with serving(Jupyter(TOKEN, stays=True)) as hub, pytest.raises(StopFailed):
         stop(session(hub), Deadline(20, now=clock.now, pause=clock.pause))
     assert clock.pauses[:13] == [0.05, *[0.1] * 12]
@@ -172,7 +172,7 @@ def test_a_server_that_is_absent_soon_is_checked_again_at_once(
     after: float, confirmed_after: float
 ) -> None:
     """A server that is absent later might only be behind a failing proxy."""
-    clock = Standing()
+    clock = StoppedClock()
     with serving(Jupyter(TOKEN, stays=True)) as hub:
 
         def pause(event: threading.Event, seconds: float) -> None:
@@ -267,7 +267,7 @@ def test_an_unclear_status_is_requested_again_until_it_is_clear() -> None:
 
 
 def test_an_unclear_status_is_requested_again_soon_at_first_and_then_every_5_s() -> None:
-    clock = Standing()
+    clock = StoppedClock()
     with answering(page(503)) as hub, pytest.raises(ServerUnreachable):
         wait_for_status(session(hub), Deadline(40, now=clock.now, pause=clock.pause))
     assert clock.pauses[:3] == pytest.approx([0.2, 0.32, 0.512])

@@ -25,7 +25,7 @@ from clinder.wire.binderhub import Ready, request_build
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.kernel_channel import KernelChannel
-from clock import Standing
+from clock import StoppedClock
 from e2e.world import until
 from hubs import ScriptedHub
 from proxies import Encrypted, Proxy
@@ -361,7 +361,7 @@ def test_a_proxy_does_not_make_a_certificate_good(
 # A TLS handshake and a proxy's tunnel are part of connecting, which has its own time limit.
 
 
-class LatencyClock(Standing):
+class LatencyClock(StoppedClock):
     """A clock that only a slow server moves."""
 
     reads = 0

@@ -387,7 +387,7 @@ def test_a_server_that_never_gets_usable_is_an_error_and_is_stopped() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(25, "nothing came for 10 s"), (5, "it did not answer in time")]
+    ("seconds", "words"), [(25, "it sent nothing for 10 s"), (5, "it did not answer in time")]
 )
 def test_a_silent_server_is_asked_again_after_10_s_and_the_error_says_so(
     seconds: float, words: str

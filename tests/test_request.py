@@ -389,7 +389,7 @@ def test_each_clock_is_an_option_and_a_variable(
 @pytest.mark.parametrize(
     ("option", "words"),
     [
-        ("--idle-timeout", "nothing came"),
+        ("--idle-timeout", "sent nothing"),
         ("--readiness-timeout", "never became usable"),
         ("--timeout", "did not finish within 0.3 s"),
     ],

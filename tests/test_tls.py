@@ -5,6 +5,7 @@ Each way of asking goes through the same: an answer, a stream, and a kernel's we
 
 from __future__ import annotations
 
+import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from requests.cookies import RequestsCookieJar
 
 from answers import Answer, moved, ready
 from channels import TOKEN, Server, info, serving
@@ -23,6 +25,7 @@ from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.binderhub import Ready, request_build
 from clinder.wire.http import Transport
+from clinder.wire.http_connection import OneRequestSession
 from clinder.wire.http_errors import TransportError
 from clinder.wire.kernel_channel import KernelChannel
 from clock import StoppedClock
@@ -212,7 +215,7 @@ def test_a_bundle_that_holds_none(
     settings.set(REQUESTS_CA_BUNDLE=str(path))
     with (
         Encrypted(behind, GOOD) as front,
-        pytest.raises(TransportError, match="REQUESTS_CA_BUNDLE names no certificates"),
+        pytest.raises(TransportError, match="REQUESTS_CA_BUNDLE does not contain"),
     ):
         ask(f"https://localhost:{front.port}/")
 
@@ -248,6 +251,18 @@ def test_an_http_proxy(
         settings.set(**{name: proxy.url})
         assert ask("http://hub.test/")
     assert proxy.asked_for == [request_line]
+
+
+@pytest.mark.parametrize("ask", [requested, streamed])
+def test_a_proxy_behind_tls(ask: Ask, behind: str, settings: Settings) -> None:
+    with (
+        Encrypted(behind, GOOD) as front,
+        Proxy(front.origin) as proxy,
+        Encrypted(proxy.url, GOOD) as encrypted,
+    ):
+        settings.set(HTTPS_PROXY=encrypted.origin)
+        assert ask("https://hub.test/")
+    assert proxy.asked_for == ["CONNECT hub.test:443"]
 
 
 @ASKS
@@ -295,7 +310,9 @@ def test_a_proxy_that_wants_an_account(
             settings.set(**{f"{scheme.upper()}_PROXY": f"http://some:p%40ss%2Fword@{at}"})
             assert ask(f"{scheme}://hub.test/")
             settings.set(**{f"{scheme.upper()}_PROXY": f"http://some:wr0ng@{at}"})
-            with pytest.raises(TransportError, match=r"the proxy .* refused, with 407") as broken:
+            with pytest.raises(
+                TransportError, match=r"the proxy .* refused the connection with status 407"
+            ) as broken:
                 ask(f"{scheme}://hub.test/")
     assert "wr0ng" not in shown(broken.value)
     assert TOKEN not in shown(broken.value)
@@ -305,8 +322,8 @@ def test_a_proxy_that_wants_an_account(
 @pytest.mark.parametrize(
     ("says", "words"),
     [
-        (b"HTTP/1.1 403 \x1b[31mno\r\n\r\n", "the proxy .* refused, with 403"),
-        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "refused, with 502"),
+        (b"HTTP/1.1 403 \x1b[31mno\r\n\r\n", "the proxy .* refused the connection with status 403"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "refused .* status 502"),
         (b"SSH-2.0-OpenSSH_9.6\r\n", "proxy|connection"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000 + b"\r\n", "proxy|connection|TLS"),
         (b"HTTP/1.1 200 " + b"x" * 1_000_000 + b"\r\n\r\n", "proxy|connection|TLS"),
@@ -413,6 +430,36 @@ def layer(request: pytest.FixtureRequest, settings: Settings) -> str:
     return str(request.param)
 
 
+@pytest.mark.parametrize("proxied", [False, True])
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_each_socket_has_the_time_limit_of_what_it_is_used_for(
+    encrypted: bool, proxied: bool, settings: Settings
+) -> None:
+    """requests limits connecting and reading by itself, too; this ends an abandoned thread."""
+    opened: list[socket.socket] = []
+    limits: list[float | None] = []
+
+    def on_socket(new: socket.socket) -> None:
+        opened.append(new)
+        limits.append(new.gettimeout())
+
+    connected = threading.Event()
+    with ScriptedHub(pages={"/": Answer(b"one")}) as hub, ExitStack() as servers:
+        to = servers.enter_context(Encrypted(hub.origin, GOOD)).origin if encrypted else hub.origin
+        proxies = {}
+        if proxied:
+            proxies = {"all": servers.enter_context(Proxy(to)).url}
+            to = f"{'https' if encrypted else 'http'}://hub.test"
+        with (
+            OneRequestSession(RequestsCookieJar(), on_socket, connected.set) as session,
+            session.get(to, timeout=(60, 50), stream=True, proxies=proxies) as response,
+        ):
+            assert connected.is_set()
+            assert set(limits) == {60}, "urllib3 no longer reports sockets while they connect"
+            assert opened[-1].gettimeout() == 50
+            assert response.content == b"one"
+
+
 def test_connecting_may_take_longer_than_the_idle_limit(layer: str) -> None:
     timeouts = Timeouts(connect=60, idle=40)
     assert request_slowly(layer, timeouts, connecting=50, silence=30) == b"one"
@@ -424,7 +471,7 @@ def test_connecting_is_limited_even_if_the_idle_limit_is_longer(layer: str) -> N
 
 
 def test_the_idle_limit_starts_once_the_connection_is_established(layer: str) -> None:
-    with pytest.raises(TransportError, match="nothing came for 40 s"):
+    with pytest.raises(TransportError, match="it sent nothing for 40 s"):
         request_slowly(layer, Timeouts(connect=90, idle=40), connecting=30, silence=50)
 
 

@@ -108,7 +108,7 @@ def test_a_name_that_does_not_resolve(world: World) -> None:
 
 
 def test_https_asked_of_a_port_that_speaks_http(world: World, page: str) -> None:
-    words = "it does not speak TLS, as https needs"
+    words = "it does not use TLS, which https requires"
     codes = {"start": 6, "run": 6, "status": 6, "stop": 9, "exec": 6}
     check(world, f"https://{page}", {name: (code, words) for name, code in codes.items()})
 

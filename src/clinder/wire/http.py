@@ -1,8 +1,7 @@
-"""Bounded HTTP: one exchange, its clocks and its end.
+"""HTTP requests that no server can hold up: silent, trickling, endless or broken.
 
-requests bounds one read of a socket, not an exchange. Here each exchange runs in a thread of its
-own, and the caller waits for what that hands over and looks at the clocks, so that no server can
-hold it: silent, trickling, endless or broken.
+requests limits each read from a socket, but not a whole request. Here each request runs in a thread
+of its own. The caller waits for what that thread reads, and checks the time limits meanwhile.
 """
 
 from __future__ import annotations
@@ -26,14 +25,13 @@ from clinder.wire.http_connection import OneRequestSession, TokenAuth, iter_body
 from clinder.wire.http_errors import PROXY, TransportError, to_transport_error
 
 _TICK = 0.1
-
-_REDIRECTS = 5
-_ANSWER_LIMIT = 1024 * 1024
+_MAX_REDIRECTS = 5
+_MAX_BODY = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Response:
-    """A whole answer."""
+    """A complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -42,7 +40,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Stream:
-    """An answer whose body is still coming; ``url`` is where it came from in the end."""
+    """A response whose body is still arriving; ``url`` is its URL after all redirects."""
 
     url: str
     status: int
@@ -51,14 +49,14 @@ class Stream:
 
 
 class BadRedirect(TransportError):
-    """A redirect that leads nowhere: asking again would be led there again."""
+    """A redirect that clinder does not follow. A retry would be redirected in the same way."""
 
 
 class Transport:
-    """Makes requests, bounded by :class:`~clinder.timeouts.Timeouts` and each's deadline.
+    """Sends requests, limited by :class:`~clinder.timeouts.Timeouts` and a deadline each.
 
-    Cookies live as long as the transport: mybinder.org's redirect pins a member with one.
-    Raises :class:`TransportError`, and what :meth:`Deadline.raise_if_expired` raises.
+    It keeps its cookies because mybinder.org's redirect pins a federation member with one. Raises
+    :class:`TransportError`, and the errors of :meth:`Deadline.raise_if_expired`.
     """
 
     def __init__(self, timeouts: Timeouts | None = None):
@@ -74,45 +72,44 @@ class Transport:
         token: str = "",
         json: object | None = None,
     ) -> Response:
-        """Return the answer of a Jupyter Server; redirects are answers, and are not followed."""
+        """Return a server's response, which can be a redirect: this method follows none."""
         idle = self.timeouts.idle or SERVER_IDLE
         exchange = _Exchange(method, url, self, deadline, idle=idle, token=token, json=json)
         with exchange.open() as stream:
-            whole = bytearray()
-            for piece in stream.chunks:
-                whole += piece
-                if len(whole) > _ANSWER_LIMIT:
-                    raise TransportError("the answer was too large", answered=True)
-            return Response(stream.status, stream.headers, bytes(whole))
+            body = bytearray()
+            for chunk in stream.chunks:
+                body += chunk
+                if len(body) > _MAX_BODY:
+                    raise TransportError("its response was too large", answered=True)
+            return Response(stream.status, stream.headers, bytes(body))
 
     @contextmanager
     def stream(
         self, url: str, *, deadline: Deadline, headers: Mapping[str, str]
     ) -> Iterator[Stream]:
-        """Yield the answer to a GET as a stream, following redirects that lose no encryption."""
+        """Yield the response to a GET, following redirects except from https to http."""
         idle = self.timeouts.idle or HUB_IDLE
-        asked: set[str] = set()
-        while url not in asked and len(asked) <= _REDIRECTS:
-            asked.add(url)
+        visited: set[str] = set()
+        while url not in visited and len(visited) <= _MAX_REDIRECTS:
+            visited.add(url)
             exchange = _Exchange("GET", url, self, deadline, idle=idle, headers=headers)
             with exchange.open() as stream:
                 location = stream.headers.get("Location", "")
                 if stream.status not in (301, 302, 303, 307, 308) or not location:
                     yield stream
                     return
-            following = _redirect_target(url, location)
-            if url.startswith("https:") and not following.startswith("https:"):
+            next_url = _redirect_target(url, location)
+            if url.startswith("https:") and not next_url.startswith("https:"):
                 raise BadRedirect("it redirects from https to http", answered=True)
-            url = following
+            url = next_url
         raise BadRedirect("it redirects in circles", answered=True)
 
 
 def _redirect_target(url: str, location: str) -> str:
-    """Return where a redirect leads."""
     with suppress(ValueError):
-        following = urljoin(url, location)
-        if urlsplit(following).scheme in ("http", "https"):
-            return following
+        target = urljoin(url, location)
+        if urlsplit(target).scheme in ("http", "https"):
+            return target
     raise BadRedirect("it redirects to something that is not http(s)", answered=True)
 
 
@@ -126,7 +123,7 @@ _END = object()
 
 
 class _Exchange:
-    """One request and its answer, read in a thread; ended at any moment by its socket."""
+    """One request, sent and read in a thread, which ends once its sockets are shut down."""
 
     def __init__(
         self,
@@ -154,7 +151,7 @@ class _Exchange:
             "allow_redirects": False,
             "stream": True,
             "timeout": (self._connect, self._idle),
-            # An empty proxy keeps the environment's out: it could not reach this machine.
+            # An empty proxy overrides the environment's, which could not reach this machine.
             "proxies": {"http": "", "https": ""} if is_loopback(url) else None,
         }
         self._queue = ByteQueue()
@@ -164,20 +161,20 @@ class _Exchange:
 
     @contextmanager
     def open(self) -> Iterator[Stream]:
-        """Yield the answer once its head is there; end the exchange on leaving."""
-        self._deadline.raise_if_expired()  # sends nothing then: a build request can launch a server
+        """Yield the response once its headers have arrived; end the request on leaving."""
+        self._deadline.raise_if_expired()  # before sending: a build request can launch a server
         try:
             threading.Thread(target=self._read, name="clinder-exchange", daemon=True).start()
             head = cast("_Head", self._next(answered=False))
             if head.status == 407:
-                raise TransportError(f"{PROXY} refused, with 407")
+                raise TransportError(f"{PROXY} refused the connection with status 407")
             yield Stream(self._url, head.status, head.headers, self._chunks())
         finally:
             self._end()
 
     def _chunks(self) -> Iterator[bytearray]:
-        while (piece := self._next(answered=True)) is not _END:
-            yield cast("bytearray", piece)
+        while (chunk := self._next(answered=True)) is not _END:
+            yield cast("bytearray", chunk)
 
     def _next(self, *, answered: bool) -> object:
         since = self._deadline.now()
@@ -200,7 +197,7 @@ class _Exchange:
             if now - since > self._connect:
                 raise TransportError(f"no connection within {self._connect:g} s")
         elif now - max(since, self._connected_at) > self._idle:
-            raise TransportError(f"nothing came for {self._idle:g} s", answered=answered)
+            raise TransportError(f"it sent nothing for {self._idle:g} s", answered=answered)
 
     def _read(self) -> None:
         try:
@@ -210,8 +207,8 @@ class _Exchange:
             ):
                 put = self._queue.put
                 put(_Head(response.status_code, response.headers))
-                for piece in iter_body(response.raw):
-                    if not put(piece):
+                for chunk in iter_body(response.raw):
+                    if not put(chunk):
                         return
             put(_END)
         except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it

@@ -36,15 +36,15 @@ _MESSAGES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], st
     # The proxy comes first because its failure says nothing about the server.
     (
         (requests.exceptions.InvalidProxyURL, requests.exceptions.InvalidSchema),
-        f"{PROXY} is no address of one, or of no known kind",
+        f"{PROXY} has an invalid address or an unsupported scheme",
     ),
-    (urllib3.exceptions.ProxyError, f"{PROXY} does not answer"),
+    (urllib3.exceptions.ProxyError, f"{PROXY} does not respond"),
     ((urllib3.exceptions.NameResolutionError, socket.gaierror), "its name does not resolve"),
     (ConnectionRefusedError, "connection refused"),
     (urllib3.exceptions.NewConnectionError, _NO_CONNECTION),  # a TimeoutError to urllib3
     (ssl.SSLCertVerificationError, "its certificate is not trusted"),
-    ((urllib3.exceptions.SSLError, ssl.SSLError), "it does not speak TLS, as https needs"),
-    (urllib3.exceptions.DecodeError, "its answer could not be decompressed"),
+    ((urllib3.exceptions.SSLError, ssl.SSLError), "it does not use TLS, which https requires"),
+    (urllib3.exceptions.DecodeError, "its response could not be decompressed"),
     ((requests.exceptions.InvalidURL, UnicodeError), "its address is not a valid URL"),
 )
 _TIMEOUTS = (urllib3.exceptions.TimeoutError, TimeoutError)
@@ -73,12 +73,14 @@ def to_transport_error(
                     untrusted=_origin(url) if kinds is ssl.SSLCertVerificationError else "",
                 )
     if any(isinstance(cause, _TIMEOUTS) for cause in causes):
-        message = "nothing came in time" if connected else "no connection in time"
+        message = "it sent nothing in time" if connected else "no connection in time"
         return TransportError(message, answered=answered)
     if not any(isinstance(cause, _ANY) for cause in causes):
         raise error
     if connected:
-        return TransportError("the connection broke before the answer was whole", answered=answered)
+        return TransportError(
+            "the connection broke before the response was complete", answered=answered
+        )
     return TransportError(_NO_CONNECTION)
 
 
@@ -87,9 +89,9 @@ def _from_text(cause: BaseException) -> str:
     if not isinstance(cause, OSError):
         return ""
     if refused := _TUNNEL.match(str(cause)):
-        return f"{PROXY} refused, with {refused[1]}"
+        return f"{PROXY} refused the connection with status {refused[1]}"
     if "CA certificate bundle" in str(cause) or getattr(cause, "library", "") in ("X509", "PEM"):
-        return "REQUESTS_CA_BUNDLE names no certificates"
+        return "REQUESTS_CA_BUNDLE does not contain valid certificates"
     return ""
 
 

@@ -1,4 +1,4 @@
-"""requests, made to measure: its sockets are known, so that another thread can end them."""
+"""Connections by requests and urllib3 whose sockets another thread can shut down."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from urllib3.util import Url, make_headers, parse_url
 
 from clinder._urls import is_loopback
 
-_PIECE = 65536
+_CHUNK = 65536
 
 
 class TokenAuth(requests.auth.AuthBase):
-    """The token and nothing else: with an ``auth`` set, requests leaves ``~/.netrc`` alone.
+    """The session's token as a header; without a token, no credentials at all.
 
-    Otherwise an entry there replaces the header (psf/requests#3929).
+    Without any ``auth``, requests would use ``~/.netrc`` (psf/requests#3929).
     """
 
     def __init__(self, token: str):
         self._token = token
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request with the token in its header, if there is one."""
+        """Add the header."""
         if self._token:
             request.headers["Authorization"] = f"token {self._token}"
         return request
@@ -55,7 +55,7 @@ class OneRequestSession(requests.Session):
     ):
         super().__init__()
         self.cookies = cookies
-        adapter = _Adapter(on_socket, on_connected)
+        adapter = _Adapter(on_socket=on_socket, on_connected=on_connected)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
 
@@ -71,42 +71,27 @@ class OneRequestSession(requests.Session):
 
 
 class _Adapter(requests.adapters.HTTPAdapter):
-    """An adapter whose connections report their sockets."""
+    """An adapter whose connections call these hooks."""
 
-    def __init__(
-        self, on_socket: Callable[[socket.socket], None], on_connected: Callable[[], None]
-    ):
-        self._on_socket = on_socket
-        self._on_connected = on_connected
-        super().__init__(max_retries=0)
+    def __init__(self, **hooks: Callable[..., None]):
+        super().__init__()
+        self._hooks = hooks
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self._instrument(self.poolmanager)
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return self._instrument(super().proxy_manager_for(*args, **kwargs))
-
-    def _instrument(self, manager: urllib3.PoolManager) -> urllib3.PoolManager:
-        manager.pool_classes_by_scheme = {
-            scheme: type(pool.__name__, (pool,), {"ConnectionCls": self._reporting(pool)})
-            for scheme, pool in manager.pool_classes_by_scheme.items()
-        }
-        return manager
-
-    def _reporting(self, pool: type[urllib3.HTTPConnectionPool]) -> type[HTTPConnection]:
-        base = cast("type[HTTPConnection]", pool.ConnectionCls)
-        return reporting(base, self._on_socket, self._on_connected)
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the pool for a request; requests lets subclasses change it here."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        pool.ConnectionCls = _hooked(pool.ConnectionCls, **self._hooks)
+        return pool
 
 
-class _Reporting(HTTPConnection):
-    """A connection that reports each of its sockets, and that it is established.
+class _Hooked(HTTPConnection):
+    """A connection that calls a hook with each of its sockets, and one once it is established.
 
-    Another thread can then end whatever this one waits for: a response, but also a proxy's tunnel.
+    With its sockets another thread can end whatever this one waits for, even a proxy's tunnel.
     """
 
     on_socket: Callable[[socket.socket], None]
-    on_connected: Callable[[], None]
+    on_connected: Callable[[], None] = staticmethod(lambda: None)
     _sock: socket.socket | None = None
 
     @property
@@ -116,7 +101,7 @@ class _Reporting(HTTPConnection):
     @sock.setter
     def sock(self, opened: Any) -> None:
         self._sock = opened
-        if isinstance(opened, socket.socket):  # TLS inside a proxy's TLS is another class
+        if isinstance(opened, socket.socket):  # TLS inside a proxy's TLS is of another class
             self.on_socket(opened)
 
     def connect(self) -> None:
@@ -124,24 +109,19 @@ class _Reporting(HTTPConnection):
         self.on_connected()
 
 
-def reporting(
-    base: type[HTTPConnection],
-    on_socket: Callable[[socket.socket], None],
-    on_connected: Callable[[], None] = lambda: None,
-) -> type[HTTPConnection]:
-    """Return a class of connections that report their sockets."""
-    callbacks = {"on_socket": staticmethod(on_socket), "on_connected": staticmethod(on_connected)}
-    return type(base.__name__, (_Reporting, base), callbacks)
+def _hooked(base: Any, **hooks: Callable[..., None]) -> type[HTTPConnection]:
+    methods = {name: staticmethod(hook) for name, hook in hooks.items()}
+    return type(base.__name__, (_Hooked, base), methods)
 
 
 def open_socket(
     url: str, *, seconds: float, on_socket: Callable[[socket.socket], None]
 ) -> socket.socket:
-    """Return a socket to a URL's host, opened as requests opens its own, for a websocket.
+    """Return a connected socket to a URL's host, for a websocket.
 
-    Its proxies, by a tunnel, and its trust in certificates are the environment's as requests reads
-    it. ``seconds`` bounds each step of connecting; ``opened`` is given each socket on the way.
-    Raises what urllib3 raises, and ``OSError``.
+    Proxies, always as a tunnel, and trusted certificates are those that requests would use.
+    ``seconds`` limits each step of connecting; ``on_socket`` is called with each socket as soon as
+    it is open. Raises urllib3's errors and ``OSError``.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "https"
@@ -149,28 +129,24 @@ def open_socket(
     with requests.Session() as session:
         settings = session.merge_environment_settings(url, {}, None, None, None)
     proxy = None if is_loopback(url) else _proxy(url, settings["proxies"], "http")
-    to, at = (proxy.host or "", proxy.port or 80) if proxy else (host, port)
+    first_hop = (proxy.host or "", proxy.port or 80) if proxy else (host, port)
     options = _ca_options(settings["verify"]) if secure else {}
     base = HTTPSConnection if secure else HTTPConnection
-    connection = reporting(base, on_socket)(to, at, timeout=seconds, **options)
+    connection = _hooked(base, on_socket=on_socket)(*first_hop, timeout=seconds, **options)
     if proxy:
-        named = unquote(proxy.auth) if proxy.auth else None
-        connection.set_tunnel(host, port, headers=make_headers(proxy_basic_auth=named))
-    _connect(connection, by_proxy=proxy is not None)
-    return cast("socket.socket", connection.sock)
-
-
-def _connect(connection: HTTPConnection, *, by_proxy: bool) -> None:
+        account = unquote(proxy.auth) if proxy.auth else None
+        connection.set_tunnel(host, port, headers=make_headers(proxy_basic_auth=account))
     try:
         connection.connect()
     except Exception as error:
-        reached = connection.has_connected_to_proxy
+        reached_proxy = connection.has_connected_to_proxy
         connection.close()
-        if by_proxy and not reached:
+        if proxy and not reached_proxy:
             raise urllib3.exceptions.ProxyError("no connection", error) from error
         if isinstance(error, HTTPException):
             raise urllib3.exceptions.ProtocolError("no tunnel", error) from error
         raise
+    return cast("socket.socket", connection.sock)
 
 
 def _proxy(url: str, proxies: Mapping[str, str], *schemes: str) -> Url | None:
@@ -196,9 +172,9 @@ def _ca_options(verify: str | bool | None) -> dict[str, Any]:
 
 
 def iter_body(raw: urllib3.HTTPResponse) -> Iterator[bytes]:
-    """Yield a body as it comes: each of the two ways is live only for its kind of framing."""
+    """Yield a body as it arrives. Either method waits for more if the framing is the other kind."""
     if raw.chunked:
-        yield from raw.stream(_PIECE, decode_content=True)
+        yield from raw.stream(_CHUNK, decode_content=True)
         return
-    while piece := raw.read1(_PIECE, decode_content=True):
-        yield piece
+    while chunk := raw.read1(_CHUNK, decode_content=True):
+        yield chunk

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import threading
 
 import pytest
 
 from clinder._deadline import Deadline
-from clinder.errors import Cancelled, TimedOut, UsageError
-from clinder.timeouts import Timeouts
+from clinder.errors import Cancelled, TimedOut
 
 
 class Clock:
@@ -194,30 +192,3 @@ def test_a_wait_within_the_grace_takes_its_time(clock: Clock) -> None:
     deadline.wait(4)
     with pytest.raises(Cancelled):
         deadline.wait(2)
-
-
-@pytest.mark.parametrize("name", ["connect", "idle", "readiness", "stop"])
-@pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])
-def test_a_clock_has_more_than_0_seconds(name: str, seconds: float) -> None:
-    with pytest.raises(UsageError, match=f"The {name} timeout must be more than 0 seconds"):
-        Timeouts(**{name: seconds})
-    Timeouts(**{name: 0.001})
-
-
-def test_the_clocks_are_those_that_the_documentation_names() -> None:
-    assert Timeouts() == Timeouts(connect=10, idle=None, readiness=120, stop=None)
-
-
-@pytest.mark.parametrize(
-    ("timeouts", "limit"),
-    [
-        (Timeouts(), 60),
-        (Timeouts(connect=30), 120),
-        (Timeouts(connect=1), 60),
-        (Timeouts(30, stop=2), 2),
-    ],
-)
-def test_the_default_limit_for_stopping_leaves_time_for_slow_connections(
-    timeouts: Timeouts, limit: float
-) -> None:
-    assert timeouts.stop_limit(60) == limit

@@ -74,11 +74,6 @@ def test_a_kernel_is_ready_when_it_has_answered_us() -> None:
     )
 
 
-def test_a_kernel_may_take_longer_than_a_connection() -> None:
-    """A server opens the websocket only once its kernel answers."""
-    opened(Server(lambda parent: [info(parent)], opens_after=0.4), connect=0.1)
-
-
 @pytest.mark.parametrize("state", ["restarting", "dead"])
 def test_a_kernel_that_dies_while_it_starts(state: str) -> None:
     with pytest.raises(KernelDied, match="while it started"):

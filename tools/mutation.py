@@ -19,7 +19,7 @@ _LAUNCHES = ("launch", "launching", "retries", "faults")
 TESTS = {
     "_deadline": ("deadline", "sse", "http", "keep_alive"),
     "_urls": ("urls", "repository", "repository_properties"),
-    "timeouts": ("deadline", "launch", "request"),
+    "timeouts": ("timeouts", "launch"),
     "checkout.ci": ("checkout",),
     "checkout.clone": ("checkout",),
     "checkout.detection": ("checkout",),

@@ -14,7 +14,7 @@ from benchmarks.hub import SPEC, TOKEN
 from benchmarks.measure import Bench, BenchmarkFailed, Figures, Series, ratio
 from benchmarks.report import Comparison, Goal
 from e2e.act import Workflow, binder, job
-from e2e.action import built
+from e2e.action import copy_action
 from e2e.world import World
 from hubs import Jupyter, ScriptedHub
 
@@ -100,7 +100,7 @@ class _Job:
             result = self._workflow.run(job("t", *steps))
         except AssertionError as error:
             raise BenchmarkFailed(f"act: {error}"[-2000:]) from None
-        marks = [float(each.split()[1]) for each in result.with_("MARK ")]
+        marks = [float(each.split()[1]) for each in result.output_with("MARK ")]
         if result.code or not len(marks) == len(requested) == len(self._steps):
             raise BenchmarkFailed(f"The job failed: {result.out}"[-2000:])
         return {
@@ -121,7 +121,7 @@ def _jobs(folder: Path, hub: ScriptedHub) -> Iterator[tuple[_Job, _Job]]:
         released, clone = (
             Workflow(
                 world,
-                built(world.root / "v1", zipapp=zipapp),
+                copy_action(world.root / "v1", zipapp=zipapp),
                 {"HUB": hub.url},
                 stand_ins=stand_ins,
             )

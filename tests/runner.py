@@ -1,7 +1,7 @@
-"""What GitHub's runner makes of a step's output: its commands, and what it shows.
+"""How GitHub's runner reads a step's output: its commands, and the lines that it shows.
 
-A rendering of ``ActionCommand.cs``, ``ActionCommandManager.cs`` and ``OutputManager.cs`` of
-actions/runner, made to find more commands than that does, never fewer: every name is registered.
+This follows ``ActionCommand.cs``, ``ActionCommandManager.cs`` and ``OutputManager.cs`` of
+actions/runner. It can see more commands than they do, but never fewer: every name counts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 _DATA = (("%0D", "\r"), ("%0A", "\n"), ("%25", "%"))
 _PROPERTY = (("%0D", "\r"), ("%0A", "\n"), ("%3A", ":"), ("%2C", ","), ("%25", "%"))
 _OLD = (("%3B", ";"), ("%0D", "\r"), ("%0A", "\n"), ("%5D", "]"), ("%25", "%"))
-_IGNORED = re.compile(r"[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")  # as a culture compares texts
+_IGNORED = re.compile(r"[\u00ad\u200b-\u200f\u2060-\u2064\ufeff]")  # .NET ignores these
 _NEW_FORM = re.compile(r"\s*::([^\s:]+)(?: (.*?))?::(.*)", re.DOTALL)
 _OLD_FORM = re.compile(r".*?##\[([^\s\]]+)(?: ([^\]]*))?\](.*)", re.DOTALL)
 
@@ -29,30 +29,34 @@ class Command:
 
 @dataclass
 class Log:
-    """A step's output as it was read: the commands that took effect, and the lines shown."""
+    """A step's output: the commands that took effect, and the lines shown.
+
+    ``stopped`` is the token that resumes commands, and ``leaked`` the lines that showed a secret
+    before its mask.
+    """
 
     commands: list[Command] = field(default_factory=list)
     shown: list[str] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
     stopped: str = ""
 
-    def of(self, *names: str) -> list[Command]:
+    def named(self, *names: str) -> list[Command]:
         return [each for each in self.commands if each.name in names]
 
     @property
     def masks(self) -> list[str]:
-        return [each.data for each in self.of("add-mask")]
+        return [each.data for each in self.named("add-mask")]
 
     @property
     def annotations(self) -> list[Command]:
-        return self.of("error", "warning", "notice")
+        return self.named("error", "warning", "notice")
 
 
 def read(output: str, *secrets: str) -> Log:
-    """Read a step's stdout. ``leaked`` are the lines that showed a secret before its mask."""
+    """Read a step's stdout."""
     log = Log()
     for line in re.split(r"\r\n|\r|\n", output):
-        command = _parsed(line)
+        command = _parse(line)
         if command and log.stopped:
             if command.name == log.stopped:
                 log.stopped = ""
@@ -70,27 +74,27 @@ def read(output: str, *secrets: str) -> Log:
     return log
 
 
-def _parsed(line: str) -> Command | None:
+def _parse(line: str) -> Command | None:
     line = _IGNORED.sub("", line)
-    if found := _NEW_FORM.match(line):
-        properties = dict(_properties(found[2], ",", _PROPERTY))
-        return Command(found[1].lower(), _unescaped(found[3], _DATA), properties)
-    if found := _OLD_FORM.match(line):
-        properties = dict(_properties(found[2], ";", _OLD))
-        return Command(found[1].lower(), _unescaped(found[3], _OLD), properties)
+    if match := _NEW_FORM.match(line):
+        properties = dict(_properties(match[2], ",", _PROPERTY))
+        return Command(match[1].lower(), _unescape(match[3], _DATA), properties)
+    if match := _OLD_FORM.match(line):
+        properties = dict(_properties(match[2], ";", _OLD))
+        return Command(match[1].lower(), _unescape(match[3], _OLD), properties)
     return None
 
 
 def _properties(
-    text: str | None, between: str, escapes: tuple[tuple[str, str], ...]
+    text: str | None, separator: str, escapes: tuple[tuple[str, str], ...]
 ) -> Iterator[tuple[str, str]]:
-    for each in (text or "").strip().split(between):
+    for each in (text or "").strip().split(separator):
         name, _, value = each.partition("=")
         if name and value:
-            yield name, _unescaped(value, escapes)
+            yield name, _unescape(value, escapes)
 
 
-def _unescaped(text: str, escapes: tuple[tuple[str, str], ...]) -> str:
+def _unescape(text: str, escapes: tuple[tuple[str, str], ...]) -> str:
     for escape, character in escapes:
         text = text.replace(escape, character)
     return text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import signal
 import socket
 import ssl
 import subprocess
@@ -14,20 +13,17 @@ import textwrap
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib import metadata
 from pathlib import Path
 
-import psutil
 import pytest
 import trustme
 from packaging.requirements import Requirement
 from packaging.tags import sys_tags
-
-from e2e.world import until
 
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = ROOT / "src" / "clinder" / "action"
@@ -298,35 +294,6 @@ def test_a_folder_that_cannot_be_written_to_is_named(job: Job) -> None:
     job.shared.write_text("")
 
     assert f"clinder's packages cannot be written to {job.shared}: " in job.fail()
-
-
-@pytest.fixture
-def silent_index() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(30)
-        yield listening
-
-
-def _is_gone(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return process.status() == psutil.STATUS_ZOMBIE
-    return True
-
-
-@pytest.mark.posix
-def test_an_interrupt_ends_pip_and_leaves_nothing(job: Job, silent_index: socket.socket) -> None:
-    port = silent_index.getsockname()[1]
-    step = job.start(PIP_NO_INDEX="0", PIP_INDEX_URL=f"http://127.0.0.1:{port}/simple")
-    connection, _ = silent_index.accept()
-    children = psutil.Process(step.pid).children(recursive=True)
-
-    with connection:
-        step.send_signal(signal.SIGINT)
-        step.communicate(timeout=20)
-
-    assert children
-    until(lambda: all(map(_is_gone, children)))
-    assert job.installed == []
 
 
 def test_a_release_uses_its_zipapp_and_no_package_index(job: Job) -> None:

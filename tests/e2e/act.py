@@ -1,4 +1,4 @@
-"""Workflows under act, on this machine, without containers."""
+"""Workflows that act runs on this machine, without containers."""
 
 from __future__ import annotations
 
@@ -23,14 +23,15 @@ runs:
   post: last.js
 """
 _LAST_JS = """
-const left = require('fs').readdirSync(process.env.RUNNER_TEMP);
-console.log('LEFT ' + left.filter((name) => name.startsWith('clinder-')).join(' ') + '.');
+const names = require('fs').readdirSync(process.env.RUNNER_TEMP);
+console.log('REMAINS ' + names.filter((name) => name.startsWith('clinder-')).join(' ') + '.');
 """
+NOTHING_REMAINS = ["REMAINS ."]
 
 
 @dataclass(frozen=True)
-class Said:
-    """A line of a job's log; ``raw`` is what a step wrote, else it is act's own."""
+class LogLine:
+    """A line of a job's log. It is ``raw`` if a step wrote it, otherwise it is act's own."""
 
     job: str
     text: str
@@ -40,37 +41,49 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A workflow that has run."""
+class WorkflowResult:
+    """A workflow that has ended."""
 
     code: int
-    lines: list[Said]
+    lines: list[LogLine]
     out: str
 
-    def said(self, job: str = "") -> list[str]:
-        """What the steps wrote."""
+    def output(self, job: str = "") -> list[str]:
+        """Return the lines that steps wrote."""
         return [each.text for each in self.lines if each.raw and each.job.endswith(job)]
 
-    def with_(self, words: str, job: str = "") -> list[str]:
-        return [each for each in self.said(job) if words in each]
+    def output_with(self, text: str, job: str = "") -> list[str]:
+        return [each for each in self.output(job) if text in each]
 
     def commands(self, *names: str) -> list[str]:
-        """What the commands of such names hold."""
+        """Return the data of the commands with these names."""
         return [each.data for each in self.lines if each.command in names]
+
+    @property
+    def sessions_stopped(self) -> int:
+        """How many sessions the action has stopped."""
+        return len([each for each in self.output() if each.endswith(" is stopped.")])
+
+    @property
+    def remains(self) -> list[str]:
+        """What :data:`LAST` has written."""
+        return self.output_with("REMAINS ")
 
 
 @dataclass
 class Workflow:
-    """A repository that uses the action, and act to run its only workflow."""
+    """A repository that uses the action, and act to run its only workflow.
+
+    ``stand_ins`` maps other actions, ``OWNER/REPO@REF``, to folders. ``name`` tells apart several
+    workflows of one world.
+    """
 
     world: World
     action: Path
     variables: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict)
     stand_ins: dict[str, Path] = field(default_factory=dict)
-    """Where act finds what a workflow uses, ``OWNER/REPO@REF``."""
     name: str = "act"
-    """What tells it from others of the same world."""
 
     def __post_init__(self) -> None:
         self.root = self.world.root / self.name
@@ -88,13 +101,13 @@ class Workflow:
         (last / "nothing.js").write_text("")
         (last / "last.js").write_text(_LAST_JS)
 
-    def start(
+    def begin(
         self, jobs: str, event: str = "push", payload: Mapping[str, Any] | None = None
     ) -> subprocess.Popen[str]:
-        """Begin to run jobs, as YAML has them."""
-        return self.start_workflow(f"on: {event}\njobs:\n{jobs}", event, payload)
+        """Begin to run jobs, which are YAML."""
+        return self.begin_workflow(f"on: {event}\njobs:\n{jobs}", event, payload)
 
-    def start_workflow(
+    def begin_workflow(
         self,
         workflow: str,
         event: str = "push",
@@ -122,18 +135,17 @@ class Workflow:
         env = {"XDG_CACHE_HOME": str(self.root / "xdg")}
         return self.world.popen(command, env=env, stdout=output, stderr=subprocess.STDOUT)
 
-    def ended(self, process: subprocess.Popen[str], read: str = "") -> Ended:
-        """Wait for the end, of whose output some was read before."""
+    def finish(self, process: subprocess.Popen[str], read: str = "") -> WorkflowResult:
+        """Wait for the end; ``read`` is the part of the output that was read before."""
         result = self.world.finish(process)
         out = read + result.out
-        return Ended(
-            result.code, [_said(line) for line in out.splitlines() if line[:1] == "{"], out
-        )
+        lines = [_parse_line(line) for line in out.splitlines() if line[:1] == "{"]
+        return WorkflowResult(result.code, lines, out)
 
     def run(
         self, jobs: str, event: str = "push", payload: Mapping[str, Any] | None = None
-    ) -> Ended:
-        return self.ended(self.start(jobs, event, payload))
+    ) -> WorkflowResult:
+        return self.finish(self.begin(jobs, event, payload))
 
     @property
     def commit(self) -> str:
@@ -150,40 +162,42 @@ class Workflow:
         self._git("commit", "-q", "--allow-empty", "-m", "a commit")
 
     def _git(self, *arguments: str) -> str:
-        who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+        author = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
         return subprocess.run(
-            ["git", *who, *arguments], cwd=self.caller, check=True, capture_output=True, text=True
+            ["git", *author, *arguments],
+            cwd=self.caller,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
 
 
-def _said(line: str) -> Said:
-    told = json.loads(line)
-    return Said(
-        str(told.get("job", "")).strip(),
-        str(told.get("msg", "")).rstrip("\n"),
-        bool(told.get("raw_output")),
-        str(told.get("command", "")),
-        str(told.get("arg", "")),
+def _parse_line(line: str) -> LogLine:
+    fields = json.loads(line)
+    return LogLine(
+        str(fields.get("job", "")).strip(),
+        str(fields.get("msg", "")).rstrip("\n"),
+        bool(fields.get("raw_output")),
+        str(fields.get("command", "")),
+        str(fields.get("arg", "")),
     )
 
 
 def job(name: str, *steps: str, more: str = "") -> str:
-    """Return a job of steps, each YAML that begins with its first key."""
-    written = "".join(
-        "      - " + step.strip().replace("\n", "\n        ") + "\n" for step in steps
-    )
-    return f"  {name}:\n    runs-on: ubuntu-latest\n{more}    steps:\n{written}"
+    """Return a job with these steps; each is YAML that begins with its first key."""
+    lines = "".join("      - " + step.strip().replace("\n", "\n        ") + "\n" for step in steps)
+    return f"  {name}:\n    runs-on: ubuntu-latest\n{more}    steps:\n{lines}"
 
 
 def binder(step_id: str = "binder", *, more: str = "", **inputs: str) -> str:
     """Return the step that uses the action."""
-    given = {"hub-url": "${{ vars.HUB }}", "warm-up": "false"}
-    given |= {name.replace("_", "-"): value for name, value in inputs.items()}
-    lines = [f"  {name}: {json.dumps(value)}" for name, value in given.items()]
+    values = {"hub-url": "${{ vars.HUB }}", "warm-up": "false"}
+    values |= {name.replace("_", "-"): value for name, value in inputs.items()}
+    lines = [f"  {name}: {json.dumps(value)}" for name, value in values.items()]
     return "\n".join(
         [f"uses: {ACTION}@v1", f"id: {step_id}", *([more] if more else []), "with:", *lines]
     )
 
 
 LAST = f"uses: {ACTION}/last@v1"
-"""A step whose post step is the job's last, and says what is left of the action."""
+"""A step whose post step is the job's last. It writes what remains of the action."""

@@ -23,10 +23,11 @@ SHA = "0123456789abcdef0123456789abcdef01234567"
 START = textwrap.dedent(
     re.search(r"^      run: \|\n((?:        .*\n)+)", (ROOT / "action.yml").read_text(), re.M)[1]  # type: ignore[index]
 )
+COMMAND_FILES = ("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")
 
 
-def built(target: Path, *, zipapp: bool = True) -> Path:
-    """Copy the action as a release has it, or as a clone does."""
+def copy_action(target: Path, *, zipapp: bool = True) -> Path:
+    """Copy the action, with its zipapp as in a release, or without as in a clone."""
     target.mkdir(parents=True)
     for name in ("action.yml", "post", "src"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
@@ -40,53 +41,61 @@ def built(target: Path, *, zipapp: bool = True) -> Path:
 
 
 @dataclass(frozen=True)
-class Ran:
-    """A step that has ended: its code, its stdout, and what the runner makes of that."""
+class StepResult:
+    """A step that has ended: its exit code, its stdout, and how the runner reads that."""
 
     code: int
     out: str
     log: runner.Log
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
+        """The lines that the runner shows."""
         return "\n".join(self.log.shown)
 
     @property
     def annotation(self) -> runner.Command:
         """The only annotation."""
-        (found,) = self.log.annotations
-        assert found.properties == {"title": "clinder"}
-        return found
+        (annotation,) = self.log.annotations
+        assert annotation.properties == {"title": "clinder"}
+        return annotation
 
 
 @dataclass
 class Use:
-    """One use of the action: ``guard``, ``start`` and, at the end of the job, ``post``."""
+    """One use of the action: the guard, the start step and, at the end of the job, the post step.
+
+    ``shared`` is a folder that already has the packages, which saves a second.
+    """
 
     world: World
     action: Path
     inputs: Mapping[str, str]
     variables: Mapping[str, str] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
-    shared: Path | None = None  # packages that were made before, which saves a second
+    shared: Path | None = None
     state: dict[str, str] = field(default_factory=dict)
     folders: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.files = self.world.root / f"commands-{uuid.uuid4().hex}"
         self.files.mkdir()
-        self.guard()
-
-    def guard(self) -> None:
-        ran = self._ran(self._popen(["node", str(self.action / "post" / "main.js")], {}))
-        assert (ran.code, ran.out) == (0, "")
-        self.state = self.values("GITHUB_STATE")
-        self.folders = self.values("GITHUB_OUTPUT")
+        for name in COMMAND_FILES:
+            (self.files / name).touch()
+        guard = self.finish(self._popen(["node", str(self.action / "post" / "main.js")], {}))
+        assert (guard.code, guard.out) == (0, "")
+        self.state = self._read("GITHUB_STATE")
+        self.folders = self._read("GITHUB_OUTPUT")
         if self.shared:
             self.folders["shared"] = self.state["clinder_shared"] = str(self.shared)
         (self.files / "GITHUB_OUTPUT").write_text("")
 
-    def start(self) -> subprocess.Popen[str]:
+    @property
+    def folder(self) -> Path:
+        """The private folder of this use."""
+        return Path(self.folders["folder"])
+
+    def begin(self) -> subprocess.Popen[str]:
         """Begin the start step, as the runner does."""
         inputs = {
             f"CLINDER_INPUT_{name.upper().replace('-', '_')}": value
@@ -96,60 +105,57 @@ class Use:
         bash = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", START]
         return self._popen(bash, {"GITHUB_ACTION_PATH": str(self.action), **folders, **inputs})
 
-    def started(self) -> Ran:
-        """Run the start step to its end."""
-        return self._ran(self.start())
+    def finish(self, process: subprocess.Popen[str], read: str = "") -> StepResult:
+        """Wait for a step to end; ``read`` is the part of its output that was read before."""
+        result = self.world.finish(process)
+        assert result.err == "", "everything goes to stdout"
+        out = read + result.out
+        log = runner.read(out, *self.secrets)
+        assert log.leaked == []
+        assert log.stopped == "", "commands are processed again"
+        assert len(log.named("group")) == len(log.named("endgroup"))
+        return StepResult(result.code, out, log)
 
-    def ended(self, process: subprocess.Popen[str], read: str) -> Ran:
-        """Wait for the start step to end, of whose output some was read before."""
-        return self._ran(process, read)
+    def start(self) -> StepResult:
+        """Run the start step."""
+        return self.finish(self.begin())
 
-    def post(self, **variables: str) -> Ran:
-        """Run the post step, after which nothing of this use may be left."""
+    def post(self) -> StepResult:
+        """Run the post step, after which nothing of this use remains."""
         state = {f"STATE_{name}": value for name, value in self.state.items()}
-        ran = self._ran(
-            self._popen(["node", str(self.action / "post" / "post.js")], {**state, **variables})
-        )
-        assert ran.code == 0, "it never turns a job red"
+        result = self.finish(self._popen(["node", str(self.action / "post" / "post.js")], state))
+        assert result.code == 0, "it never fails a job"
         assert not Path(self.state["clinder_folder"]).exists()
-        return ran
+        return result
 
-    def run(self) -> Ran:
-        """Run the whole use, and return its start step."""
-        ran = self.started()
+    def run(self) -> StepResult:
+        """Run both steps, and return the result of the start step."""
+        result = self.start()
         self.post()
-        return ran
+        return result
 
     @property
     def outputs(self) -> dict[str, str]:
-        return self.values("GITHUB_OUTPUT")
+        return self._read("GITHUB_OUTPUT")
 
     @property
     def exported(self) -> dict[str, str]:
-        return self.values("GITHUB_ENV")
+        return self._read("GITHUB_ENV")
 
     @property
     def summary(self) -> str:
         return (self.files / "GITHUB_STEP_SUMMARY").read_text(encoding="utf-8")
 
-    def values(self, variable: str) -> dict[str, str]:
-        """Read a file of names and values as the runner does, heredocs only."""
-        found = {}
+    def _read(self, variable: str) -> dict[str, str]:
+        """Read names and values from a command file, like the runner; all values are heredocs."""
+        values = {}
         lines = iter((self.files / variable).read_text(encoding="utf-8").splitlines())
         for line in lines:
             name, _, end = line.partition("<<")
-            value = []
-            for each in lines:
-                if each == end:
-                    break
-                value.append(each)
-            found[name] = "\n".join(value)
-        return found
+            values[name] = "\n".join(iter(lines.__next__, end))
+        return values
 
     def _popen(self, command: list[str], variables: Mapping[str, str]) -> subprocess.Popen[str]:
-        commands = ("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")
-        for name in commands:
-            (self.files / name).touch()
         job = {
             "GITHUB_ACTIONS": "true",
             "GITHUB_REPOSITORY": REPOSITORY,
@@ -157,23 +163,13 @@ class Use:
             "GITHUB_EVENT_NAME": "push",
             "GITHUB_JOB": "job",
             "RUNNER_TEMP": str(self.world.temporary),
-            **{name: str(self.files / name) for name in commands},
+            **{name: str(self.files / name) for name in COMMAND_FILES},
         }
         return self.world.popen(command, env={**job, **self.variables, **variables})
 
-    def _ran(self, process: subprocess.Popen[str], read: str = "") -> Ran:
-        result = self.world.finish(process)
-        assert result.err == "", "all goes to stdout"
-        out = read + result.out
-        log = runner.read(out, *self.secrets)
-        assert log.leaked == []
-        assert log.stopped == "", "commands are processed again"
-        assert len(log.of("group")) == len(log.of("endgroup"))
-        return Ran(result.code, out, log)
 
-
-def event(world: World, payload: Any) -> str:
-    """Write the payload of an event and return its path."""
+def write_event(world: World, payload: Any) -> str:
+    """Write the payload of an event, and return its path."""
     path = world.root / "event.json"
     path.write_text(json.dumps(payload), encoding="utf-8")
     return str(path)

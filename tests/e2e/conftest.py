@@ -1,4 +1,4 @@
-"""A world for each test, or for a module's: nothing may be left of it."""
+"""A world for each test or module, of which nothing remains."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.action import built
+from e2e.action import copy_action
 from e2e.world import World
 
 collect_ignore = ["test_terminal.py"] if sys.platform == "win32" else []  # no pseudo-terminal
@@ -16,25 +16,25 @@ collect_ignore = ["test_terminal.py"] if sys.platform == "win32" else []  # no p
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.end()
+    world = World(tmp_path)
+    yield world
+    world.end()
 
 
 @pytest.fixture(scope="module")
 def module_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    made = World(tmp_path_factory.mktemp("world"))
-    yield made
-    made.end()
+    world = World(tmp_path_factory.mktemp("world"))
+    yield world
+    world.end()
 
 
 @pytest.fixture(scope="session")
 def action(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The action as a release has it, with its zipapp."""
-    return built(tmp_path_factory.mktemp("action") / "v1")
+    """The action as in a release, with its zipapp."""
+    return copy_action(tmp_path_factory.mktemp("action") / "v1")
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the action's packages that many uses share."""
+    """A folder for the action's packages, which many uses share."""
     return tmp_path_factory.mktemp("shared")

@@ -1,8 +1,7 @@
-"""MyST and Jupyter Book as people have them, small books for them, and what they made of those.
+"""MyST and Jupyter Book, small books for them, and the outputs in the sites that they build.
 
-``make test`` installs the two from PyPI into an environment beside the project's own. Nothing here
-needs a network: a site's template is a file of the book, and what MyST looks up when it starts (is
-there a newer version?) is looked for on a port where nothing listens.
+``make test`` installs both from PyPI into their own environment. The tests need no network: a
+site's template is part of the book, and MyST's check for a newer version goes to a closed port.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ build:
   install: "true"
   render: cp -r ../_build/site/content/. "$BUILD_DIRECTORY"
 """
-"""A template that renders a site as its pages' content, so that ``--html`` works, too."""
+"""A template that renders a site as its pages' content, so that ``--html`` works."""
 PAGE = """---
 title: A page
 kernelspec:
@@ -41,11 +40,11 @@ kernelspec:
 ---
 """
 REQUEST = "import os\nprint('on', os.environ['BINDER_REQUEST'])"
-"""Code that prints what only the server knows: what the hub was asked to launch."""
+"""Code that prints what only the server knows: the spec that the hub launched."""
 
 
 def page(*cells: str) -> str:
-    """Return a page of such cells."""
+    """Return a page with these cells."""
     return PAGE + "".join(f"\n```{{code-cell}} python3\n{cell}\n```\n" for cell in cells)
 
 
@@ -56,7 +55,7 @@ def theme(folder: Path) -> None:
 
 
 def book(folder: Path, pages: Mapping[str, str]) -> Path:
-    """Write a book with such pages, by their paths."""
+    """Write a book with these pages, by path."""
     theme(folder)
     for name, text in {"myst.yml": BOOK, **pages}.items():
         path = folder / name
@@ -66,16 +65,16 @@ def book(folder: Path, pages: Mapping[str, str]) -> Path:
 
 
 def outputs(content: Path, name: str) -> list[dict[str, Any]]:
-    """Return the outputs of a page's cells as a site holds them; ``content`` is its folder."""
+    """Return the outputs of a page's cells in a site; ``content`` is the site's folder."""
     tree = json.loads((content / f"{name}.json").read_text(encoding="utf-8"))
-    return list(_found(tree["mdast"]))
+    return list(_iter_outputs(tree["mdast"]))
 
 
-def _found(node: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _iter_outputs(node: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     if "jupyter_data" in node:
         yield node["jupyter_data"]
     for child in node.get("children", ()):
-        yield from _found(child)
+        yield from _iter_outputs(child)
 
 
 def printed(content: Path, name: str) -> str:

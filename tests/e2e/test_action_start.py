@@ -1,10 +1,11 @@
-"""The start and the post step of the action, on what the runner would make of their output."""
+"""The action's start and post steps, with their output as the runner reads it."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
+import socket
 import stat
 import sys
 import threading
@@ -19,16 +20,16 @@ from answers import Answer, event, page, ready
 from clinder.action.folder import Folder
 from clinder.errors import BuildFailed
 from clinder.session import Session
-from e2e import action as of
-from e2e.action import SHA, Use
-from e2e.world import World, line_with
-from histories import write_hanging_git
+from e2e.action import REPOSITORY, SHA, Use, copy_action
+from e2e.world import Result, World, line_with
 from hubs import Jupyter, ScriptedHub
 
-pytestmark = pytest.mark.posix  # bash, and node beside it
+pytestmark = pytest.mark.posix  # bash and node
 
 TOKEN = "s3cret/token+1"
-SPEC = f"gh/{of.REPOSITORY}/{SHA}"
+MASKS = [TOKEN, "s3cret%2Ftoken%2B1"]
+SPEC = f"gh/{REPOSITORY}/{SHA}"
+UNREGISTERED = "The step that stops the session was not registered."
 HOSTILE = [
     "::add-mask::the",
     "::error::x",
@@ -58,51 +59,52 @@ IN_ONE = "\n".join(HOSTILE)
 
 @pytest.fixture
 def hub() -> Iterator[ScriptedHub]:
-    with ScriptedHub() as made:
-        yield made
+    with ScriptedHub() as hub:
+        yield hub
 
 
 def session(hub: ScriptedHub, name: str = "x", **fields: object) -> bytes:
-    """Serve a session, and return the event that says so."""
+    """Serve a session, and return the event that hands it over."""
     url = hub.serve(name, Jupyter(TOKEN))
     return ready(url, TOKEN, binder_persistent_request=f"v2/{SPEC}", **fields)
 
 
-def launched(*before: bytes) -> bytes:
+def phases_with(*log: bytes) -> bytes:
+    """Return the events of a launch before its session, with a build log."""
     return b"".join(
         [
             event(phase="waiting", message="Waiting for build to start...\n"),
-            *before,
+            *log,
             event(phase="built", message="Built image, launching...\n"),
             event(phase="launching", message="Launching server...\n"),
         ]
     )
 
 
-Uses = Callable[..., Use]
+MakeUse = Callable[..., Use]
 
 
 @pytest.fixture
-def use(world: World, action: Path, shared: Path) -> Uses:
-    """Have the action used, by default with nothing warmed up."""
+def use(world: World, action: Path, shared: Path) -> MakeUse:
+    """A function that registers a use of the action, by default without a warm-up."""
 
-    def used(hub: ScriptedHub, *, shared: Path | None = shared, **inputs: str) -> Use:
-        given = {name.replace("_", "-"): value for name, value in inputs.items()}
-        given = {"hub-url": hub.url, "warm-up": "false", **given}
-        return Use(world, action, given, secrets=[TOKEN], shared=shared)
+    def make(hub: ScriptedHub, *, shared: Path | None = shared, **inputs: str) -> Use:
+        named = {name.replace("_", "-"): value for name, value in inputs.items()}
+        named = {"hub-url": hub.url, "warm-up": "false", **named}
+        return Use(world, action, named, secrets=[TOKEN], shared=shared)
 
-    return used
+    return make
 
 
-def test_a_session_is_handed_on_and_stopped(use: Uses, hub: ScriptedHub) -> None:
-    hub.then(Answer(launched() + session(hub, image="r.example/i:1")))
+def test_a_session_is_passed_on_to_later_steps_and_stopped(use: MakeUse, hub: ScriptedHub) -> None:
+    hub.then(Answer(phases_with() + session(hub, image="r.example/i:1")))
     used = use(hub, build_token="b1ld")
     used.secrets.append("b1ld")
 
-    ran = used.started()
+    start = used.start()
 
     url = f"{hub.origin}/user/x/"
-    assert ran.code == 0, ran.out
+    assert start.code == 0, start.out
     assert used.outputs == {
         "url": url,
         "token": TOKEN,
@@ -113,23 +115,27 @@ def test_a_session_is_handed_on_and_stopped(use: Uses, hub: ScriptedHub) -> None
         "started": "true",
     }
     assert used.exported == {"JUPYTER_BASE_URL": url, "JUPYTER_TOKEN": TOKEN}
-    assert ran.log.masks == ["b1ld", TOKEN, "s3cret%2Ftoken%2B1"]
-    assert ran.out.startswith("::add-mask::b1ld\n")
-    assert [each.data for each in ran.log.of("group")] == [
+    assert start.log.masks == ["b1ld", *MASKS]
+    assert start.out.startswith("::add-mask::b1ld\n")
+    assert [each.data for each in start.log.named("group")] == [
         *("waiting", "built", "launching", "readiness")
     ]
-    assert ran.log.annotations == []
+    assert start.log.annotations == []
     assert [each.path for each in hub.builds] == [f"/build/{SPEC}?build_token=b1ld"]
     assert TOKEN not in used.summary
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in used.folder.iterdir()}
+    assert stat.S_IMODE(used.folder.stat().st_mode) == 0o700
+    assert modes["session-0.json"] == 0o600
+    assert sorted(modes) == ["python", "session-0.json"]
 
     post = used.post()
 
     assert hub.calls("POST", "/api/shutdown")
     assert post.out.startswith("::add-mask::")
-    assert post.log.masks == [TOKEN, "s3cret%2Ftoken%2B1"]
-    assert f"The session at {url} is stopped." in post.said
+    assert post.log.masks == MASKS
+    assert f"The session at {url} is stopped." in post.text
     assert post.log.annotations == []
-    assert f"The session of {SPEC} is stopped, it lived " in used.summary
+    assert f"The session of {SPEC} is stopped after " in used.summary
     assert TOKEN not in used.summary
 
 
@@ -137,24 +143,24 @@ def test_a_session_is_handed_on_and_stopped(use: Uses, hub: ScriptedHub) -> None
     ("variable", "export"), [("GITHUB_OUTPUT", "false"), ("GITHUB_ENV", "true")]
 )
 @pytest.mark.parametrize("value", ["", "/nonexistent/commands"])
-def test_a_runner_without_a_file_for_it_is_told_and_is_not_shown_the_token(
-    use: Uses, hub: ScriptedHub, variable: str, export: str, value: str
+def test_the_token_is_not_shown_if_the_runner_has_no_file_for_it(
+    use: MakeUse, hub: ScriptedHub, variable: str, export: str, value: str
 ) -> None:
-    """The toolkit would print the value as a command of old."""
+    """The toolkit would print the value as an old-style command."""
     hub.then(Answer(session(hub)))
     used = use(hub, export_environment=export)
     used.variables = {variable: value}
 
-    ran = used.started()
+    start = used.start()
 
-    assert ran.code == 2, ran.out
-    assert ran.annotation.name == "error"
-    assert f"{variable} names no file" in ran.annotation.data
-    assert not ran.log.of("set-output", "set-env")
-    assert "is stopped." in used.post().said
+    assert start.code == 2, start.out
+    assert start.annotation.name == "error"
+    assert f"{variable} names no file" in start.annotation.data
+    assert not start.log.named("set-output", "set-env")
+    assert "is stopped." in used.post().text
 
 
-def test_nothing_is_exported_where_that_is_not_wanted(use: Uses, hub: ScriptedHub) -> None:
+def test_export_environment_false_sets_no_variables(use: MakeUse, hub: ScriptedHub) -> None:
     hub.then(Answer(session(hub)))
     used = use(hub, export_environment="false")
 
@@ -164,18 +170,18 @@ def test_nothing_is_exported_where_that_is_not_wanted(use: Uses, hub: ScriptedHu
     assert used.outputs["started"] == "true"
 
 
-def test_the_file_of_a_session_is_nobody_elses(use: Uses, hub: ScriptedHub) -> None:
+@pytest.mark.parametrize("summary", ["", "/nonexistent/summary"])
+def test_a_runner_without_a_job_summary(use: MakeUse, hub: ScriptedHub, summary: str) -> None:
     hub.then(Answer(session(hub)))
     used = use(hub)
-    used.started()
+    used.variables = {"GITHUB_STEP_SUMMARY": summary}
 
-    folder = Path(used.folders["folder"])
-    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in folder.iterdir()}
+    start = used.run()
 
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert modes["session-0.json"] == 0o600
-    assert sorted(modes) == ["python", "session-0.json"]
-    used.post()
+    assert (start.code, start.log.annotations) == (0, [])
+    assert used.outputs["started"] == "true"
+    assert used.summary == ""
+    assert ("The job's summary cannot be written: No such file" in start.text) is bool(summary)
 
 
 @pytest.mark.parametrize(
@@ -185,196 +191,236 @@ def test_the_file_of_a_session_is_nobody_elses(use: Uses, hub: ScriptedHub) -> N
         *("hub_url", "repo", "ref", "timeout", "warm_up", "export_environment", "build_token"),
     ],
 )
-def test_no_word_of_others_is_a_command(use: Uses, hub: ScriptedHub, where: str) -> None:
-    """A hostile hub, and hostile inputs: only our own commands take effect."""
-    said = [*HOSTILE, IN_ONE]
-    inputs = {}
+def test_commands_in_foreign_text_have_no_effect(
+    use: MakeUse, hub: ScriptedHub, where: str
+) -> None:
+    """A hostile hub and hostile inputs: only our own commands have an effect."""
+    texts = [*HOSTILE, IN_ONE]
+    log = [event(phase="building", message=each + "\n") for each in texts]
     if where == "log":
-        lines = [event(phase="building", message=each + "\n") for each in said]
-        lines += [event(message=each) for each in said]
-        hub.then(Answer(launched(*lines) + session(hub)))
+        log += [event(message=each) for each in texts]
+        hub.then(Answer(phases_with(*log) + session(hub)))
     elif where == "phase":
-        lines = [event(phase=each, message=each) for each in said]
-        hub.then(Answer(launched(*lines) + session(hub)))
+        phases = [event(phase=each, message=each) for each in texts]
+        hub.then(Answer(phases_with(*phases) + session(hub)))
     elif where == "fields":
         names = ("image", "repo_url", "binder_ref_url", "binder_launch_host")
         fields = dict.fromkeys(names, IN_ONE)
-        hub.then(Answer(launched() + session(hub, "x::error::x", **fields)))
+        hub.then(Answer(phases_with() + session(hub, "x::error::x", **fields)))
     elif where == "failed":
-        lines = [event(phase="building", message=each + "\n") for each in said]
-        failed = event(phase="failed", message=IN_ONE)
-        hub.then(Answer(b"".join([*lines, failed])))
+        hub.then(Answer(b"".join([*log, event(phase="failed", message=IN_ONE)])))
     else:
-        inputs = {where: IN_ONE}
         hub.then(Answer(session(hub)))
+    inputs = {} if where in ("log", "phase", "fields", "failed") else {where: IN_ONE}
     used = use(hub, **inputs)
 
-    ran = used.run()
+    start = used.run()
 
-    annotated = [each.name for each in ran.log.annotations]
+    annotated = [each.name for each in start.log.annotations]
     assert annotated == ([] if where in ("log", "phase", "fields") else ["error"])
     assert (used.outputs != {}) == (not annotated)
-    assert {each.name for each in ran.log.commands} <= {"group", "endgroup", "add-mask", "error"}
+    assert {each.name for each in start.log.commands} <= {"group", "endgroup", "add-mask", "error"}
     if where != "build_token":
-        assert set(ran.log.masks) <= {TOKEN, "s3cret%2Ftoken%2B1"}
-    assert [each.properties for each in ran.log.annotations] in ([], [{"title": "clinder"}])
+        assert set(start.log.masks) <= set(MASKS)
+    assert [each.properties for each in start.log.annotations] in ([], [{"title": "clinder"}])
     if where == "log":
-        assert len(ran.log.of("group")) == 5
-        assert "::error::x" in ran.log.shown
+        assert len(start.log.named("group")) == 5
+        assert "::error::x" in start.log.shown
     assert used.outputs.get("url", "").rpartition("/user/")[2] in ("", "x/", "x::error::x/")
     assert set(used.outputs) <= {"url", "token", "uri", "hub", "spec", "image", "started"}
 
 
-def refused(message: str) -> Answer:
-    return Answer(event(phase="failed", message=message))
-
-
-def test_a_failed_build_is_one_annotation_with_all_that_helps(use: Uses, hub: ScriptedHub) -> None:
+def test_a_failed_build_is_one_annotation_with_everything_that_helps(
+    use: MakeUse, hub: ScriptedHub
+) -> None:
     lines = ["Collecting nope\n", "ERROR: No matching distribution found for nope\n", "Removing\n"]
     log = [event(phase="building", message=each) for each in lines]
     hub.then(Answer(b"".join(log) + event(phase="failed", message="Command failed\n")))
     used = use(hub)
 
-    ran = used.run()
+    start = used.run()
 
-    assert ran.code == 4
-    assert ran.annotation.name == "error"
-    assert ran.annotation.data.split("\n")[1:] == [
+    assert start.code == 4
+    assert start.annotation.name == "error"
+    assert start.annotation.data.split("\n")[1:] == [
         f"Hub: {hub.url}",
         "The hub's log: ERROR: No matching distribution found for nope",
         f"What to do: {BuildFailed.hint}",
-        f"By hand: {hub.url}v2/{SPEC}",
+        f"To launch it by hand: {hub.url}v2/{SPEC}",
     ]
     assert used.outputs == used.exported == {}
     assert "No Jupyter session" in used.summary
 
 
-def test_a_job_that_goes_on_without_a_session_is_warned(use: Uses, hub: ScriptedHub) -> None:
-    hub.then(refused("Sorry, org/repo is not allowed to launch\n"))
+def test_fail_on_error_false_turns_the_error_into_a_warning(use: MakeUse, hub: ScriptedHub) -> None:
+    hub.then(Answer(event(phase="failed", message="Sorry, org/repo is not allowed to launch\n")))
     used = use(hub, fail_on_error="false")
 
-    ran = used.run()
+    start = used.run()
 
-    assert ran.code == 0
-    assert ran.annotation.name == "warning"
-    assert "not allowed to launch" in ran.annotation.data
+    assert start.code == 0
+    assert start.annotation.name == "warning"
+    assert "not allowed to launch" in start.annotation.data
     assert used.outputs.get("url", "") == ""
     assert used.exported == {}
 
 
 @pytest.mark.parametrize(
-    ("inputs", "words"),
+    ("inputs", "message"),
     [
-        ({"timeout": "soon"}, "The input timeout"),
         ({"timeout": "-1"}, "The input timeout"),
-        ({"export-environment": "perhaps"}, "The input export-environment"),
         ({"fail-on-error": "perhaps"}, "The input fail-on-error"),
-        ({"build-token": "two words"}, "The input build-token"),
-        ({"hub-url": "local"}, "The embedded hub is not part of the action"),
-        ({"hub-url": "ftp://hub.example"}, "has the scheme 'ftp', not http, https"),
-        ({"repo": "what is this"}, "blanks"),
+        ({"repo": "what is this"}, "contains spaces"),
     ],
 )
-def test_an_input_that_is_not_what_it_should_be(
-    world: World, action: Path, shared: Path, inputs: dict[str, str], words: str
+def test_an_invalid_input_is_an_error_without_options_of_the_command_line(
+    world: World, action: Path, shared: Path, inputs: dict[str, str], message: str
 ) -> None:
-    ran = Use(world, action, inputs, shared=shared).run()
+    start = Use(world, action, inputs, shared=shared).run()
 
-    assert ran.code == 2
-    assert ran.annotation.name == "error"
-    assert words in ran.annotation.data
-    assert "--" not in ran.annotation.data, "a workflow has inputs, not options"
+    assert start.code == 2
+    assert start.annotation.name == "error"
+    assert message in start.annotation.data
+    assert "--" not in start.annotation.data
 
 
-def test_it_does_not_start_what_nothing_would_stop(world: World, action: Path) -> None:
-    used = Use(world, action, {})
-    Path(used.folders["folder"]).rmdir()
+# A runner, or a job, in which something is missing
 
-    ran = used.started()
 
-    assert ran.code == 2
-    assert "was not registered" in ran.annotation.data
+def run_step(
+    world: World, action: Path, name: str, **variables: str
+) -> tuple[Result, runner.Command]:
+    """Run a step with only these variables; return its result and its only annotation."""
+    script = action / "src" / "clinder" / "action" / "__main__.py"
+    result = world.finish(world.popen(["python3", "-I", "-S", str(script), name], env=variables))
+    assert result.err == ""
+    (annotation,) = runner.read(result.out).annotations
+    return result, annotation
+
+
+@pytest.mark.parametrize(
+    ("name", "fail_on_error", "kind", "code"),
+    [("start", "", "error", 1), ("start", "False", "warning", 0), ("stop", "", "warning", 1)],
+)
+def test_a_use_that_was_not_registered(
+    world: World, action: Path, *, name: str, fail_on_error: str, kind: str, code: int
+) -> None:
+    result, annotation = run_step(world, action, name, CLINDER_INPUT_FAIL_ON_ERROR=fail_on_error)
+
+    assert (result.code, annotation.name, annotation.data) == (code, kind, UNREGISTERED)
+
+
+def test_a_private_folder_that_was_removed(world: World, action: Path, shared: Path) -> None:
+    used = Use(world, action, {}, shared=shared)
+    used.folder.rmdir()
+
+    start = used.start()
+
+    assert (start.code, start.annotation.name) == (2, "error")
+    assert UNREGISTERED in start.annotation.data
     post = used.post()
     assert post.annotation.name == "warning"
     assert "was removed during the job" in post.annotation.data
+    folders = {"CLINDER_SHARED": str(shared), "CLINDER_FOLDER": str(used.folder)}
+    result, annotation = run_step(world, action, "stop", **folders)
+    assert (result.code, annotation.name) == (0, "warning")
+    assert UNREGISTERED in annotation.data
 
 
-def test_a_binder_link_names_its_hub(
-    world: World, action: Path, shared: Path, hub: ScriptedHub
+@pytest.mark.parametrize(
+    ("fail_on_error", "kind", "code"), [("", "error", 1), ("False", "warning", 0)]
+)
+def test_without_a_python_there_is_one_annotation(
+    world: World, action: Path, fail_on_error: str, kind: str, code: int
 ) -> None:
-    hub.then(Answer(session(hub)))
-    inputs = {"repo": f"{hub.url}v2/gh/org/other/HEAD", "warm-up": "false"}
+    used = Use(world, action, {"fail-on-error": fail_on_error})
+    used.variables = {"PATH": str(world.root)}
+    (world.root / "bash").symlink_to("/bin/bash")
 
-    ran = Use(world, action, inputs, secrets=[TOKEN], shared=shared).run()
+    start = used.start()
 
-    assert ran.code == 0
-    assert [each.path for each in hub.builds] == ["/build/gh/org/other/HEAD"]
+    assert (start.code, start.annotation.name) == (code, kind)
+    assert "No Python 3.10 or newer" in start.annotation.data
+    used.variables = {}
+    used.post()
 
 
-@pytest.mark.parametrize(("goes_on", "kind", "code"), [("", "error", 1), ("false", "warning", 0)])
-def test_packages_that_cannot_be_had_are_one_annotation(
-    world: World, tmp_path: Path, goes_on: str, kind: str, code: int
+@pytest.mark.parametrize(
+    ("fail_on_error", "kind", "code"), [("", "error", 1), ("false", "warning", 0)]
+)
+def test_packages_that_cannot_be_installed_are_one_annotation(
+    world: World, tmp_path: Path, fail_on_error: str, kind: str, code: int
 ) -> None:
-    used = Use(world, of.built(tmp_path / "clone", zipapp=False), {"fail-on-error": goes_on})
+    clone = copy_action(tmp_path / "clone", zipapp=False)
+    used = Use(world, clone, {"fail-on-error": fail_on_error})
     used.variables = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
 
-    ran = used.run()
+    start = used.run()
 
-    assert (ran.code, ran.annotation.name) == (code, kind)
-    assert "cannot install clinder's packages" in ran.annotation.data
-
-
-def test_without_a_python_there_is_one_clear_error(world: World, action: Path) -> None:
-    used = Use(world, action, {})
-    used.variables = {"PATH": str(world.root)}
-    (world.root / "bash").symlink_to("/bin/bash")
-
-    ran = used.started()
-
-    assert ran.code == 1
-    assert "No Python 3.10 or newer" in ran.annotation.data
-    used.variables = {}
-    used.post()
+    assert (start.code, start.annotation.name) == (code, kind)
+    assert "cannot install clinder's packages" in start.annotation.data
 
 
-def test_without_a_python_a_job_may_go_on(world: World, action: Path) -> None:
-    used = Use(world, action, {"fail-on-error": "False"})
-    used.variables = {"PATH": str(world.root)}
-    (world.root / "bash").symlink_to("/bin/bash")
-
-    ran = used.started()
-
-    assert (ran.code, ran.annotation.name) == (0, "warning")
-    assert "No Python 3.10 or newer" in ran.annotation.data
-    used.variables = {}
-    used.post()
-
-
-def test_the_post_step_needs_nothing_that_the_jobs_steps_may_have_removed(
-    use: Uses, hub: ScriptedHub
+def test_a_file_of_the_action_that_is_missing_is_one_annotation(
+    world: World, tmp_path: Path
 ) -> None:
+    broken = copy_action(tmp_path / "broken", zipapp=False)
+    (broken / "src" / "clinder" / "action" / "bootstrap.py").unlink()
+
+    result, annotation = run_step(world, broken, "start")
+
+    assert (result.code, annotation.name) == (1, "error")
+    assert annotation.data.startswith("The runner failed: ")
+    assert "bootstrap.py" in annotation.data
+
+
+def test_a_bug_is_one_annotation_that_names_its_place(world: World, tmp_path: Path) -> None:
+    broken = copy_action(tmp_path / "broken", zipapp=False)
+    bug = (
+        "class ProvisioningFailed(Exception): ...\n"
+        "def provide(*_):\n    raise LookupError('s3cret')\n"
+    )
+    (broken / "src" / "clinder" / "action" / "bootstrap.py").write_text(bug)
+
+    result, annotation = run_step(world, broken, "start", CLINDER_SHARED=str(tmp_path))
+
+    assert (result.code, annotation.name) == (70, "error")
+    assert annotation.data.startswith("A bug in clinder: LookupError at bootstrap.py:3 in provide.")
+    assert "s3cret" not in result.out
+
+
+# The post step
+
+
+def test_the_post_step_needs_nothing_that_the_job_can_remove(
+    use: MakeUse, hub: ScriptedHub
+) -> None:
+    """Neither the packages nor the Python of the start step; one broken file is only a warning."""
     hub.then(Answer(session(hub)))
     used = use(hub, shared=None)
-    used.started()
+    used.start()
     shutil.rmtree(used.folders["shared"])
+    (used.folder / "python").write_text("/nonexistent/python3")
+    (used.folder / "session-1.json").write_text("no JSON")
 
     post = used.post()
 
-    assert post.log.annotations == []
+    assert post.annotation.name == "warning"
+    assert post.annotation.data.startswith("A session might keep running until its hub culls it: ")
     assert len(hub.calls("POST", "/api/shutdown")) == 1
 
 
-def test_two_uses_are_two_sessions_of_one_installation(use: Uses, hub: ScriptedHub) -> None:
+def test_two_uses_have_two_sessions_and_share_the_packages(use: MakeUse, hub: ScriptedHub) -> None:
     hub.then(Answer(session(hub, "a")), Answer(session(hub, "b")))
     first, second = use(hub, shared=None), use(hub, shared=None)
     shared = Path(first.folders["shared"])
-    first.started()
-    (made,) = shared.iterdir()
-    begun = made.stat().st_ctime_ns
-    second.started()
+    first.start()
+    (packages,) = shared.iterdir()
+    changed = packages.stat().st_ctime_ns
+    second.start()
 
     assert second.folders["shared"] == str(shared)
-    assert [(each, each.stat().st_ctime_ns) for each in shared.iterdir()] == [(made, begun)]
+    assert [(each, each.stat().st_ctime_ns) for each in shared.iterdir()] == [(packages, changed)]
 
     second.post()
     assert [each.path for each in hub.calls("POST", "/api/shutdown")] == ["/user/b/api/shutdown"]
@@ -384,66 +430,57 @@ def test_two_uses_are_two_sessions_of_one_installation(use: Uses, hub: ScriptedH
     assert len(hub.calls("POST", "/api/shutdown")) == 2
 
 
-def test_the_post_step_takes_another_python_where_the_first_is_gone(
-    use: Uses, hub: ScriptedHub
+def test_the_post_step_warns_of_a_session_that_it_cannot_stop(
+    use: MakeUse, hub: ScriptedHub
 ) -> None:
     hub.then(Answer(session(hub)))
     used = use(hub)
-    used.started()
-    (Path(used.folders["folder"]) / "python").write_text("/nonexistent/python3")
-
-    post = used.post()
-
-    assert post.log.annotations == []
-    assert hub.calls("POST", "/api/shutdown")
-
-
-def test_the_post_step_warns_of_what_it_cannot_stop(use: Uses, hub: ScriptedHub) -> None:
-    hub.then(Answer(session(hub)))
-    used = use(hub)
-    used.started()
+    used.start()
     hub.serve("x", Jupyter("another token"))
 
     post = used.post()
 
     assert post.annotation.name == "warning"
-    assert "may still run" in post.annotation.data
-    assert "may still run" in used.summary
+    assert "might still be running" in post.annotation.data
+    assert "might keep running" in used.summary
 
 
 POST = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from clinder.action.stop import stop
-paused = []
-code = stop(os.environ, now=lambda: sum(paused), pause=lambda _, seconds: paused.append(seconds))
-open(sys.argv[2], "w").write(str(sum(paused)))
+pauses = []
+code = stop(os.environ, now=lambda: sum(pauses), pause=lambda _, seconds: pauses.append(seconds))
+open(sys.argv[2], "w").write(str(sum(pauses)))
 sys.exit(code)
 """
 
 
-def test_two_sessions_that_do_not_stop_are_given_their_time_but_not_all_of_the_runners(
+def test_the_post_step_gives_up_on_two_sessions_within_the_runners_time(
     world: World, action: Path, hub: ScriptedHub
 ) -> None:
-    """All post steps have 45 s; a clock tells them that only their pauses take time."""
+    """All post steps together have 45 s. By this clock, only pauses take time."""
     folder = Folder(world.root)
     for name in ("a", "b"):
         folder.keep(Session(hub.serve(name, Jupyter(TOKEN, stays=True)), TOKEN))
     waited = world.root / "waited"
     python = [sys.executable, "-I", "-S", "-c", POST, str(action / "clinder.pyz"), str(waited)]
 
-    ran = world.finish(world.popen(python, env={"CLINDER_FOLDER": str(world.root)}))
+    result = world.finish(world.popen(python, env={"CLINDER_FOLDER": str(world.root)}))
 
-    assert ran.code == 0, ran.err
-    left = runner.read(ran.out, TOKEN).annotations
-    assert ["The session still runs" in each.data for each in left] == [True, True]
+    assert result.code == 0, result.err
+    annotations = runner.read(result.out, TOKEN).annotations
+    assert ["The session still runs" in each.data for each in annotations] == [True, True]
     assert len(folder.session_files) == 2
     assert 30 < float(waited.read_text()) < 45
 
 
+# Cancellation
+
+
 PHASES = {
-    # What is seen when the signal comes.
-    "asked": "Requesting ",
+    # The output after which the signal is sent.
+    "requested": "Requesting ",
     "building": "Step 1",
     "launching": "Launching server...",
     "readiness": "The session is at",
@@ -453,60 +490,62 @@ PHASES = {
 
 @pytest.fixture
 def phases() -> Iterator[dict[str, ScriptedHub]]:
-    """A hub for each phase, which a launch does not leave by itself."""
+    """One hub per phase, in which a launch stays until it is cancelled."""
     never = threading.Event()
     building = event(phase="building", message="Step 1\n")
     with ExitStack() as stack:
         hubs = {phase: stack.enter_context(ScriptedHub()) for phase in PHASES}
         stack.callback(never.set)
-        hubs["asked"].then(Answer((never,)))
+        hubs["requested"].then(Answer((never,)))
         hubs["building"].then(Answer((building, never)))
-        hubs["launching"].then(Answer((launched(building), never)))
+        hubs["launching"].then(Answer((phases_with(building), never)))
         for phase in ("readiness", "stuck"):
-            hubs[phase].then(Answer(launched(building) + session(hubs[phase])))
+            hubs[phase].then(Answer(phases_with(building) + session(hubs[phase])))
         hubs["readiness"].serve("x", Jupyter(TOKEN, before=(503,) * 5))
         hubs["stuck"].pages["/user/x/api/status"] = page(503)
         yield hubs
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_any_phase(
-    use: Uses, phases: dict[str, ScriptedHub], number: signal.Signals
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_start_step_in_any_phase(
+    use: MakeUse, phases: dict[str, ScriptedHub], signum: signal.Signals
 ) -> None:
-    """The start step ends in time. What it could not stop by then, the post step stops."""
+    """The post step stops the session that the start step could not stop in time."""
     uses = {phase: use(hub) for phase, hub in phases.items()}
-    processes = {phase: each.start() for phase, each in uses.items()}
+    processes = {phase: each.begin() for phase, each in uses.items()}
     read = {phase: line_with(each.stdout, PHASES[phase]) for phase, each in processes.items()}
 
     for each in processes.values():
-        each.send_signal(number)
-    ran = {phase: uses[phase].ended(each, read[phase]) for phase, each in processes.items()}
+        each.send_signal(signum)
+    starts = {phase: uses[phase].finish(each, read[phase]) for phase, each in processes.items()}
 
-    code = 130 if number is signal.SIGINT else 143
-    assert {phase: each.code for phase, each in ran.items()} == dict.fromkeys(PHASES, code)
-    assert "is stopped" in ran["readiness"].said
-    assert "culls it" in ran["launching"].annotation.data
-    assert "might still be running" in ran["stuck"].annotation.data
+    code = 130 if signum is signal.SIGINT else 143
+    assert {phase: each.code for phase, each in starts.items()} == dict.fromkeys(PHASES, code)
+    assert "is stopped" in starts["readiness"].text
+    assert "culls it" in starts["launching"].annotation.data
+    assert "might still be running" in starts["stuck"].annotation.data
     assert [each.outputs for each in uses.values()] == [{}] * len(uses)
 
     phases["stuck"].pages.clear()
     posts = {phase: each.post() for phase, each in reversed(uses.items())}
-    assert [phase for phase, each in posts.items() if "is stopped." in each.said] == ["stuck"]
-    assert "No session was left to stop." in posts["readiness"].said
+    assert [phase for phase, each in posts.items() if "is stopped." in each.text] == ["stuck"]
+    assert "There is no session to stop." in posts["readiness"].text
     assert not [each for each in posts.values() if each.log.annotations]
 
 
-def test_a_second_signal_ends_it_at_once(use: Uses, phases: dict[str, ScriptedHub]) -> None:
+def test_a_second_signal_ends_the_start_step_at_once(
+    use: MakeUse, phases: dict[str, ScriptedHub]
+) -> None:
     used = use(phases["stuck"])
-    process = used.start()
+    process = used.begin()
     read = line_with(process.stdout, PHASES["stuck"])
     process.send_signal(signal.SIGINT)
     phases["stuck"].awaited("GET", "/api/status")
-    process.send_signal(signal.SIGTERM)  # another, for two of a kind may come as one
+    process.send_signal(signal.SIGTERM)  # a different one, because two of a kind can merge
 
-    assert used.ended(process, read).code == 143
+    assert used.finish(process, read).code == 143
     phases["stuck"].pages.clear()
-    assert "is stopped." in used.post().said
+    assert "is stopped." in used.post().text
 
 
 HANGS = """
@@ -514,9 +553,9 @@ import pathlib, sys, time
 sys.path.insert(0, sys.argv[1])
 from clinder.action.cancelling import cancel_in_time
 from clinder.action.workflow import Workflow
-def wait(over, seconds):
+def wait(ended, seconds):
     pathlib.Path(sys.argv[2]).write_text(str(seconds))
-    return over.is_set()
+    return ended.is_set()
 workflow = Workflow()
 with cancel_in_time(workflow, wait):
     workflow.quote("::error::x")
@@ -524,30 +563,52 @@ with cancel_in_time(workflow, wait):
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_does_not_end_after_a_signal_is_ended(
-    world: World, action: Path, number: signal.Signals
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_step_that_hangs_after_a_signal_is_ended(
+    world: World, action: Path, signum: signal.Signals
 ) -> None:
-    """After the 6.5 s that a launch takes for it, before the runner's next signal at 7.5 s."""
+    """A cancelled launch can take 6.5 s; the runner sends its next signal after 7.5 s."""
     waited = world.root / "waited"
     pyz = str(action / "clinder.pyz")
     python = [sys.executable, "-I", "-S", "-c", HANGS, pyz, str(waited)]
     process = world.popen(python)
     read = line_with(process.stdout, "::error::x")
-    process.send_signal(number)
+    process.send_signal(signum)
 
-    ran = world.finish(process)
+    result = world.finish(process)
 
-    log = runner.read(read + ran.out)
-    assert ran.code == (130 if number is signal.SIGINT else 143)
-    assert log.shown[-2:] == ["Cancelled: the post step stops what is left.", ""]
+    log = runner.read(read + result.out)
+    assert result.code == (130 if signum is signal.SIGINT else 143)
+    assert log.shown[-2].startswith("Cancelled. The post step stops the session")
     assert (log.stopped, log.commands) == ("", [])
     assert 6.5 < float(waited.read_text()) < 7.5
 
 
-def test_a_launch_that_was_killed_half_way(use: Uses, phases: dict[str, ScriptedHub]) -> None:
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_pip_runs_ends_pip_and_leaves_no_packages(
+    world: World, tmp_path: Path, signum: signal.Signals
+) -> None:
+    used = Use(world, copy_action(tmp_path / "clone", zipapp=False), {})
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        index = f"http://127.0.0.1:{silent.getsockname()[1]}/simple"
+        used.variables = {"PIP_INDEX_URL": index, "PIP_CONFIG_FILE": os.devnull}
+        process = used.begin()
+        connection, _ = silent.accept()
+        with connection:
+            process.send_signal(signum)
+            start = used.finish(process)
+
+    assert start.code == 128 + signum
+    assert start.log.annotations == []
+    assert not [*Path(used.folders["shared"]).iterdir()]
+    assert "There is no session to stop." in used.post().text
+
+
+def test_the_post_step_warns_after_a_launch_that_was_killed(
+    use: MakeUse, phases: dict[str, ScriptedHub]
+) -> None:
     used = use(phases["launching"])
-    process = used.start()
+    process = used.begin()
     line_with(process.stdout, PHASES["launching"])
     process.kill()
     process.communicate()
@@ -558,37 +619,21 @@ def test_a_launch_that_was_killed_half_way(use: Uses, phases: dict[str, Scripted
     assert f"If {phases['launching'].url} still launches {SPEC}" in post.annotation.data
 
 
-def test_a_clone_without_the_zipapp_installs_its_packages_once_and_for_itself_alone(
+def test_a_clone_installs_its_packages_once_and_changes_nothing_else(
     world: World, tmp_path: Path, hub: ScriptedHub
 ) -> None:
-    """The one test that needs the package index."""
-    cloned = of.built(tmp_path / "clone", zipapp=False)
-    source = {each: each.stat().st_mtime_ns for each in cloned.rglob("*")}
+    """The only test here that needs the package index."""
+    clone = copy_action(tmp_path / "clone", zipapp=False)
+    source = {each: each.stat().st_mtime_ns for each in clone.rglob("*")}
     hub.then(Answer(session(hub, "a")), Answer(session(hub, "b")))
-    used = Use(world, cloned, {"hub-url": hub.url, "warm-up": "false"}, secrets=[TOKEN])
+    used = Use(world, clone, {"hub-url": hub.url, "warm-up": "false"}, secrets=[TOKEN])
     used.variables = {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
 
-    first, second = used.started(), used.started()
+    first, second = used.start(), used.start()
 
     assert [first.code, second.code] == [0, 0], first.out + second.out
     assert len(list(Path(used.folders["shared"]).iterdir())) == 1
     assert used.post().log.annotations == []
     assert len(hub.calls("POST", "/api/shutdown")) == 2
-    assert {each: each.stat().st_mtime_ns for each in cloned.rglob("*")} == source
-    assert {each.name for each in world.home.iterdir()} <= {".rustup"}, "pip asks for rustc"
-
-
-def test_the_timeout_covers_working_out_what_to_launch(
-    world: World, action: Path, shared: Path, hub: ScriptedHub
-) -> None:
-    git = write_hanging_git(world.root)
-    path = {"PATH": f"{git.parent}:{os.environ['PATH']}"}
-    inputs = {"hub-url": hub.url, "timeout": "1", "reuse-environment": "true"}
-
-    ran = Use(world, action, inputs, path, shared=shared).run()
-
-    assert ran.code == 7
-    assert "clinder was still working out what to launch." in ran.annotation.data
-    assert not hub.builds
-    for process in world.processes("sleep 600"):
-        process.kill()
+    assert {each: each.stat().st_mtime_ns for each in clone.rglob("*")} == source
+    assert {each.name for each in world.home.iterdir()} <= {".rustup"}, "pip runs rustc"

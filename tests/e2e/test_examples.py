@@ -1,8 +1,8 @@
-"""Every example does what it says: workflows under act, the scripts of other platforms in a shell.
+"""Every example works: act runs the workflows, a shell the scripts of other platforms.
 
-The hub is the embedded one. Actions of others and programs that would be downloaded have stand-ins;
-``myst`` runs a line on the session, as MyST would, and writes what it printed as the page. All
-examples run at once, each in a repository of its own, for most of their time they wait.
+The hub is the embedded one. Foreign actions and downloaded programs have stand-ins; ``myst`` runs a
+line of code on the session and writes the output as the page. The examples mostly wait, so they all
+run at once, each in its own repository.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from e2e.world import World, line_with
 pytestmark = pytest.mark.posix  # act in host mode, and node beside it
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-SECONDS = 100
+TIMEOUT = 100  # seconds
 FORK = "0123456789abcdef0123456789abcdef01234567"
 PAGE = "import os; print('executed for', os.environ['BINDER_REQUEST'])"
 PROGRAMS = {
-    "python": 'case "$*" in "-m pip install "*) ;; *) exit 3 ;; esac',  # clinder is there already
+    "python": 'case "$*" in "-m pip install "*) ;; *) exit 3 ;; esac',  # is installed already
     "pipx": 'test "$1" = run && shift && exec "$@"',
     "myst": """
 case " $* " in
@@ -80,51 +80,47 @@ DOWN = "with-both-hubs-down"
 
 @dataclass(frozen=True)
 class Run:
-    """An example that is being run in a folder of its own, until it is asked what came of it."""
+    """An example that is running in its own folder."""
 
     folder: Path
     process: subprocess.Popen[str]
     workflow: Workflow | None = None
 
-    def said(self) -> str:
-        """Return what its steps printed; it must have ended well."""
-        code = self.process.wait(SECONDS)
+    def output(self) -> str:
+        """Wait for its successful end, and return what its steps printed."""
+        code = self.process.wait(TIMEOUT)
         text = (self.folder / "output").read_text(encoding="utf-8")
         assert code == 0, text
         if self.workflow is None:
             return text
-        return "".join(f"{line}\n" for line in self.workflow.ended(self.process, text).said())
-
-    @property
-    def commit(self) -> str:
-        assert self.workflow is not None
-        return self.workflow.commit
+        return "".join(f"{line}\n" for line in self.workflow.finish(self.process, text).output())
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Where examples run, in a world of their own, on a hub of their own."""
+    """Runs the examples in one world, with the embedded hub at ``hub``."""
 
     world: World
     action: Path
     hub: str
-    """The embedded hub's address."""
 
     def workflow(self, example: str, first: str, then: str) -> Run:
-        """Run a workflow under act; ``first`` and ``then`` are addresses of hubs in it."""
-        made = Workflow(self.world, self.action, name=example + ("" if then == self.hub else DOWN))
+        """Run a workflow, with these URLs in place of the two hubs' in it."""
+        workflow = Workflow(
+            self.world, self.action, name=example + ("" if then == self.hub else DOWN)
+        )
         text = (EXAMPLES / example).read_text(encoding="utf-8")
         text = text.replace("https://binder.projectpythia.org", first)
         text = text.replace("https://mybinder.org", then)
         for name, ref in set(re.findall(r"uses: (actions/[\w-]+)@(\w+)", text)):
-            made.stand_ins[f"{name}@{ref}"] = _stand_in(made.root, name)
+            workflow.stand_ins[f"{name}@{ref}"] = _stand_in(workflow.root, name)
         event, payload = EVENTS[example]
-        with (made.root / "output").open("w") as output:
-            process = made.start_workflow(text, event, payload, output)
-        return Run(made.root, process, made)
+        with (workflow.root / "output").open("w") as output:
+            process = workflow.begin_workflow(text, event, payload, output)
+        return Run(workflow.root, process, workflow)
 
     def script(self, example: str) -> Run:
-        """Run the lines of another platform's file, with that platform's variables."""
+        """Run the commands of another platform's file, with that platform's variables."""
         folder = self.world.root / example
         (folder / "caller").mkdir(parents=True)
         with (folder / "output").open("w") as output:
@@ -139,13 +135,13 @@ class Runner:
 
 
 def _stand_in(folder: Path, name: str) -> Path:
-    made = folder / name
-    made.mkdir(parents=True)
+    target = folder / name
+    target.mkdir(parents=True)
     step = {"id": "it", "shell": "bash", "run": STAND_INS[name]}
     outputs = {"page_url": {"value": "${{ steps.it.outputs.page_url }}"}}
     manifest = {"name": name, "outputs": outputs, "runs": {"using": "composite", "steps": [step]}}
-    (made / "action.yml").write_text(json.dumps(manifest))
-    return made
+    (target / "action.yml").write_text(json.dumps(manifest))
+    return target
 
 
 def _script(example: str) -> str:
@@ -159,19 +155,19 @@ def _script(example: str) -> str:
 
 
 def _with_hub(action: Path, target: Path, hub: str) -> Path:
-    """Copy the action, with the test's hub by default."""
+    """Copy the action, with this hub as the default."""
     shutil.copytree(action, target)
     manifest = target / "action.yml"
     text = manifest.read_text(encoding="utf-8")
-    without = '`repo` names.\n    default: ""'
-    assert text.count(without) == 1
-    manifest.write_text(text.replace(without, f'{without[:-2]}"{hub}"'), encoding="utf-8")
+    default = '`repo` names.\n    default: ""'
+    assert text.count(default) == 1
+    manifest.write_text(text.replace(default, f'{default[:-2]}"{hub}"'), encoding="utf-8")
     return target
 
 
 @pytest.fixture(scope="module")
 def runs(module_world: World, action: Path) -> Iterator[dict[str, Run]]:
-    """All examples, being run."""
+    """All examples, while they run."""
     serving = module_world.clinder("hub", "--port", "0", "-q")
     hub = line_with(serving.stdout, "http://").strip()
     programs = module_world.root / "programs"
@@ -182,10 +178,10 @@ def runs(module_world: World, action: Path) -> Iterator[dict[str, Run]]:
     path = (programs, Path(sys.executable).parent, os.environ["PATH"])
     module_world.variables |= {"PATH": os.pathsep.join(map(str, path)), "PAGE": PAGE}
     runner = Runner(module_world, _with_hub(action, module_world.root / "action", hub), hub)
-    none = f"{hub}none"
+    down = f"{hub}none"
     yield {
-        **{example: runner.workflow(example, none, hub) for example in EVENTS},
-        DOWN: runner.workflow("two-hubs.yml", none, none),
+        **{example: runner.workflow(example, down, hub) for example in EVENTS},
+        DOWN: runner.workflow("two-hubs.yml", down, down),
         **{example: runner.script(example) for example in PLATFORMS},
     }
     module_world.wait_for_servers(0)
@@ -194,54 +190,35 @@ def runs(module_world: World, action: Path) -> Iterator[dict[str, Run]]:
 
 
 STOPPED = re.compile(r"^The session at \S+ is stopped\.$", re.MULTILINE)
+FORKS = f"someone/caller/{FORK}"
 
 
-def test_smallest(runs: dict[str, Run]) -> None:
-    said = runs["smallest.yml"].said()
+@pytest.mark.parametrize(
+    ("example", "expected"),
+    [
+        ("smallest.yml", ['"default": "python3"']),
+        ("pages.yml", ["the page: executed for v2/gh/{commit}\n", "uploaded"]),
+        ("preview.yml", [f"the page: executed for v2/gh/{FORKS}\n", "uploaded"]),
+        ("still-launches.yml", [f"Requesting gh/{CALLER}/HEAD from"]),
+        ("warm-image.yml", ["Requesting gh/{commit} from"]),
+        ("two-hubs.yml", ["the page: executed for v2/gh/{commit}\n"]),
+    ],
+)
+def test_a_workflow_uses_a_session_and_stops_it(
+    runs: dict[str, Run], example: str, expected: list[str]
+) -> None:
+    output, workflow = runs[example].output(), runs[example].workflow
 
-    assert '"default": "python3"' in said
-    assert len(STOPPED.findall(said)) == 1
-
-
-def test_pages(runs: dict[str, Run]) -> None:
-    said = runs["pages.yml"].said()
-
-    assert f"the page: executed for v2/gh/{CALLER}/{runs['pages.yml'].commit}\n" in said
-    assert "uploaded" in said
-    assert len(STOPPED.findall(said)) == 1
-
-
-def test_preview_is_of_the_fork(runs: dict[str, Run]) -> None:
-    said = runs["preview.yml"].said()
-
-    assert f"the page: executed for v2/gh/someone/caller/{FORK}\n" in said
-    assert "uploaded" in said
-    assert len(STOPPED.findall(said)) == 1
-
-
-def test_still_launches(runs: dict[str, Run]) -> None:
-    said = runs["still-launches.yml"].said()
-
-    assert f"Requesting gh/{CALLER}/HEAD from " in said
-    assert len(STOPPED.findall(said)) == 1
+    assert workflow
+    for text in expected:
+        assert text.format(commit=f"{CALLER}/{workflow.commit}") in output
+    assert len(STOPPED.findall(output)) == 1
 
 
-def test_warm_image(runs: dict[str, Run]) -> None:
-    said = runs["warm-image.yml"].said()
-
-    assert f"Requesting gh/{CALLER}/{runs['warm-image.yml'].commit} from " in said
-    assert len(STOPPED.findall(said)) == 1
-
-
-def test_the_second_of_two_hubs(runs: dict[str, Run]) -> None:
-    said = runs["two-hubs.yml"].said()
-
-    assert f"the page: executed for v2/gh/{CALLER}/{runs['two-hubs.yml'].commit}\n" in said
-    assert len(STOPPED.findall(said)) == 1
-
-
-def test_neither_of_two_hubs(runs: dict[str, Run]) -> None:
-    assert "the page: not executed\n" in runs[DOWN].said()
+def test_a_workflow_whose_hubs_are_both_down_does_not_execute_the_page(
+    runs: dict[str, Run],
+) -> None:
+    assert "the page: not executed\n" in runs[DOWN].output()
 
 
 @pytest.mark.parametrize(
@@ -252,11 +229,13 @@ def test_neither_of_two_hubs(runs: dict[str, Run]) -> None:
         ("netlify.toml", f"gh/org/caller/{FORK}", "_build/html"),
     ],
 )
-def test_another_platform(runs: dict[str, Run], example: str, launched: str, site: str) -> None:
-    said = runs[example].said()
+def test_a_script_of_another_platform_uses_a_session_and_stops_it(
+    runs: dict[str, Run], example: str, launched: str, site: str
+) -> None:
+    output = runs[example].output()
 
-    assert f"the page: executed for v2/{launched}\n" in said
-    assert "The session is stopped." in said
+    assert f"the page: executed for v2/{launched}\n" in output
+    assert "The session is stopped." in output
     assert (runs[example].folder / "caller" / site / "index.html").is_file()
 
 

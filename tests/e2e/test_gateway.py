@@ -1,4 +1,4 @@
-"""The recipe of the documentation by which a Jupyter server uses a session's kernels as its own."""
+"""The documentation's recipe for using a session's kernels in a local Jupyter server."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ export JUPYTER_BASE_URL="http://127.0.0.1:$PORT/" JUPYTER_TOKEN="$OWN_TOKEN"
 until clinder status > /dev/null 2>&1; do kill -0 $!; sleep 0.1; done
 clinder exec -c "import os; print('ran for', os.environ['BINDER_REQUEST'])"
 """
-"""In place of JupyterLab: the server below it, and code on a kernel of that server."""
+"""A stand-in for JupyterLab: its server, and code that runs on one of that server's kernels."""
 
 
 def recipe() -> str:
-    """The recipe as the page has it."""
+    """Return the recipe from the page."""
     blocks = re.findall(r"^```sh\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
-    (found,) = (block for block in blocks if "JUPYTER_GATEWAY_URL" in block)
-    assert found.startswith("clinder run ORG/REPO -- ")
-    return str(found)
+    (script,) = (block for block in blocks if "JUPYTER_GATEWAY_URL" in block)
+    assert script.startswith("clinder run ORG/REPO -- ")
+    return str(script)
 
 
 @pytest.mark.posix
-def test_a_jupyter_server_uses_the_kernels_of_a_session(world: World) -> None:
+def test_a_local_jupyter_server_uses_the_kernels_of_a_session(world: World) -> None:
     programs, log = world.root / "programs", world.root / "log"
     programs.mkdir()
     (programs / "jupyter").write_text(JUPYTER, encoding="utf-8")
@@ -51,8 +51,8 @@ def test_a_jupyter_server_uses_the_kernels_of_a_session(world: World) -> None:
 
     result = world.sh(recipe().replace("ORG/REPO", "-q --hub local"))
 
-    said = log.read_text(encoding="utf-8")
-    assert (result.code, result.err) == (0, ""), said
+    text = log.read_text(encoding="utf-8")
+    assert (result.code, result.err) == (0, ""), text
     assert re.fullmatch(r"ran for v2/git/file%3A%2F%2Flocalhost\S+\n", result.out)
-    assert "GatewayKernelManager started kernel" in said
+    assert "GatewayKernelManager started kernel" in text
     world.wait_for_servers(0)

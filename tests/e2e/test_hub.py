@@ -1,9 +1,8 @@
-"""hub: the embedded hub in the foreground, and the end of what it started."""
+"""``clinder hub``: the embedded hub in the foreground, and the end of its sessions."""
 
 from __future__ import annotations
 
 import signal
-import socket
 
 import pytest
 
@@ -11,8 +10,8 @@ from e2e.world import World, line_with
 
 
 @pytest.mark.posix
-def test_hubs_end_with_their_sessions(world: World) -> None:
-    """By either signal; two hubs at once, each with its own."""
+def test_a_signal_ends_a_hub_and_its_sessions(world: World) -> None:
+    """Either signal, with two hubs at once that each have their own sessions."""
     hubs = {name: world.clinder("hub", "--port", "0") for name in ("SIGINT", "SIGTERM")}
     urls = {name: line_with(hub.stdout, "http://").strip() for name, hub in hubs.items()}
     start = ["start", "o/r", "-o", "json", "-q", "--hub"]
@@ -31,12 +30,12 @@ def test_hubs_end_with_their_sessions(world: World) -> None:
 
 
 @pytest.mark.posix
-def test_a_second_signal_ends_a_hub_that_still_stops_its_sessions(world: World) -> None:
+def test_a_second_signal_ends_a_hub_that_is_still_stopping_its_sessions(world: World) -> None:
     hub = world.clinder("hub", "--port", "0")
     url = line_with(hub.stdout, "http://").strip()
     world.known(world.run("start", "o/r", "-o", "json", "-q", "--hub", url).out)
     (server,) = world.servers()
-    server.suspend()  # it is waited for
+    server.suspend()  # so that the hub waits for it
     hub.send_signal(signal.SIGINT)
     line_with(hub.stderr, "Stopping the sessions that this hub started.")
 
@@ -48,18 +47,8 @@ def test_a_second_signal_ends_a_hub_that_still_stops_its_sessions(world: World) 
     world.kill_servers()
 
 
-def test_a_port_that_is_taken(world: World) -> None:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        result = world.run("hub", "--port", str(port))
-    assert (result.code, result.out) == (2, "")
-    assert f"The hub cannot listen on port {port}" in result.err
-
-
 @pytest.mark.posix
-def test_a_hub_whose_address_nobody_reads(world: World) -> None:
+def test_a_hub_that_cannot_write_its_url_fails(world: World) -> None:
     result = world.sh("$CLINDER hub --port 0 >&-")
     assert result.code == 2
     assert "clinder: The output could not be written: closed." in result.err

@@ -1,6 +1,6 @@
-"""What Project Pythia's cookbooks need: one that is built as they are, and its action replaced.
+"""Project Pythia: a cookbook is built like theirs, and our action replaces their own.
 
-The cookbook is the one in ``examples/``, built by the real MyST under act on the embedded hub.
+The cookbook is the one in ``examples/``. act and the real MyST build it on the embedded hub.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from answers import Answer, ready
-from e2e.act import CALLER, Ended, Workflow
+from e2e.act import CALLER, NOTHING_REMAINS, Workflow, WorkflowResult
 from e2e.myst import MYST, OFFLINE, outputs, printed, theme
 from e2e.world import World, line_with
 from hubs import Jupyter, ScriptedHub
@@ -60,7 +60,7 @@ jobs:
           test "$TOKEN" = "$JUPYTER_TOKEN"
           echo "GOT $URL $TOKEN"
 """
-"""How an action that is not ours is used; only the job's last step, from which we hear, is ours."""
+"""A workflow for Project Pythia's action. Only its first step, which shows what remains, is new."""
 OTHER_INPUTS = """
           repo: ProjectPythia/radar-cookbook
           ref: main
@@ -84,7 +84,7 @@ def workflow(world: World, action: Path) -> Workflow:
 
 @pytest.fixture
 def cookbook(world: World, workflow: Workflow) -> Iterator[Workflow]:
-    """The example's cookbook in a repository, with the embedded hub for its own."""
+    """The example's cookbook in a repository, with the embedded hub as its hub."""
     programs, conda = world.root / "programs", world.root / "conda"
     for program, script in (
         (programs / "python", PYTHON),
@@ -98,10 +98,10 @@ def cookbook(world: World, workflow: Workflow) -> Iterator[Workflow]:
     world.variables |= {"PATH": os.pathsep.join(path), "CONDA": str(conda), **OFFLINE}
     shutil.copytree(COOKBOOK, workflow.caller)
     theme(workflow.caller)
-    replaced(workflow.caller / "myst.yml", "template: book-theme", "template: ./theme")
+    replace(workflow.caller / "myst.yml", "template: book-theme", "template: ./theme")
     serving = world.clinder("hub", "--port", "0")
     build_book = workflow.caller / ".github" / "workflows" / "build-book.yml"
-    text = replaced(build_book, HUB, line_with(serving.stdout, "http").strip())
+    text = replace(build_book, HUB, line_with(serving.stdout, "http").strip())
     for used in re.findall(r"uses: (actions/[\w-]+@\w+)", text):
         workflow.stand_ins[used] = stand_in(world, used.partition("@")[0])
     yield workflow
@@ -110,20 +110,20 @@ def cookbook(world: World, workflow: Workflow) -> Iterator[Workflow]:
     world.finish(serving)
 
 
-def replaced(path: Path, what: str, instead: str) -> str:
-    """Replace what is once in a file; return what the file holds then."""
+def replace(path: Path, old: str, new: str) -> str:
+    """Replace a text that occurs once in a file, and return the new content."""
     text = path.read_text(encoding="utf-8")
-    assert text.count(what) == 1
-    path.write_text(text.replace(what, instead), encoding="utf-8")
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new), encoding="utf-8")
     return path.read_text(encoding="utf-8")
 
 
 def stand_in(world: World, name: str) -> Path:
-    """Return an action that does nothing but keep what it is told to upload."""
+    """Write an action that only keeps the files that it should upload."""
     folder = world.root / name
     folder.mkdir(parents=True)
-    kept = f'test -z "$UPLOADED" || cp -r "$UPLOADED" {world.root / "site"}'
-    step = {"shell": "bash", "run": kept, "env": {"UPLOADED": "${{ inputs.path }}"}}
+    script = f'test -z "$UPLOADED" || cp -r "$UPLOADED" {world.root / "site"}'
+    step = {"shell": "bash", "run": script, "env": {"UPLOADED": "${{ inputs.path }}"}}
     manifest = {
         "name": name,
         "inputs": {"path": {"default": ""}},
@@ -133,35 +133,35 @@ def stand_in(world: World, name: str) -> Path:
     return folder
 
 
-def built(cookbook: Workflow) -> tuple[Ended, Path]:
-    """Run the cookbook's workflow; return it, and the site."""
+def build(cookbook: Workflow) -> tuple[WorkflowResult, Path]:
+    """Run the cookbook's workflow; return its result and the site."""
     caller = (COOKBOOK / ".github" / "workflows" / "build.yml").read_text(encoding="utf-8")
-    ended = cookbook.ended(cookbook.start_workflow(caller))
-    assert ended.code == 0, ended.out
-    return ended, cookbook.world.root / "site"
+    result = cookbook.finish(cookbook.begin_workflow(caller))
+    assert result.code == 0, result.out
+    return result, cookbook.world.root / "site"
 
 
 def test_a_cookbook_with_the_tag_is_executed_on_the_hub(cookbook: Workflow) -> None:
-    ended, site = built(cookbook)
+    result, site = build(cookbook)
 
     assert printed(site, "index") == f"v2/gh/{CALLER}/{cookbook.commit}\n"
     assert "image/svg+xml" in outputs(site, "means")[-1]["data"]
     assert printed(site, "trend") == "+0.4 °C in ten years\n"
-    assert len([each for each in ended.said() if each.endswith(" is stopped.")]) == 1
-    assert not ended.with_("conda ")
+    assert result.sessions_stopped == 1
+    assert not result.output_with("conda ")
 
 
 def test_a_cookbook_without_the_tag_is_executed_in_the_job(cookbook: Workflow) -> None:
     tag = re.search(r"  tags:\n.*\n", (cookbook.caller / "myst.yml").read_text(encoding="utf-8"))
     assert tag
-    replaced(cookbook.caller / "myst.yml", tag[0], "")
-    ended, site = built(cookbook)
+    replace(cookbook.caller / "myst.yml", tag[0], "")
+    result, site = build(cookbook)
 
     assert printed(site, "index") == "not on a BinderHub\n"
     assert printed(site, "trend") == "+0.4 °C in ten years\n"
-    (conda,) = ended.with_("conda ")
+    (conda,) = result.output_with("conda ")
     assert conda.endswith("--name cookbook --file binder/environment.yml")
-    assert not ended.with_("Requesting ")
+    assert not result.output_with("Requesting ")
 
 
 PULL_REQUEST = {
@@ -175,7 +175,7 @@ PULL_REQUEST = {
 
 
 @pytest.mark.parametrize(
-    ("event", "payload", "inputs", "asked"),
+    ("event", "payload", "inputs", "requested"),
     [
         ("push", {}, "", f"gh/{CALLER}/COMMIT"),
         ("pull_request", PULL_REQUEST, "", f"gh/{FORK}/{HEAD}"),
@@ -186,12 +186,12 @@ PULL_REQUEST = {
             f"gh/ProjectPythia/radar-cookbook/main?build_token={BUILD_TOKEN}",
         ),
     ],
-    ids=["of a push", "of a fork", "of what the inputs name"],
+    ids=["push", "pull request from a fork", "repository in the inputs"],
 )
-def test_a_workflow_that_uses_the_action_of_project_pythia_passes_with_ours(
-    workflow: Workflow, event: str, payload: dict[str, Any], inputs: str, asked: str
+def test_a_workflow_for_project_pythias_action_passes_with_ours(
+    workflow: Workflow, event: str, payload: dict[str, Any], inputs: str, requested: str
 ) -> None:
-    """Nothing but the hub's address is changed in it."""
+    """Only the hub's URL in it is changed."""
     workflow.stand_ins["2i2c-org/clinder@main"] = workflow.released
     workflow.secrets["BUILD_TOKEN"] = BUILD_TOKEN
     with ScriptedHub() as hub:
@@ -203,12 +203,12 @@ def test_a_workflow_that_uses_the_action_of_project_pythia_passes_with_ours(
 
         hub.then(launched)
         text = DROP_IN.replace(f"{HUB}/", hub.url + inputs)
-        ended = workflow.ended(workflow.start_workflow(text, event, payload))
+        result = workflow.finish(workflow.begin_workflow(text, event, payload))
 
-    assert ended.code == 0, ended.out
-    expected = asked.replace("COMMIT", workflow.commit)
+    assert result.code == 0, result.out
+    expected = requested.replace("COMMIT", workflow.commit)
     assert [each.path for each in hub.builds] == [f"/build/{expected}"]
-    assert ended.with_("GOT") == [f"GOT {url} ***"]
-    assert TOKEN in ended.commands("add-mask")
+    assert result.output_with("GOT") == [f"GOT {url} ***"]
+    assert TOKEN in result.commands("add-mask")
     assert len(hub.calls("POST", "/user/a/api/shutdown")) == 1
-    assert ended.with_("LEFT") == ["LEFT ."]
+    assert result.remains == NOTHING_REMAINS

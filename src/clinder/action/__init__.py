@@ -1,1 +1,1 @@
-"""The surface that a GitHub workflow sees: the steps of the composite action."""
+"""The GitHub Action: the steps of the composite action."""

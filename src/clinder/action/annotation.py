@@ -1,4 +1,4 @@
-"""An error in a workflow's words: one annotation with all that helps."""
+"""An error as one annotation of a workflow, with everything that helps."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from clinder.errors import ClinderError, RefNotFound
 
 _OPTIONS = (
-    # Hints name what a command line takes: a workflow has inputs.
+    # Hints name options of the command line, but a workflow has inputs.
     (r"`clinder start --help` shows", "clinder's README shows"),
     (r"--timeout SECONDS", "`timeout`"),
     (r"--hub(?: URL)?\b", "`hub-url`"),
@@ -23,42 +23,42 @@ _WRAPPER = re.compile(r"did not complete successfully|non-zero (?:code|exit)", r
 
 
 def format_annotation(error: ClinderError, environ: Mapping[str, str]) -> str:
-    """Return what happened, on which hub, its failing line, what to do, and the Binder link."""
+    """Return the message, the hub, the log line that failed, the hint, and the Binder link."""
     context = error.context
-    what, hint = error.message, error.hint
+    message, hint = error.message, error.hint
     if isinstance(error, RefNotFound):
-        what, hint = _not_visible(error, environ)
-    line = find_failing_line(context.log)
-    told = [
-        what,
+        message, hint = _explain_not_found(error, environ)
+    log_line = find_failing_line(context.log)
+    lines = [
+        message,
         f"Hub: {context.hub}" if context.hub else "",
-        f"The hub's log: {line}" if line else "",
+        f"The hub's log: {log_line}" if log_line else "",
         f"What to do: {name_inputs(hint)}" if hint else "",
-        f"By hand: {context.link}" if context.link else "",
+        f"To launch it by hand: {context.link}" if context.link else "",
     ]
-    return "\n".join(part for part in told if part)
+    return "\n".join(filter(None, lines))
 
 
 def name_inputs(hint: str) -> str:
-    """Return a hint that names the action's inputs where it named options."""
+    """Return a hint with the command line's options replaced by the action's inputs."""
     for option, name in _OPTIONS:
         hint = re.sub(option, name, hint)
     return hint
 
 
 def find_failing_line(log: Sequence[str]) -> str:
-    """Return the line of a log that says most likely why it is the last, ``""`` for no log.
+    """Return the line of a log that most likely shows the cause, or ``""`` if there is no log.
 
-    What a builder says of the step that failed says less than the step itself.
+    The failing step's own message helps more than the builder's message about that step.
     """
     errors = [line for line in log if _ERROR.search(line)]
     causes = [line for line in errors if not _WRAPPER.search(line)]
-    found = (causes or errors or [*log] or [""])[-1].strip()
-    return found if len(found) <= 300 else found[:300] + " …"
+    line = (causes or errors or [*log] or [""])[-1].strip()
+    return line if len(line) <= 300 else line[:300] + " …"
 
 
-def _not_visible(error: ClinderError, environ: Mapping[str, str]) -> tuple[str, str]:
-    """Return what happened and what to do where the hub did not find a commit of this event."""
+def _explain_not_found(error: ClinderError, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return a message and a hint that fit the event if the hub cannot find its commit."""
     event = _event(environ)
     base = _repository(event, "repository")
     head = _repository(event, "pull_request", "head", "repo")
@@ -66,16 +66,16 @@ def _not_visible(error: ClinderError, environ: Mapping[str, str]) -> tuple[str, 
     here, there = base.get("full_name"), head.get("full_name")
     name = _repository_of(error)
     if (name == here and base.get("private")) or (name == there and head.get("private")):
-        what = f"The hub cannot see {name}: the repository is private. {error.message}"
-        return what, "Make it public, or name a hub in `hub-url` that may read it."
+        message = f"The hub cannot see {name} because the repository is private. {error.message}"
+        return message, "Make it public, or set `hub-url` to a hub that has access to it."
     if name == there != here:
-        what = f"The hub cannot see this commit of the fork {there}. {error.message}"
-        return what, f"If the fork is gone or private, push the commit to a branch of {here}."
+        message = f"The hub cannot see this commit of the fork {there}. {error.message}"
+        return message, f"If the fork is gone or private, push the commit to a branch of {here}."
     return error.message, error.hint
 
 
 def _repository_of(error: ClinderError) -> str:
-    """Return ORG/REPO of what was to be launched, ``""`` where that is not on GitHub."""
+    """Return ORG/REPO of the launched repository, or ``""`` if it is not on GitHub."""
     provider, _, rest = error.context.repository.partition("/")
     return "/".join(rest.split("/")[:2]) if provider == "gh" else ""
 

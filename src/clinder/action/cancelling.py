@@ -1,4 +1,4 @@
-"""A cancelled job: the start step ends in time, by itself or at once."""
+"""Ends the start step of a cancelled job before the runner kills it."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from clinder._signals import SignalEvent, cancellation, exit_code
 from clinder.action.workflow import Workflow
 
 _SECONDS = 7.0
-"""From a signal to the end: after 7.5 the runner sends another one, 2.5 later it kills."""
-_LAST_WORDS = b"Cancelled: the post step stops what is left.\n"
+"""Time limit for ending after a signal. The runner sends another after 7.5 s and kills at 10 s."""
+_LAST_MESSAGE = b"Cancelled. The post step stops the session if there is one.\n"
 
 
 @contextmanager
 def cancel_in_time(
     workflow: Workflow, wait: Callable[[threading.Event, float], bool] = threading.Event.wait
 ) -> Iterator[threading.Event]:
-    """Yield an event that a signal sets. A second signal ends the process, and so does the time.
+    """Yield an event that a signal sets. A second signal, or a lack of time, ends the process.
 
-    ``wait`` waits for an event so many seconds, and returns whether it came.
-    :class:`~clinder.errors.Cancelled` leaves with the signal's exit code.
+    ``wait`` waits for an event for a number of seconds and returns whether it was set. A
+    :class:`~clinder.errors.Cancelled` that leaves the context has the signal's exit code.
     """
-    over = threading.Event()
+    ended = threading.Event()
 
-    def end(number: int) -> None:
-        os.write(sys.stdout.fileno(), workflow.resuming + _LAST_WORDS)
-        os._exit(exit_code(number))
+    def exit_now(signum: int) -> None:
+        os.write(sys.stdout.fileno(), workflow.resuming + _LAST_MESSAGE)
+        os._exit(exit_code(signum))
 
-    def watch(cancel: SignalEvent) -> None:
+    def exit_when_late(cancel: SignalEvent) -> None:
         cancel.wait()
-        if not wait(over, _SECONDS):
-            end(cancel.signum)
+        if not wait(ended, _SECONDS):
+            exit_now(cancel.signum)
 
-    with cancellation(end) as cancel:
-        threading.Thread(target=watch, args=(cancel,), name="clinder-cancel", daemon=True).start()
+    with cancellation(exit_now) as cancel:
+        threading.Thread(
+            target=exit_when_late, args=(cancel,), name="clinder-cancel", daemon=True
+        ).start()
         try:
             yield cancel
         finally:
-            over.set()
+            ended.set()

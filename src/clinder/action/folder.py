@@ -1,4 +1,4 @@
-"""The private folder of one use of the action: what its post step must know."""
+"""The private folder of one use of the action: everything that its post step needs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clinder.session import Session
 
 @dataclass(frozen=True)
 class Launching:
-    """A build request that is under way: to which hub, for what."""
+    """A build request that has no result yet."""
 
     hub: str
     spec: str
@@ -24,18 +24,18 @@ class Launching:
 
 @dataclass(frozen=True)
 class Folder:
-    """The folder, which ``post/main.js`` has made for this use and this user alone."""
+    """The folder that ``post/main.js`` creates for this use, readable by this user only."""
 
     path: Path
 
     @classmethod
-    def from_environ(cls, environment: Mapping[str, str]) -> Folder:
+    def from_environ(cls, environ: Mapping[str, str]) -> Folder:
         """Return the folder that the environment names.
 
-        Raises :class:`~clinder.errors.UsageError` where there is none: then nothing would stop
-        what is started.
+        Raises :class:`~clinder.errors.UsageError` if it does not exist, because then no post step
+        would stop the session.
         """
-        name = environment.get("CLINDER_FOLDER", "")
+        name = environ.get("CLINDER_FOLDER", "")
         if not name or not Path(name).is_dir():
             raise UsageError("The step that stops the session was not registered.")
         return cls(Path(name))
@@ -46,32 +46,32 @@ class Folder:
 
     @property
     def session_files(self) -> list[Path]:
-        """The files of the sessions that may run."""
+        """The files of all sessions that might be running."""
         return sorted(self.path.glob("session-*.json"))
 
     def record_python(self) -> None:
-        """Record which Python runs, for the post step to take the same."""
+        """Record this Python, so that the post step runs the same one."""
         self._write("python", sys.executable)
 
     def begin(self, launching: Launching) -> None:
-        """Record that a build request goes out: a server may come of it."""
+        """Record a build request before it is sent, because the hub can launch a server for it."""
         self._write("launching.json", json.dumps(asdict(launching)))
 
     def end(self) -> None:
-        """Record that no build request is under way."""
+        """Record that the build request has a result."""
         self._launching.unlink(missing_ok=True)
 
     def launching(self) -> Launching | None:
-        """Return the build request that was under way when the launch was killed."""
+        """Return the build request that had no result when the launch was killed."""
         with suppress(OSError, ValueError, KeyError, TypeError):
-            told = json.loads(self._launching.read_text(encoding="utf-8"))
-            return Launching(str(told["hub"]), str(told["spec"]))
+            fields = json.loads(self._launching.read_text(encoding="utf-8"))
+            return Launching(str(fields["hub"]), str(fields["spec"]))
         return None
 
     def keep(self, session: Session) -> None:
-        """Write the session to its file, over what the file knew of it before.
+        """Write the session to its file, or update the file.
 
-        Raises :class:`~clinder.errors.UsageError`.
+        Raises :class:`~clinder.errors.UsageError` if that fails.
         """
         path = self._file_of(session) or self.path / f"session-{len(self.session_files)}.json"
         try:
@@ -100,5 +100,5 @@ class Folder:
 def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(
         f"The file {path} cannot be written: {error.strerror}.",
-        hint="Without it nothing would stop the session. Look at the runner's disk.",
+        hint="The post step needs it to stop the session. Check the runner's disk.",
     )

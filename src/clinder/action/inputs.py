@@ -1,4 +1,4 @@
-"""The inputs of the action, from the variables that ``action.yml`` makes of them."""
+"""The action's inputs, which ``action.yml`` passes as environment variables."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
 
 
 def fails_on_error(environ: Mapping[str, str]) -> bool:
-    """Return whether the job fails where no session can be had."""
+    """Return whether the job fails if no session can be started."""
     return _flag(environ, "fail-on-error")
 
 
@@ -54,15 +54,15 @@ def _hubs(text: str) -> tuple[str, ...]:
     hubs = tuple(text.split())
     if LOCAL in (hub.lower() for hub in hubs):
         raise UsageError(
-            "The embedded hub is not part of the action.",
-            hint="Start it in a step before with `clinder hub &`, and give its URL as `hub-url`.",
+            "The action does not include the embedded hub.",
+            hint="Start it in an earlier step with `clinder hub &`, and set `hub-url` to its URL.",
         )
     return hubs
 
 
 def _build_token(text: str) -> str:
     if not re.fullmatch(r"[!-~]*", text):
-        raise UsageError("The input build-token holds characters that no token has.")
+        raise UsageError("The input build-token contains characters that no token has.")
     return text
 
 
@@ -72,7 +72,7 @@ def _seconds(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < _A_YEAR:
-        raise UsageError("The input timeout is not a number of seconds more than 0.")
+        raise UsageError("The input timeout is not a number of seconds greater than 0.")
     return number
 
 

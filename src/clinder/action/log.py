@@ -1,4 +1,4 @@
-"""What the log of the step shows of a launch: what the hub says, folded by phase."""
+"""The step's log of a launch, with the hub's log folded by phase."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from clinder.events import Event, LogLines, PhaseStarted, SessionNotStopped, War
 
 
 class Log:
-    """An observer that writes one group for each phase."""
+    """An observer that writes one group per phase."""
 
     def __init__(self, workflow: Workflow):
         self._workflow = workflow
         self._open = False
 
     def observe(self, event: Event) -> None:
-        """Write what happened."""
+        """Write an event to the log."""
         if isinstance(event, LogLines):
             self._workflow.quote("\n".join(event.lines))
             return
@@ -27,10 +27,10 @@ class Log:
             case WarningIssued() | SessionNotStopped():
                 self._workflow.warning(describe(event))
             case _:
-                self._workflow.say(describe(event))
+                self._workflow.log(describe(event))
 
     def close(self) -> None:
-        """End the group that is open."""
+        """End the open group, if any."""
         if self._open:
             self._workflow.end_group()
         self._open = False

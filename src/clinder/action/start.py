@@ -1,4 +1,4 @@
-"""The start step: inputs in, a session for the later steps out."""
+"""The start step: it reads the inputs and starts a session for the later steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from clinder.session import Attempt, Session
 
 
 def start(environ: Mapping[str, str]) -> int:
-    """Start a session as the inputs say and hand it on; return the exit code of the step."""
+    """Start the session that the inputs describe, and return the step's exit code."""
     workflow = Workflow()
     attempts: list[Attempt] = []
     try:
@@ -39,7 +39,7 @@ def start(environ: Mapping[str, str]) -> int:
             Deadline(1, cancel=cancel).raise_if_expired()
         _set_outputs(session, inputs, workflow)
     except Cancelled as error:
-        workflow.say(error.message)
+        workflow.log(error.message)
         return error.exit_code
     except ClinderError as error:
         return _report_failure(error, environ, workflow, attempts)
@@ -49,7 +49,7 @@ def start(environ: Mapping[str, str]) -> int:
 
 
 class _Observer:
-    """Has the post step know what it must stop, and the runner what it must hide; then the log."""
+    """Keeps the files for the post step up to date and masks tokens, before it writes the log."""
 
     def __init__(self, folder: Folder, workflow: Workflow, attempts: list[Attempt]):
         self.folder = folder
@@ -81,7 +81,7 @@ def _launch(
     deadline = Deadline(inputs.launch.timeout, cancel=cancel)
     resolution = resolve(inputs.launch, deadline, environ)
     for note in resolution.notes:
-        observer.workflow.say(note)
+        observer.workflow.log(note)
     for warning in resolution.warnings:
         observer.observe(WarningIssued(warning))
     try:
@@ -89,7 +89,7 @@ def _launch(
     finally:
         observer.log.close()
         observer.folder.end()
-    observer.folder.keep(session)  # what is known of it by now: its phases
+    observer.folder.keep(session)  # now with its phases
     return session
 
 
@@ -99,20 +99,20 @@ def _set_outputs(session: Session, inputs: Inputs, workflow: Workflow) -> None:
     for name in ("url", "token", "uri", "hub", "spec", "image"):
         workflow.output(name, getattr(session, name))
     workflow.output("started", "true")
-    workflow.summarise(summary.format_started(session))
+    workflow.add_summary(summary.format_started(session))
     seconds = sum(session.phases.values())
-    workflow.say(f"The session at {session.url} runs, {seconds:.0f} s after it was asked for.")
+    workflow.log(f"The session at {session.url} is ready after {seconds:.0f} s.")
 
 
 def _report_failure(
     error: ClinderError, environ: Mapping[str, str], workflow: Workflow, attempts: list[Attempt]
 ) -> int:
-    words = annotation.format_annotation(error, environ)
-    workflow.summarise(summary.format_failed(error, words, attempts))
+    message = annotation.format_annotation(error, environ)
+    workflow.add_summary(summary.format_failed(error, message, attempts))
     if _continues_on_error(environ):
-        workflow.warning(f"{words}\nThe job goes on without a session.")
+        workflow.warning(f"{message}\nThe job continues without a session.")
         return 0
-    workflow.error(words)
+    workflow.error(message)
     return error.exit_code
 
 

@@ -1,4 +1,4 @@
-"""The post step: what the start step left to stop is stopped. It warns, and never fails a job."""
+"""The post step: it stops the sessions of the start step. It warns, but never fails a job."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from clinder.running.stop import stop as stop_session
 from clinder.session import Session
 
 _SECONDS = 20.0
-"""For one session: after a cancellation all post steps together have some 45."""
+"""Time limit per session. After a cancellation, all post steps together have about 45 s."""
 
 
 def stop(
@@ -27,7 +27,7 @@ def stop(
     now: Callable[[], float] = time.monotonic,
     pause: Pause = threading.Event.wait,
 ) -> int:
-    """Stop the sessions that the folder of this use names; return the exit code of the step."""
+    """Stop the sessions in this use's folder, and return the step's exit code."""
     workflow = Workflow()
     try:
         folder = Folder.from_environ(environ)
@@ -39,7 +39,7 @@ def stop(
         if launching := folder.launching():
             workflow.warning(_killed_warning(launching))
     except UsageError as error:
-        workflow.warning(f"A session may still run until its hub culls it: {error}")
+        workflow.warning(f"A session might keep running until its hub culls it: {error}")
     finally:
         workflow.resume()
     return 0
@@ -49,7 +49,7 @@ def _read(path: Path, workflow: Workflow) -> Session | None:
     try:
         return session_file.read(path)
     except UsageError as error:
-        workflow.warning(f"A session may still run until its hub culls it: {error}")
+        workflow.warning(f"A session might keep running until its hub culls it: {error}")
         return None
 
 
@@ -57,16 +57,18 @@ def _stop(session: Session, folder: Folder, workflow: Workflow, deadline: Deadli
     try:
         ran = stop_session(session, deadline)
     except ClinderError as error:
-        workflow.warning(f"The session at {session.url} may still run: {error}\n{error.hint}")
-        workflow.summarise(summary.format_not_stopped(str(error)))
+        workflow.warning(
+            f"The session at {session.url} might still be running: {error}\n{error.hint}"
+        )
+        workflow.add_summary(summary.format_not_stopped(str(error)))
         return
     folder.forget(session)
-    workflow.say(f"The session at {session.url} {'is stopped' if ran else 'was already gone'}.")
-    workflow.summarise(summary.format_stopped(session, datetime.now(timezone.utc), ran=ran))
+    workflow.log(f"The session at {session.url} {'is stopped' if ran else 'was already gone'}.")
+    workflow.add_summary(summary.format_stopped(session, datetime.now(timezone.utc), ran=ran))
 
 
 def _killed_warning(launching: Launching) -> str:
     return (
-        f"The launch was killed half-way. If {launching.hub} still launches {launching.spec}, "
-        "nobody holds the token of that session, and the hub culls it."
+        f"The launch was killed before it ended. If {launching.hub} still launches "
+        f"{launching.spec}, nobody has the token of that session. The hub culls it."
     )

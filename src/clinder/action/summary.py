@@ -1,4 +1,4 @@
-"""The job's summary, in Markdown. What it shows of others is only text in it, and no secret."""
+"""The job's summary, in Markdown. It shows foreign text only as text, and no secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MYBINDER_MAXIMUM = timedelta(hours=6)
 
 
 def format_started(session: Session) -> str:
-    """Return what is known of a session that runs."""
+    """Return a summary of a session that is running."""
     rows = [
         ("hub", _link(session.hub, session.hub) + _member(session)),
         ("repository", _commit(session)),
@@ -31,7 +31,7 @@ def format_started(session: Session) -> str:
 
 
 def format_failed(error: ClinderError, message: str, attempts: Iterable[Attempt]) -> str:
-    """Return why there is no session, and each build request before the last."""
+    """Return why no session was started, and the table of attempts."""
     link = error.context.link
     first, *rest = (_escape(line) for line in message.split("\n") if not link or link not in line)
     by_hand = f"{_link(link, 'Launch it by hand')}\n\n" if link else ""
@@ -40,30 +40,29 @@ def format_failed(error: ClinderError, message: str, attempts: Iterable[Attempt]
 
 
 def format_stopped(session: Session, now: datetime, *, ran: bool) -> str:
-    """Return how a session ended and, by its start and ``now``, how long it lived."""
+    """Return how a session ended and, from its start until ``now``, how long it ran."""
     spec = session.persistent_spec or session.spec
     name = f"The session of {_escape(spec)}" if spec else "The session"
     if not ran:
         return f"{name} was gone before the end of the job.\n\n"
-    lived = _lifetime(session, now)
-    return f"{name} is stopped{lived and f', it lived {lived}'}.\n\n"
+    lifetime = _lifetime(session, now)
+    return f"{name} is stopped{lifetime and f' after {lifetime}'}.\n\n"
 
 
 def format_not_stopped(reason: str) -> str:
-    """Return that a session may still run."""
-    return f"**The session may still run** until its hub culls it. {_escape(reason)}\n\n"
+    """Return that a session might still be running."""
+    return f"**The session might keep running** until its hub culls it. {_escape(reason)}\n\n"
 
 
 def _member(session: Session) -> str:
-    """Return the member of a federation that runs the session, where it is not the hub itself."""
+    """Return the member of the federation that runs the session, unless it is the hub itself."""
     host = urlsplit(session.launch_host or session.url).hostname or ""
     return f", member {_escape(host)}" if host and host != urlsplit(session.hub).hostname else ""
 
 
 def _commit(session: Session) -> str:
     spec = session.persistent_spec or session.spec
-    shown = _link(session.ref_url, spec)
-    return f"{shown} ({_link(session.binder_link, 'launch it again')})"
+    return f"{_link(session.ref_url, spec)} ({_link(session.binder_link, 'launch it again')})"
 
 
 def _phases(session: Session) -> str:
@@ -74,10 +73,10 @@ def _phases(session: Session) -> str:
 def _culling(session: Session) -> str:
     host = urlsplit(session.hub).hostname or ""
     if host != _MYBINDER and not host.endswith(f".{_MYBINDER}"):
-        return "by the hub, once nothing has used it for a while; the job stops it before"
-    begun = _parse_time(session.started_at)
-    latest = f" ({begun + _MYBINDER_MAXIMUM:%H:%M} UTC)" if begun else ""
-    return f"by the hub, after 10 idle minutes or 6 hours{latest}; the job stops it before"
+        return "by the hub after some idle time, unless the job stops it earlier"
+    start = _parse_time(session.started_at)
+    latest = f" ({start + _MYBINDER_MAXIMUM:%H:%M} UTC)" if start else ""
+    return f"by the hub after 10 idle minutes or 6 hours{latest}, unless the job stops it earlier"
 
 
 def _attempts(attempts: tuple[Attempt, ...]) -> str:
@@ -88,14 +87,14 @@ def _attempts(attempts: tuple[Attempt, ...]) -> str:
         f" | {_escape(each.reason)} |\n"
         for number, each in enumerate(attempts, start=1)
     )
-    return f"| build request | hub | outcome | time | why |\n|---|---|---|---|---|\n{rows}\n"
+    return f"| attempt | hub | outcome | time | reason |\n|---|---|---|---|---|\n{rows}\n"
 
 
 def _lifetime(session: Session, now: datetime) -> str:
-    begun = _parse_time(session.started_at)
-    if begun is None:
+    start = _parse_time(session.started_at)
+    if start is None:
         return ""
-    minutes, seconds = divmod(max(0, round((now - begun).total_seconds())), 60)
+    minutes, seconds = divmod(max(0, round((now - start).total_seconds())), 60)
     return f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
 
 
@@ -107,10 +106,10 @@ def _parse_time(text: str) -> datetime | None:
 
 
 def _link(url: str, text: str) -> str:
-    """Return a link, or only the text where the URL is not one that can stand in Markdown."""
+    """Return a link, or only the text if the URL is unsafe in Markdown."""
     return f"[{_escape(text)}]({url})" if _LINKABLE.fullmatch(url) else _escape(text)
 
 
 def _escape(text: str) -> str:
-    """Return text of which no character means anything to Markdown or HTML."""
-    return _STRUCTURE.sub(lambda found: f"&#{ord(found[0])};", " ".join(text.split()))
+    """Return text in which no character has a meaning in Markdown or HTML."""
+    return _STRUCTURE.sub(lambda match: f"&#{ord(match[0])};", " ".join(text.split()))

@@ -1,6 +1,7 @@
-"""The workflow commands of a step, and the words between them.
+"""The workflow commands of a step, and its log between them.
 
-Everything goes to stdout: the runner reads stdout and stderr apart, so only one can be in order.
+All output goes to stdout: the runner reads stdout and stderr separately, which would mix up their
+order.
 """
 
 from __future__ import annotations
@@ -20,22 +21,22 @@ from clinder._text import printable_lines
 from clinder.errors import UsageError
 
 _HARMLESS = re.compile(r"(?:(?!::|##\[)[ -~])+")
-"""One line without what a command begins with; beyond ASCII, .NET may find that where none is."""
-_TITLE = {"title": "clinder"}  # core.error would write all other properties too, each empty
+"""One line without the start of a command. Outside ASCII, .NET can see one where there is none."""
+_TITLE = {"title": "clinder"}  # core.error would also write all other properties, empty
 
 
 class Workflow:
-    """What a step says to the runner.
+    """A step's output to the runner.
 
-    The runner processes no commands while foreign words are written; before each command of ours
-    it is told to go on.
+    Foreign text could contain commands, so the runner processes none while it is written. Before
+    each command of our own, processing is resumed.
     """
 
     def __init__(self) -> None:
         self._resume = ""
 
-    def say(self, text: str) -> None:
-        """Write our own words, in which what they hold of others takes no effect either."""
+    def log(self, text: str) -> None:
+        """Write our own message. Commands in foreign parts of it have no effect."""
         if _HARMLESS.fullmatch(text):
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
@@ -43,17 +44,17 @@ class Workflow:
             self.quote(text)
 
     def quote(self, text: str) -> None:
-        """Write lines of others, in which no command takes effect."""
-        found = printable_lines(text)
-        if found and not self._resume:
+        """Write foreign lines. Commands in them have no effect."""
+        lines = printable_lines(text)
+        if lines and not self._resume:
             self._resume = secrets.token_hex(16)
             issue("stop-commands", self._resume)
-        for line in found:
+        for line in lines:
             sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
 
     def resume(self) -> None:
-        """Have the runner process commands again."""
+        """Make the runner process commands again."""
         if self._resume:
             issue(self._resume)
             self._resume = ""
@@ -61,22 +62,19 @@ class Workflow:
 
     @property
     def resuming(self) -> bytes:
-        """What to write, without this object, to have the runner process commands again."""
+        """The bytes that make the runner process commands again, for use in a signal handler."""
         return f"::{self._resume}::\n".encode() if self._resume else b""
 
     def mask(self, secret: str) -> None:
-        """Have the runner hide a secret, each of its lines, in all that it shows from now on.
-
-        Its form in a URL is hidden too.
-        """
+        """Make the runner hide each line of a secret, and its form in a URL, from now on."""
         self.resume()
-        for line in filter(None, map(str.strip, secret.splitlines())):  # nothing is no mask
+        for line in filter(None, map(str.strip, secret.splitlines())):  # an empty mask is an error
             for form in dict.fromkeys((line, quote(line, safe=""))):
                 core.set_secret(form)
         sys.stdout.flush()
 
     def group(self, title: str) -> None:
-        """Begin a group that can be folded."""
+        """Begin a group of lines that can be folded."""
         self.resume()
         core.start_group(_one_line(title))
         sys.stdout.flush()
@@ -97,7 +95,7 @@ class Workflow:
 
     def output(self, name: str, value: str) -> None:
         """Set an output of the step."""
-        _require_file("GITHUB_OUTPUT")  # else the toolkit prints the value
+        _require_file("GITHUB_OUTPUT")  # otherwise the toolkit prints the value
         core.set_output(name, value)
 
     def export(self, variables: Mapping[str, str]) -> None:
@@ -106,15 +104,15 @@ class Workflow:
         for name, value in variables.items():
             core.export_variable(name, value)
 
-    def summarise(self, markdown: str) -> None:
-        """Add to the job's summary, if this runner has one."""
+    def add_summary(self, markdown: str) -> None:
+        """Add to the job's summary if this runner has one."""
         path = os.environ.get("GITHUB_STEP_SUMMARY", "")
         try:
             if path:
                 with Path(path).open("a", encoding="utf-8", newline="\n") as file:
                     file.write(markdown)
         except OSError as error:
-            self.say(f"The job's summary cannot be written: {error.strerror}.")
+            self.log(f"The job's summary cannot be written: {error.strerror}.")
 
     def _annotate(self, kind: str, text: str) -> None:
         self.resume()
@@ -123,8 +121,8 @@ class Workflow:
 
 
 def _require_file(variable: str) -> None:
-    if not Path(os.environ.get(variable, "")).is_file():  # "" is a folder, this one
-        raise UsageError(f"{variable} names no file: this runs in GitHub Actions only.")
+    if not Path(os.environ.get(variable, "")).is_file():  # "" is the current folder
+        raise UsageError(f"{variable} names no file. This step runs only in GitHub Actions.")
 
 
 def _one_line(text: str) -> str:

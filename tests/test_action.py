@@ -1,4 +1,4 @@
-"""What the action says: inputs read, errors in a workflow's words, the job's summary."""
+"""The action's inputs, its annotations, its job summary, and the folder of one use."""
 
 from __future__ import annotations
 
@@ -25,10 +25,7 @@ from clinder.errors import (
     BuildFailed,
     ClinderError,
     Context,
-    LoginRequired,
-    RateLimited,
     RefNotFound,
-    TimedOut,
     UsageError,
 )
 from clinder.launch.options import LaunchOptions
@@ -55,12 +52,12 @@ SESSION = Session(
 )
 
 
-def test_inputs_left_out_are_the_defaults() -> None:
+def test_omitted_inputs_have_their_defaults() -> None:
     assert read({"CLINDER_INPUT_HUB_URL": "", "CLINDER_INPUT_REPO": " "}) == Inputs(LaunchOptions())
 
 
-def test_inputs_as_a_workflow_gives_them() -> None:
-    given = {
+def test_inputs_are_read_from_the_environment() -> None:
+    values = {
         "HUB_URL": "https://a.example\n  https://b.example \n",
         "REPO": "org/repo",
         "REF": "v1\n",
@@ -72,7 +69,7 @@ def test_inputs_as_a_workflow_gives_them() -> None:
         "FAIL_ON_ERROR": "FALSE",
     }
 
-    inputs = read({f"CLINDER_INPUT_{name}": value for name, value in given.items()})
+    inputs = read({f"CLINDER_INPUT_{name}": value for name, value in values.items()})
 
     assert inputs == Inputs(
         LaunchOptions(
@@ -91,69 +88,78 @@ def test_inputs_as_a_workflow_gives_them() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kernel"), [("", ""), ("true", ""), ("ir", "ir"), ("false", None), ("FALSE", None)]
+    ("text", "kernel"), [("", ""), ("true", ""), ("ir", "ir"), ("false", None), ("FALSE", None)]
 )
-def test_the_kernel_to_warm_up(given: str, kernel: str | None) -> None:
-    assert read({"CLINDER_INPUT_WARM_UP": given}).launch.warm_up == kernel
+def test_warm_up_names_the_first_kernel(text: str, kernel: str | None) -> None:
+    assert read({"CLINDER_INPUT_WARM_UP": text}).launch.warm_up == kernel
 
 
 @pytest.mark.parametrize(
-    ("given", "reuse"), [("", False), ("false", False), ("TRUE", True), (" Force\n", "force")]
+    ("text", "reuse"), [("", False), ("false", False), ("TRUE", True), (" Force\n", "force")]
 )
-def test_the_environment_to_reuse(given: str, reuse: bool | str) -> None:
-    assert read({"CLINDER_INPUT_REUSE_ENVIRONMENT": given}).launch.reuse_environment == reuse
+def test_reuse_environment_is_off_on_or_forced(text: str, reuse: bool | str) -> None:
+    assert read({"CLINDER_INPUT_REUSE_ENVIRONMENT": text}).launch.reuse_environment == reuse
 
 
-def test_a_folder_that_cannot_be_written_to_starts_nothing(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "gone")
-    for record in (folder.record_python, partial(folder.begin, Launching(HUB, SPEC))):
-        with pytest.raises(UsageError, match="cannot be written: No such file") as raised:
-            record()
-        assert "Look at the runner's disk" in raised.value.hint
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("TIMEOUT", "soon", "The input timeout is not a number of seconds greater than 0"),
+        ("TIMEOUT", "-1", "The input timeout"),
+        ("TIMEOUT", "inf", "The input timeout"),
+        ("EXPORT_ENVIRONMENT", "perhaps", "The input export-environment is neither `true` nor"),
+        ("FAIL_ON_ERROR", "perhaps", "The input fail-on-error"),
+        ("BUILD_TOKEN", "two words", "The input build-token"),
+        ("HUB_URL", "https://a.example local", "The action does not include the embedded hub"),
+        ("REUSE_ENVIRONMENT", "yes", "reuse-environment is not `true`, `false` or `force`"),
+    ],
+)
+def test_an_invalid_input_is_refused(name: str, value: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        read({f"CLINDER_INPUT_{name}": value})
 
 
-def test_an_environment_is_reused_or_not_or_by_force() -> None:
-    with pytest.raises(UsageError, match="reuse-environment is not `true`, `false` or `force`"):
-        read({"CLINDER_INPUT_REUSE_ENVIRONMENT": "yes"})
-
-
-def test_the_action_hands_each_of_its_inputs_on_and_no_expression_is_in_a_script() -> None:
+def test_every_input_reaches_the_step_through_its_environment_alone() -> None:
     manifest = (ROOT / "action.yml").read_text(encoding="utf-8")
     inputs = re.findall(r"^  ([a-z-]+):$", manifest.partition("outputs:")[0], re.MULTILINE)
-    handed = re.findall(r"CLINDER_INPUT_([A-Z_]+): \$\{\{ inputs\.([a-z-]+) \}\}$", manifest, re.M)
+    passed = re.findall(r"CLINDER_INPUT_([A-Z_]+): \$\{\{ inputs\.([a-z-]+) \}\}$", manifest, re.M)
     scripts = re.findall(r"run: \|\n((?: {8}.*\n)+)", manifest)
 
-    assert [name for _, name in handed] == inputs
-    assert [name.upper().replace("-", "_") for name in inputs] == [name for name, _ in handed]
+    assert [name for _, name in passed] == inputs
+    assert [name.upper().replace("-", "_") for name in inputs] == [name for name, _ in passed]
     assert len(scripts) == 1
     assert "${{" not in scripts[0]
 
 
-def test_each_output_is_that_of_the_start_step() -> None:
-    """act hands an inner step's outputs on by itself, so it does not tell."""
+def test_every_output_comes_from_the_start_step() -> None:
+    """Runs under act cannot show this, because act passes on an inner step's outputs anyway."""
     manifest = (ROOT / "action.yml").read_text(encoding="utf-8")
     outputs = manifest.partition("outputs:")[2].partition("runs:")[0]
 
-    found = re.findall(
+    values = re.findall(
         r"^  (\w+):\n.*\n    value: \$\{\{ steps\.start\.outputs\.(\w+)", outputs, re.M
     )
 
     names = ("url", "token", "uri", "hub", "spec", "image", "started")
-    assert found == [(name, name) for name in names]
+    assert values == [(name, name) for name in names]
 
 
-def kinds(kind: type[ClinderError] = ClinderError) -> Iterator[type[ClinderError]]:
+def subclasses(kind: type[ClinderError] = ClinderError) -> Iterator[type[ClinderError]]:
     yield kind
     for each in kind.__subclasses__():
-        yield from kinds(each)
+        yield from subclasses(each)
 
 
-@pytest.mark.parametrize("kind", [each for each in kinds() if each.__module__ == errors.__name__])
-def test_no_hint_names_an_option_of_the_command_line(kind: type[ClinderError]) -> None:
+@pytest.mark.parametrize(
+    "kind", [each for each in subclasses() if each.__module__ == errors.__name__]
+)
+def test_no_hint_in_a_workflow_names_an_option_of_the_command_line(
+    kind: type[ClinderError],
+) -> None:
     assert "--" not in name_inputs(kind.hint)
 
 
-def test_options_become_inputs() -> None:
+def test_options_in_a_hint_become_inputs() -> None:
     hint = "Use another hub with --hub, or --hub URL; longer with --timeout SECONDS, or --ref."
 
     assert name_inputs(hint) == (
@@ -161,7 +167,7 @@ def test_options_become_inputs() -> None:
     )
 
 
-def test_the_failing_line_is_what_failed_not_who_noticed() -> None:
+def test_the_failing_line_is_the_cause_rather_than_its_report() -> None:
     log = [
         "Collecting nope",
         "ERROR: No matching distribution found for nope",
@@ -185,60 +191,47 @@ def event(tmp_path: Path, head: str, *, private: bool = False) -> dict[str, str]
     return {"GITHUB_EVENT_PATH": str(path)}
 
 
-def unseen(repository: str) -> RefNotFound:
+def not_found(repository: str) -> RefNotFound:
     context = Context(HUB, f"gh/{repository}/{COMMIT}", f"{HUB}v2/gh/{repository}/{COMMIT}")
     return RefNotFound("The repository or its ref was not found.", context=context)
 
 
-def test_a_private_repository_has_its_own_words(tmp_path: Path) -> None:
-    words = format_annotation(unseen("org/repo"), event(tmp_path, "org/repo", private=True))
+def test_a_private_repository_is_explained(tmp_path: Path) -> None:
+    text = format_annotation(not_found("org/repo"), event(tmp_path, "org/repo", private=True))
 
-    assert "The hub cannot see org/repo: the repository is private." in words
-    assert "What to do: Make it public" in words
-
-
-def test_a_fork_whose_commit_the_hub_cannot_see_has_its_own_words(tmp_path: Path) -> None:
-    words = format_annotation(unseen("somebody/repo"), event(tmp_path, "somebody/repo"))
-
-    assert "The hub cannot see this commit of the fork somebody/repo." in words
-    assert "push the commit to a branch of org/repo" in words
+    assert "The hub cannot see org/repo because the repository is private." in text
+    assert "What to do: Make it public" in text
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [
-        (RateLimited("Too often."), "which several CI runners might share"),
-        (RateLimited("Too often."), "add a second hub with `hub-url`"),
-        (LoginRequired("It needs a login."), "Use `hub-url` with a hub that requires no login"),
-        (TimedOut("It took long."), "Allow more time with `timeout`"),
-    ],
-)
-def test_other_refusals_say_what_to_do_in_a_workflow(error: ClinderError, words: str) -> None:
-    assert words in format_annotation(error, {})
+def test_a_commit_of_a_fork_that_the_hub_cannot_see_is_explained(tmp_path: Path) -> None:
+    text = format_annotation(not_found("somebody/repo"), event(tmp_path, "somebody/repo"))
+
+    assert "The hub cannot see this commit of the fork somebody/repo." in text
+    assert "push the commit to a branch of org/repo" in text
 
 
 @pytest.mark.parametrize("head", ["org/repo", "somebody/repo"])
-def test_another_repository_has_not(tmp_path: Path, head: str) -> None:
-    error = unseen("another/repo")
+def test_a_repository_outside_the_event_has_the_usual_hint(tmp_path: Path, head: str) -> None:
+    error = not_found("another/repo")
 
-    words = format_annotation(error, event(tmp_path, head, private=True))
+    text = format_annotation(error, event(tmp_path, head, private=True))
 
-    assert words.startswith("The repository or its ref was not found.\n")
-    assert name_inputs(error.hint) in words
+    assert text.startswith("The repository or its ref was not found.\n")
+    assert name_inputs(error.hint) in text
 
 
 @pytest.mark.parametrize("payload", ["", "[", "[]", '{"pull_request": 1, "repository": []}'])
-def test_an_odd_payload_is_no_obstacle(tmp_path: Path, payload: str) -> None:
+def test_an_unexpected_event_payload_is_ignored(tmp_path: Path, payload: str) -> None:
     path = tmp_path / "event.json"
     path.write_text(payload)
 
     assert "was not found." in format_annotation(
-        unseen("org/repo"), {"GITHUB_EVENT_PATH": str(path)}
+        not_found("org/repo"), {"GITHUB_EVENT_PATH": str(path)}
     )
 
 
 class Page(HTMLParser):
-    """What a page shows: its texts, its links, its tags."""
+    """The text, links and tags of a rendered page."""
 
     def __init__(self, markdown: str):
         super().__init__()
@@ -262,36 +255,36 @@ class Page(HTMLParser):
             self.links[data] = self._link
 
 
-def test_the_summary_of_a_session() -> None:
+def test_the_summary_describes_the_session() -> None:
     page = Page(summary.format_started(SESSION))
 
-    shown = " ".join(page.text.split())
+    text = " ".join(page.text.split())
     assert page.links == {
         HUB: HUB,
         SPEC: f"https://github.com/org/repo/tree/{COMMIT}",
         "launch it again": f"{HUB}v2/{SPEC}",
     }
-    assert "member 2i2c.mybinder.org" in shown
-    assert "registry.example/2i2c/r2d-org-repo:c0ffee" in shown
-    assert "11.8 s: waiting 0.5 s, launching 11.2 s" in shown
-    assert "after 10 idle minutes or 6 hours (17:00 UTC)" in shown
-    assert "HubFull 1 s The hub is full." in shown
+    assert "member 2i2c.mybinder.org" in text
+    assert "registry.example/2i2c/r2d-org-repo:c0ffee" in text
+    assert "11.8 s: waiting 0.5 s, launching 11.2 s" in text
+    assert "after 10 idle minutes or 6 hours (17:00 UTC)" in text
+    assert "HubFull 1 s The hub is full." in text
     assert "s3cret" not in page.text
 
 
-def test_the_summary_of_a_session_says_which_commits_files_it_has() -> None:
-    why = f"Commit {COMMIT[:12]} is launched in place of 0123456789ab. Files are those of it."
-    page = Page(summary.format_started(replace(SESSION, reuse=why)))
+def test_the_summary_explains_a_reused_environment() -> None:
+    reason = f"Commit {COMMIT[:12]} is launched in place of 0123456789ab. Files are those of it."
+    page = Page(summary.format_started(replace(SESSION, reuse=reason)))
 
-    assert f"environment {why}" in " ".join(page.text.split())
+    assert f"environment {reason}" in " ".join(page.text.split())
     assert "environment" not in Page(summary.format_started(SESSION)).text
 
 
-def test_the_summary_of_its_end() -> None:
+def test_the_summary_reports_the_sessions_end() -> None:
     now = datetime(2026, 8, 1, 11, 0, tzinfo=timezone.utc) + timedelta(seconds=754)
 
     assert summary.format_stopped(SESSION, now, ran=True) == (
-        f"The session of {SPEC} is stopped, it lived 12 min 34 s.\n\n"
+        f"The session of {SPEC} is stopped after 12 min 34 s.\n\n"
     )
     assert "gone before the end of the job" in summary.format_stopped(SESSION, now, ran=False)
     assert summary.format_stopped(Session("http://h/", "t"), now, ran=True) == (
@@ -299,7 +292,7 @@ def test_the_summary_of_its_end() -> None:
     )
 
 
-def test_the_summary_of_a_failure() -> None:
+def test_the_summary_reports_a_failure() -> None:
     error = BuildFailed("It failed.", context=Context(HUB, SPEC, f"{HUB}v2/{SPEC}"))
     page = Page(summary.format_failed(error, format_annotation(error, {}), SESSION.attempts[:1]))
 
@@ -314,7 +307,7 @@ HOSTILE = (
 )
 
 
-def test_what_others_say_is_only_text_in_the_summary() -> None:
+def test_foreign_text_in_the_summary_has_no_markup_or_links() -> None:
     session = Session(
         "https://h.example/user/x/",
         "t",
@@ -349,7 +342,7 @@ def test_what_others_say_is_only_text_in_the_summary() -> None:
         assert "<script>alert(1)</script>" in each.text
 
 
-def test_the_folder_knows_what_was_under_way(tmp_path: Path) -> None:
+def test_the_folder_records_the_build_request_and_the_sessions(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     launching = Launching(HUB, SPEC)
     folder.begin(launching)
@@ -368,16 +361,23 @@ def test_the_folder_knows_what_was_under_way(tmp_path: Path) -> None:
     assert [each.name for each in folder.session_files] == ["session-1.json"]
 
 
-def test_a_folder_that_is_gone_cannot_keep_a_session(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be written"):
-        Folder(tmp_path / "gone").keep(SESSION)
+def test_a_folder_that_is_gone_is_an_error(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "gone")
+    for record in (
+        folder.record_python,
+        partial(folder.begin, Launching(HUB, SPEC)),
+        partial(folder.keep, SESSION),
+    ):
+        with pytest.raises(UsageError, match="cannot be written: No such file") as raised:
+            record()
+        assert "Check the runner's disk" in raised.value.hint
 
 
 DEBUG = Command("debug", "y")
 
 
 @pytest.mark.parametrize(
-    ("line", "found"),
+    ("line", "commands"),
     [
         ("::error::x", [Command("error", "x")]),
         (" \t::error title=a%2Cb,file=::x%0Ay", [Command("error", "x\ny", {"title": "a,b"})]),
@@ -387,5 +387,5 @@ DEBUG = Command("debug", "y")
         ("a\r::debug::y\r\n::debug::y", [DEBUG, DEBUG]),
     ],
 )
-def test_the_rendering_of_the_runner(line: str, found: list[Command]) -> None:
-    assert runner.read(line).commands == found
+def test_our_reading_of_commands_is_the_runners(line: str, commands: list[Command]) -> None:
+    assert runner.read(line).commands == commands

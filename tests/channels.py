@@ -1,4 +1,4 @@
-"""A Jupyter Server of which only the kernels are there, and say what they are told to.
+"""A Jupyter Server that has only kernels, whose answers the test chooses.
 
 with serving(Server(lambda parent: [info(parent)])) as server:
     ...  # open a kernel of server.session
@@ -51,14 +51,16 @@ def stream(text: str, parent: str, name: str = "stdout") -> str:
 
 @dataclass
 class Server:
-    """Answers each request with what ``answers`` makes of its ``msg_id``; ``None`` closes.
+    """Answers each message with ``answers(msg_id)``; ``None`` closes the websocket.
 
-    Then it writes the bytes ``head``, and ``piece`` again and again, telling ``wrote`` of each; it
-    reads on after ``reads_after`` seconds. ``starts`` is called when it is to start a kernel, whose
-    id it tells after ``starts_after`` seconds, or breaks the connection in place of it; it lists
-    that, after another's, when it was asked ``listed_after`` times without. ``removing`` is called
-    when it is to remove it, which takes ``removes_after`` seconds. ``looks`` are its answers about
-    that kernel, one after another, status and body; the websocket opens once they are all given.
+    The websocket opens after ``opens_after`` seconds, unless ``refuse`` is a status. After the
+    answers it sends the bytes ``head``, then ``chunk`` forever, each followed by ``on_chunk()``; it
+    reads the next message after ``reads_after`` seconds.
+
+    Starting a kernel calls ``on_start`` and takes ``start_takes`` seconds; if it ``breaks``, the
+    connection closes without a response. The kernel is listed only after ``unlisted`` requests.
+    Deleting it calls ``on_delete`` and takes ``delete_takes`` seconds. Requests for its state get
+    each of ``states`` once, while the websocket stays closed, and ``last_state`` after them.
     """
 
     answers: Callable[[str], list[str | bytes | None]]
@@ -66,22 +68,22 @@ class Server:
     opens_after: float = 0.0
     location: str = ""
     head: bytes = b""
-    piece: bytes = b""
-    wrote: Callable[[], None] = lambda: None
+    chunk: bytes = b""
+    on_chunk: Callable[[], None] = lambda: None
     reads_after: float = 0.0
-    starts: Callable[[], None] = lambda: None
-    starts_after: float = 0.0
+    on_start: Callable[[], None] = lambda: None
+    start_takes: float = 0.0
     breaks: bool = False
-    listed_after: int = 0
+    unlisted: int = 0
     listed: list[Message] = field(
         default_factory=lambda: [{"path": "another", "kernel": {"id": "another"}}]
     )
-    removes: bool = True
-    removes_after: float = 0.0
-    removing: Callable[[], None] = lambda: None
-    looks: list[tuple[int, str]] = field(default_factory=list)
-    removed: list[str] = field(default_factory=list)
-    looked: tuple[int, str] = (200, '{"execution_state": "starting"}')
+    deletes: bool = True
+    delete_takes: float = 0.0
+    on_delete: Callable[[], None] = lambda: None
+    states: list[tuple[int, str]] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    last_state: tuple[int, str] = (200, '{"execution_state": "starting"}')
     url: str = ""
     requests: list[Message] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -100,7 +102,7 @@ class Channels(WebSocketHandler):
         self.server.paths.append(self.request.uri or "")
         self.server.headers.append(dict(self.request.headers.get_all()))
         await asyncio.sleep(self.server.opens_after)
-        while self.server.looks:
+        while self.server.states:
             await asyncio.sleep(0.01)
         if self.server.refuse:
             self.set_status(self.server.refuse)
@@ -122,9 +124,9 @@ class Channels(WebSocketHandler):
         assert stream is not None
         with suppress(StreamClosedError):
             await stream.write(self.server.head)
-            while self.server.piece:
-                await stream.write(self.server.piece)
-                self.server.wrote()
+            while self.server.chunk:
+                await stream.write(self.server.chunk)
+                self.server.on_chunk()
                 await asyncio.sleep(0.01)
 
 
@@ -132,21 +134,21 @@ class Kernels(RequestHandler):
     def initialize(self, server: Server) -> None:
         self.server = server
 
-    def get(self, identity: str | None) -> None:
-        if identity is None:
+    def get(self, kernel_id: str | None) -> None:
+        if kernel_id is None:
             self.write({"default": "python3", "kernelspecs": {"python3": {}}})
             return
-        code, body = self.server.looks.pop(0) if self.server.looks else self.server.looked
+        code, body = self.server.states.pop(0) if self.server.states else self.server.last_state
         self.set_status(code)
         self.write(body)
 
-    async def delete(self, identity: str) -> None:
-        self.server.removing()
-        await asyncio.sleep(self.server.removes_after)
-        if not self.server.removes:
+    async def delete(self, kernel_id: str) -> None:
+        self.server.on_delete()
+        await asyncio.sleep(self.server.delete_takes)
+        if not self.server.deletes:
             self.detach().close()
             return
-        self.server.removed.append(identity)
+        self.server.deleted.append(kernel_id)
         self.set_status(204)
 
 
@@ -155,20 +157,20 @@ class Sessions(RequestHandler):
         self.server = server
 
     def get(self) -> None:
-        early = self.server.listed_after > 0
-        self.server.listed_after -= 1
+        early = self.server.unlisted > 0
+        self.server.unlisted -= 1
         self.write(json.dumps(self.server.listed[:1] if early else self.server.listed))
 
     async def post(self) -> None:
-        wanted = json.loads(self.request.body)
-        self.server.starts()
-        await asyncio.sleep(self.server.starts_after)
-        started = {**wanted, "kernel": {"id": "k"}}
-        self.server.listed.append(started)
+        session = json.loads(self.request.body)
+        self.server.on_start()
+        await asyncio.sleep(self.server.start_takes)
+        started_session = {**session, "kernel": {"id": "k"}}
+        self.server.listed.append(started_session)
         if self.server.breaks:
             self.detach().close()
         else:
-            self.write(started)
+            self.write(started_session)
 
 
 class Page(RequestHandler):

@@ -1,4 +1,4 @@
-"""A scripted kernel: what a Jupyter Server tells of it, and its websocket."""
+"""A scripted kernel: a Jupyter Server's answers about it, and its websocket."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
 
 
 class Mood(Enum):
-    """What a kernel does when it is asked who it is."""
+    """How a kernel responds to a ``kernel_info_request``."""
 
     ANSWERS = "answers"
-    SILENT = "says nothing"
-    DEAD = "is found dead"
-    UNREACHABLE = "has its websocket refused"
+    SILENT = "does not answer"
+    DEAD = "is dead"
+    UNREACHABLE = "has a websocket that is refused"
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """The kernels of a server, all of one kernelspec and in one mood."""
+    """The kernels of a server, all with the same kernelspec and mood."""
 
     mood: Mood = Mood.ANSWERS
     name: str = "python3"
 
     @property
     def state(self) -> str:
-        """What the server says of it."""
+        """The state that the server reports."""
         return "dead" if self.mood is Mood.DEAD else "starting"
 
 
 def about_kernels(kernel: Kernel, method: str, path: str) -> Answer:
-    """The answer of a server's REST API to a request about its kernels."""
+    """Return the answer of a server's REST API to a request about its kernels."""
     match method, path:
         case "GET", "api/kernelspecs":
             return json_page(200, {"default": kernel.name, "kernelspecs": {kernel.name: {}}})
@@ -55,7 +55,7 @@ def about_kernels(kernel: Kernel, method: str, path: str) -> Answer:
 
 
 def converse(connection: socket.socket, headers: Mapping[str, str], kernel: Kernel) -> None:
-    """Open the websocket and answer as the kernel's mood is, until the client leaves."""
+    """Open the websocket and answer by the kernel's mood until the client leaves."""
     key = headers["sec-websocket-key"].encode()
     accept = base64.b64encode(hashlib.sha1(key + _MAGIC).digest()).decode()
     connection.sendall(

@@ -34,7 +34,7 @@ _SEND_TIMEOUT = 60.0
 """Time limit in seconds for the server to accept more of a message. It also keeps the socket
 non-blocking: otherwise one thread's TLS read blocks another's write (python/cpython#137583)."""
 _MESSAGE_LIMIT = 64 * 1024 * 1024
-_HEAD_LIMIT = 256 * 1024
+_HEAD_LIMIT = 64 * 1024
 _QUEUED_MESSAGES = 4
 """The reader pauses while this many messages wait to be processed."""
 

@@ -1,4 +1,4 @@
-"""The launch as a command makes it: its session file, and its words on a terminal."""
+"""A launch by a command: its session file, and its messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from answers import Answer, event, page, ready
 from clinder import session_file
 from clinder.cli.launching import Options, launch_session
 from clinder.cli.main import main
-from clinder.errors import Cancelled, ClinderError, CommitMismatch, TimedOut, UsageError
+from clinder.errors import Cancelled, CommitMismatch, HubFull, UsageError
 from clinder.events import Event, PhaseEnded, SessionLaunched
 from clinder.launch.options import LaunchOptions
 from clinder.session import Session
@@ -33,22 +33,20 @@ FULL = Answer(event(phase="failed", message="Too many users on this BinderHub! T
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
 
-class Seen:
-    """A screen that keeps what it was to show, and may do something at an event."""
+class FakeScreen:
+    """A screen that shows nothing, and calls ``react`` with each event."""
 
-    def __init__(self, then: Callable[[Event], None] = lambda _: None):
-        self.events: list[Event] = []
-        self._then = then
+    def __init__(self, react: Callable[[Event], None] = lambda _: None):
+        self._react = react
 
-    def begin(self, words: str) -> None: ...
+    def begin(self, message: str) -> None: ...
 
-    def say(self, words: str) -> None: ...
+    def say(self, message: str) -> None: ...
 
     def close(self) -> None: ...
 
     def observe(self, event: Event) -> None:
-        self.events.append(event)
-        self._then(event)
+        self._react(event)
 
 
 @pytest.fixture
@@ -62,9 +60,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "session.json"
 
 
-def launchable(hub: ScriptedHub, told: Jupyter | None = None, commit: str = COMMIT) -> str:
-    """Have the hub's next launch come up; return the server's URL."""
-    url = hub.serve("new", told or Jupyter(TOKEN))
+def launchable(hub: ScriptedHub, server: Jupyter | None = None, commit: str = COMMIT) -> str:
+    """Let the hub's next launch succeed; return the server's URL."""
+    url = hub.serve("new", server or Jupyter(TOKEN))
     persistent = f"v2/gh/org/repo/{commit}"
     hub.then(Answer(LOG + ready(url, TOKEN, binder_persistent_request=persistent)))
     return url
@@ -73,169 +71,121 @@ def launchable(hub: ScriptedHub, told: Jupyter | None = None, commit: str = COMM
 def launch(
     hub: ScriptedHub,
     file: Path,
-    seen: Seen | None = None,
+    screen: FakeScreen | None = None,
     *,
     cancel: threading.Event | None = None,
     repository: str = "org/repo",
-    timeout: float = 60,
 ) -> Session:
     options = Options(
-        LaunchOptions(repository=repository, hubs=(hub.url,), timeout=timeout),
+        LaunchOptions(repository=repository, hubs=(hub.url,), timeout=60),
         session_file=file,
         quiet=False,
         verbose=False,
     )
-    return launch_session(options, seen or Seen(), cancel or threading.Event())
+    return launch_session(options, screen or FakeScreen(), cancel or threading.Event())
 
 
-def left_over(hub: ScriptedHub, file: Path, name: str = "old") -> bytes:
-    """Have the file of a session from before; return what it holds."""
-    session_file.write(file, Session(f"{hub.url}user/{name}/", "old-token"))
+def write_old_session(hub: ScriptedHub, file: Path) -> bytes:
+    """Write the file of an earlier session; return its content."""
+    session_file.write(file, Session(f"{hub.url}user/old/", "old-token"))
     return file.read_bytes()
 
 
-# The file of this launch's session.
+# This session's file
 
 
-def test_the_file_holds_the_session_once_it_is_known_and_all_of_it_in_the_end(
+def test_the_file_is_written_at_launch_and_completed_when_the_session_is_usable(
     hub: ScriptedHub, file: Path
 ) -> None:
-    known: list[Session] = []
+    at_launch: list[Session] = []
 
-    def then(seen: Event) -> None:
-        if isinstance(seen, SessionLaunched):
-            known.append(session_file.read(file))
+    def react(event: Event) -> None:
+        if isinstance(event, SessionLaunched):
+            at_launch.append(session_file.read(file))
 
     url = launchable(hub)
-    session = launch(hub, file, Seen(then))
+    session = launch(hub, file, FakeScreen(react))
 
-    assert [each.uri for each in known] == [f"{url}?token={TOKEN}"]
+    assert [each.uri for each in at_launch] == [f"{url}?token={TOKEN}"]
     assert json.loads(file.read_text(encoding="utf-8")) == json.loads(json.dumps(session.to_json()))
     assert [each.outcome for each in session.attempts] == ["ready"]
     assert {"building", "readiness"} <= set(session.phases)
 
 
-def test_a_file_that_is_removed_meanwhile_is_not_made_again(hub: ScriptedHub, file: Path) -> None:
-    """As by ``clinder stop --session-file`` in another terminal."""
+def test_a_file_deleted_during_the_launch_is_not_written_again(
+    hub: ScriptedHub, file: Path
+) -> None:
+    """``clinder stop --session-file`` in another terminal deletes it."""
 
-    def then(seen: Event) -> None:
-        if isinstance(seen, PhaseEnded) and seen.phase == "readiness":
+    def react(event: Event) -> None:
+        if isinstance(event, PhaseEnded) and event.phase == "readiness":
             file.unlink()
 
     url = launchable(hub)
-    assert launch(hub, file, Seen(then)).url == url
+    assert launch(hub, file, FakeScreen(react)).url == url
     assert not file.exists()
 
 
-def test_a_launch_that_knows_no_session_writes_no_file(hub: ScriptedHub, file: Path) -> None:
+def test_a_launch_without_a_session_writes_no_file(hub: ScriptedHub, file: Path) -> None:
     hub.then(FULL)
-    with pytest.raises(ClinderError) as error:
+    with pytest.raises(HubFull):
         launch(hub, file)
-    assert error.value.exit_code == 5
     assert not [*file.parent.iterdir()]
 
 
-class Written(Seen):
-    """A screen that looks whether there is a session file when the session is known."""
-
-    def __init__(self, file: Path):
-        self.found: list[bool] = []
-
-        def then(seen: Event) -> None:
-            if isinstance(seen, SessionLaunched):
-                self.found.append(file.exists())
-
-        super().__init__(then)
-
-
-def test_the_file_of_a_server_that_never_gets_usable_goes_with_it(
-    hub: ScriptedHub, file: Path
+@pytest.mark.parametrize("stops", [True, False])
+def test_after_a_failure_the_file_is_kept_only_if_the_session_cannot_be_stopped(
+    hub: ScriptedHub, file: Path, stops: bool
 ) -> None:
-    seen = Written(file)
-    launchable(hub, Jupyter(TOKEN, before=(503,) * 8))  # more often than is asked in 2 s
-    with pytest.raises(TimedOut):
-        launch(hub, file, seen, timeout=2)
-    assert seen.found == [True]
-    assert len(hub.calls("POST", "api/shutdown")) == 1
-    assert not file.exists()
+    existed: list[bool] = []
+
+    def react(event: Event) -> None:
+        if isinstance(event, SessionLaunched):
+            existed.append(file.exists())
+
+    url = launchable(hub, Jupyter(TOKEN if stops else "another-token"), commit="2e" * 20)
+    with pytest.raises(CommitMismatch):
+        launch(hub, file, FakeScreen(react), repository=f"org/repo@{COMMIT}")
+    assert existed == [True]
+    assert file.exists() is not stops
+    assert stops or session_file.read(file).uri == f"{url}?token={TOKEN}"
 
 
-def test_the_file_of_another_commit_than_the_one_asked_for_goes_with_it(
-    hub: ScriptedHub, file: Path
+# An earlier session's file
+
+
+@pytest.mark.parametrize("status", [None, 401, 403])
+def test_the_file_of_a_session_that_is_gone_or_rejects_the_token_is_overwritten(
+    status: int | None, hub: ScriptedHub, file: Path
 ) -> None:
-    seen = Written(file)
-    launchable(hub, commit="2e" * 20)
-    with pytest.raises(CommitMismatch):
-        launch(hub, file, seen, repository=f"org/repo@{COMMIT}")
-    assert seen.found == [True]
-    assert len(hub.calls("POST", "api/shutdown")) == 1
-    assert not file.exists()
-
-
-def test_the_file_of_a_session_that_cannot_be_stopped_is_kept(hub: ScriptedHub, file: Path) -> None:
-    """Somebody must be able to stop it later."""
-    seen = Written(file)
-    url = launchable(hub, Jupyter("another-token"), commit="2e" * 20)
-    with pytest.raises(CommitMismatch):
-        launch(hub, file, seen, repository=f"org/repo@{COMMIT}")
-    assert session_file.read(file).uri == f"{url}?token={TOKEN}"
-
-
-# The file of a session from before.
-
-
-def test_the_file_of_a_session_that_is_gone_is_written_over(hub: ScriptedHub, file: Path) -> None:
-    left_over(hub, file)
+    """If the token is rejected, another session runs at that address."""
+    write_old_session(hub, file)
+    if status:
+        hub.pages["/user/old/api/status"] = page(status)
     url = launchable(hub)
     launch(hub, file)
     assert session_file.read(file).url == url
 
 
-@pytest.mark.parametrize("status", [401, 403])
-def test_the_file_of_a_session_whose_token_is_refused_is_written_over(
-    status: int, hub: ScriptedHub, file: Path
+@pytest.mark.parametrize(
+    ("running", "message"), [(True, "is still running"), (False, "might still be running")]
+)
+def test_the_file_of_a_session_that_might_be_running_is_refused(
+    running: bool, message: str, hub: ScriptedHub, file: Path
 ) -> None:
-    """What runs there now is another session."""
-    left_over(hub, file)
-    hub.pages["/user/old/api/status"] = page(status)
-    url = launchable(hub)
-    launch(hub, file)
-    assert session_file.read(file).url == url
-
-
-def test_the_file_of_a_session_that_runs_is_refused(hub: ScriptedHub, file: Path) -> None:
-    before = left_over(hub, file)
+    before = write_old_session(hub, file)
     hub.serve("old", Jupyter("old-token"))
-    with pytest.raises(UsageError, match="is still running") as error:
+    if not running:
+        hub.pages["/user/old/api/status"] = page(503)
+    with pytest.raises(UsageError, match=message) as raised:
         launch(hub, file)
-    assert f"clinder stop --session-file {file}" in error.value.hint
+    assert f"clinder stop --session-file {file}" in raised.value.hint
     assert file.read_bytes() == before
     assert not hub.builds
 
 
-def test_the_file_of_a_session_that_may_run_is_refused(hub: ScriptedHub, tmp_path: Path) -> None:
-    """Each is asked for 10 s until it is given up, so all are at once."""
-    files = {status: tmp_path / f"{status}.json" for status in (404, 500, 503)}
-    before = {}
-    for status, file in files.items():
-        before[status] = left_over(hub, file, str(status))
-        hub.pages[f"/user/{status}/api/status"] = page(status)
-
-    with ThreadPoolExecutor() as threads:
-        launches = {status: threads.submit(launch, hub, file) for status, file in files.items()}
-
-    for status, file in files.items():
-        error = launches[status].exception()
-        assert isinstance(error, UsageError), status
-        assert error.exit_code == 2
-        assert "might still be running" in str(error)
-        assert f"clinder stop --session-file {file}" in error.hint
-        assert file.read_bytes() == before[status]
-    assert not hub.builds
-
-
-def test_who_cancels_does_not_wait_for_a_clear_answer(hub: ScriptedHub, file: Path) -> None:
-    before = left_over(hub, file)
+def test_a_cancellation_ends_the_check_of_an_earlier_session(hub: ScriptedHub, file: Path) -> None:
+    before = write_old_session(hub, file)
     hub.pages["/user/old/api/status"] = page(500)
     cancel = threading.Event()
     with ThreadPoolExecutor() as threads:
@@ -247,19 +197,52 @@ def test_who_cancels_does_not_wait_for_a_clear_answer(hub: ScriptedHub, file: Pa
     assert not hub.builds
 
 
-# On a terminal.
+def test_a_file_that_another_launch_takes_is_left_alone_and_the_session_stopped(
+    hub: ScriptedHub, file: Path
+) -> None:
+    theirs, ours = f"{hub.url}user/theirs/", hub.serve("ours", Jupyter(TOKEN))
+
+    def response() -> Answer:
+        session_file.write(file, Session(theirs, "their-token"))
+        return Answer(ready(ours, TOKEN))
+
+    hub.then(response)
+    with pytest.raises(UsageError, match="Another session has taken"):
+        launch(hub, file)
+    assert session_file.read(file).url == theirs
+    assert [each.path for each in hub.calls("POST", "api/shutdown")] == ["/user/ours/api/shutdown"]
+
+
+def test_if_the_file_cannot_be_written_the_session_is_stopped(
+    hub: ScriptedHub, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    url = hub.serve("new", Jupyter(TOKEN))
+
+    def response() -> Answer:
+        folder.rmdir()
+        return Answer(ready(url, TOKEN))
+
+    hub.then(response)
+    with pytest.raises(UsageError, match="cannot be written: No such file or directory"):
+        launch(hub, folder / "session.json")
+    assert len(hub.calls("POST", "api/shutdown")) == 1
+
+
+# Messages
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.end()
+    created = World(tmp_path)
+    yield created
+    created.end()
 
 
 @pytest.mark.posix
 @pytest.mark.parametrize("verbose", [False, True])
-def test_what_went_wrong_stays_on_the_terminal_and_the_log_only_if_asked_for(
+def test_failures_stay_on_the_terminal_and_the_log_only_if_verbose(
     verbose: bool, hub: ScriptedHub, world: World
 ) -> None:
     from e2e.terminal import Terminal
@@ -290,7 +273,7 @@ def test_what_went_wrong_stays_on_the_terminal_and_the_log_only_if_asked_for(
 
 
 class Interrupting(io.StringIO):
-    """A stderr at whose line about the last phase somebody presses Ctrl-C."""
+    """A stderr that raises SIGINT when the line about the last phase is written."""
 
     def write(self, text: str) -> int:
         if text.startswith("clinder: readiness: "):
@@ -299,7 +282,7 @@ class Interrupting(io.StringIO):
 
 
 @pytest.mark.parametrize("command", [["start"], ["run"]])
-def test_a_signal_that_comes_when_the_session_is_there_stops_it(
+def test_a_signal_when_the_session_is_usable_stops_it(
     command: list[str], hub: ScriptedHub, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     launchable(hub)
@@ -309,8 +292,8 @@ def test_a_signal_that_comes_when_the_session_is_there_stops_it(
     begun = file.with_name("begun")
     after = ["--", sys.executable, "-c", f"open({str(begun)!r}, 'w')"] if command == ["run"] else []
 
-    given = ["org/repo", "--hub", hub.url, "--no-warm-up", "--session-file", str(file), *after]
-    assert main([*command, *given]) == 130
+    arguments = ["org/repo", "--hub", hub.url, "--no-warm-up", "--session-file", str(file), *after]
+    assert main([*command, *arguments]) == 130
 
     assert "clinder: Cancelled by SIGINT.\n" in stderr.getvalue()
     assert stdout.getvalue() == ""
@@ -318,41 +301,7 @@ def test_a_signal_that_comes_when_the_session_is_there_stops_it(
     assert not [*file.parent.iterdir()]
 
 
-def test_a_file_that_another_launch_has_taken_meanwhile_is_left_to_it(
-    hub: ScriptedHub, file: Path
-) -> None:
-    """Ours is stopped, for nobody could find it."""
-    theirs, ours = f"{hub.url}user/theirs/", hub.serve("ours", Jupyter(TOKEN))
-
-    def meanwhile() -> Answer:
-        session_file.write(file, Session(theirs, "their-token"))
-        return Answer(ready(ours, TOKEN))
-
-    hub.then(meanwhile)
-    with pytest.raises(UsageError, match="Another session has taken"):
-        launch(hub, file)
-    assert session_file.read(file).url == theirs
-    assert [each.path for each in hub.calls("POST", "api/shutdown")] == ["/user/ours/api/shutdown"]
-
-
-def test_a_session_whose_file_cannot_be_written_any_more_is_stopped(
-    hub: ScriptedHub, tmp_path: Path
-) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    url = hub.serve("new", Jupyter(TOKEN))
-
-    def meanwhile() -> Answer:
-        folder.rmdir()
-        return Answer(ready(url, TOKEN))
-
-    hub.then(meanwhile)
-    with pytest.raises(UsageError, match="cannot be written: No such file or directory"):
-        launch(hub, folder / "session.json")
-    assert len(hub.calls("POST", "api/shutdown")) == 1
-
-
-def test_each_attempt_wait_and_reason_is_a_line_on_stderr_and_in_the_json(
+def test_each_attempt_and_wait_is_shown_and_in_the_json(
     hub: ScriptedHub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.then(page(502))
@@ -360,18 +309,16 @@ def test_each_attempt_wait_and_reason_is_a_line_on_stderr_and_in_the_json(
 
     assert main(["start", "org/repo", "--hub", hub.url, "-o", "json"]) == 0
 
-    told = capsys.readouterr()
-    failed, ready = json.loads(told.out)["attempts"]
+    output = capsys.readouterr()
+    failed, ready = json.loads(output.out)["attempts"]
     assert (failed["hub"], failed["outcome"], failed["waited"]) == (hub.url, "HubBroken", 0)
     assert failed["reason"] == "The hub answered 502."
     assert (ready["hub"], ready["outcome"], ready["reason"]) == (hub.url, "ready", "")
     assert 1.5 <= ready["waited"] <= 2.5
-    lines = told.err.splitlines()
-    asking = f"clinder: Requesting gh/org/repo/HEAD from {hub.url}"
-    at = [number for number, line in enumerate(lines) if line == asking]
-    assert len(at) == 2
-    between = [re.sub(r"\d+ s", "N s", line) for line in lines[at[0] + 1 : at[1]]]
-    assert between == [
+    lines = output.err.splitlines()
+    requesting = f"clinder: Requesting gh/org/repo/HEAD from {hub.url}"
+    first, second = (number for number, line in enumerate(lines) if line == requesting)
+    assert [re.sub(r"\d+ s", "N s", line) for line in lines[first + 1 : second]] == [
         f"clinder: No session from {hub.url} after N s: The hub answered 502.",
         f"clinder: Trying {hub.url} again in N s.",
     ]

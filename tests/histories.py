@@ -1,4 +1,4 @@
-"""Real git histories, small ones, made for one test."""
+"""Small git repositories for the tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
-_WHO = {
+_AUTHOR = {
     f"GIT_{role}_{what}": value
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "A"), ("EMAIL", "a@example.org"), ("DATE", "2026-01-01T00:00Z"))
@@ -19,11 +19,12 @@ class History:
 
     def __init__(self, path: Path, origin: str = "https://github.com/org/repo.git"):
         self.path = path
-        self.environment = {
-            "PATH": os.environ["PATH"],
+        self.environ = {
+            **{name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ},
             "HOME": str(path.parent),
+            "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_NOSYSTEM": "1",
-            **_WHO,
+            **_AUTHOR,
         }
         self._commits = 0
         path.mkdir(exist_ok=True)
@@ -33,7 +34,7 @@ class History:
     def git(self, *arguments: str) -> str:
         done = subprocess.run(
             ["git", "-c", "protocol.file.allow=always", "-C", str(self.path), *arguments],
-            env=self.environment,
+            env=self.environ,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -47,7 +48,7 @@ class History:
         return self.git("rev-parse", "HEAD")
 
     def commit(self, files: Mapping[str, str | None] | None = None) -> str:
-        """Commit files, ``None`` for one that goes; with none, some prose. Return the commit."""
+        """Commit files, by default some prose; ``None`` deletes a file. Return the SHA."""
         self._commits += 1
         for name, text in (files or {"index.md": f"Edition {self._commits}"}).items():
             file = self.path / name
@@ -56,17 +57,17 @@ class History:
                 continue
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
-        return self.recorded()
+        return self.commit_all()
 
     def link(self, name: str, target: str) -> str:
-        """Commit a symbolic link."""
+        """Commit a symbolic link. Return the SHA."""
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.symlink_to(target)
-        return self.recorded()
+        return self.commit_all()
 
-    def recorded(self) -> str:
-        """Commit whatever the folder holds by now."""
+    def commit_all(self) -> str:
+        """Commit everything in the folder. Return the SHA."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--allow-empty", "--message=x")
         return self.head
@@ -78,13 +79,13 @@ class History:
         self.git("switch", "--quiet", name)
 
     def merge(self, name: str) -> str:
-        """Merge a branch as a forge does, never by fast-forward. Return the merge."""
+        """Merge a branch like GitHub, without fast-forward. Return the SHA of the merge."""
         self.git("merge", "--quiet", "--no-ff", "--no-edit", name)
         return self.head
 
-    def pushed(self) -> None:
-        """Have origin's branch be this commit."""
-        self.git("update-ref", "refs/remotes/origin/main", "HEAD")
+    def mark_pushed(self, branch: str = "origin/main") -> None:
+        """Set a remote branch to HEAD, like after a push."""
+        self.git("update-ref", f"refs/remotes/{branch}", "HEAD")
 
 
 def write_hanging_git(folder: Path) -> Path:

@@ -265,7 +265,7 @@ def test_failures_stay_on_the_terminal_and_the_log_only_if_verbose(
     first, *lines = terminal.lines
     assert first.startswith(f"clinder: Launching gh/org/repo/{COMMIT}, from GitHub Actions")
     warning, failure = (line for line in lines if "Warning" in line or "No session" in line)
-    assert warning.startswith("clinder: Warning: The file of the pull_request event names no head")
+    assert warning.startswith("clinder: Warning: The pull_request event has no head commit")
     assert failure.startswith(f"clinder: No session from {full.url} after ")
     assert f"{url}?token={TOKEN}" in lines
     assert ("a log line" in lines) is verbose

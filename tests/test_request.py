@@ -136,7 +136,7 @@ def test_with_no_text_it_is_the_commit_that_is_worked_on(tmp_path: Path) -> None
     assert made.request.repository == Repository("gh", "org/repo", COMMIT)
     assert made.request.hubs == (DEFAULT_HUB,)
     (note,) = made.notes
-    assert note == f"Launching gh/org/repo/{COMMIT}, from GitHub Actions' event."
+    assert note == f"Launching gh/org/repo/{COMMIT}, from GitHub Actions."
     assert made.warnings == ()
 
 
@@ -150,7 +150,7 @@ def test_what_the_checkout_warns_of_is_returned(tmp_path: Path) -> None:
     missing = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(tmp_path / "no")}
     made = typed("", directory=tmp_path, environment={**IN_CI, **missing})
     (warning,) = made.warnings
-    assert "names no head" in warning
+    assert "has no head commit" in warning
 
 
 def test_the_local_hub_launches_the_directory_whatever_the_job_says(tmp_path: Path) -> None:
@@ -194,12 +194,12 @@ def test_a_commit_that_is_typed_may_be_older_than_what_is_not_pushed_yet(tmp_pat
     book = History(tmp_path / "book")
     first = book.commit({"environment.yml": "dependencies: [numpy]\n"})
     pushed = book.commit()
-    book.pushed()
+    book.mark_pushed()
     book.git("branch", "--quiet", "--set-upstream-to=origin/main")
     book.commit()
 
     options = LaunchOptions(f"org/repo@{pushed}", reuse_environment=True, directory=book.path)
-    made = resolve(options, Deadline(60), book.environment)
+    made = resolve(options, Deadline(60), book.environ)
 
     assert made.request.repository == Repository("gh", "org/repo", first)
     assert made.notes[0] == f"Requested: gh/org/repo/{pushed}, from the given repository."
@@ -335,7 +335,7 @@ def test_a_bug_ends_in_one_message_without_a_traceback(
     assert message.startswith("clinder: A bug in clinder ")
     assert ": RuntimeError at test_request.py:" in message
     assert message.endswith(" in read.")
-    assert hint.startswith("  what to do: report this line")
+    assert hint.startswith("  what to do: Report this line")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which commit's image will do: on real histories."""
+"""Which commit's image is reused, in real git histories."""
 
 from __future__ import annotations
 
@@ -23,8 +23,11 @@ from histories import History
 from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"
+UNKNOWN = "1f" * 20
 ENVIRONMENT = {"environment.yml": "dependencies: [numpy]\n"}
 OTHER = {"environment.yml": "dependencies: [scipy]\n"}
+BINDER = {"binder/environment.yml": "dependencies: []\n"}
+Files = Mapping[str, "str | None"]
 
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
@@ -34,146 +37,83 @@ def book(tmp_path: Path) -> History:
     return History(tmp_path / "book")
 
 
-def chosen(history: History, commit: str = "", *, force: bool = False) -> Choice:
-    repository = Repository("gh", "org/repo", commit or history.head)
-    return choose_commit(
-        Checkout(repository, "a test"), history.path, history.environment, force=force
-    )
+def choose(history: History, commit: str = "", *, folder: str = "", force: bool = False) -> Choice:
+    checkout = Checkout(Repository("gh", "org/repo", commit or history.head), "a test")
+    return choose_commit(checkout, history.path / folder, history.environ, force=force)
 
 
-def launched(history: History, commit: str = "") -> str:
-    """Return the commit that is launched for one, and hold that nothing was refused."""
-    made = chosen(history, commit)
-    assert not made.refused, made.reason
-    return made.launched.ref
+def reused(history: History, commit: str = "") -> str:
+    """Return the commit that is launched instead of the requested one."""
+    choice = choose(history, commit)
+    assert not choice.refused, choice.reason
+    return choice.launched.ref
 
 
-def refused(history: History) -> str:
-    """Return why the newest commit is launched itself."""
-    made = chosen(history)
-    assert made.refused
-    assert made.launched == made.requested
-    assert made.reason.startswith(f"Commit {history.head[:12]} is launched itself: ")
-    return made.reason.partition(": ")[2]
+def refusal(history: History) -> str:
+    """Return why the newest commit is launched as requested."""
+    choice = choose(history)
+    assert choice.refused
+    assert choice.launched == choice.requested
+    assert choice.reason.startswith(f"Commit {history.head[:12]} is launched as requested: ")
+    return choice.reason.partition(": ")[2]
 
 
-# The oldest of the unbroken run.
+# The oldest commit with the same environment files
 
 
-def test_prose_is_launched_as_the_commit_that_brought_its_environment(book: History) -> None:
+def test_later_commits_reuse_the_commit_that_introduced_their_environment(book: History) -> None:
     book.commit()
     first = book.commit(ENVIRONMENT)
     commits = [first, *(book.commit() for _ in range(3))]
 
-    assert [launched(book, commit) for commit in commits] == [first] * 4
+    assert [reused(book, commit) for commit in commits] == [first] * 4
 
 
-def test_it_says_which_commit_and_why(book: History) -> None:
+def test_the_reason_names_both_commits_and_the_environment(book: History) -> None:
     first = book.commit({**ENVIRONMENT, "apt.txt": "", "runtime.txt": "", "start": "exec $@"})
-    one = book.commit()
+    second = book.commit()
     last = book.commit()
 
-    assert chosen(book, first).reason == (
-        f"Commit {first[:12]} is launched itself: it is the first with its environment"
+    assert choose(book, first).reason == (
+        f"Commit {first[:12]} is launched as requested: it is the first with its environment"
         " (apt.txt, environment.yml, runtime.txt and more)."
     )
-    assert f"in place of {one[:12]}, which is 1 commit newer and" in chosen(book, one).reason
-    assert chosen(book, last).reason == (
-        f"Commit {first[:12]} is launched in place of {last[:12]}, which is 2 commits newer and has"
+    assert f"instead of {second[:12]}, which is 1 commit newer and" in choose(book, second).reason
+    assert choose(book, last).reason == (
+        f"Commit {first[:12]} is launched instead of {last[:12]}, which is 2 commits newer and has"
         " the same environment (apt.txt, environment.yml, runtime.txt and more)."
-        f" Files on the server are those of {first[:12]}."
+        f" The server has the files of {first[:12]}."
     )
 
 
-def test_a_run_ends_where_the_environment_changed_though_that_is_reverted(book: History) -> None:
+def test_a_reverted_environment_does_not_reuse_a_commit_before_the_change(book: History) -> None:
     book.commit(ENVIRONMENT)
-    book.commit()
     book.commit(OTHER)
-    book.commit()
     reverted = book.commit(ENVIRONMENT)
     book.commit()
 
-    assert launched(book) == reverted
+    assert reused(book) == reverted
 
 
-@pytest.mark.parametrize("more", [{"apt.txt": "git\n"}, {"environment.yml": None, "apt.txt": "x"}])
-def test_a_file_that_comes_or_goes_ends_a_run(
-    book: History, more: Mapping[str, str | None]
+@pytest.mark.parametrize(
+    ("before", "change"),
+    [
+        (ENVIRONMENT, {"apt.txt": "git\n"}),
+        (ENVIRONMENT, {"environment.yml": None, "apt.txt": "x"}),
+        (ENVIRONMENT, {"binder/README.md": "x"}),
+        ({**ENVIRONMENT, "binder/README.md": "x"}, {"binder/README.md": None}),
+        (BINDER, {"binder/data/list.txt": "x"}),
+        ({"Project.toml": "[deps]\n"}, {"Manifest-v1.11.toml": "[deps]\n"}),
+    ],
+)
+def test_a_file_that_is_added_or_removed_changes_the_environment(
+    book: History, before: Files, change: Files
 ) -> None:
-    book.commit(ENVIRONMENT)
-    changed = book.commit(more)
+    book.commit(before)
+    changed = book.commit(change)
     book.commit()
 
-    assert launched(book) == changed
-
-
-def test_a_renamed_file_ends_a_run(book: History) -> None:
-    book.commit({"environment.yaml": ENVIRONMENT["environment.yml"]})
-    book.git("mv", "environment.yaml", "environment.yml")
-    renamed = book.recorded()
-    book.commit()
-
-    assert launched(book) == renamed
-
-
-def test_renamed_prose_does_not_end_a_run(book: History) -> None:
-    first = book.commit({**ENVIRONMENT, "docs/a.md": "x"})
-    book.git("mv", "docs", "environment")
-    book.recorded()
-
-    assert launched(book) == first
-
-
-@pytest.mark.posix
-def test_a_mode_that_changes_ends_a_run(book: History) -> None:
-    book.commit({**ENVIRONMENT, "postBuild": "true\n"})
-    (book.path / "postBuild").chmod(0o755)
-    executable = book.recorded()
-    book.commit()
-
-    assert launched(book) == executable
-
-
-def test_names_are_as_repo2docker_writes_them(book: History) -> None:
-    first = book.commit(ENVIRONMENT)
-    for other in ("postbuild", "Environment.yml", "docs/environment.yml", "Binder/apt.txt"):
-        book.commit({other: "x"})
-
-    assert launched(book) == first
-
-
-def test_versioned_manifests_of_julia_are_environment_files(book: History) -> None:
-    book.commit({"Project.toml": "[deps]\n"})
-    locked = book.commit({"Manifest-v1.11.toml": "[deps]\n"})
-    book.commit({"Manifest-vogue.md": "x"})
-
-    assert launched(book) == locked
-
-
-def test_with_no_environment_files_at_all_any_image_will_do(book: History) -> None:
-    first = book.commit()
-    book.commit()
-
-    assert launched(book) == first
-    assert "(no files)" in chosen(book).reason
-
-
-def test_the_history_of_a_sub_folder_is_the_whole_one(book: History) -> None:
-    first = book.commit({**ENVIRONMENT, "docs/a.md": "x"})
-    last = book.commit({"docs/environment.yml": "x"})
-    found = Checkout(Repository("gh", "org/repo", last), "a test")
-
-    assert choose_commit(found, book.path / "docs", book.environment).launched.ref == first
-
-
-def test_a_sub_folder_is_built_from_the_root(book: History) -> None:
-    last = book.commit({"setup.py": "", "docs/environment.yml": "dependencies: []\n"})
-    found = Checkout(Repository("gh", "org/repo", last), "a test")
-
-    assert (
-        "setup.py is that of a package"
-        in choose_commit(found, book.path / "docs", book.environment).reason
-    )
+    assert reused(book) == changed
 
 
 ROOT_FILES = (
@@ -186,86 +126,117 @@ ROOT_FILES = (
 
 
 @pytest.mark.parametrize("name", ROOT_FILES)
-def test_each_file_that_repo2docker_reads_at_the_root_ends_a_run(book: History, name: str) -> None:
+def test_each_file_that_repo2docker_reads_belongs_to_the_environment(
+    book: History, name: str
+) -> None:
     book.commit({name: "# one\n"})
     changed = book.commit({name: "# other\n"})
     book.commit()
 
-    assert chosen(book, force=True).launched.ref == changed
+    assert choose(book, force=True).launched.ref == changed
 
 
-# binder/ and .binder/
-
-
-@pytest.mark.parametrize("folder", ["binder", ".binder"])
-def test_where_there_is_a_folder_only_its_files_count(book: History, folder: str) -> None:
-    first = book.commit({f"{folder}/environment.yml": "dependencies: []\n"})
-    book.commit(ENVIRONMENT)
-    book.commit({"setup.py": "", "postBuild": "make\n", "Dockerfile": "COPY . .\n"})
-
-    assert launched(book) == first
-    assert f"({folder}/)" in chosen(book).reason
-
-
-def test_all_of_the_folder_counts(book: History) -> None:
-    book.commit({"binder/environment.yml": "dependencies: []\n"})
-    changed = book.commit({"binder/data/list.txt": "x"})
-    book.commit()
-
-    assert launched(book) == changed
-
-
-@pytest.mark.parametrize(("old", "new"), [("binder", ".binder"), (".binder", "binder")])
-def test_a_folder_that_is_moved_ends_a_run(book: History, old: str, new: str) -> None:
-    book.commit({f"{old}/environment.yml": "dependencies: []\n"})
+@pytest.mark.parametrize(
+    ("before", "old", "new"),
+    [
+        ({"environment.yaml": "dependencies: []"}, "environment.yaml", "environment.yml"),
+        (BINDER, "binder", ".binder"),
+        ({".binder/environment.yml": "dependencies: []\n"}, ".binder", "binder"),
+    ],
+)
+def test_a_renamed_file_or_folder_changes_the_environment(
+    book: History, before: Files, old: str, new: str
+) -> None:
+    book.commit(before)
     book.git("mv", old, new)
-    moved = book.recorded()
+    renamed = book.commit_all()
     book.commit()
 
-    assert launched(book) == moved
+    assert reused(book) == renamed
 
 
-def test_a_folder_that_comes_or_goes_ends_a_run(book: History) -> None:
-    book.commit(ENVIRONMENT)
-    comes = book.commit({"binder/README.md": "x"})
-    book.commit()
-    assert launched(book) == comes
-
-    goes = book.commit({"binder/README.md": None})
-    book.commit()
-    assert launched(book) == goes
-
-
-def test_a_file_named_binder_is_no_folder(book: History) -> None:
-    first = book.commit({**ENVIRONMENT, "binder": "x"})
+@pytest.mark.posix
+def test_a_changed_mode_changes_the_environment(book: History) -> None:
+    book.commit({**ENVIRONMENT, "postBuild": "true\n"})
+    (book.path / "postBuild").chmod(0o755)
+    executable = book.commit_all()
     book.commit()
 
-    assert launched(book) == first
+    assert reused(book) == executable
 
 
-def test_both_folders_are_what_repo2docker_refuses(book: History) -> None:
+@pytest.mark.parametrize(
+    ("before", "later"),
+    [
+        (ENVIRONMENT, {"postbuild": "x", "Environment.yml": "x", "docs/environment.yml": "x"}),
+        (ENVIRONMENT, {"Binder/apt.txt": "x"}),
+        ({**ENVIRONMENT, "binder": "a file"}, {"a.md": "x"}),
+        ({"Manifest-v1.11.toml": "[deps]\n"}, {"Manifest-vogue.md": "x"}),
+        (BINDER, {**ENVIRONMENT, "setup.py": "", "postBuild": "make\n", "Dockerfile": "COPY . ."}),
+        ({".binder/apt.txt": ""}, {**ENVIRONMENT, "setup.py": ""}),
+    ],
+)
+def test_other_files_do_not_change_the_environment(
+    book: History, before: Files, later: Files
+) -> None:
+    first = book.commit(before)
+    for name, text in later.items():
+        book.commit({name: text})
+
+    assert reused(book) == first
+
+
+def test_renamed_prose_does_not_change_the_environment(book: History) -> None:
+    first = book.commit({**ENVIRONMENT, "docs/a.md": "x"})
+    book.git("mv", "docs", "environment")
+    book.commit_all()
+
+    assert reused(book) == first
+
+
+@pytest.mark.parametrize(("files", "named"), [({"a.md": "x"}, "(no files)"), (BINDER, "(binder/)")])
+def test_the_reason_names_no_files_or_the_folder(book: History, files: Files, named: str) -> None:
+    first = book.commit(files)
+    book.commit()
+
+    assert reused(book) == first
+    assert named in choose(book).reason
+
+
+def test_in_a_subfolder_the_whole_repository_counts(book: History) -> None:
+    first = book.commit({**ENVIRONMENT, "docs/a.md": "x"})
+    book.commit({"docs/environment.yml": "x"})
+    assert choose(book, folder="docs").launched.ref == first
+
+    book.commit({"environment.yml": None, "setup.py": ""})
+    assert "setup.py is that of a package" in choose(book, folder="docs").reason
+
+
+def test_a_repository_with_both_folders_is_refused_like_by_repo2docker(book: History) -> None:
     book.commit({"binder/apt.txt": "", ".binder/apt.txt": ""})
     book.commit()
 
-    assert refused(book) == "it has both binder/ and .binder/, which repo2docker refuses."
-    assert chosen(book, force=True).refused
+    assert refusal(book) == "it has both binder/ and .binder/, which repo2docker refuses."
+    assert choose(book, force=True).refused
 
 
 # Merges
 
 
-def test_a_merge_of_prose_does_not_end_a_run(book: History) -> None:
+@pytest.mark.parametrize("topic", [[{"topic.md": "x"}], [OTHER, {**ENVIRONMENT, "topic.md": "x"}]])
+def test_a_merge_that_does_not_change_the_environment(book: History, topic: list[Files]) -> None:
     first = book.commit(ENVIRONMENT)
     book.branch("topic", first)
-    book.commit({"topic.md": "x"})
+    for files in topic:
+        book.commit(files)
     book.switch("main")
     book.commit()
     book.merge("topic")
 
-    assert launched(book) == first
+    assert reused(book) == first
 
 
-def test_what_a_merge_brings_changed_with_the_merge(book: History) -> None:
+def test_a_merge_that_changes_the_environment(book: History) -> None:
     first = book.commit(ENVIRONMENT)
     book.branch("topic", first)
     changed = book.commit(OTHER)
@@ -275,30 +246,18 @@ def test_what_a_merge_brings_changed_with_the_merge(book: History) -> None:
     merge = book.merge("topic")
     last = book.commit()
 
-    assert launched(book, last) == launched(book, merge) == merge
-    assert launched(book, later) == changed
+    assert reused(book, last) == reused(book, merge) == merge
+    assert reused(book, later) == changed
 
 
-def test_what_a_merged_branch_did_and_undid_does_not_end_a_run(book: History) -> None:
-    first = book.commit(ENVIRONMENT)
-    book.branch("topic", first)
-    book.commit(OTHER)
-    book.commit({**ENVIRONMENT, "topic.md": "x"})
-    book.switch("main")
-    book.commit()
-    book.merge("topic")
-
-    assert launched(book) == first
-
-
-def test_a_branch_shares_the_run_of_where_it_began(book: History) -> None:
+def test_a_branch_reuses_a_commit_from_before_it_began(book: History) -> None:
     first = book.commit(ENVIRONMENT)
     start = book.commit()
     book.commit(OTHER)
     book.branch("topic", start)
     book.commit()
 
-    assert launched(book) == first
+    assert reused(book) == first
 
 
 # Submodules and links
@@ -311,63 +270,65 @@ def other(tmp_path: Path) -> History:
     return history
 
 
-def test_a_submodule_of_the_source_is_no_environment(book: History, other: History) -> None:
+def test_a_submodule_outside_of_the_environment_is_ignored(book: History, other: History) -> None:
     first = book.commit(ENVIRONMENT)
     book.git("submodule", "--quiet", "add", str(other.path), "data")
-    book.recorded()
+    book.commit_all()
 
-    assert launched(book) == first
+    assert reused(book) == first
 
 
 @pytest.mark.parametrize("path", ["binder", "binder/more"])
-def test_a_submodule_of_the_environment_is_not_looked_into(
+def test_a_submodule_in_the_environment_is_refused(
     book: History, other: History, path: str
 ) -> None:
     book.git("submodule", "--quiet", "add", str(other.path), path)
-    added = book.recorded()
+    added = book.commit_all()
     book.commit()
 
-    assert refused(book).startswith(f"{path} is a submodule, whose files are not here.")
-    assert chosen(book, force=True).launched.ref == added
+    assert refusal(book).startswith(f"{path} is a submodule, whose files are not in this clone.")
+    assert choose(book, force=True).launched.ref == added
 
 
 @pytest.mark.posix
-def test_a_link_has_the_environment_of_what_it_leads_to(book: History) -> None:
+def test_the_target_of_a_link_belongs_to_the_environment(book: History) -> None:
     book.commit(ENVIRONMENT)
     linked = book.link("binder/environment.yml", "../environment.yml")
     book.commit()
-    assert launched(book) == linked
+    assert reused(book) == linked
 
     changed = book.commit(OTHER)
     book.commit()
-    assert launched(book) == changed
+    assert reused(book) == changed
 
     book.commit({"environment.yml": "dependencies: [{pip: [-e .]}]\n"})
-    assert refused(book).startswith("environment.yml has ")
+    assert refusal(book).startswith("environment.yml has ")
 
 
 @pytest.mark.posix
 @pytest.mark.parametrize(
     "target", ["../data", "../../outside.yml", "/etc/hosts", "../none.yml", "..", "../index.md/x"]
 )
-def test_a_link_that_leads_to_no_file_is_refused(book: History, target: str) -> None:
+def test_a_link_to_anything_but_a_file_of_the_repository_is_refused(
+    book: History, target: str
+) -> None:
     book.commit({"data/environment.yml": ""})
     linked = book.link("binder/environment.yml", target)
     book.commit()
 
-    assert "binder/environment.yml is a symbolic link to what is no single file" in refused(book)
-    assert chosen(book, force=True).launched.ref == linked
+    assert "binder/environment.yml is a symbolic link, but not to a file of" in refusal(book)
+    assert choose(book, force=True).launched.ref == linked
 
 
 @pytest.mark.posix
-def test_a_folder_that_is_a_link_is_refused(book: History) -> None:
+def test_a_binder_folder_that_is_a_link_is_refused(book: History) -> None:
     book.commit({"docs/environment.yml": ""})
     book.link("binder", "docs")
 
-    assert refused(book).startswith("binder is a symbolic link")
+    assert refusal(book).startswith("binder is a symbolic link")
 
 
-# Where the repository is part of the environment
+# Environments that depend on the rest of the repository
 
 
 @pytest.mark.parametrize(
@@ -379,77 +340,84 @@ def test_a_folder_that_is_a_link_is_refused(book: History) -> None:
         ({"binder/requirements.txt": "-r ../all.txt"}, "requirements.txt has the line `-r ../all"),
         ({"environment.yml": "dependencies:\n- pip:\n  - .\n"}, "environment.yml has the line"),
         ({**ENVIRONMENT, "postBuild": "make\n"}, "postBuild runs `make`"),
-        ({**ENVIRONMENT, "postBuild": "true\n", ".condarc": ""}, "postBuild runs beside .condarc"),
+        (
+            {**ENVIRONMENT, "postBuild": "true\n", ".condarc": ""},
+            "postBuild might read its settings from .condarc",
+        ),
         (
             {"binder/postBuild": "true\n", ".config/pip/pip.conf": ""},
-            "postBuild runs beside .config",
+            "postBuild might read its settings from .config",
         ),
         ({"binder/start": "source env.sh\n"}, "start runs `source env.sh`"),
         ({"Dockerfile": "FROM a\nCOPY . .\n"}, "Dockerfile has the line `COPY . .`"),
-        ({"requirements.txt": "#" * 1_000_001}, "requirements.txt is too large to be looked into"),
+        ({"requirements.txt": "#" * 1_000_001}, "requirements.txt is too large to inspect"),
     ],
 )
-def test_it_is_refused_with_the_reason_unless_forced(
-    book: History, files: Mapping[str, str | None], reason: str
+def test_such_an_environment_is_refused_with_the_reason_unless_forced(
+    book: History, files: Files, reason: str
 ) -> None:
     first = book.commit(files)
     book.commit()
 
-    why = refused(book)
-    assert why.startswith(reason)
-    assert why.endswith("Only `force` has another image launched all the same.")
-    forced = chosen(book, force=True)
+    text = refusal(book)
+    assert text.startswith(reason)
+    assert text.endswith("To reuse an image anyway, use `force`.")
+    forced = choose(book, force=True)
     assert (forced.launched.ref, forced.refused) == (first, False)
 
 
-# Histories that do not tell
+# Incomplete histories
 
 
-def test_a_shallow_clone_is_told_to_be_whole(book: History, tmp_path: Path) -> None:
+def test_a_shallow_clone_is_refused_with_the_way_to_fetch_all(
+    book: History, tmp_path: Path
+) -> None:
     book.commit(ENVIRONMENT)
     book.commit()
     shallow = History(tmp_path / "shallow")
     shallow.git("fetch", "--quiet", "--depth=1", book.path.as_uri(), "main")
     shallow.git("reset", "--quiet", "--hard", "FETCH_HEAD")
 
-    assert refused(shallow).startswith("this clone is shallow, and its history may not tell. Type")
-    shallow.environment["GITLAB_CI"] = "true"
-    assert "`GIT_DEPTH: 0`" in refused(shallow)
-    shallow.environment["GITHUB_ACTIONS"] = "true"
-    assert refused(shallow).endswith("Let actions/checkout run before, with `fetch-depth: 0`.")
-    assert chosen(shallow, force=True).refused
+    assert refusal(shallow).startswith("this clone is shallow. Run `git fetch --unshallow`")
+    shallow.environ["GITLAB_CI"] = "true"
+    assert "`GIT_DEPTH: 0`" in refusal(shallow)
+    shallow.environ["GITHUB_ACTIONS"] = "true"
+    assert refusal(shallow).endswith("Run actions/checkout beforehand, with `fetch-depth: 0`.")
+    assert choose(shallow, force=True).refused
 
 
-@pytest.mark.parametrize("kind", ["blob:none", "tree:0"])
-def test_a_partial_clone_is_told_to_be_whole(book: History, tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("filter_", ["blob:none", "tree:0"])
+def test_a_partial_clone_is_refused_with_the_way_to_fetch_all(
+    book: History, tmp_path: Path, filter_: str
+) -> None:
     book.commit(ENVIRONMENT)
     book.commit()
     book.git("config", "uploadpack.allowFilter", "true")
     partial = History(tmp_path / "partial")
     partial.git("remote", "add", "source", book.path.as_uri())
-    partial.git("fetch", "--quiet", f"--filter={kind}", "source", "main")
+    partial.git("fetch", "--quiet", f"--filter={filter_}", "source", "main")
     partial.git("update-ref", "HEAD", "FETCH_HEAD")
 
-    told = "this is a partial clone, without the files that would tell. "
-    assert refused(partial) == f"{told}Clone without `--filter`."
-    partial.environment["GITHUB_ACTIONS"] = "true"
-    advice = "Leave out `filter` and `sparse-checkout` of actions/checkout."
-    assert refused(partial) == told + advice
+    problem = "this is a partial clone, without some of the files. "
+    assert refusal(partial) == f"{problem}Clone without `--filter`."
+    partial.environ["GITHUB_ACTIONS"] = "true"
+    advice = "Remove `filter` and `sparse-checkout` from actions/checkout."
+    assert refusal(partial) == problem + advice
 
 
-def test_a_file_that_cannot_be_read_is_not_taken_for_an_empty_one(book: History) -> None:
+def test_a_damaged_file_is_refused_and_not_read_as_empty(book: History) -> None:
     book.commit({"requirements.txt": "-e .\n"})
-    stored = book.git("rev-parse", "HEAD:requirements.txt").strip()
-    damaged = book.path / ".git" / "objects" / stored[:2] / stored[2:]
-    whole = damaged.read_bytes()
+    blob = book.git("rev-parse", "HEAD:requirements.txt")
+    damaged = book.path / ".git" / "objects" / blob[:2] / blob[2:]
+    content = damaged.read_bytes()
     damaged.chmod(0o644)
-    damaged.write_bytes(whole[:-3])
+    damaged.write_bytes(content[:-3])
 
-    assert refused(book).startswith("git cannot read this clone: ")
+    assert refusal(book).startswith("git cannot read this clone: ")
 
 
 @pytest.mark.parametrize("how", ["graft", "replace"])
-def test_parents_that_only_this_clone_has_do_not_count(book: History, how: str) -> None:
+def test_parents_that_exist_only_in_this_clone_are_ignored(book: History, how: str) -> None:
     changed = book.commit(OTHER)
     first = book.commit(ENVIRONMENT)
     last = book.commit()
@@ -459,47 +427,46 @@ def test_parents_that_only_this_clone_has_do_not_count(book: History, how: str) 
     else:
         book.git("replace", "--graft", last, changed)
 
-    assert launched(book, last) == first
+    assert reused(book, last) == first
 
 
-def test_a_commit_that_is_not_there_is_launched_itself(book: History) -> None:
+def test_a_commit_that_is_not_in_the_clone_is_refused(book: History) -> None:
     book.commit(ENVIRONMENT)
 
-    made = chosen(book, "1f" * 20)
+    choice = choose(book, UNKNOWN)
 
-    assert made.refused
-    assert made.launched.ref == "1f" * 20
-    assert "it is not in this clone. Type `git fetch" in made.reason
-
-
-def test_a_folder_without_a_clone_is_said(book: History, tmp_path: Path) -> None:
-    folder = tmp_path / "plain"
-    folder.mkdir()
-    environment = {"PATH": book.environment["PATH"], "GIT_CEILING_DIRECTORIES": str(tmp_path)}
-    found = Checkout(Repository("gh", "org/repo", "1f" * 20), "a test")
-
-    why = choose_commit(found, folder, {**environment, "GITHUB_ACTIONS": "true"}).reason
-
-    assert "there is no clone whose history would tell. Let actions/checkout run" in why
+    assert choice.refused
+    assert choice.launched.ref == UNKNOWN
+    assert "it is not in this clone. Run `git fetch" in choice.reason
 
 
-def test_a_git_that_is_missing_or_refuses_is_said(book: History, tmp_path: Path) -> None:
+def test_a_folder_without_a_clone_is_refused(book: History, tmp_path: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    book.environ |= {"GIT_CEILING_DIRECTORIES": str(tmp_path), "GITHUB_ACTIONS": "true"}
+
+    reason = choose(book, UNKNOWN, folder="../plain").reason
+
+    assert "there is no clone, so no history. Run actions/checkout beforehand" in reason
+
+
+def test_a_git_that_is_missing_or_fails_is_refused_with_its_message(
+    book: History, tmp_path: Path
+) -> None:
     book.commit(ENVIRONMENT)
-    book.environment["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
-    found = Checkout(Repository("gh", "org/repo", "1f" * 20), "a test")
+    book.environ["GIT_TEST_ASSUME_DIFFERENT_OWNER"] = "1"
+    failing = choose(book, UNKNOWN).reason
+    book.environ["PATH"] = str(tmp_path)
+    missing = choose(book, UNKNOWN).reason
 
-    refusing = choose_commit(found, book.path, book.environment)
-    missing = choose_commit(found, book.path, {**book.environment, "PATH": str(tmp_path)})
-
-    assert "git cannot read this clone: fatal: detected dubious ownership" in refusing.reason
-    assert "\n" not in refusing.reason
-    assert "git cannot be run" in missing.reason
+    assert "git cannot read this clone: fatal: detected dubious ownership" in failing
+    assert "\n" not in failing
+    assert "git could not be run" in missing
 
 
 # A fork's pull request
 
 
-def pull_request(
+def detect_pull_request(
     tmp_path: Path, book: History, head: str, base: str, fork: str = "them/fork"
 ) -> Checkout:
     def side(name: str, commit: str) -> dict[str, Any]:
@@ -508,17 +475,15 @@ def pull_request(
     event = {"pull_request": {"head": side(fork, head), "base": side("org/repo", base)}}
     file = tmp_path / "event.json"
     file.write_text(json.dumps(event), encoding="utf-8")
-    book.environment |= {
+    book.environ |= {
         "GITHUB_ACTIONS": "true",
         "GITHUB_EVENT_NAME": "pull_request",
         "GITHUB_EVENT_PATH": str(file),
     }
-    return detect(book.path, book.environment)
+    return detect(book.path, book.environ)
 
 
-def test_a_fork_is_launched_as_the_repository_that_has_the_image(
-    book: History, tmp_path: Path
-) -> None:
+def test_a_forks_commit_reuses_the_target_repositorys_image(book: History, tmp_path: Path) -> None:
     first = book.commit(ENVIRONMENT)
     start = book.commit()
     base = book.commit()
@@ -527,14 +492,15 @@ def test_a_fork_is_launched_as_the_repository_that_has_the_image(
     book.switch("main")
     book.merge("topic")  # what GitHub checks out
 
-    made = choose_commit(pull_request(tmp_path, book, head, base), book.path, book.environment)
+    checkout = detect_pull_request(tmp_path, book, head, base)
+    choice = choose_commit(checkout, book.path, book.environ)
 
-    assert made.requested == Repository("gh", "them/fork", head)
-    assert made.launched == Repository("gh", "org/repo", first)
-    assert f"Commit {first[:12]} of org/repo is launched in place of {head[:12]}" in made.reason
+    assert choice.requested == Repository("gh", "them/fork", head)
+    assert choice.launched == Repository("gh", "org/repo", first)
+    assert f"Commit {first[:12]} of org/repo is launched instead of {head[:12]}" in choice.reason
 
 
-def test_a_fork_with_an_environment_of_its_own_is_launched_from_the_fork(
+def test_a_fork_with_its_own_environment_is_launched_from_the_fork(
     book: History, tmp_path: Path
 ) -> None:
     base = book.commit(ENVIRONMENT)
@@ -542,36 +508,31 @@ def test_a_fork_with_an_environment_of_its_own_is_launched_from_the_fork(
     changed = book.commit(OTHER)
     head = book.commit()
 
-    made = choose_commit(pull_request(tmp_path, book, head, base), book.path, book.environment)
+    checkout = detect_pull_request(tmp_path, book, head, base)
+    choice = choose_commit(checkout, book.path, book.environ)
 
-    assert made.launched == Repository("gh", "them/fork", changed)
+    assert choice.launched == Repository("gh", "them/fork", changed)
 
 
-def test_a_base_that_is_not_in_the_clone_leaves_the_fork(book: History, tmp_path: Path) -> None:
+@pytest.mark.parametrize("source", ["them/fork", "org/repo"])
+def test_a_pull_request_without_a_fork_or_a_known_base_stays_in_its_repository(
+    book: History, tmp_path: Path, source: str
+) -> None:
     first = book.commit(ENVIRONMENT)
     head = book.commit()
 
-    made = choose_commit(pull_request(tmp_path, book, head, "1f" * 20), book.path, book.environment)
+    base = UNKNOWN if source == "them/fork" else first
+    checkout = detect_pull_request(tmp_path, book, head, base, source)
+    choice = choose_commit(checkout, book.path, book.environ)
 
-    assert made.launched == Repository("gh", "them/fork", first)
-
-
-def test_a_pull_request_of_the_repository_itself_stays_there(book: History, tmp_path: Path) -> None:
-    first = book.commit(ENVIRONMENT)
-    head = book.commit()
-
-    found = pull_request(tmp_path, book, head, first, fork="org/repo")
-
-    assert choose_commit(found, book.path, book.environment).launched == Repository(
-        "gh", "org/repo", first
-    )
+    assert choice.launched == Repository("gh", source, first)
 
 
-def test_a_forks_merge_request_on_gitlab_too(book: History) -> None:
+def test_a_forks_merge_request_on_gitlab_reuses_the_target_projects_image(book: History) -> None:
     first = book.commit(ENVIRONMENT)
     base = book.commit()
     head = book.commit()
-    book.environment |= {
+    book.environ |= {
         "GITLAB_CI": "true",
         "CI_COMMIT_SHA": head,
         "CI_PROJECT_URL": "https://gitlab.com/them/fork",
@@ -581,122 +542,111 @@ def test_a_forks_merge_request_on_gitlab_too(book: History) -> None:
         "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
     }
 
-    made = choose_commit(detect(book.path, book.environment), book.path, book.environment)
+    choice = choose_commit(detect(book.path, book.environ), book.path, book.environ)
 
-    assert made.requested == Repository("gl", "them/fork", head)
-    assert made.launched == Repository("gl", "group/project", first)
+    assert choice.requested == Repository("gl", "them/fork", head)
+    assert choice.launched == Repository("gl", "group/project", first)
 
 
 # As part of a request
 
 
-def typed(history: History, text: str = "", *hubs: str, **more: Any) -> Resolution:
+def resolve_in(history: History, text: str = "", *hubs: str, **more: Any) -> Resolution:
     more = {"reuse_environment": True, **more}
     options = LaunchOptions(text, hubs, directory=history.path, **more)
-    return resolve(options, Deadline(60), history.environment)
+    return resolve(options, Deadline(60), history.environ)
 
 
-def test_the_request_is_for_the_commit_that_is_launched(book: History) -> None:
+def test_the_request_is_for_the_reused_commit(book: History) -> None:
     first = book.commit(ENVIRONMENT)
     last = book.commit()
-    book.pushed()
+    book.mark_pushed()
 
-    made = typed(book)
+    resolution = resolve_in(book)
 
-    assert made.request.repository == Repository("gh", "org/repo", first)
-    asked, why = made.notes
-    assert asked == f"Requested: gh/org/repo/{last}, from this checkout's origin and HEAD."
-    assert f"Commit {first[:12]} is launched in place of {last[:12]}" in why
-    assert made.warnings == ()
-    assert made.request.choice == chosen(book)
+    assert resolution.request.repository == Repository("gh", "org/repo", first)
+    assert resolution.request.choice == choose(book)
+    requested, reason = resolution.notes
+    assert requested == f"Requested: gh/org/repo/{last}, from this checkout's origin and HEAD."
+    assert f"Commit {first[:12]} is launched instead of {last[:12]}" in reason
+    assert resolution.warnings == ()
 
 
-def test_without_the_option_it_is_the_commit_itself(book: History) -> None:
+@pytest.mark.parametrize(
+    ("hubs", "more", "warning"),
+    [
+        ((), {"reuse_environment": False}, None),
+        (("local",), {}, "No image is reused because the embedded hub builds none."),
+        (
+            (),
+            {"build_token": "b.u1ld-t0ken"},
+            "No image is reused because the build token is for the requested commit only.",
+        ),
+    ],
+)
+def test_without_the_option_or_a_build_the_request_is_for_the_commit(
+    book: History, hubs: tuple[str, ...], more: dict[str, Any], warning: str | None
+) -> None:
     book.commit(ENVIRONMENT)
     last = book.commit()
-    book.pushed()
+    book.mark_pushed()
 
-    made = typed(book, reuse_environment=False)
+    resolution = resolve_in(book, "", *hubs, **more)
 
-    assert made.request.repository.ref == last
-    assert made.request.choice is None
+    assert resolution.request.repository.ref == last
+    assert resolution.request.choice is None
+    assert resolution.warnings == ((warning,) if warning else ())
 
 
-def test_a_refusal_is_a_warning(book: History) -> None:
+def test_a_refusal_is_a_warning_unless_forced(book: History) -> None:
     first = book.commit({"setup.py": ""})
     last = book.commit()
-    book.pushed()
+    book.mark_pushed()
 
-    made = typed(book)
-    assert made.request.repository.ref == last
-    assert made.warnings == (chosen(book).reason,)
+    resolution = resolve_in(book)
+    assert resolution.request.repository.ref == last
+    assert resolution.warnings == (choose(book).reason,)
 
-    assert typed(book, reuse_environment="force").request.repository.ref == first
+    assert resolve_in(book, reuse_environment="force").request.repository.ref == first
 
 
-def test_its_own_repository_and_commit_may_be_named(book: History) -> None:
+def test_the_clones_own_repository_and_commit_can_be_given(book: History) -> None:
     first = book.commit(ENVIRONMENT)
     last = book.commit()
 
     for text, ref in ((f"Org/Repo@{last}", ""), ("https://github.com/org/repo", last), ("", last)):
-        assert typed(book, text, ref=ref).request.repository.ref == first
+        assert resolve_in(book, text, ref=ref).request.repository.ref == first
 
 
-@pytest.mark.parametrize("text", ["other/repo@" + "1f" * 20, "gl/org%2Frepo/" + "1f" * 20])
-def test_another_repository_is_an_error(book: History, text: str) -> None:
-    book.commit(ENVIRONMENT)
-
-    with pytest.raises(UsageError, match="but this is one of org/repo") as caught:
-        typed(book, text)
-    assert "Omit --reuse-environment" in caught.value.hint
-
-
-@pytest.mark.parametrize(("text", "ref"), [("", "main"), ("org/repo", ""), ("org/repo", "v1.0")])
-def test_a_branch_or_tag_is_an_error(book: History, text: str, ref: str) -> None:
-    book.commit(ENVIRONMENT)
-
-    with pytest.raises(UsageError, match=r"requires a commit, but .* is not one") as caught:
-        typed(book, text, ref=ref)
-    assert "--ref" in caught.value.hint
-
-
-def test_a_repository_named_outside_of_a_checkout_is_an_error(
-    book: History, tmp_path: Path
+@pytest.mark.parametrize(
+    ("text", "more", "message", "hint"),
+    [
+        (f"other/repo@{UNKNOWN}", {}, "but this is one of org/repo", "Omit --reuse-environment"),
+        (f"gl/org%2Frepo/{UNKNOWN}", {}, "but this is one of org/repo", "Omit --reuse-environm"),
+        ("", {"ref": "main"}, "requires a commit, but main is not one", "--ref"),
+        ("org/repo", {}, "requires a commit, but HEAD is not one", "--ref"),
+        ("org/repo", {"ref": "v1.0"}, "requires a commit, but v1.0 is not one", "--ref"),
+        ("", {"reuse_environment": "yes"}, "must be True, False or `force`", ""),
+    ],
+)
+def test_another_repository_a_branch_or_another_value_is_an_error(
+    book: History, text: str, more: dict[str, Any], message: str, hint: str
 ) -> None:
-    environment = {**book.environment, "GIT_CEILING_DIRECTORIES": str(tmp_path)}
-
-    options = LaunchOptions(f"org/repo@{'1f' * 20}", reuse_environment=True, directory=tmp_path)
-
-    with pytest.raises(UsageError, match=r"requires a clone of the repository.* no git checkout"):
-        resolve(options, Deadline(60), environment)
-
-
-def test_the_embedded_hub_builds_nothing(book: History) -> None:
-    last = book.commit(ENVIRONMENT)
-
-    made = typed(book, "", "local")
-
-    assert made.request.repository.ref == last
-    assert made.warnings == ("No image is reused because the embedded hub builds none.",)
-
-
-def test_a_build_token_is_for_the_commit_itself(book: History) -> None:
     book.commit(ENVIRONMENT)
-    last = book.commit()
-    book.pushed()
+    book.mark_pushed()
 
-    made = typed(book, build_token="b.u1ld-t0ken")
+    with pytest.raises(UsageError) as caught:
+        resolve_in(book, text, **more)
+    assert message in caught.value.message
+    assert hint in caught.value.hint
 
-    assert made.request.repository.ref == last
-    assert "the build token is for the requested commit only" in made.warnings[0]
 
+def test_a_repository_without_a_clone_is_an_error(book: History, tmp_path: Path) -> None:
+    environ = {**book.environ, "GIT_CEILING_DIRECTORIES": str(tmp_path)}
+    options = LaunchOptions(f"org/repo@{UNKNOWN}", reuse_environment=True, directory=tmp_path)
 
-def test_any_other_value_is_an_error(book: History) -> None:
-    book.commit(ENVIRONMENT)
-    book.pushed()
-
-    with pytest.raises(UsageError, match="must be True, False or `force`"):
-        typed(book, reuse_environment="yes")
+    with pytest.raises(UsageError, match=r"requires a clone of the repository.* not a git checko"):
+        resolve(options, Deadline(60), environ)
 
 
 # On the command line
@@ -708,15 +658,15 @@ def hub() -> Iterator[ScriptedHub]:
         yield scripted
 
 
-def started(
+def start(
     hub: ScriptedHub, book: History, monkeypatch: pytest.MonkeyPatch, commit: str, *options: str
 ) -> int:
-    """Run ``clinder start`` in the checkout, on a hub that says that it launches a commit."""
+    """Run ``clinder start`` in the clone, on a hub that reports that it launches ``commit``."""
     url = hub.serve("new", Jupyter(TOKEN))
     persistent = f"v2/gh/org/repo/{commit}"
     hub.then(Answer(ready(url, TOKEN, binder_persistent_request=persistent)))
     monkeypatch.chdir(book.path)
-    for name, value in book.environment.items():
+    for name, value in book.environ.items():
         monkeypatch.setenv(name, value)
     for name in ("GITHUB_ACTIONS", "GITLAB_CI", "READTHEDOCS", "NETLIFY"):
         monkeypatch.delenv(name, raising=False)
@@ -727,7 +677,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize("option", ["--reuse-environment", "--reuse-environment=force"])
-def test_the_log_and_the_json_say_what_is_launched_and_why(
+def test_the_log_and_the_json_contain_the_reused_commit_and_the_reason(
     hub: ScriptedHub,
     book: History,
     monkeypatch: pytest.MonkeyPatch,
@@ -736,29 +686,29 @@ def test_the_log_and_the_json_say_what_is_launched_and_why(
 ) -> None:
     first = book.commit(ENVIRONMENT)
     last = book.commit()
-    book.pushed()
+    book.mark_pushed()
 
-    code = started(hub, book, monkeypatch, first, option)
+    code = start(hub, book, monkeypatch, first, option)
 
     out, err = capfd.readouterr()
     assert code == 0, err
     assert [request.path for request in hub.builds] == [f"/build/gh/org/repo/{first}"]
-    told = json.loads(out)
-    assert told["spec"] == told["persistent_spec"] == f"gh/org/repo/{first}"
-    assert told["asked_spec"] == f"gh/org/repo/{last}"
-    assert told["reuse"].startswith(f"Commit {first[:12]} is launched in place of {last[:12]}")
-    assert told["reuse"].endswith(f"Files on the server are those of {first[:12]}.")
-    assert f"clinder: {told['reuse']}\n" in err
+    session = json.loads(out)
+    assert session["spec"] == session["persistent_spec"] == f"gh/org/repo/{first}"
+    assert session["asked_spec"] == f"gh/org/repo/{last}"
+    assert session["reuse"].startswith(f"Commit {first[:12]} is launched instead of {last[:12]}")
+    assert session["reuse"].endswith(f"The server has the files of {first[:12]}.")
+    assert f"clinder: {session['reuse']}\n" in err
 
 
-def test_a_hub_that_launches_the_commit_asked_for_and_not_the_older_is_wrong(
+def test_a_hub_that_launches_the_requested_commit_instead_of_the_older_is_an_error(
     hub: ScriptedHub, book: History, monkeypatch: pytest.MonkeyPatch, capfd: Capture
 ) -> None:
     first = book.commit(ENVIRONMENT)
     last = book.commit()
-    book.pushed()
+    book.mark_pushed()
 
-    code = started(hub, book, monkeypatch, last, "--reuse-environment")
+    code = start(hub, book, monkeypatch, last, "--reuse-environment")
 
     assert code == 3
     assert f"The hub launched {last}, not {first}." in capfd.readouterr().err
@@ -769,19 +719,19 @@ def test_a_refusal_is_in_the_log_and_in_the_json(
 ) -> None:
     book.commit({"setup.py": ""})
     last = book.commit()
-    book.pushed()
+    book.mark_pushed()
 
-    code = started(hub, book, monkeypatch, last, "--reuse-environment", "-q")
+    code = start(hub, book, monkeypatch, last, "--reuse-environment", "-q")
 
     out, err = capfd.readouterr()
     assert code == 0, err
-    told = json.loads(out)
-    assert told["spec"] == told["asked_spec"] == f"gh/org/repo/{last}"
-    assert "setup.py is that of a package" in told["reuse"]
-    assert err == f"clinder: Warning: {told['reuse']}\n"
+    session = json.loads(out)
+    assert session["spec"] == session["asked_spec"] == f"gh/org/repo/{last}"
+    assert "setup.py is that of a package" in session["reuse"]
+    assert err == f"clinder: Warning: {session['reuse']}\n"
 
 
-def test_an_option_that_swallowed_the_repository_says_so(capfd: Capture) -> None:
+def test_an_option_that_swallows_the_repository_is_an_error(capfd: Capture) -> None:
     code = main(["start", "--reuse-environment", "org/repo"])
 
     err = capfd.readouterr().err

@@ -34,7 +34,7 @@ EXPLANATIONS = {
     ),
     "UsageError": Explanation(
         (
-            "No repository is named, and this is no git checkout.",
+            "This directory is not a git checkout.",
             "Commit … is not pushed yet: …",
             "The repository names the ref …, but another ref is given too: …",
             "This checkout has no remote origin",

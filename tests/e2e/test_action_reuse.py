@@ -65,9 +65,9 @@ def test_a_pull_request_from_a_fork_reuses_the_image_of_the_repository(
     assert [each.path for each in hub.builds] == [f"/build/{spec}"]
     assert used.outputs["spec"] == spec
     assert start.log.annotations == []
-    reason = f"Commit {first[:12]} of {REPOSITORY} is launched in place of {head[:12]}"
+    reason = f"Commit {first[:12]} of {REPOSITORY} is launched instead of {head[:12]}"
     assert reason in start.text
-    assert f"Files on the server are those of {first[:12]}." in start.text
+    assert f"The server has the files of {first[:12]}." in start.text
     assert reason in used.summary
 
 
@@ -86,6 +86,6 @@ def test_a_shallow_checkout_is_a_warning(world: World, use: MakeUse) -> None:
     assert start.code == 0, start.out
     assert start.annotation.name == "warning"
     assert "this clone is shallow" in start.annotation.data
-    assert "actions/checkout run before, with `fetch-depth: 0`" in start.annotation.data
+    assert "Run actions/checkout beforehand, with `fetch-depth: 0`" in start.annotation.data
     assert used.outputs["spec"] == f"gh/{REPOSITORY}/{head}"
     assert "this clone is shallow" in used.summary

@@ -1,4 +1,4 @@
-"""What is being worked on, as a value."""
+"""The repository and commit that somebody is working on, as a value."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from clinder.repository.parse import parse
 
 @dataclass(frozen=True)
 class Checkout:
-    """What is being worked on.
+    """The repository and commit that somebody is working on.
 
-    ``source`` says in words where this was taken from, each of ``warnings`` in a sentence why the
-    hub may not build what the person sees. ``base`` is, for a fork's pull request, the repository
-    that it was sent to, at a commit that is known to be there.
+    ``source`` describes where clinder got them from. Each of ``warnings`` is a sentence: why the
+    hub might build something else than the person sees. ``base`` is the target repository of a
+    fork's pull request, at a commit that exists there.
     """
 
     repository: Repository
@@ -24,5 +24,5 @@ class Checkout:
 
 
 def repository_at(url: str, ref: str) -> Repository:
-    """Return the repository of a URL, at a ref."""
+    """Return the repository of a URL at a ref."""
     return parse(url).repository.with_ref(ref)

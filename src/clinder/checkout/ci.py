@@ -1,4 +1,4 @@
-"""What a CI job says is being worked on: GitHub, GitLab, Read the Docs, Netlify."""
+"""Detect the commit of a CI job: GitHub Actions, GitLab CI, Read the Docs, Netlify."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PLATFORMS = (
 
 
 def detect_ci(environ: Mapping[str, str]) -> Checkout | None:
-    """Return the commit that a CI job builds, or ``None`` outside of the known platforms."""
+    """Return the repository and commit of a CI job, or ``None`` on any other machine."""
     if _is_true(environ, "GITHUB_ACTIONS"):
         return _detect_github(environ)
     if _is_true(environ, "GITLAB_CI"):
@@ -44,12 +44,13 @@ def _require(environ: Mapping[str, str], platform: str, *names: str) -> list[str
 
 
 def _detect_github(environ: Mapping[str, str]) -> Checkout:
-    """Return the head of a pull request or of the run that ended, else ``GITHUB_SHA``.
+    """Return the head of the pull request or of the completed run, otherwise ``GITHUB_SHA``.
 
-    On ``pull_request_target`` that is the base: such a job holds secrets, and the head is foreign.
+    For ``pull_request_target`` that is the base: such a job has secrets, so clinder must not run
+    the foreign head.
     """
     event = environ.get("GITHUB_EVENT_NAME", "")
-    source = f"GitHub Actions' event {event}".rstrip()
+    source = f"GitHub Actions ({event} event)" if event else "GitHub Actions"
     server = (environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
     warnings: tuple[str, ...] = ()
     if event in _PULL_REQUEST_EVENTS or event == "workflow_run":
@@ -57,9 +58,7 @@ def _detect_github(environ: Mapping[str, str]) -> Checkout:
             payload = json.loads(Path(environ["GITHUB_EVENT_PATH"]).read_bytes())
             name, commit = _head(event, payload)
         except (OSError, ValueError, KeyError, TypeError):
-            warnings = (
-                f"The file of the {event} event names no head: GITHUB_SHA is used instead.",
-            )
+            warnings = (f"The {event} event has no head commit, so clinder uses GITHUB_SHA.",)
         else:
             head = repository_at(f"{server}/{name}", commit)
             return Checkout(head, source, base=_base(server, head, payload))
@@ -68,7 +67,7 @@ def _detect_github(environ: Mapping[str, str]) -> Checkout:
 
 
 def _head(event: str, payload: Any) -> tuple[str, str]:
-    """Return the head's repository and commit; raises what reading an odd payload raises."""
+    """Return the head's repository and commit. Raises KeyError or TypeError without them."""
     if event == "workflow_run":
         run = payload["workflow_run"]
         repository, commit = run["head_repository"], run["head_sha"]
@@ -78,8 +77,8 @@ def _head(event: str, payload: Any) -> tuple[str, str]:
     if repository is None:
         raise UsageError(
             f"The head repository of this {event} event is gone: the fork was deleted.",
-            hint=f"GitHub keeps a pull request's commits in the repository that it was sent to: "
-            f"name that one, as ORG/REPO@{commit}.",
+            hint="GitHub also keeps the commits of a pull request in its target repository: "
+            f"name that one, as in ORG/REPO@{commit}.",
         )
     name = repository["full_name"]
     if not (isinstance(name, str) and name and isinstance(commit, str) and commit):
@@ -88,29 +87,31 @@ def _head(event: str, payload: Any) -> tuple[str, str]:
 
 
 def _base(server: str, head: Repository, payload: Any) -> Repository | None:
-    """Return what a fork's pull request was sent to, or ``None`` where there is no such thing."""
+    """Return the target of a fork's pull request, or ``None`` for any other event."""
     try:
         base = payload["pull_request"]["base"]
-        sent_to = repository_at(f"{server}/{base['repo']['full_name']}", base["sha"])
+        base_repository = repository_at(f"{server}/{base['repo']['full_name']}", base["sha"])
     except (KeyError, TypeError, AttributeError, UsageError):
         return None
-    return sent_to if sent_to.is_commit and sent_to.name != head.name else None
+    return (
+        base_repository if base_repository.is_commit and base_repository.name != head.name else None
+    )
 
 
 def _detect_gitlab(environ: Mapping[str, str]) -> Checkout:
-    """Return the merge request's source, a fork's too, else the commit of the pipeline.
+    """Return the source of the merge request, also of a fork's, otherwise the pipeline's commit.
 
-    In a merged results pipeline ``CI_COMMIT_SHA`` is a merge that only GitLab knows, and only
-    there is the source branch's own commit named.
+    In a merged results pipeline, ``CI_COMMIT_SHA`` is a merge commit that exists only on GitLab.
+    Only there, GitLab sets the variable for the source branch's own commit.
     """
     url, commit = _require(environ, "GitLab CI", "CI_PROJECT_URL", "CI_COMMIT_SHA")
     url = environ.get("CI_MERGE_REQUEST_SOURCE_PROJECT_URL") or url
     commit = environ.get("CI_MERGE_REQUEST_SOURCE_BRANCH_SHA") or commit
-    what = "merge request" if environ.get("CI_MERGE_REQUEST_IID") else "commit"
+    kind = "merge request" if environ.get("CI_MERGE_REQUEST_IID") else "commit"
     source = repository_at(url, commit)
     target_url = environ.get("CI_MERGE_REQUEST_PROJECT_URL")
-    known = environ.get("CI_MERGE_REQUEST_DIFF_BASE_SHA")
-    base = repository_at(target_url, known) if target_url and known else None
+    base_sha = environ.get("CI_MERGE_REQUEST_DIFF_BASE_SHA")
+    base = repository_at(target_url, base_sha) if target_url and base_sha else None
     if base and base.name == source.name:
         base = None
-    return Checkout(source, f"GitLab CI's {what}", base=base)
+    return Checkout(source, f"GitLab CI's {kind}", base=base)

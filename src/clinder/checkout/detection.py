@@ -1,4 +1,4 @@
-"""What this CI job, or else this git checkout, says is being worked on.
+"""Detect which commit somebody is working on: the CI job's or, outside CI, the clone's.
 
 The environment and the directory are parameters; nothing is read from this process.
 """
@@ -19,22 +19,21 @@ from clinder.repository import Repository
 
 
 def detect(directory: Path, environ: Mapping[str, str], ref: str = "") -> Checkout:
-    """Return the repository and the commit that the CI job or the checkout works on.
+    """Return the repository and commit of the CI job or, outside CI, of the clone.
 
-    With ``ref`` it is that ref of the same repository, and whether the checkout's own commit was
-    pushed does not matter. Raises :class:`~clinder.errors.UsageError` where there is none, or
-    where its commit cannot be on a hub yet.
+    ``ref`` selects another ref of the same repository; HEAD need not be pushed then. Raises
+    :class:`~clinder.errors.UsageError` if there is no repository or if HEAD is not pushed.
     """
-    found = detect_ci(environ)
-    if found is None:
+    checkout = detect_ci(environ)
+    if checkout is None:
         return detect_clone(Git(directory, environ), ref)
-    return replace(found, repository=found.repository.with_ref(ref)) if ref else found
+    return replace(checkout, repository=checkout.repository.with_ref(ref)) if ref else checkout
 
 
 def local_repository(directory: Path, environ: Mapping[str, str]) -> Repository:
-    """Return the directory as a repository of its own: no origin, no push, not even git needed.
+    """Return the directory itself as a repository; it needs no origin, no push and no git.
 
-    Its URL is ``file://localhost/PATH``, which only the embedded hub reads.
+    Its URL is ``file://localhost/PATH``, which only the embedded hub accepts.
     """
     path = urlsplit(directory.resolve().as_uri()).path
     try:
@@ -44,5 +43,5 @@ def local_repository(directory: Path, environ: Mapping[str, str]) -> Repository:
         commit = ""
     try:
         return Repository("git", f"file://localhost{path}", commit)
-    except UsageError:  # the root, or a name that no address can have: it is only echoed
+    except UsageError:  # the root, or a name that no URL can have; the hub only echoes it
         return Repository("git", "file://localhost/this-directory", commit)

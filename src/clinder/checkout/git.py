@@ -1,4 +1,4 @@
-"""git, asked about one directory: it changes nothing and asks nobody."""
+"""Read-only git commands in one directory, without network and without prompts."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     import subprocess
 
 EXAMPLES = (
-    "Name the repository, for example ORG/REPO@REF, or its URL as a browser shows it, "
+    "Name the repository, for example ORG/REPO@REF, or copy its URL from a browser: "
     "https://github.com/ORG/REPO."
 )
 _UNATTENDED = {
-    "GIT_GRAFT_FILE": os.devnull,  # a hub's clone has no parents but the real ones
-    "GIT_NO_LAZY_FETCH": "1",  # a partial clone would ask its server, object by object
-    "GIT_NO_REPLACE_OBJECTS": "1",  # a hub's clone has no such replacements
+    "GIT_GRAFT_FILE": os.devnull,  # grafts and replacements are local: hubs do not have them
+    "GIT_NO_LAZY_FETCH": "1",  # a partial clone would fetch each missing object
+    "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
@@ -30,18 +30,15 @@ _UNATTENDED = {
 
 @dataclass(frozen=True)
 class Git:
-    """git in one directory, with one environment.
-
-    ``seconds`` bound one call, which a large tree on a network's disk can need.
-    """
+    """git in one directory, with one environment; ``seconds`` is the time limit of a command."""
 
     directory: Path
     environ: Mapping[str, str]
     seconds: float = 30
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Return what became of the command. Raises UsageError where git itself does not run."""
-        import subprocess  # most launches name their repository, and ask no git
+        """Run a git command. Raises UsageError if it does not start or does not end in time."""
+        import subprocess  # slow to import, and most launches need no git
 
         try:
             return subprocess.run(  # noqa: S603 - no shell, and the arguments are ours
@@ -55,22 +52,22 @@ class Git:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise UsageError(f"git took over {self.seconds:g} s.", hint=EXAMPLES) from None
+            raise UsageError(f"git took longer than {self.seconds:g} s.", hint=EXAMPLES) from None
         except OSError as error:
-            raise UsageError(f"git cannot be run: {error.strerror}.", hint=EXAMPLES) from None
+            raise UsageError(f"git could not be run: {error.strerror}.", hint=EXAMPLES) from None
 
     def read(self, *arguments: str) -> list[str]:
-        """Return the lines of the answer; raises UsageError with git's own words."""
+        """Return the lines of git's output. Raises UsageError with git's message if it fails."""
         done = self.run(*arguments)
         if done.returncode == 0:
             return [line for line in done.stdout.split("\n") if line]
-        words = strip_credentials(done.stderr.strip())
-        if "not a git repository" in words or "must be run in a work tree" in words:
-            raise UsageError("No repository is named, and this is no git checkout.", hint=EXAMPLES)
-        said, _, more = words.partition("\n")
-        raise UsageError(f"git cannot read this checkout: {said}", hint=more.strip() or EXAMPLES)
+        message = strip_credentials(done.stderr.strip())
+        if "not a git repository" in message or "must be run in a work tree" in message:
+            raise UsageError("This directory is not a git checkout.", hint=EXAMPLES)
+        first, _, rest = message.partition("\n")
+        raise UsageError(f"git cannot read this checkout: {first}", hint=rest.strip() or EXAMPLES)
 
 
 def strip_credentials(text: str) -> str:
-    """Return the text with the user and password taken out of its URLs."""
+    """Remove the user and password from the URLs in a text."""
     return re.sub(r"://[^/\s]+@", "://", text)

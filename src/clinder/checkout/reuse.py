@@ -1,6 +1,6 @@
-"""Which commit's image will do: the oldest that has had the environment of the one asked for.
+"""Find the oldest commit whose image can be reused for the requested one.
 
-It is the same commit for every push until the environment changes, so a hub builds it once.
+It stays the same for every push until the environment files change, so a hub builds it once.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _FOLDER, _LINK, _SUBMODULE = "040000", "120000", "160000"
 
 @dataclass(frozen=True)
 class Choice:
-    """Which commit is launched for the one that was asked for, and in a sentence or two why.
+    """Which commit to launch instead of the requested one, and the reason in a sentence or two.
 
-    ``refused`` says that nothing could be found out, or that the image of another commit would
-    not do: then the commit itself is launched.
+    If ``refused``, both are the same: clinder could not tell, or the image of another commit might
+    behave differently.
     """
 
     requested: Repository
@@ -45,9 +45,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Reusable:
-    """The oldest ``commit`` of an unbroken run, and by how many commits the one asked is newer.
+    """The oldest ``commit`` with the same environment, ``newer`` commits before the requested one.
 
-    ``environment`` is what they share, in words.
+    ``environment`` lists the files that they share.
     """
 
     commit: str
@@ -56,55 +56,55 @@ class Reusable:
 
 
 class NotReusable(Exception):
-    """No other commit's image will do, or none can be found; its text is the rest of a sentence."""
+    """No other commit's image can be reused. The message continues a sentence after a colon."""
 
 
 def choose_commit(
     checkout: Checkout, directory: Path, environ: Mapping[str, str], *, force: bool = False
 ) -> Choice:
-    """Return what to launch for the commit of a checkout; it never fails.
+    """Return what to launch for the commit of a checkout; never raises.
 
-    With ``force`` it does not matter that the build may read the rest of the repository.
+    ``force`` ignores that the build might read the rest of the repository.
     """
-    asked = checkout.repository
+    requested = checkout.repository
     git = Git(directory, environ)
     try:
-        alike = find_oldest_equivalent(git, asked.ref, force=force)
+        reusable = find_oldest_equivalent(git, requested.ref, force=force)
     except (NotReusable, UsageError) as error:
-        why = f"Commit {asked.ref[:12]} is launched itself: {error}"
-        return Choice(asked, asked, why.rstrip(".") + ".", refused=True)
-    launched = asked.with_ref(alike.commit)
-    if checkout.base and _is_ancestor(git, alike.commit, checkout.base.ref):
-        launched = checkout.base.with_ref(alike.commit)
-    return Choice(asked, launched, _reason(asked, launched, alike))
+        reason = f"Commit {requested.ref[:12]} is launched as requested: {error}"
+        return Choice(requested, requested, reason.rstrip(".") + ".", refused=True)
+    launched = requested.with_ref(reusable.commit)
+    if checkout.base and _is_ancestor(git, reusable.commit, checkout.base.ref):
+        launched = checkout.base.with_ref(reusable.commit)
+    return Choice(requested, launched, _explain(requested, launched, reusable))
 
 
-def _reason(asked: Repository, launched: Repository, alike: Reusable) -> str:
+def _explain(requested: Repository, launched: Repository, reusable: Reusable) -> str:
     short = launched.ref[:12]
-    if launched == asked:
+    if launched == requested:
         return (
-            f"Commit {short} is launched itself: it is the first with its environment"
-            f" ({alike.environment})."
+            f"Commit {short} is launched as requested: it is the first with its environment"
+            f" ({reusable.environment})."
         )
-    place = f" of {launched.name}" if launched.name != asked.name else ""
-    newer = "1 commit" if alike.newer == 1 else f"{alike.newer} commits"
+    of_base = f" of {launched.name}" if launched.name != requested.name else ""
+    newer = "1 commit" if reusable.newer == 1 else f"{reusable.newer} commits"
     return (
-        f"Commit {short}{place} is launched in place of {asked.ref[:12]}, which is {newer} newer"
-        f" and has the same environment ({alike.environment}). Files on the server are those of"
-        f" {short}."
+        f"Commit {short}{of_base} is launched instead of {requested.ref[:12]}, which is {newer}"
+        f" newer and has the same environment ({reusable.environment}). The server has the files"
+        f" of {short}."
     )
 
 
 def find_oldest_equivalent(git: Git, commit: str, *, force: bool = False) -> Reusable:
-    """Return the oldest of the unbroken run of first parents with the environment of a commit.
+    """Return the oldest commit of the unbroken run of first parents with the same environment.
 
-    Raises :class:`NotReusable` where the history does not tell or the image would not do, and
-    :class:`~clinder.errors.UsageError` where git itself does not run.
+    Raises :class:`NotReusable` if the history is incomplete or the image might differ, and
+    :class:`~clinder.errors.UsageError` if git does not run.
     """
     _require_full_history(git, commit)
     files = _Files.at_commit(git, commit)
-    if not force and (reason := files.reason(git)):
-        raise NotReusable(f"{reason}. Only `force` has another image launched all the same")
+    if not force and (obstacle := files.find_obstacle(git)):
+        raise NotReusable(f"{obstacle}. To reuse an image anyway, use `force`")
     walk = ("rev-list", "--first-parent")
     changed = _read(git, *walk, "--max-count=1", commit, "--", *files.pathspecs(git)).split()
     (oldest,) = changed or _read(git, *walk, "--max-parents=0", commit).split()
@@ -113,22 +113,20 @@ def find_oldest_equivalent(git: Git, commit: str, *, force: bool = False) -> Reu
 
 
 def _require_full_history(git: Git, commit: str) -> None:
-    """Raise where the commit's whole history is not here."""
-    asked = git.run("rev-parse", "--is-shallow-repository")
-    if "not a git repository" in asked.stderr:
-        raise NotReusable(f"there is no clone whose history would tell. {_how_to_fetch_all(git)}")
-    if asked.returncode:
-        raise _unreadable(git, asked.stderr)
-    if asked.stdout.strip() == "true":
-        raise NotReusable(
-            f"this clone is shallow, and its history may not tell. {_how_to_fetch_all(git)}"
-        )
+    """Raise :class:`NotReusable` if the clone does not have the whole history of the commit."""
+    shallow = git.run("rev-parse", "--is-shallow-repository")
+    if "not a git repository" in shallow.stderr:
+        raise NotReusable(f"there is no clone, so no history. {_how_to_fetch_all(git)}")
+    if shallow.returncode:
+        raise _unreadable(git, shallow.stderr)
+    if shallow.stdout.strip() == "true":
+        raise NotReusable(f"this clone is shallow. {_how_to_fetch_all(git)}")
     if git.run("cat-file", "-e", f"{commit}^{{commit}}").returncode:
         raise NotReusable(f"it is not in this clone. {_how_to_fetch_all(git)}")
 
 
 def _read(git: Git, *arguments: str) -> str:
-    """Return git's output. Raises :class:`NotReusable` if git fails: no output looks harmless."""
+    """Return git's output. Raises :class:`NotReusable` if git fails."""
     done = git.run(*arguments)
     if done.returncode:
         raise _unreadable(git, done.stderr)
@@ -136,23 +134,22 @@ def _read(git: Git, *arguments: str) -> str:
 
 
 def _unreadable(git: Git, message: str) -> NotReusable:
-    """Return what is to be said where git failed with such words."""
+    """Return the exception for a git command that failed with this message."""
     if "lazy fetching disabled" in message:
         advice = "Clone without `--filter`"
         if git.environ.get("GITHUB_ACTIONS"):
-            advice = "Leave out `filter` and `sparse-checkout` of actions/checkout"
-        return NotReusable(f"this is a partial clone, without the files that would tell. {advice}")
-    said = strip_credentials(message.strip()).partition("\n")[0]
-    return NotReusable(f"git cannot read this clone: {said}")
+            advice = "Remove `filter` and `sparse-checkout` from actions/checkout"
+        return NotReusable(f"this is a partial clone, without some of the files. {advice}")
+    first_line = strip_credentials(message.strip()).partition("\n")[0]
+    return NotReusable(f"git cannot read this clone: {first_line}")
 
 
 def _how_to_fetch_all(git: Git) -> str:
-    """Return how to get a whole clone."""
     if git.environ.get("GITHUB_ACTIONS"):
-        return "Let actions/checkout run before, with `fetch-depth: 0`"
+        return "Run actions/checkout beforehand, with `fetch-depth: 0`"
     if git.environ.get("GITLAB_CI"):
         return "Set the variable `GIT_DEPTH: 0` for this job"
-    return "Type `git fetch --unshallow`, or where the clone is not shallow `git fetch`"
+    return "Run `git fetch --unshallow`, or `git fetch` if the clone is not shallow"
 
 
 def _is_ancestor(git: Git, commit: str, other: str) -> bool:
@@ -161,7 +158,7 @@ def _is_ancestor(git: Git, commit: str, other: str) -> bool:
 
 @dataclass(frozen=True)
 class _Entry:
-    """One entry of a commit's tree."""
+    """An entry of a commit's tree."""
 
     mode: str
     id: str
@@ -171,9 +168,9 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Files:
-    """The environment files of a commit: all that is in ``folder``, or those at the root.
+    """The environment files of a commit: everything in ``folder``, or those at the root.
 
-    ``settings`` is a file or folder at the root that tools take for a user's settings.
+    ``settings`` is a file or folder at the root that tools treat as the user's settings.
     """
 
     commit: str
@@ -183,7 +180,7 @@ class _Files:
 
     @classmethod
     def at_commit(cls, git: Git, commit: str) -> _Files:
-        """Return those of a commit. Raises :class:`NotReusable` for what repo2docker refuses."""
+        """Raise :class:`NotReusable` if repo2docker refuses the commit."""
         root = _tree(git, commit)
         folders = [each for each in root if each.path in FOLDERS and each.mode == _FOLDER]
         if len(folders) > 1:
@@ -192,19 +189,19 @@ class _Files:
         if folders:
             inside = _tree(git, commit, folders[0].path, deep=True)
             return cls(commit, folders[0].path, tuple(inside), settings)
-        odd = [each for each in root if each.path in FOLDERS and each.mode in (_LINK, _SUBMODULE)]
+        links = [each for each in root if each.path in FOLDERS and each.mode in (_LINK, _SUBMODULE)]
         files = [each for each in root if is_environment_file(each.path)]
-        return cls(commit, "", (*odd, *files), settings)
+        return cls(commit, "", (*links, *files), settings)
 
     @property
     def description(self) -> str:
-        """The files in words."""
+        """The names of the files, for a message."""
         names = [each.path for each in self.entries]
-        shown = ", ".join(names[:3]) + (" and more" if names[3:] else "")
-        return f"{self.folder}/" if self.folder else shown or "no files"
+        listed = ", ".join(names[:3]) + (" and more" if names[3:] else "")
+        return f"{self.folder}/" if self.folder else listed or "no files"
 
     def pathspecs(self, git: Git) -> list[str]:
-        """Return what git compares: nothing else can change this environment."""
+        """Return the paths that git compares; nothing else can change this environment."""
         names = [*FOLDERS, *(() if self.folder else ROOT)]
         names += [self._target(git, each) for each in self.entries if each.mode == _LINK]
         patterns = () if self.folder else ROOT_PATTERNS
@@ -213,38 +210,41 @@ class _Files:
             *(f":(top,glob){pattern}" for pattern in patterns),
         ]
 
-    def reason(self, git: Git) -> str:
-        """Return why the build needs more than these files, or ``""`` where it does not."""
+    def find_obstacle(self, git: Git) -> str:
+        """Return why the build might read more than these files, or ``""`` if it does not."""
         texts: dict[str, str] = {}
         for entry in self.entries:
             name = entry.path.removeprefix(f"{self.folder}/") if self.folder else entry.path
             if entry.mode == _SUBMODULE:
-                return f"{entry.path} is a submodule, whose files are not here"
+                return f"{entry.path} is a submodule, whose files are not in this clone"
             file = self._file(git, entry)
             if file is None:
-                return f"{entry.path} is a symbolic link to what is no single file here"
+                return f"{entry.path} is a symbolic link, but not to a file of this repository"
             if is_inspected(name):
                 if file.size > _LARGE:
-                    return f"{entry.path} is too large to be looked into"
+                    return f"{entry.path} is too large to inspect"
                 texts[name] = _read(git, "cat-file", "blob", file.id)
         if self.settings and "postBuild" in texts:
-            return f"postBuild runs beside {self.settings}, which may steer what it does"
+            return f"postBuild might read its settings from {self.settings}"
         return needs_source(texts, at_root=not self.folder)
 
     def _target(self, git: Git, entry: _Entry) -> str:
-        """Return the path that a symbolic link leads to."""
+        """Return the target of a symbolic link, as a path in the repository."""
         target = _read(git, "cat-file", "blob", entry.id)
         return posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), target))
 
     def _file(self, git: Git, entry: _Entry) -> _Entry | None:
-        """Return the file that is read for an entry, or ``None`` where that is no such file."""
+        """Return the file that an entry is or links to, or ``None`` if there is no such file."""
         if entry.mode != _LINK:
             return entry
         target = self._target(git, entry)
         if not _is_inside(target):
             return None
-        found = [each for each in _tree(git, self.commit, target) if each.path == target]
-        return found[0] if found and found[0].mode not in (_LINK, _SUBMODULE, _FOLDER) else None
+        others = (_LINK, _SUBMODULE, _FOLDER)
+        entries = _tree(git, self.commit, target)
+        return next(
+            (each for each in entries if each.path == target and each.mode not in others), None
+        )
 
 
 def _is_inside(path: str) -> bool:
@@ -252,13 +252,13 @@ def _is_inside(path: str) -> bool:
 
 
 def _tree(git: Git, commit: str, path: str = "", *, deep: bool = False) -> list[_Entry]:
-    """Return the entries of a commit's root, or of a path in it, or of all beneath that."""
+    """Return the entries of a commit's root, or those of a path in it; all below it if ``deep``."""
     options = ["-z", "--long", "--full-tree", *(["-r"] if deep else [])]
     paths = ["--", path] if path else []
     entries = []
-    listed = _read(git, "--literal-pathspecs", "ls-tree", *options, commit, *paths)
-    for line in filter(None, listed.split("\0")):
-        facts, _, name = line.partition("\t")
-        mode, _, identity, size = facts.split()
-        entries.append(_Entry(mode, identity, int(size) if size.isdigit() else 0, name))
+    output = _read(git, "--literal-pathspecs", "ls-tree", *options, commit, *paths)
+    for line in filter(None, output.split("\0")):
+        fields, _, name = line.partition("\t")
+        mode, _, object_id, size = fields.split()
+        entries.append(_Entry(mode, object_id, int(size) if size.isdigit() else 0, name))
     return entries

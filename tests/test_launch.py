@@ -286,7 +286,7 @@ def test_the_last_hubs_error_is_raised_with_its_context() -> None:
             ),
         ),
         ([FULL], 60, " The next retry, in 60 s, would exceed the time limit of 60 s."),
-        ([page(502)] * 3, 60, "The hub answered 502."),
+        ([page(502)] * 3, 60, "The hub responded with status 502."),
     ],
     ids=["full twice", "full once", "broken"],
 )

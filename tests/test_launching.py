@@ -312,13 +312,13 @@ def test_each_attempt_and_wait_is_shown_and_in_the_json(
     output = capsys.readouterr()
     failed, ready = json.loads(output.out)["attempts"]
     assert (failed["hub"], failed["outcome"], failed["waited"]) == (hub.url, "HubBroken", 0)
-    assert failed["reason"] == "The hub answered 502."
+    assert failed["reason"] == "The hub responded with status 502."
     assert (ready["hub"], ready["outcome"], ready["reason"]) == (hub.url, "ready", "")
     assert 1.5 <= ready["waited"] <= 2.5
     lines = output.err.splitlines()
     requesting = f"clinder: Requesting gh/org/repo/HEAD from {hub.url}"
     first, second = (number for number, line in enumerate(lines) if line == requesting)
     assert [re.sub(r"\d+ s", "N s", line) for line in lines[first + 1 : second]] == [
-        f"clinder: No session from {hub.url} after N s: The hub answered 502.",
+        f"clinder: No session from {hub.url} after N s: The hub responded with status 502.",
         f"clinder: Trying {hub.url} again in N s.",
     ]

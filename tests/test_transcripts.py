@@ -48,7 +48,7 @@ class Failure:
 
 REQUIREMENTS = "gh/binder-examples/requirements/HEAD"
 NOT_FOUND = ("repository or its ref was not found", "Could not resolve ref for", "pushed", "public")
-API_ONLY = ("builds only", "another hub with --hub")
+API_ONLY = ("only builds", "another hub with --hub")
 
 EXPECTED: dict[str, Success | Failure] = {
     "bad-ref-master": Success(REQUIREMENTS, "waiting built launching readiness"),
@@ -61,17 +61,19 @@ EXPECTED: dict[str, Success | Failure] = {
     "quota-double-1": Success("gh/rig/build-slow/HEAD"),
     "slash-branch": Success("gh/rig/second/feature/slash"),
     "slash-branch-escaped": Success("gh/rig/second/feature%2Fslash"),
-    "auth-noauth": Failure(3, ("needs a login", "does not support", "requires no login"), 403),
-    "bad-prefix": Failure(3, ("does not have this provider", "prefix xx", "repoproviders"), 400),
+    "auth-noauth": Failure(3, ("requires a login", "does not support", "requires no login"), 403),
+    "bad-prefix": Failure(3, ("does not support this provider", "prefix xx", "repoproviders"), 400),
     "bad-ref": Failure(3, (*NOT_FOUND, "requirements/nope"), 404),
     "bad-repo": Failure(3, (*NOT_FOUND, "gh:nobody/nothing/HEAD"), 404),
     "bad-spec-noref": Failure(
-        3, ("cannot read the spec", "Did you mean", "requirements/HEAD"), 400
+        3, ("cannot parse the spec", "Did you mean", "requirements/HEAD"), 400
     ),
-    "bad-spec-short": Failure(3, ("cannot read the spec", 'provided: "foo"'), 400),
+    "bad-spec-short": Failure(3, ("cannot parse the spec", 'provided: "foo"'), 400),
     "banned-spec": Failure(3, ("does not launch this repository", "contact admins", "--hub"), 403),
     "baseurl-good": Failure(3, (*NOT_FOUND, "gh:rig/second/nope"), 404),
-    "buildonly-refused": Failure(3, ("answered 400", "not permitted", "change the request"), 400),
+    "buildonly-refused": Failure(
+        3, ("responded with status 400", "not permitted", "change the request"), 400
+    ),
     "net-banned": Failure(3, ("refuses this network", "datacenter", "another network"), 403),
     "build-fail": Failure(4, ("could not be built", "| #6 ERROR: process", "pip install nope")),
     "build-fail-r2d-exception": Failure(4, ("could not be built", "Error during build: HTTPS")),
@@ -85,10 +87,14 @@ EXPECTED: dict[str, Success | Failure] = {
     "baseurl-noslash": Failure(
         6, ("not a BinderHub's address", "404", "path prefix"), answer="text/html", recorded_as=404
     ),
-    "git-provider-bad": Failure(6, ("could not ask", "Unable to run git ls-remote", "later"), 500),
-    "github-ratelimited": Failure(6, ("could not ask", "in 25 minutes", "later"), 500),
+    "git-provider-bad": Failure(
+        6, ("could not query", "Unable to run git ls-remote", "later"), 500
+    ),
+    "github-ratelimited": Failure(6, ("could not query", "in 25 minutes", "later"), 500),
     "nohub": Failure(8, ("not be launched", "Internal Server Error", "another hub")),
-    "trailing-slash": Failure(6, ("ended the stream before the launch", "| [Normal] Started")),
+    "trailing-slash": Failure(
+        6, ("ended the event stream before the launch", "| [Normal] Started")
+    ),
     "launch-fail": Failure(8, ("not be launched", "ImagePullBackOff", "| Launch attempt 3 failed")),
     "launch-timeout": Failure(
         8, ("not be launched", "didn't respond in 8 seconds", "| Spawn fail")

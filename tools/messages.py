@@ -56,20 +56,20 @@ EXPLANATIONS = {
         "started a session, it has stopped it, because nobody received its token.",
     ),
     "Refused": Explanation(
-        ("The hub refused: …", "The hub answered …"),
+        ("The hub refused: …", "The hub responded with status …"),
         "The hub refused the request for a reason that clinder does not recognise. The hub's own "
         "message follows the colon.",
     ),
     "UnknownProvider": Explanation(
-        ("The hub does not have this provider: …",),
+        ("The hub does not support this provider: …",),
         "Each hub supports its own selection of repository providers. mybinder.org supports all "
         "that clinder does; smaller hubs often support only GitHub.",
     ),
     "MalformedSpec": Explanation(
         (
-            "The hub cannot read the spec: …",
-            "The hub does not take this URL: …",
-            "The hub wants a ref: …",
+            "The hub cannot parse the spec: …",
+            "The hub does not accept this URL: …",
+            "The hub requires a ref: …",
         ),
         "The hub supports this provider, but expects a different form of spec. It might run an "
         "old or a modified version of BinderHub.",
@@ -91,7 +91,7 @@ EXPLANATIONS = {
         "If you name several hubs, clinder tries the next one automatically.",
     ),
     "BotsRefused": Explanation(
-        ("The hub took clinder for a robot: …",),
+        ("The hub takes clinder for a bot: …",),
         "Newer hubs refuse clients that identify themselves as a bot, a crawler or a spider. "
         "clinder does not, so this should not happen.",
         "If you name several hubs, clinder tries the next one automatically.",
@@ -102,7 +102,7 @@ EXPLANATIONS = {
         "other spelling of the spec is accepted.",
     ),
     "LoginRequired": Explanation(
-        ("The hub needs a login, which clinder does not support: …",),
+        ("The hub requires a login, which clinder does not support: …",),
         "On such a hub, every session belongs to a user. "
         "See [Hubs](hubs.md#hubs-that-need-a-login).",
     ),
@@ -137,26 +137,29 @@ EXPLANATIONS = {
     ),
     "RateLimited": Explanation(
         (
-            "The hub limits how often it may be asked: …",
-            "Rate limit exceeded: the hub, or what stands before it, answered 429.",
+            "The hub limits the rate of build requests: …",
+            "Rate limit exceeded: the hub, or a proxy in front of it, responded with status 429.",
         ),
         "Every build request counts, including reconnections. The number of seconds in the hub's "
         "message is the length of the whole period, not the time left. clinder does not try that "
         "hub again.",
     ),
     "HubError": Explanation(
-        ("The hub sent an event too large to be one.",),
+        ("The hub sent an event that is too large.",),
         "One of the hub's events was larger than 256 KiB. The address is probably not a "
         "BinderHub's.",
     ),
     "HubUnreachable": Explanation(
-        ("The hub is unreachable: …", "The hub ended the stream before the launch had ended."),
+        ("The hub is unreachable: …", "The hub ended the event stream before the launch finished."),
         "There was no connection to the hub, or it broke. clinder has tried three times.",
         "The message gives the reason, for example a name that does not resolve, a refused "
         "connection, or no data for 75 s.",
     ),
     "HubDown": Explanation(
-        ("The hub answered 503, as a proxy does whose hub is away.", "The hub is unreachable: …"),
+        (
+            "The hub's proxy responded with status 503 because the hub is down.",
+            "The hub is unreachable: …",
+        ),
         "The hub is restarting, or its address is wrong. clinder has tried for about a minute, or "
         "once if you set `--attempts 1`.",
     ),
@@ -169,9 +172,9 @@ EXPLANATIONS = {
     "HubBroken": Explanation(
         (
             "The hub failed: …",
-            "The hub failed without a word.",
-            "The hub answered …",
-            "The hub lost sight of the build: …",
+            "The hub failed and gave no reason.",
+            "The hub responded with status …",
+            "The hub lost track of the build: …",
         ),
         "The hub answered with an internal error. clinder has tried three times.",
     ),
@@ -184,13 +187,13 @@ EXPLANATIONS = {
     ),
     "ServerUnusable": Explanation(
         (
-            "The hub said that the server is ready, but gave no URL or no token.",
-            "The hub is https, but its server is plain http: the token would be seen.",
+            "The hub reported a ready server, but no URL or no token.",
+            "The hub uses HTTPS but its server plain HTTP, which would expose the token.",
         ),
         "The hub is misconfigured.",
     ),
     "RepositoryHostFailed": Explanation(
-        ("The hub could not ask the repository's host: …",),
+        ("The hub could not query the repository's host: …",),
         "The hub received an error from GitHub or another host. GitHub also limits how many "
         "requests a hub can make. clinder has tried three times.",
     ),

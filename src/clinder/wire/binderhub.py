@@ -1,7 +1,7 @@
 """One build request to a BinderHub: its events, and its refusals as typed errors.
 
-What a hub answers is read in BinderHub's ``builder.py``, ``base.py``, ``launcher.py`` and
-``quota.py``; the recorded streams under ``tests/transcripts`` show each case.
+The messages come from BinderHub's ``builder.py``, ``base.py``, ``launcher.py`` and ``quota.py``.
+``tests/transcripts`` has a recorded event stream for each case.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from clinder._deadline import Deadline
-from clinder._text import one_line
+from clinder._text import one_line, truncate
 from clinder._urls import hub_url, is_loopback
 from clinder.errors import (
     Banned,
@@ -53,28 +53,28 @@ from clinder.wire.sse import EventTooLarge, iter_events
 
 @dataclass(frozen=True)
 class Progress:
-    """A step, or lines of a log; ``phase`` is lower case, and empty where the hub names none."""
+    """A step or log lines; ``phase`` is in lower case, and empty if the hub sent none."""
 
     phase: str
     message: str
 
     @property
     def fallback_ref(self) -> str:
-        """The ref that the hub takes because the one asked for does not exist, or ``""``."""
-        found = _FALLBACK_REF.search(self.message) if self.phase == "waiting" else None
-        return one_line(found[1]) if found else ""
+        """The ref that the hub uses because the requested one does not exist, or ``""``."""
+        match = _FALLBACK_REF.search(self.message) if self.phase == "waiting" else None
+        return one_line(match[1]) if match else ""
 
 
 @dataclass(frozen=True)
 class Redirected:
-    """The request was passed on to a member of a federation; ``hub`` is that one's base URL."""
+    """The hub redirected the request to a member of its federation, whose base URL is ``hub``."""
 
     hub: str
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The server runs: the fields of the ``ready`` event, with the hub's own names."""
+    """The server is running: the fields of the ``ready`` event, with the hub's own names."""
 
     url: str
     token: str = field(repr=False)
@@ -86,44 +86,40 @@ class Ready:
 
 
 _FALLBACK_REF = re.compile(r"^Trying again with (\S+) instead of ", re.MULTILINE)  # builder.py
-_NO_LAUNCH = "launches nothing: it builds only (API-only mode)"
 
 _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
-    (r"No provider found for prefix", UnknownProvider, "The hub does not have this provider"),
-    (r"Spec is not of the form", MalformedSpec, "The hub cannot read the spec"),
-    (r"not enough values to unpack", MalformedSpec, "The hub cannot read the spec"),
-    (r"Unsupported git url", MalformedSpec, "The hub does not take this URL"),
-    (r"An unresolved ref is required", MalformedSpec, "The hub wants a ref"),
-    (r"`unresolved_ref` must be specified", MalformedSpec, "The hub wants a ref"),
+    (r"No provider found for prefix", UnknownProvider, "The hub does not support this provider"),
+    (r"Spec is not of the form", MalformedSpec, "The hub cannot parse the spec"),
+    (r"not enough values to unpack", MalformedSpec, "The hub cannot parse the spec"),
+    (r"Unsupported git url", MalformedSpec, "The hub does not accept this URL"),
+    (r"An unresolved ref is required", MalformedSpec, "The hub requires a ref"),
+    (r"`unresolved_ref` must be specified", MalformedSpec, "The hub requires a ref"),
     (r"Could not resolve ref for", RefNotFound, "The repository or its ref was not found"),
     (r"Error resolving ref for gist:.*secret Gist", RefNotFound, "The gist is secret"),
-    (
-        r"Error resolving ref for",
-        RepositoryHostFailed,
-        "The hub could not ask the repository's host",
-    ),
+    (r"Error resolving ref", RepositoryHostFailed, "The hub could not query the repository's host"),
     (r"Sorry, .* is not allowed to launch", Banned, "The hub does not launch this repository"),
     (r"Requests from .* are not allowed", NetworkRefused, "The hub refuses this network"),
-    (r"Bots not allowed", BotsRefused, "The hub took clinder for a robot"),
+    (r"Bots not allowed", BotsRefused, "The hub takes clinder for a bot"),
     (r"Invalid build token", BuildTokenRefused, "The hub refused the build token"),
-    (r"Forbidden$", LoginRequired, "The hub needs a login, which clinder does not support"),
-    (r"Rate limit exceeded", RateLimited, "The hub limits how often it may be asked"),
+    (r"Forbidden$", LoginRequired, "The hub requires a login, which clinder does not support"),
+    (r"Rate limit exceeded", RateLimited, "The hub limits the rate of build requests"),
     (r"Too many users running", QuotaReached, "The repository's quota on the hub is used up"),
     (r"Too many users on this BinderHub", HubFull, "The hub is full"),
     (r"Spawn failed|.*took too long to launch", LaunchFailed, "The server could not be launched"),
     (r"Internal Server Error", HubBroken, "The hub failed"),
-    (r"Unhandled error watching for build", HubBroken, "The hub lost sight of the build"),
+    (r"Unhandled error watching for build", HubBroken, "The hub lost track of the build"),
 )
-"""What a ``failed`` event's message begins with, what that means, and in words."""
+"""How the message of a ``failed`` event begins, the error it means, and clinder's message."""
 
 _FAILURE_PHASES = ("failed", "failure")
-_PHASES = ("", "built", "launching", "ready", *_FAILURE_PHASES)
-"""Those by which something is decided."""
-_MIN_REDACTED = 16  # characters of a build token that a hub's echo is told from its own words by
-_FIELD = 1000  # characters of what ``ready`` tells beside URL and token
-_ADDRESS = 8000  # characters of those, more than a server takes
-
-_BY_STATUS: Mapping[int, type[ClinderError]] = {429: RateLimited}
+_KNOWN_PHASES = ("", "built", "launching", "ready", *_FAILURE_PHASES)
+_MAX_PHASES = 20
+"""More than any hub has. Observers keep every phase, so the number must be limited."""
+_MIN_REDACTED = 16
+"""Build tokens with fewer characters are not redacted because ordinary log text could match."""
+_MAX_FIELD = 1000
+_MAX_URL = 8000
+"""Characters of the URL and of the token; servers accept no longer ones in a request."""
 
 
 def request_build(
@@ -134,12 +130,12 @@ def request_build(
     deadline: Deadline,
     build_token: str = "",
 ) -> Generator[Redirected | Progress | Ready, None, None]:
-    """Make one build request and yield its events, the last a :class:`Ready`.
+    """Send one build request and yield its events, of which the last is a :class:`Ready`.
 
-    ``hub`` is a base URL with a trailing slash, ``spec`` a provider spec, percent-encoded. The
-    request ends when the iterator is closed. Raises the errors of :mod:`clinder.errors` that say
-    how the hub refused or failed; :class:`~clinder.errors.HubUnreachable` for a stream that
-    ended or broke before its verdict; :class:`~clinder.errors.HubDown` where it reached no hub;
+    ``hub`` is a base URL with a trailing slash, ``spec`` is percent-encoded. Closing the iterator
+    ends the request. Raises the error from :mod:`clinder.errors` that says how the hub refused or
+    failed, among them :class:`~clinder.errors.HubUnreachable` if the event stream ended or broke
+    too early, :class:`~clinder.errors.HubDown` if the request reached no hub, and
     :class:`~clinder.errors.CertificateUntrusted`.
     """
     url = f"{hub}build/{spec}"
@@ -161,23 +157,23 @@ def request_build(
                 f"The hub's {error.message.removeprefix('its ')}.",
                 hint=f"The address is {error.untrusted}. {CertificateUntrusted.hint}",
             ) from None
-        # On this machine it is a port that was mistyped, or a hub that is about to listen.
+        # On this machine, the port is mistyped, or the hub is about to listen.
         kind = HubDown if error.refused and not is_loopback(hub) else HubUnreachable
         raise kind(f"The hub is unreachable: {error.message}.") from None
     except EventTooLarge:
-        raise HubError("The hub sent an event too large to be one.") from None
+        raise HubError("The hub sent an event that is too large.") from None
 
 
 def members(transport: Transport, hub: str, *, deadline: Deadline) -> tuple[str, ...]:
-    """Return the base URLs of a federation's members, none where the hub is no federation.
+    """Return the base URLs of a federation's members, or none if the hub is not a federation.
 
     mybinder.org lists them at ``active_hosts`` (mybinder.org-deploy, ``federation-redirect``).
     """
     try:
-        answer = transport.request("GET", f"{hub}active_hosts", deadline=deadline)
+        response = transport.request("GET", f"{hub}active_hosts", deadline=deadline)
     except TransportError:
         return ()
-    listed = get_object(parse_object(answer.body) or {}, "active_hosts")
+    listed = get_object(parse_object(response.body) or {}, "active_hosts")
     urls = [_hub_url(get_text(one, "url")) for one in listed.values() if isinstance(one, dict)]
     secure = hub.startswith("https:")
     return tuple(url for url in urls if url.startswith("https:" if secure else "http"))
@@ -206,91 +202,88 @@ def _parts(hub: str) -> tuple[str, str | None, int | None, str]:
 
 
 def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress | Ready]:
-    """Yield what the events say; those of one phase that came together are one."""
+    """Yield the events; successive events of one phase that arrive together become one."""
     seen: list[str] = []
-    for came in iter_events(stream.chunks):
-        for phase, together in groupby(_parse_events(came, seen, secret), itemgetter(0)):
-            (_, event), *others = together
+    for batch in iter_events(stream.chunks):
+        for phase, group in groupby(_parse_events(batch, seen, secret), itemgetter(0)):
+            events = [event for _, event in group]
             if phase in _FAILURE_PHASES:
-                raise _failure(event, stream.status, seen)
+                raise _failure(events[0], stream.status, seen)
             if phase == "ready":
-                yield _ready(event, secure=secure)
+                yield _ready(events[0], secure=secure)
                 return
             if phase not in seen:
                 seen.append(phase)
-            messages = (get_text(each, "message") for _, each in others)
-            yield Progress(phase, "\n".join((get_text(event, "message"), *messages)))
+            yield Progress(phase, "\n".join(get_text(event, "message") for event in events))
     if stream.status == 429:
-        raise RateLimited("The hub limits how often it may be asked, and did not say more.")
+        raise RateLimited("The hub limits the rate of build requests.")
     if stream.status >= 400:
-        raise HubBroken(f"The hub answered {stream.status} and did not say why.")
-    raise HubUnreachable("The hub ended the stream before the launch had ended.")
+        raise HubBroken(f"The hub responded with status {stream.status} and gave no reason.")
+    raise HubUnreachable("The hub ended the event stream before the launch finished.")
 
 
 def _parse_events(
     batch: Iterable[str], seen: Sequence[str], secret: str
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each event and its phase; what is no event is passed over, as a browser would."""
+    """Yield each event with its phase, skipping data that is not an event, as a browser would."""
     for data in batch:
         event = parse_object(data.replace(secret, "…") if len(secret) >= _MIN_REDACTED else data)
         if event is not None:
             phase = get_text(event, "phase")
-            yield phase if phase in seen else _phase(phase, seen), event
+            yield phase if phase in seen else _normalize(phase, seen), event
 
 
-def _phase(told: str, seen: Sequence[str]) -> str:
-    """Return the phase that a hub tells; one more than a hub can have is ``unknown``."""
-    phase = one_line(told, 40).lower()
-    return phase if phase in _PHASES or phase in seen or len(seen) < 20 else "unknown"
+def _normalize(text: str, seen: Sequence[str]) -> str:
+    """Return a phase in lower case, ``unknown`` if the hub has sent too many others before."""
+    phase = one_line(text, 40).lower()
+    known = phase in _KNOWN_PHASES or phase in seen or len(seen) < _MAX_PHASES
+    return phase if known else "unknown"
 
 
-def _failure(event: Mapping[str, Any], answered: int, seen: Sequence[str]) -> ClinderError:
+def _failure(event: Mapping[str, Any], response_status: int, seen: Sequence[str]) -> ClinderError:
     """Return the error that a ``failed`` event means after the phases seen before it."""
-    status, said = event.get("status_code") or answered, one_line(get_text(event, "message"))
+    status = event.get("status_code") or response_status
+    message = one_line(get_text(event, "message"))
     launching = "built" in seen or "launching" in seen
     for beginning, kind, meaning in _REFUSALS:
-        if re.match(beginning, said) and not (launching and kind is HubBroken):
-            return kind(_sentence(meaning, said))
+        if re.match(beginning, message) and not (launching and kind is HubBroken):
+            return kind(_sentence(meaning, message))
     if launching:
-        return LaunchFailed(_sentence("The server could not be launched", said))
+        return LaunchFailed(_sentence("The server could not be launched", message))
     if isinstance(status, int) and 400 <= status < 600:
-        kind = _BY_STATUS.get(status, Refused if status < 500 else HubBroken)
-        return kind(_sentence(f"The hub answered {status}", said))
+        kind = RateLimited if status == 429 else Refused if status < 500 else HubBroken
+        return kind(_sentence(f"The hub responded with status {status}", message))
     if seen:
-        return BuildFailed(_sentence("The image could not be built", said))
-    if said:
-        return Refused(_sentence("The hub refused", said))
-    return HubBroken("The hub failed without a word.")
+        return BuildFailed(_sentence("The image could not be built", message))
+    if message:
+        return Refused(_sentence("The hub refused", message))
+    return HubBroken("The hub failed and gave no reason.")
 
 
 def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
     url, token = get_text(event, "url"), get_text(event, "token")
-    if len(url) > _ADDRESS or len(token) > _ADDRESS:
-        raise ServerUnusable(
-            "The hub said that the server is ready, but gave too long a URL or token."
+    if "url" not in event and "token" not in event:
+        raise NotABinderHub(
+            "The hub only builds images and launches no servers (API-only mode).",
+            hint="Use another hub with --hub.",
         )
     if not url or not token:
-        if "url" not in event and "token" not in event:
-            raise NotABinderHub(f"The hub {_NO_LAUNCH}.", hint="Use another hub with --hub.")
-        raise ServerUnusable("The hub said that the server is ready, but gave no URL or no token.")
+        raise ServerUnusable("The hub reported a ready server, but no URL or no token.")
+    if len(url) > _MAX_URL or len(token) > _MAX_URL:
+        raise ServerUnusable("The hub reported a ready server whose URL or token is too long.")
     try:
         url = Session(url, token).url
     except UsageError:
         raise ServerUnusable(
-            "The hub said that the server is ready, but gave no http(s) URL and token of one."
+            "The hub reported a ready server whose URL or token is invalid."
         ) from None
     if secure and not url.startswith("https:"):
         raise ServerUnusable(
-            "The hub is https, but its server is plain http: the token would be seen."
+            "The hub uses HTTPS but its server plain HTTP, which would expose the token."
         )
+    names = [each.name for each in fields(Ready) if each.name not in ("url", "token")]
     return Ready(
-        url,
-        token,
-        image=one_line(get_text(event, "image"), _FIELD),
-        repo_url=one_line(get_text(event, "repo_url"), _FIELD),
-        binder_ref_url=one_line(get_text(event, "binder_ref_url"), _FIELD),
-        binder_launch_host=one_line(get_text(event, "binder_launch_host"), _FIELD),
-        binder_persistent_request=one_line(get_text(event, "binder_persistent_request"), _FIELD),
+        url, token, **{name: one_line(get_text(event, name), _MAX_FIELD) for name in names}
     )
 
 
@@ -301,21 +294,22 @@ def _is_event_stream(stream: Stream) -> bool:
 
 def _not_a_stream(stream: Stream) -> ClinderError:
     if stream.status == 429:
-        return RateLimited("Rate limit exceeded: the hub, or what stands before it, answered 429.")
-    if stream.status == 503:  # a proxy's, which passed the request on to nobody
-        return HubDown("The hub answered 503, as a proxy does whose hub is away.")
+        return RateLimited(
+            "Rate limit exceeded: the hub, or a proxy in front of it, responded with status 429."
+        )
+    if stream.status == 503:  # a hub itself sends it as an event
+        return HubDown("The hub's proxy responded with status 503 because the hub is down.")
     if stream.status >= 500:
-        return HubBroken(f"The hub answered {stream.status}.")
-    kind = stream.headers.get("Content-Type", "nothing").split(";")[0].strip().lower()
+        return HubBroken(f"The hub responded with status {stream.status}.")
+    kind = stream.headers.get("Content-Type", "no content type").split(";")[0].strip().lower()
     return NotABinderHub(
-        f"This is not a BinderHub's address: it answered {stream.status} with"
-        f" {kind if re.fullmatch(r'[a-z0-9.+/-]{1,60}', kind) else 'something else'},"
-        " not with an event stream."
+        f"This is not a BinderHub's address: it responded with status {stream.status} and"
+        f" {kind if re.fullmatch(r'[a-z0-9.+/ -]{1,60}', kind) else 'another content type'}"
+        " instead of an event stream."
     )
 
 
-def _sentence(meaning: str, said: str) -> str:
-    """Return our words and the hub's as one sentence, not too long to read."""
-    text = f"{meaning}: {said}" if said else meaning
-    short = text if len(text) <= 600 else text[:600] + " …"
-    return short if short.endswith((".", "!", "?", "…")) else short + "."
+def _sentence(meaning: str, message: str) -> str:
+    """Return clinder's and the hub's message as one sentence that is short enough to read."""
+    text = truncate(f"{meaning}: {message}" if message else meaning, 600)
+    return text if text.endswith((".", "!", "?", "…")) else text + "."

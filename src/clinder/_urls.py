@@ -1,6 +1,6 @@
 """Check and split URLs as people type them, and redact them for messages.
 
-What the functions here return contains no password, except for :func:`split`'s parts.
+No function returns or shows a password, except that :func:`split` keeps all parts of its URL.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ class Repository:
 
     ``provider`` is a prefix of :data:`~clinder.repository.providers.PROVIDERS`. ``name`` and
     ``ref`` are decoded: ``ORG/REPO``, ``group/sub/project``, ``USER/ID``, a URL, a DOI, a
-    HydroShare id. The provider normalises the name: it removes ``.git`` if it does not matter, and
-    a URL's password, query and fragment. An empty ``ref`` becomes ``HEAD``, a commit lower-case.
+    HydroShare id. The name is kept in its provider's canonical form, for example a URL without
+    password, query and fragment. An empty ``ref`` becomes ``HEAD``, a commit lower-case.
     Raises :class:`~clinder.errors.UsageError` if no hub can read the name or the ref.
     """
 

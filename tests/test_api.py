@@ -1,4 +1,4 @@
-"""The launch as Python: nothing printed, nothing left running, no signal handler."""
+"""The Python API prints nothing, leaves nothing running and installs no signal handler."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from histories import write_hanging_git
 
 
 def servers(directory: Path) -> list[psutil.Process]:
-    """The servers that serve a directory; they work in it."""
-    found = []
+    """Return the running servers of a directory, which is their working directory."""
+    running = []
     for process in psutil.process_iter():
         try:
             if (
@@ -31,10 +31,10 @@ def servers(directory: Path) -> list[psutil.Process]:
                 and process.status() != psutil.STATUS_ZOMBIE
                 and Path(process.cwd()) == directory.resolve()
             ):
-                found.append(process)
+                running.append(process)
         except (psutil.Error, OSError):
             continue
-    return found
+    return running
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +47,12 @@ def _nothing_left(
     assert capfd.readouterr() == ("", "")
     deadline = time.monotonic() + 10
     while servers(tmp_path):
-        assert time.monotonic() < deadline, "a server still runs"
+        assert time.monotonic() < deadline, "a server is still running"
         time.sleep(0.02)
 
 
-def test_a_session_for_a_with_block_ends_with_it_even_if_it_raises(tmp_path: Path) -> None:
-    with (  # noqa: PT012 - what is raised within is what is tested
+def test_a_with_block_stops_the_session_even_if_it_raises(tmp_path: Path) -> None:
+    with (  # noqa: PT012 - the block raises what is tested
         pytest.raises(KeyError, match="mine"),
         clinder.open_session(hub="local", directory=tmp_path, environ={}) as session,
     ):
@@ -63,7 +63,7 @@ def test_a_session_for_a_with_block_ends_with_it_even_if_it_raises(tmp_path: Pat
     assert clinder.stop(session) is False
 
 
-def test_the_names_of_the_package_are_there_whatever_was_imported_before() -> None:
+def test_importing_a_module_first_hides_no_public_name() -> None:
     code = (
         "import clinder, clinder.session; from clinder.session import Session;"
         "print(type(clinder).__name__, type(clinder.session).__name__, clinder.Session is Session,"
@@ -87,7 +87,7 @@ def test_start_and_stop(tmp_path: Path) -> None:
     assert clinder.stop(session) is False
 
 
-def test_a_launch_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
+def test_a_cancelled_launch_leaves_nothing_running(tmp_path: Path) -> None:
     cancel = threading.Event()
 
     def observe(event: Event) -> None:
@@ -96,10 +96,10 @@ def test_a_launch_that_is_cancelled_leaves_nothing(tmp_path: Path) -> None:
 
     with pytest.raises(Cancelled) as cancelled:
         clinder.start(hub="local", directory=tmp_path, observer=observe, cancel=cancel)
-    assert cancelled.value.context.link == "", "no link leads to a hub of this machine"
+    assert cancelled.value.context.link == "", "a hub on this machine has no link"
 
 
-def test_a_launch_that_is_cancelled_before_it_begins(tmp_path: Path) -> None:
+def test_a_launch_that_is_already_cancelled(tmp_path: Path) -> None:
     cancel = threading.Event()
     cancel.set()
     with pytest.raises(Cancelled):
@@ -115,7 +115,7 @@ def test_the_timeout_covers_working_out_what_to_launch(tmp_path: Path) -> None:
     os.kill(int(git.with_name("pid").read_text()), signal.SIGKILL)
 
 
-def test_what_cannot_be_launched_is_an_error_of_the_family(tmp_path: Path) -> None:
+def test_invalid_arguments_raise_usage_errors(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         clinder.start("not a repository")
     assert isinstance(raised.value, clinder.ClinderError)
@@ -126,12 +126,12 @@ def test_what_cannot_be_launched_is_an_error_of_the_family(tmp_path: Path) -> No
         clinder.start("o/r", hub="local", timeout=0)
 
 
-def test_the_context_says_what_it_is() -> None:
+def test_the_context_manager_has_a_docstring() -> None:
     assert "for a ``with`` block" in str(clinder.open_session.__doc__)
     assert clinder.open_session.__name__ == "open_session"
 
 
-def test_what_is_worth_knowing_of_the_request_is_an_event(tmp_path: Path) -> None:
+def test_a_warning_about_the_request_is_an_event(tmp_path: Path) -> None:
     events: list[Event] = []
     with clinder.open_session(
         hub="local", directory=tmp_path, reuse_environment=True, observer=events.append

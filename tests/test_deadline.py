@@ -1,4 +1,4 @@
-"""How long to go on, by a clock that the test turns."""
+"""Time limits and cancellation, with a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -8,21 +8,12 @@ import pytest
 
 from clinder._deadline import Deadline
 from clinder.errors import Cancelled, TimedOut
-
-
-class Clock:
-    """A clock that stands still until it is turned."""
-
-    def __init__(self) -> None:
-        self.time = 1000.0
-
-    def __call__(self) -> float:
-        return self.time
+from clock import StoppedClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> StoppedClock:
+    return StoppedClock()
 
 
 def cancelled() -> threading.Event:
@@ -31,45 +22,45 @@ def cancelled() -> threading.Event:
     return event
 
 
-def test_it_comes_when_its_seconds_are_over(clock: Clock) -> None:
-    deadline = Deadline(10, now=clock)
-    clock.time += 9
+def test_a_deadline_expires_after_its_seconds(clock: StoppedClock) -> None:
+    deadline = Deadline(10, now=clock.now)
+    clock.jump(9)
     deadline.raise_if_expired()
     assert deadline.remaining() == 1
-    clock.time += 1
+    clock.jump(1)
     assert deadline.remaining() == 0
     with pytest.raises(TimedOut, match="10 s"):
         deadline.raise_if_expired()
-    clock.time += 100
+    clock.jump(100)
     assert deadline.remaining() == 0
 
 
-def test_cancelling_ends_it_at_once(clock: Clock) -> None:
-    deadline = Deadline(10, cancel=cancelled(), now=clock)
+def test_a_cancellation_takes_effect_at_once(clock: StoppedClock) -> None:
+    deadline = Deadline(10, cancel=cancelled(), now=clock.now)
     with pytest.raises(Cancelled, match=r"^Cancelled\.$"):
         deadline.raise_if_expired()
     with pytest.raises(Cancelled):
         deadline.wait(1000)
 
 
-def test_cancelled_goes_before_timed_out(clock: Clock) -> None:
+def test_a_cancellation_takes_precedence_over_a_timeout(clock: StoppedClock) -> None:
     with pytest.raises(Cancelled):
-        Deadline(0, cancel=cancelled(), now=clock).raise_if_expired()
+        Deadline(0, cancel=cancelled(), now=clock.now).raise_if_expired()
 
 
-def test_grace_counts_from_when_the_cancelling_was_seen(clock: Clock) -> None:
-    deadline = Deadline(100, cancel=cancelled(), now=clock)
+def test_the_grace_starts_when_the_cancellation_is_noticed(clock: StoppedClock) -> None:
+    deadline = Deadline(100, cancel=cancelled(), now=clock.now)
     deadline.grace = 5
     deadline.raise_if_expired()
-    clock.time += 4.5
+    clock.jump(4.5)
     deadline.raise_if_expired()
-    clock.time += 0.5
+    clock.jump(0.5)
     with pytest.raises(Cancelled):
         deadline.raise_if_expired()
 
 
-def test_grace_taken_back_ends_it_at_once(clock: Clock) -> None:
-    deadline = Deadline(100, cancel=cancelled(), now=clock)
+def test_removing_the_grace_takes_effect_at_once(clock: StoppedClock) -> None:
+    deadline = Deadline(100, cancel=cancelled(), now=clock.now)
     deadline.grace = 5
     deadline.raise_if_expired()
     deadline.grace = 0
@@ -77,64 +68,64 @@ def test_grace_taken_back_ends_it_at_once(clock: Clock) -> None:
         deadline.raise_if_expired()
 
 
-def test_grace_does_not_outlast_the_deadline(clock: Clock) -> None:
-    deadline = Deadline(3, cancel=cancelled(), now=clock)
+def test_the_grace_ends_with_the_deadline(clock: StoppedClock) -> None:
+    deadline = Deadline(3, cancel=cancelled(), now=clock.now)
     deadline.grace = 5
-    clock.time += 3
+    clock.jump(3)
     with pytest.raises(TimedOut):
         deadline.raise_if_expired()
 
 
-def test_a_sooner_one_is_never_later(clock: Clock) -> None:
-    deadline = Deadline(10, now=clock)
+def test_a_capped_deadline_is_never_later(clock: StoppedClock) -> None:
+    deadline = Deadline(10, now=clock.now)
     assert deadline.capped(4).remaining() == 4
     assert deadline.capped(40).remaining() == 10
 
 
-def test_a_sooner_one_is_cancelled_with_it(clock: Clock) -> None:
+def test_a_capped_deadline_has_the_same_cancellation(clock: StoppedClock) -> None:
     cancel = threading.Event()
-    sooner = Deadline(10, cancel=cancel, now=clock).capped(5)
-    sooner.raise_if_expired()
+    capped = Deadline(10, cancel=cancel, now=clock.now).capped(5)
+    capped.raise_if_expired()
     cancel.set()
     with pytest.raises(Cancelled):
-        sooner.raise_if_expired()
+        capped.raise_if_expired()
 
 
-def test_waiting_ends_when_somebody_cancels() -> None:
+def test_a_cancellation_ends_a_wait() -> None:
     deadline = Deadline(1000)
     outcome: list[BaseException] = []
 
-    def waiting() -> None:
+    def wait() -> None:
         try:
             deadline.wait(1000)
         except Cancelled as error:
             outcome.append(error)
 
-    thread = threading.Thread(target=waiting)
+    thread = threading.Thread(target=wait)
     thread.start()
     deadline.cancel.set()
     thread.join(timeout=20)
     assert [type(error) for error in outcome] == [Cancelled]
 
 
-def test_waiting_longer_than_the_deadline_times_out() -> None:
+def test_a_wait_beyond_the_deadline_times_out() -> None:
     with pytest.raises(TimedOut):
         Deadline(0.01).wait(1000)
 
 
-def test_one_apart_is_by_the_same_clock_and_is_not_cancelled(clock: Clock) -> None:
-    deadline = Deadline(10, cancel=cancelled(), now=clock)
-    apart = deadline.uncancelled(20)
-    apart.raise_if_expired()
-    assert apart.remaining() == 20
-    clock.time += 20
+def test_an_uncancelled_deadline_uses_the_same_clock(clock: StoppedClock) -> None:
+    deadline = Deadline(10, cancel=cancelled(), now=clock.now)
+    uncancelled = deadline.uncancelled(20)
+    uncancelled.raise_if_expired()
+    assert uncancelled.remaining() == 20
+    clock.jump(20)
     with pytest.raises(TimedOut, match="20 s"):
-        apart.raise_if_expired()
+        uncancelled.raise_if_expired()
 
 
-def test_an_extended_one_comes_later_and_is_cancelled_with_it(clock: Clock) -> None:
-    deadline = Deadline(10, now=clock)
-    clock.time += 4
+def test_an_extended_deadline_is_later_and_has_the_same_cancellation(clock: StoppedClock) -> None:
+    deadline = Deadline(10, now=clock.now)
+    clock.jump(4)
     extended = deadline.extended(5)
     assert extended.remaining() == 11
     deadline.cancel.set()
@@ -142,36 +133,36 @@ def test_an_extended_one_comes_later_and_is_cancelled_with_it(clock: Clock) -> N
         extended.raise_if_expired()
 
 
-def test_an_extended_one_counts_from_now_where_the_deadline_has_come(clock: Clock) -> None:
-    deadline = Deadline(10, now=clock)
-    clock.time += 100
+def test_an_expired_deadline_is_extended_from_now(clock: StoppedClock) -> None:
+    deadline = Deadline(10, now=clock.now)
+    clock.jump(100)
     assert deadline.extended(5).remaining() == 5
 
 
-def test_all_made_of_one_know_since_when_it_is_cancelled(clock: Clock) -> None:
-    deadline = Deadline(100, now=clock)
+def test_derived_deadlines_share_the_time_of_the_cancellation(clock: StoppedClock) -> None:
+    deadline = Deadline(100, now=clock.now)
     assert deadline.cancelled_for == 0
     deadline.cancel.set()
-    clock.time += 3
-    assert deadline.cancelled_for == 0, "nobody has seen it"
-    sooner = deadline.capped(50)
+    clock.jump(3)
+    assert deadline.cancelled_for == 0, "nobody has noticed it"
+    capped = deadline.capped(50)
     with pytest.raises(Cancelled):
-        sooner.raise_if_expired()
-    clock.time += 2
+        capped.raise_if_expired()
+    clock.jump(2)
     with pytest.raises(Cancelled):
         deadline.raise_if_expired()
-    assert [each.cancelled_for for each in (deadline, sooner, deadline.uncancelled(9))] == [2, 2, 2]
+    assert [each.cancelled_for for each in (deadline, capped, deadline.uncancelled(9))] == [2, 2, 2]
 
 
-def test_a_wait_is_a_pause_and_none_beyond_the_deadline(clock: Clock) -> None:
+def test_a_wait_pauses_until_the_deadline_at_most(clock: StoppedClock) -> None:
     pauses: list[float] = []
 
     def pause(event: threading.Event, seconds: float) -> None:
         assert event is deadline.cancel
         pauses.append(seconds)
-        clock.time += seconds
+        clock.jump(seconds)
 
-    deadline = Deadline(10, now=clock, pause=pause)
+    deadline = Deadline(10, now=clock.now, pause=pause)
     deadline.wait(4)
     with pytest.raises(TimedOut):
         deadline.capped(20).wait(7)
@@ -180,14 +171,14 @@ def test_a_wait_is_a_pause_and_none_beyond_the_deadline(clock: Clock) -> None:
     assert pauses == [4, 6]
 
 
-def test_a_wait_within_the_grace_takes_its_time(clock: Clock) -> None:
-    """The event that cancels is set by then: waiting for it would take none."""
+def test_a_wait_within_the_grace_pauses(clock: StoppedClock) -> None:
+    """Waiting for the cancelling event would not, because that is set already."""
 
     def pause(event: threading.Event, seconds: float) -> None:
         assert not event.is_set()
-        clock.time += seconds
+        clock.jump(seconds)
 
-    deadline = Deadline(100, cancel=cancelled(), now=clock, pause=pause)
+    deadline = Deadline(100, cancel=cancelled(), now=clock.now, pause=pause)
     deadline.grace = 5
     deadline.wait(4)
     with pytest.raises(Cancelled):

@@ -1,4 +1,4 @@
-"""What was typed, set or left out: which hubs are asked, for what, with which build token."""
+"""Which hubs are tried, for which repository and ref, with which build token."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ BUILDING = event(phase="building", message="Step 1\n")
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
 
-def typed(
+def resolve_text(
     text: str,
     *hubs: str,
     ref: str = "",
     directory: Path = Path(),
-    environment: Mapping[str, str] | None = None,
+    environ: Mapping[str, str] | None = None,
 ) -> Resolution:
     options = LaunchOptions(repository=text, hubs=hubs, ref=ref, directory=directory)
-    return resolve(options, Deadline(60), environment or {})
+    return resolve(options, Deadline(60), environ or {})
 
 
-# Which hubs are asked.
+# Hubs
 
 
 @pytest.mark.parametrize(
-    ("text", "hubs", "asked"),
+    ("text", "hubs", "expected"),
     [
         ("org/repo", [], [DEFAULT_HUB]),
         ("org/repo", ["https://one.example"], ["https://one.example/"]),
@@ -67,21 +67,21 @@ def typed(
         ),
     ],
 )
-def test_the_hubs_typed_go_before_the_links_and_that_before_mybinder(
-    text: str, hubs: Sequence[str], asked: Sequence[str]
+def test_named_hubs_take_precedence_over_the_links_and_that_over_mybinder(
+    text: str, hubs: Sequence[str], expected: Sequence[str]
 ) -> None:
-    assert typed(text, *hubs).request.hubs == tuple(asked)
+    assert resolve_text(text, *hubs).request.hubs == tuple(expected)
 
 
 @pytest.mark.parametrize(
     "hubs", [("local", "https://one.example"), ("https://one.example", "Local")]
 )
-def test_the_local_hub_goes_with_no_other(hubs: Sequence[str]) -> None:
+def test_the_local_hub_cannot_be_combined_with_others(hubs: Sequence[str]) -> None:
     with pytest.raises(UsageError, match="cannot be combined with other hubs"):
-        typed("org/repo", *hubs)
+        resolve_text("org/repo", *hubs)
 
 
-def test_a_request_names_a_hub_and_takes_time() -> None:
+def test_a_request_needs_a_hub_and_a_finite_time_limit() -> None:
     repository = Repository("gh", "org/repo")
     with pytest.raises(UsageError, match="No hub is given"):
         Request(repository, ())
@@ -90,11 +90,11 @@ def test_a_request_names_a_hub_and_takes_time() -> None:
             LaunchOptions(timeout=seconds)
 
 
-# What is asked for.
+# Repository and ref
 
 
 @pytest.mark.parametrize(
-    ("text", "ref", "asked"),
+    ("text", "ref", "expected"),
     [
         ("org/repo", "", "HEAD"),
         ("org/repo@v1.0", "", "v1.0"),
@@ -107,10 +107,12 @@ def test_a_request_names_a_hub_and_takes_time() -> None:
         (LINK.replace("v1.0", "HEAD"), "main", "main"),
     ],
 )
-def test_a_ref_is_named_in_the_text_or_beside_it(text: str, ref: str, asked: str) -> None:
-    made = typed(text, ref=ref)
-    assert made.request.repository == Repository("gh", "org/repo", asked)
-    assert made.notes == made.warnings == ()
+def test_the_ref_comes_from_the_repository_or_the_option(
+    text: str, ref: str, expected: str
+) -> None:
+    resolution = resolve_text(text, ref=ref)
+    assert resolution.request.repository == Repository("gh", "org/repo", expected)
+    assert resolution.notes == resolution.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -123,74 +125,73 @@ def test_a_ref_is_named_in_the_text_or_beside_it(text: str, ref: str, asked: str
     ],
 )
 @pytest.mark.parametrize("ref", ["v2.0", "HEAD"])
-def test_two_refs_that_differ_are_a_misuse(text: str, ref: str) -> None:
+def test_two_different_refs_are_refused(text: str, ref: str) -> None:
     with pytest.raises(
         UsageError, match=f"'v1.0', but another ref is given too: '{ref}'"
     ) as raised:
-        typed(text, ref=ref)
+        resolve_text(text, ref=ref)
     assert "--ref" in raised.value.hint
 
 
-def test_with_no_text_it_is_the_commit_that_is_worked_on(tmp_path: Path) -> None:
-    made = typed("", directory=tmp_path, environment=IN_CI)
-    assert made.request.repository == Repository("gh", "org/repo", COMMIT)
-    assert made.request.hubs == (DEFAULT_HUB,)
-    (note,) = made.notes
+def test_without_a_repository_the_current_commit_is_launched(tmp_path: Path) -> None:
+    resolution = resolve_text("", directory=tmp_path, environ=IN_CI)
+    assert resolution.request.repository == Repository("gh", "org/repo", COMMIT)
+    assert resolution.request.hubs == (DEFAULT_HUB,)
+    (note,) = resolution.notes
     assert note == f"Launching gh/org/repo/{COMMIT}, from GitHub Actions."
-    assert made.warnings == ()
+    assert resolution.warnings == ()
 
 
-def test_with_no_text_but_a_ref_it_is_that_ref_of_what_is_worked_on(tmp_path: Path) -> None:
-    made = typed("", "https://one.example", ref="main", directory=tmp_path, environment=IN_CI)
-    assert made.request.repository == Repository("gh", "org/repo", "main")
-    assert made.request.hubs == ("https://one.example/",)
+def test_without_a_repository_a_ref_of_the_current_one_is_launched(tmp_path: Path) -> None:
+    resolution = resolve_text(
+        "", "https://one.example", ref="main", directory=tmp_path, environ=IN_CI
+    )
+    assert resolution.request.repository == Repository("gh", "org/repo", "main")
+    assert resolution.request.hubs == ("https://one.example/",)
 
 
-def test_what_the_checkout_warns_of_is_returned(tmp_path: Path) -> None:
+def test_warnings_about_the_checkout_are_returned(tmp_path: Path) -> None:
     missing = {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(tmp_path / "no")}
-    made = typed("", directory=tmp_path, environment={**IN_CI, **missing})
-    (warning,) = made.warnings
+    resolution = resolve_text("", directory=tmp_path, environ={**IN_CI, **missing})
+    (warning,) = resolution.warnings
     assert "has no head commit" in warning
 
 
-def test_the_local_hub_launches_the_directory_whatever_the_job_says(tmp_path: Path) -> None:
-    made = typed("", "local", directory=tmp_path, environment=IN_CI)
-    repository = made.request.repository
+def test_the_local_hub_launches_the_directory_even_in_ci(tmp_path: Path) -> None:
+    resolution = resolve_text("", "local", directory=tmp_path, environ=IN_CI)
+    repository = resolution.request.repository
     assert (repository.provider, repository.ref) == ("git", "HEAD")
     assert repository.name == f"file://localhost{tmp_path.resolve().as_posix()}"
-    assert made.request.options.directory == tmp_path
-    assert made.notes == made.warnings == ()
+    assert resolution.request.options.directory == tmp_path
+    assert resolution.notes == resolution.warnings == ()
 
 
 @pytest.mark.parametrize("ref", ["main", "HEAD"])
-def test_a_ref_is_no_misuse_where_the_local_hub_launches_a_checkout(ref: str) -> None:
-    """Nobody named the checkout's commit; the embedded hub only says the ref again."""
+def test_the_local_hub_accepts_any_ref_of_a_checkout(ref: str) -> None:
     root = Path(__file__).parents[1]
-    assert typed("", "local", ref=ref, directory=root).request.repository.ref == ref
+    assert resolve_text("", "local", ref=ref, directory=root).request.repository.ref == ref
 
 
 @pytest.mark.parametrize("hubs", [(), ("local",)])
-def test_a_directory_that_is_gone_is_no_place_to_launch_from(
-    hubs: Sequence[str], tmp_path: Path
-) -> None:
+def test_a_missing_directory_is_refused(hubs: Sequence[str], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not exist"):
-        typed("", *hubs, directory=tmp_path / "gone", environment=IN_CI)
+        resolve_text("", *hubs, directory=tmp_path / "gone", environ=IN_CI)
 
 
-def test_the_rest_is_handed_on() -> None:
+def test_the_options_are_part_of_the_request() -> None:
     options = LaunchOptions(repository="org/repo", timeout=17.0, build_token=BUILD_TOKEN)
-    made = resolve(options, Deadline(60), {})
-    assert made.request == Request(Repository("gh", "org/repo"), options=options)
-    assert BUILD_TOKEN not in repr(made)
+    resolution = resolve(options, Deadline(60), {})
+    assert resolution.request == Request(Repository("gh", "org/repo"), options=options)
+    assert BUILD_TOKEN not in repr(resolution)
 
 
-def test_what_is_not_given_is_as_documented() -> None:
+def test_the_defaults_are_the_documented_ones() -> None:
     options = LaunchOptions()
     assert (options.timeout, options.attempts, options.warm_up) == (1200, 3, "")
     assert (options.build_token, options.reuse_environment) == ("", False)
 
 
-def test_a_commit_that_is_typed_may_be_older_than_what_is_not_pushed_yet(tmp_path: Path) -> None:
+def test_a_named_commit_can_be_reused_although_head_is_not_pushed(tmp_path: Path) -> None:
     book = History(tmp_path / "book")
     first = book.commit({"environment.yml": "dependencies: [numpy]\n"})
     pushed = book.commit()
@@ -199,14 +200,14 @@ def test_a_commit_that_is_typed_may_be_older_than_what_is_not_pushed_yet(tmp_pat
     book.commit()
 
     options = LaunchOptions(f"org/repo@{pushed}", reuse_environment=True, directory=book.path)
-    made = resolve(options, Deadline(60), book.environ)
+    resolution = resolve(options, Deadline(60), book.environ)
 
-    assert made.request.repository == Repository("gh", "org/repo", first)
-    assert made.notes[0] == f"Requested: gh/org/repo/{pushed}, from the given repository."
-    assert made.warnings == ()
+    assert resolution.request.repository == Repository("gh", "org/repo", first)
+    assert resolution.notes[0] == f"Requested: gh/org/repo/{pushed}, from the given repository."
+    assert resolution.warnings == ()
 
 
-# The command line and its environment.
+# The command line and its variables
 
 
 Hubs = tuple[ScriptedHub, ScriptedHub]
@@ -219,7 +220,7 @@ def two() -> Iterator[Hubs]:
 
 
 def launchable(hub: ScriptedHub) -> str:
-    """Have the hub's next launch succeed; return the session's URI."""
+    """Let the hub's next launch succeed; return the session's URI."""
     url = hub.serve("x", Jupyter(TOKEN))
     hub.then(Answer(ready(url, TOKEN)))
     return f"{url}?token={TOKEN}\n"
@@ -229,47 +230,49 @@ def queries(hub: ScriptedHub) -> list[str]:
     return [each.path.partition("?")[2] for each in hub.builds]
 
 
-@pytest.mark.parametrize(("between", "refused"), [(" ", FULL), ("\n", page(404)), (" \t\n ", FULL)])
-def test_the_hubs_of_the_environment_are_asked_in_order(
-    between: str,
-    refused: Answer,
+@pytest.mark.parametrize(
+    ("separator", "refusal"), [(" ", FULL), ("\n", page(404)), (" \t\n ", FULL)]
+)
+def test_the_hubs_in_the_variable_are_tried_in_order(
+    separator: str,
+    refusal: Answer,
     two: Hubs,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     first, second = two
-    first.then(refused)
+    first.then(refusal)
     uri = launchable(second)
-    monkeypatch.setenv("CLINDER_HUB", f"{first.url}{between}{second.url}")
+    monkeypatch.setenv("CLINDER_HUB", f"{first.url}{separator}{second.url}")
 
     assert main(["start", "org/repo"]) == 0
 
-    told = capsys.readouterr()
-    assert told.out == uri
+    output = capsys.readouterr()
+    assert output.out == uri
     assert [len(first.builds), len(second.builds)] == [1, 1]
-    asking = [told.err.index(f"from {hub.url}") for hub in (first, second)]
-    assert asking == sorted(asking)
+    positions = [output.err.index(f"from {hub.url}") for hub in (first, second)]
+    assert positions == sorted(positions)
 
 
 @pytest.mark.parametrize(
     ("variable", "arguments"),
     [
-        ("{asked} {other}", ["org/repo"]),
-        ("{other}", ["org/repo", "--hub", "{asked}"]),
-        ("{asked}", ["{other}v2/gh/org/repo/HEAD"]),
+        ("{tried} {other}", ["org/repo"]),
+        ("{other}", ["org/repo", "--hub", "{tried}"]),
+        ("{tried}", ["{other}v2/gh/org/repo/HEAD"]),
     ],
     ids=["first of the variable", "option before the variable", "variable before the link"],
 )
-def test_which_of_two_hubs_is_the_only_one_asked(
+def test_the_option_takes_precedence_over_the_variable_and_that_over_the_link(
     variable: str,
     arguments: Sequence[str],
     two: Hubs,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    asked, other = two
-    uri = launchable(asked)
-    urls = {"asked": asked.url, "other": other.url}
+    tried, other = two
+    uri = launchable(tried)
+    urls = {"tried": tried.url, "other": other.url}
     monkeypatch.setenv("CLINDER_HUB", variable.format(**urls))
 
     assert main(["start", "-q", *(each.format(**urls) for each in arguments)]) == 0
@@ -278,9 +281,9 @@ def test_which_of_two_hubs_is_the_only_one_asked(
     assert not other.requests
 
 
-@pytest.mark.parametrize("way", ["environment", "file"])
-def test_the_build_token_reaches_the_hub_and_nobody_who_reads_along(
-    way: str,
+@pytest.mark.parametrize("source", ["variable", "file"])
+def test_the_build_token_is_sent_to_the_hub_and_never_shown(
+    source: str,
     tmp_path: Path,
     two: Hubs,
     monkeypatch: pytest.MonkeyPatch,
@@ -288,7 +291,7 @@ def test_the_build_token_reaches_the_hub_and_nobody_who_reads_along(
 ) -> None:
     hub, _ = two
     arguments = ["start", "org/repo", "-v", "--hub", hub.url]
-    if way == "environment":
+    if source == "variable":
         monkeypatch.setenv("CLINDER_BUILD_TOKEN", f"{BUILD_TOKEN}\n")
     else:
         path = tmp_path / "token"
@@ -300,26 +303,16 @@ def test_the_build_token_reaches_the_hub_and_nobody_who_reads_along(
     assert main(arguments) == 4
 
     assert queries(hub) == [f"build_token={BUILD_TOKEN}"]
-    told = capsys.readouterr()
-    assert "Error during build" in told.err
-    assert BUILD_TOKEN not in told.out + told.err
-
-
-def test_without_a_build_token_the_hub_gets_none(
-    two: Hubs, capsys: pytest.CaptureFixture[str]
-) -> None:
-    first, _ = two
-    uri = launchable(first)
-    assert main(["start", "org/repo", "-q", "--hub", first.url]) == 0
-    assert queries(first) == [""]
-    assert capsys.readouterr() == (uri, "")
+    output = capsys.readouterr()
+    assert "Error during build" in output.err
+    assert BUILD_TOKEN not in output.out + output.err
 
 
 class Defective:
-    """A standard input that fails as nothing foreseen does."""
+    """A standard input that raises an unexpected error."""
 
     def read(self) -> str:
-        raise RuntimeError(f"a bug that knows {TOKEN}")
+        raise RuntimeError(f"a bug with {TOKEN}")
 
 
 def test_a_bug_ends_in_one_message_without_a_traceback(
@@ -329,9 +322,9 @@ def test_a_bug_ends_in_one_message_without_a_traceback(
 
     assert main(["status", "-"]) == 70
 
-    told = capsys.readouterr()
-    assert told.out == ""
-    message, hint = told.err.splitlines()
+    output = capsys.readouterr()
+    assert output.out == ""
+    message, hint = output.err.splitlines()
     assert message.startswith("clinder: A bug in clinder ")
     assert ": RuntimeError at test_request.py:" in message
     assert message.endswith(" in read.")
@@ -339,7 +332,7 @@ def test_a_bug_ends_in_one_message_without_a_traceback(
 
 
 @pytest.mark.parametrize(
-    ("hub", "words"),
+    ("hub", "message"),
     [
         ("http://hub.example.org", "http://hub.example.org/ uses plain HTTP"),
         ("https://hub.example.org", ""),
@@ -347,27 +340,25 @@ def test_a_bug_ends_in_one_message_without_a_traceback(
         ("http://localhost:8585", ""),
     ],
 )
-def test_a_hub_that_shows_the_token_to_others_is_warned_of(
-    hub: str, words: str, tmp_path: Path
-) -> None:
-    made = typed("org/repo", hub, directory=tmp_path)
-    assert bool(made.warnings) is bool(words)
-    assert words in "".join(made.warnings)
+def test_a_hub_with_plain_http_causes_a_warning(hub: str, message: str, tmp_path: Path) -> None:
+    resolution = resolve_text("org/repo", hub, directory=tmp_path)
+    assert bool(resolution.warnings) is bool(message)
+    assert message in "".join(resolution.warnings)
 
 
 @pytest.mark.parametrize("attempts", [0, 4, -1])
-def test_a_hub_is_asked_one_to_three_times(attempts: int) -> None:
+def test_the_number_of_attempts_is_from_1_to_3(attempts: int) -> None:
     with pytest.raises(UsageError, match="from 1 to 3"):
         LaunchOptions(attempts=attempts)
 
 
-@pytest.mark.parametrize("way", ["option", "environment"])
+@pytest.mark.parametrize("source", ["option", "variable"])
 @pytest.mark.parametrize("name", ["connect", "idle", "readiness", "stop"])
-def test_each_clock_is_an_option_and_a_variable(
-    way: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_each_timeout_has_an_option_and_a_variable(
+    source: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["start", "org/repo", "--hub", "http://127.0.0.1:1", "--attempts", "1"]
-    if way == "option":
+    if source == "option":
         arguments += [f"--{name}-timeout", "soon"]
     else:
         monkeypatch.setenv(f"CLINDER_{name.upper()}_TIMEOUT", "soon")
@@ -376,15 +367,15 @@ def test_each_clock_is_an_option_and_a_variable(
 
 
 @pytest.mark.parametrize(
-    ("option", "words"),
+    ("option", "message"),
     [
         ("--idle-timeout", "sent nothing"),
         ("--readiness-timeout", "never became usable"),
         ("--timeout", "did not finish within 0.3 s"),
     ],
 )
-def test_a_clock_that_is_given_is_the_one_that_counts(
-    option: str, words: str, two: Hubs, capsys: pytest.CaptureFixture[str]
+def test_each_timeout_takes_effect(
+    option: str, message: str, two: Hubs, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub, _ = two
     url = hub.serve("x", Jupyter(TOKEN, before=(503,) * 99))
@@ -392,10 +383,10 @@ def test_a_clock_that_is_given_is_the_one_that_counts(
     hub.then(launched if option == "--readiness-timeout" else silent)
     more = ["--stop-timeout", "0.5", "--attempts", "1"]
     assert main(["start", "org/repo", "--hub", hub.url, option, "0.3", *more]) in (6, 7, 8)
-    assert words in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_a_session_that_does_not_stop_gets_the_time_that_is_given(
+def test_the_stop_timeout_limits_stopping_after_a_failure(
     two: Hubs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub, _ = two
@@ -404,9 +395,9 @@ def test_a_session_that_does_not_stop_gets_the_time_that_is_given(
     arguments = ["start", "org/repo", "--hub", hub.url, "--session-file", str(file)]
     arguments += ["--warm-up=julia", "--stop-timeout", "0.3"]
     assert main(arguments) == 3
-    told = capsys.readouterr()
-    assert "has no kernelspec 'julia', only: python3" in told.err
-    assert "might still be running. " in told.err
-    assert f"clinder stop --session-file {file}" in told.err
+    output = capsys.readouterr()
+    assert "has no kernelspec 'julia', only: python3" in output.err
+    assert "might still be running. " in output.err
+    assert f"clinder stop --session-file {file}" in output.err
     assert file.exists()
-    assert told.out == ""
+    assert output.out == ""

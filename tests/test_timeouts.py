@@ -222,7 +222,7 @@ def test_a_silent_server_has_the_idle_limit(
         hub.pages[f"/user/x/{path}"] = Raw([], Ending.HELD)
     limits = ("--connect-timeout", "5", "--idle-timeout", "0.2")
     assert main([*command, f"{hub.origin}/user/x/?token={TOKEN}", *limits]) > 0
-    assert re.search(r"nothing came (for 0\.2 s|in time)", capsys.readouterr().err)
+    assert re.search(r"sent nothing (for 0\.2 s|in time)", capsys.readouterr().err)
 
 
 def test_connecting_to_a_kernel_has_its_own_limit(hub: ScriptedHub) -> None:

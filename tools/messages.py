@@ -44,7 +44,7 @@ EXPLANATIONS = {
             "The command … does not exist or is not executable.",
             "clinder exec runs plain code, not notebooks.",
             "The head repository of this … event is gone: the fork was deleted.",
-            "The embedded hub is not part of the action.",
+            "The action does not include the embedded hub.",
         ),
         "An argument, an option, an input or a file is invalid. The line below each of these "
         "messages says what to do about it.",

@@ -1,7 +1,7 @@
-"""A command for ``clinder run``: says what signals it gets, and does with them as it is told.
+"""A command for ``clinder run`` that prints the signals it receives.
 
-``child.py [ignore] [child]``: without ``ignore`` it ends at the first with exit code 7, with
-``child`` it first starts another process like it, that ignores them.
+``child.py [ignore] [child]``: without ``ignore``, the first signal ends it with exit code 7. With
+``child``, it first starts a copy that ignores signals.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ import sys
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def say(*words: str) -> None:
-    sys.stdout.write(" ".join(words) + "\n")
+def show(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
-def main(*words: str) -> int:
+def main(*arguments: str) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    if "child" in words:
-        # Not waited for: it is to be ended by clinder.
+    if "child" in arguments:
+        # clinder must end it, so this does not wait for it.
         subprocess.Popen([sys.executable, __file__, "ignore"])
     else:
-        say("ready")
+        show("ready")
     while True:
-        say("got", signal.Signals(signal.sigwait(SIGNALS)).name)
-        if "ignore" not in words:
+        show(f"got {signal.Signals(signal.sigwait(SIGNALS)).name}")
+        if "ignore" not in arguments:
             return 7
 
 

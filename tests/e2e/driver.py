@@ -1,4 +1,4 @@
-"""``clinder run -- COMMAND`` with another pace and patience than people have."""
+"""``clinder run -- COMMAND`` with short intervals and grace periods."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from clinder.timeouts import Timeouts
 
 
 def main(settings: str, *command: str) -> int:
-    """Run the command. ``settings`` is JSON: ``hub``, ``keep_alive``, and those of patience."""
-    given = json.loads(settings)
+    """Run a command. ``settings`` is JSON: ``hub``, ``keep_alive`` and the fields of ``Grace``."""
+    values = json.loads(settings)
     launch = LaunchOptions(
         repository="org/repo",
-        hubs=(given.pop("hub", "local"),),
+        hubs=(values.pop("hub", "local"),),
         timeout=60.0,
         warm_up=None,
-        timeouts=Timeouts(stop=given.get("stop")),
+        timeouts=Timeouts(stop=values.get("stop")),
     )
     try:
         return run(
             Options(launch, session_file=None, quiet=False, verbose=False),
             command,
-            keep_alive=given.pop("keep_alive", 3600.0),
+            keep_alive=values.pop("keep_alive", 3600.0),
             intervals=Intervals(every=0.1, confirm=0.1),
-            grace=Grace(**given),
+            grace=Grace(**values),
         )
     except ClinderError as error:
         print_error(error)

@@ -1,4 +1,4 @@
-"""A terminal of some width: what a command draws on it, and keys that are typed."""
+"""A terminal of a given width, which records what a command draws and types keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from e2e.world import World
 
 CTRL_C = b"\x03"
 _TOKEN = re.compile(r"\x1b\[([0-?]*)[ -/]*([@-~])|\x1b[()][A-Z0-9]|\x1b.|(.)", re.DOTALL)
-# The command becomes the leader of the terminal's session, as a shell's job in the foreground.
+# The command leads the terminal's session, like a job in a shell's foreground.
 _LEAD = (
     "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
     " os.execvp(sys.argv[1], sys.argv[1:])"
@@ -27,7 +27,7 @@ _LEAD = (
 
 
 class Terminal:
-    """A command that runs on a terminal; ``stdout`` may be a pipe, as in ``command | cat``."""
+    """A command on a terminal; ``stdout`` can be a pipe, as in ``command | cat``."""
 
     def __init__(
         self, world: World, command: Sequence[str], *, columns: int = 80, **options: Any
@@ -46,24 +46,24 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def read_until(self, words: str, seconds: float = 30.0) -> None:
+    def read_until(self, text: str, seconds: float = 30.0) -> None:
         deadline = time.monotonic() + seconds
-        while words not in self.drawn:
+        while text not in self.drawn:
             assert time.monotonic() < deadline, self.drawn
             assert self._read(deadline), self.drawn
 
     def finish(self, seconds: float = 30.0) -> int:
-        """Read all that is drawn, and return the exit code."""
+        """Read until the end, and return the exit code."""
         deadline = time.monotonic() + seconds
         while self._read(deadline):
             assert time.monotonic() < deadline, self.drawn
         code = self.process.wait(seconds)
         self.close()
-        self.world.heard(self.drawn)
+        self.world.check_messages(self.drawn)
         return code
 
     def close(self) -> None:
-        """Close the terminal, as a window is closed."""
+        """Close the terminal, like closing its window."""
         if self.master >= 0:
             os.close(self.master)
             self.master = -1
@@ -75,29 +75,29 @@ class Terminal:
         ready, _, _ = select.select([self.master], [], [], max(0.0, deadline - time.monotonic()))
         data = b""
         if ready:
-            with suppress(OSError):  # Linux says so at the end of a terminal
+            with suppress(OSError):  # Linux reports the end of a terminal this way
                 data = os.read(self.master, 65536)
         self.drawn += data.decode(errors="replace")
         return bool(data)
 
     @property
     def sequences(self) -> list[str]:
-        """The escape sequences that were sent."""
+        """The escape sequences that the command sent."""
         return [match[0] for match in _TOKEN.finditer(self.drawn) if match[0][0] == "\x1b"]
 
     @property
     def cursor(self) -> bool:
-        """Whether the cursor is shown in the end."""
+        """Whether the cursor is visible at the end."""
         return self.drawn.rfind("\x1b[?25l") <= self.drawn.rfind("\x1b[?25h")
 
     @property
     def lines(self) -> list[str]:
-        """The lines that stand on the terminal in the end, without empty ones at the end."""
+        """The lines on the terminal at the end, without trailing empty ones."""
         return _displayed(self.drawn, self.columns)
 
 
 def _displayed(drawn: str, columns: int) -> list[str]:
-    """Do what a terminal does with text, newlines and the few sequences that are used."""
+    """Interpret text, newlines and the few sequences that clinder uses, as a terminal does."""
     rows: list[list[str]] = [[]]
     row = column = 0
     for match in _TOKEN.finditer(drawn):
@@ -108,7 +108,7 @@ def _displayed(drawn: str, columns: int) -> list[str]:
             assert argument == "2", "only whole lines are erased"
             rows[row] = []
         elif command is not None:
-            assert command in "mhl", f"CSI {argument}{command} is not known here"
+            assert command in "mhl", f"CSI {argument}{command} is not supported here"
         elif character == "\r":
             column = 0
         elif character == "\n":
@@ -116,7 +116,7 @@ def _displayed(drawn: str, columns: int) -> list[str]:
             if row == len(rows):
                 rows.append([])
         elif character is not None:
-            if column == columns:  # the line is full, and goes on below
+            if column == columns:  # the line is full, so the text continues below
                 row, column = row + 1, 0
                 if row == len(rows):
                     rows.append([])

@@ -17,7 +17,7 @@ def test_a_signal_ends_a_hub_and_its_sessions(world: World) -> None:
     start = ["start", "o/r", "-o", "json", "-q", "--hub"]
     results = world.together({name: [*start, url] for name, url in urls.items()})
     for name, hub in hubs.items():
-        session = world.known(results[name].out)
+        session = world.parse_session(results[name].out)
         assert (session["hub"], session["spec"]) == (urls[name], "gh/o/r/HEAD")
         before = len(world.servers())
         hub.send_signal(getattr(signal, name))
@@ -26,14 +26,14 @@ def test_a_signal_ends_a_hub_and_its_sessions(world: World) -> None:
         assert "Press Ctrl-C to stop it and its sessions." in result.err
         assert "Stopping the sessions that this hub started." in result.err
         world.wait_for_servers(before - 1)
-        assert world.run("status", "-", given=session["uri"]).code == 10
+        assert world.run("status", "-", stdin_text=session["uri"]).code == 10
 
 
 @pytest.mark.posix
 def test_a_second_signal_ends_a_hub_that_is_still_stopping_its_sessions(world: World) -> None:
     hub = world.clinder("hub", "--port", "0")
     url = line_with(hub.stdout, "http://").strip()
-    world.known(world.run("start", "o/r", "-o", "json", "-q", "--hub", url).out)
+    world.parse_session(world.run("start", "o/r", "-o", "json", "-q", "--hub", url).out)
     (server,) = world.servers()
     server.suspend()  # so that the hub waits for it
     hub.send_signal(signal.SIGINT)

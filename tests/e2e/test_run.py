@@ -1,4 +1,4 @@
-"""run: whatever becomes of the command, of the session or of clinder, nothing is left running."""
+"""run: however the command, the session or clinder ends, nothing keeps running."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DRIVER = [sys.executable, str(Path(__file__).with_name("driver.py"))]
 LOCAL = ["run", "--hub", "local", "--no-warm-up"]
 
 
-def driven(world: World, command: list[str], **settings: object) -> subprocess.Popen[str]:
+def start_driver(world: World, command: list[str], **settings: object) -> subprocess.Popen[str]:
     return world.popen([*DRIVER, json.dumps(settings), *command], start_new_session=True)
 
 
@@ -40,7 +40,7 @@ sys.exit(3)
 
 @pytest.fixture(scope="module")
 def results(module_world: World) -> dict[str, Result]:
-    """What comes of commands that end by themselves, run at once to save time."""
+    """The results of commands that end on their own, all run at once to save time."""
     uses = [sys.executable, "-c", USES]
     return module_world.together(
         {
@@ -51,14 +51,14 @@ def results(module_world: World) -> dict[str, Result]:
     )
 
 
-def test_the_command_has_the_session_and_its_code_is_the_code(
+def test_the_command_receives_the_session_and_sets_the_exit_code(
     module_world: World, results: dict[str, Result]
 ) -> None:
     result = results["uses"]
     assert (result.code, result.err) == (3, "")
     url, token, session = result.out.splitlines()
     assert (url, token) == ("True", "True")
-    module_world.known(session)
+    module_world.parse_session(session)
     assert not [*module_world.directory.iterdir()]
 
 
@@ -69,22 +69,13 @@ def test_a_command_can_use_the_session(module_world: World, results: dict[str, R
 
 
 @pytest.mark.posix
-def test_the_code_of_a_command_that_a_signal_ended(results: dict[str, Result]) -> None:
+def test_a_command_that_a_signal_killed_has_that_exit_code(results: dict[str, Result]) -> None:
     assert results["killed"].code == 128 + signal.SIGKILL
     assert results["killed"].err.endswith("clinder: The session is stopped.\n")
 
 
-def test_a_command_that_is_not_found_starts_nothing(world: World) -> None:
-    result = world.run("run", "o/r", "--hub", "http://127.0.0.1:1", "--", "no-such-command", "x")
-    assert (result.code, result.out) == (2, "")
-    assert "The command 'no-such-command' does not exist or is not executable." in result.err
-    result = world.run("run", "o/r", "--hub", "http://127.0.0.1:1")
-    assert result.code == 2
-    assert "There is no command to run." in result.err
-
-
-def test_the_executable_that_is_found_is_the_one_that_starts(world: World) -> None:
-    """On Windows, `tool` alone would not start `tool.cmd`."""
+def test_the_executable_on_the_path_is_the_one_that_starts(world: World) -> None:
+    """On Windows, starting `tool` would not find `tool.cmd`."""
     name, script = ("tool.cmd", "@echo %~f0") if os.name == "nt" else ("tool", "#!/bin/sh\necho $0")
     tool = world.root / "bin" / name
     tool.parent.mkdir()
@@ -99,7 +90,7 @@ def test_the_executable_that_is_found_is_the_one_that_starts(world: World) -> No
 
 @pytest.mark.posix
 @pytest.mark.parametrize(("end", "seconds"), [("exit 128", 0), ("exec sleep 60", 0.5)])
-def test_killing_a_tree_on_windows_is_bounded_in_time_and_may_fail(
+def test_killing_a_tree_on_windows_is_limited_in_time_and_never_raises(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str, seconds: float
 ) -> None:
     taskkill = tmp_path / "taskkill"
@@ -128,18 +119,9 @@ def test_a_command_that_does_not_start_stops_the_session(world: World) -> None:
     assert "clinder: The session is stopped.\n" in result.err
 
 
-def test_a_launch_that_fails_starts_no_command(world: World) -> None:
-    begun = "open('begun', 'w')"
-    result = world.run(
-        "run", "o/r", "--hub", "http://127.0.0.1:1", "--", sys.executable, "-c", begun
-    )
-    assert (result.code, result.out) == (6, "")
-    assert not [*world.directory.iterdir()]
-
-
 @pytest.mark.posix
-def test_signals_go_to_the_command_and_the_session_is_stopped(world: World) -> None:
-    """Each of three, at once to save time; what the command makes of it is the code."""
+def test_a_signal_is_forwarded_to_the_command_and_the_session_is_stopped(world: World) -> None:
+    """All three at once, to save time; the exit code is still the command's."""
     running = {
         name: world.clinder(*LOCAL, "--", *CHILD) for name in ("SIGINT", "SIGTERM", "SIGHUP")
     }
@@ -154,7 +136,7 @@ def test_signals_go_to_the_command_and_the_session_is_stopped(world: World) -> N
 
 
 @pytest.mark.posix
-def test_the_second_signal_kills_the_command_and_its_children(world: World) -> None:
+def test_a_second_signal_kills_the_command_and_its_children(world: World) -> None:
     process = world.clinder(*LOCAL, "--", *CHILD, "ignore", "child")
     line_with(process.stdout, "ready")
     process.send_signal(signal.SIGTERM)
@@ -167,15 +149,15 @@ def test_the_second_signal_kills_the_command_and_its_children(world: World) -> N
 
 
 @pytest.mark.posix
-def test_the_third_signal_ends_clinder_at_once(world: World) -> None:
+def test_a_third_signal_ends_clinder_immediately(world: World) -> None:
     process = world.clinder(*LOCAL, "--", *CHILD, "ignore")
     line_with(process.stdout, "ready")
     (server,) = world.servers()
-    server.suspend()  # it cannot be stopped, so clinder would go on trying
+    server.suspend()  # so that clinder keeps trying to stop it
     process.send_signal(signal.SIGTERM)
     line_with(process.stdout, "got SIGTERM")
     process.send_signal(signal.SIGTERM)
-    until(lambda: len(world.processes("child.py")) == 1)  # clinder itself, with its arguments
+    until(lambda: len(world.processes("child.py")) == 1)  # clinder itself, because of its arguments
     process.send_signal(signal.SIGINT)
     assert world.finish(process).code == 130
     world.kill_servers()
@@ -186,20 +168,20 @@ def test_two_signals_cut_a_stop_short(world: World) -> None:
     with ScriptedHub() as hub:
         url = hub.serve("x", Jupyter("s3cret", stays=True))
         hub.then(Answer(ready(url, "s3cret")))
-        process = driven(world, ["true"], hub=hub.url, stop=3600.0, hurried_stop=1.0)
+        process = start_driver(world, ["true"], hub=hub.url, stop=3600.0, hurried_stop=1.0)
         hub.awaited("POST", "api/shutdown")
         process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGINT)  # another, for two of a kind may come as one
+        process.send_signal(signal.SIGINT)  # not SIGTERM, because two can merge
         result = world.finish(process)
-        asked = len(hub.calls("GET", "api/status"))
+        requests = len(hub.calls("GET", "api/status"))
     assert result.code == 0, "the command's code"
-    warned = re.search(
+    warning = re.search(
         r"Warning: The session might still be running.* --session-file (.*)\n", result.err
     )
-    assert warned
-    Path(warned[1]).unlink()
-    Path(warned[1]).parent.rmdir()
-    assert asked < 40, "it goes on asking at its pace, not as fast as it can"
+    assert warning
+    Path(warning[1]).unlink()
+    Path(warning[1]).parent.rmdir()
+    assert requests < 40, "the interval between requests stays the same"
 
 
 @pytest.mark.posix
@@ -213,10 +195,10 @@ def test_a_signal_while_launching_starts_no_command(world: World) -> None:
 
 
 @pytest.mark.posix
-def test_a_session_that_goes_away_ends_the_command_and_its_children(world: World) -> None:
-    """One command ends when it is asked to, but not its child; the other must be killed, too."""
+def test_if_the_session_is_gone_clinder_ends_the_command_and_its_children(world: World) -> None:
+    """SIGTERM ends one command, but not its child; the other command must be killed."""
     commands = [[*CHILD, "child"], [*CHILD, "ignore"]]
-    running = [driven(world, command, end=0.3, keep_alive=0.1) for command in commands]
+    running = [start_driver(world, command, end=0.3, keep_alive=0.1) for command in commands]
     for process in running:
         line_with(process.stdout, "ready")
     world.kill_servers()
@@ -232,34 +214,34 @@ def test_a_session_that_goes_away_ends_the_command_and_its_children(world: World
 
 
 @pytest.mark.posix
-def test_the_session_is_kept_alive_for_as_long_as_was_asked(world: World) -> None:
-    """The server's own clock moves by our requests, and no more once their time is over."""
+def test_the_session_is_kept_alive_only_for_the_requested_time(world: World) -> None:
+    """The server's last activity changes because of clinder's requests, until they end."""
     status = f"{shlex.join(CLINDER)} status -o json"
     command = ["sh", "-c", f"sleep 0.3; {status}; sleep 0.5; {status}"]
-    kept, left = (driven(world, command, keep_alive=seconds) for seconds in (60.0, 0.01))
-    for process, moves in ((kept, True), (left, False)):
+    runs = [(start_driver(world, command, keep_alive=each), each > 1) for each in (60.0, 0.01)]
+    for process, changes in runs:
         lines = world.finish(process).out.splitlines()
         first, second = (json.loads(line)["last_activity"] for line in lines)
-        assert (first != second) == moves
+        assert (first != second) == changes
 
 
 @pytest.mark.posix
-def test_a_stop_that_fails_is_a_warning_with_the_line_to_type(world: World) -> None:
-    process = driven(world, CHILD, stop=0.5)
+def test_a_failed_stop_is_a_warning_with_the_command_that_stops_the_session(world: World) -> None:
+    process = start_driver(world, CHILD, stop=0.5)
     line_with(process.stdout, "ready")
     (server,) = world.servers()
     server.suspend()
     process.send_signal(signal.SIGTERM)
     result = world.finish(process)
     assert result.code == 7, "the command's code"
-    warned = re.search(r"Warning: .* Stop the session with: (.*)\n", result.err)
-    assert warned
+    warning = re.search(r"Warning: .* Stop the session with: (.*)\n", result.err)
+    assert warning
     server.resume()
-    line = warned[1]
-    assert line.startswith("clinder stop --session-file ")
-    path = Path(shlex.split(line)[-1])
-    world.known(path.read_text())
-    result = world.sh(f'clinder() {{ $CLINDER "$@"; }}; {line}')
+    command = warning[1]
+    assert command.startswith("clinder stop --session-file ")
+    path = Path(shlex.split(command)[-1])
+    world.parse_session(path.read_text())
+    result = world.sh(f'clinder() {{ $CLINDER "$@"; }}; {command}')
     assert result.code == 0, result.err
     assert not path.exists()
     path.parent.rmdir()

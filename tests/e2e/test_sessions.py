@@ -1,4 +1,4 @@
-"""start, status and stop: sessions with real servers, and what is left of them."""
+"""start, status and stop: sessions with real servers, of which nothing remains."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def variables(session: dict[str, Any]) -> dict[str, str]:
     return {"JUPYTER_BASE_URL": session["url"], "JUPYTER_TOKEN": session["token"]}
 
 
-def test_a_session_from_its_start_until_it_is_gone(world: World) -> None:
+def test_a_session_from_start_to_stop(world: World) -> None:
     session = world.start()
     assert list(session) == FIELDS
     assert session["uri"] == f"{session['url']}?token={session['token']}"
@@ -37,16 +37,16 @@ def test_a_session_from_its_start_until_it_is_gone(world: World) -> None:
 
     result = world.run("status", env=env)
     assert result.code == 0
-    told = dict(line.split(None, 1) for line in result.out.splitlines())
-    assert told["url:"] == session["url"]
-    assert told["state:"] == "running"
-    assert told["kernels:"] == "0"
-    assert told["started:"].startswith("20")
-    assert told["last_activity:"].startswith("20")
+    status = dict(line.split(None, 1) for line in result.out.splitlines())
+    assert status["url:"] == session["url"]
+    assert status["state:"] == "running"
+    assert status["kernels:"] == "0"
+    assert status["started:"].startswith("20")
+    assert status["last_activity:"].startswith("20")
     result = world.run("status", "-o", "json", env=env)
-    told = json.loads(result.out)
-    assert list(told) == ["url", "state", "kernels", "started", "last_activity"]
-    assert (told["state"], told["kernels"]) == ("running", 0)
+    status = json.loads(result.out)
+    assert list(status) == ["url", "state", "kernels", "started", "last_activity"]
+    assert (status["state"], status["kernels"]) == ("running", 0)
 
     result = world.run("stop", env=env)
     assert (result.code, result.out) == (0, "")
@@ -65,11 +65,11 @@ def test_a_session_from_its_start_until_it_is_gone(world: World) -> None:
     assert world.run("exec", "-c", "1", env=env).code == 10
 
 
-def test_two_sessions_at_once_and_a_stop_that_goes_on_after_a_failure(world: World) -> None:
+def test_two_sessions_are_independent_and_stop_continues_after_a_failure(world: World) -> None:
     starting = [world.clinder("start", "--hub", "local", "-o", "json", "-q") for _ in range(2)]
     results = [world.finish(process) for process in starting]
     assert [result.err for result in results] == ["", ""]
-    one, other = (world.known(result.out) for result in results)
+    one, other = (world.parse_session(result.out) for result in results)
     assert one["url"] != other["url"]
     assert len(world.servers()) == 2
 
@@ -80,16 +80,18 @@ def test_two_sessions_at_once_and_a_stop_that_goes_on_after_a_failure(world: Wor
         assert "token" in result.err
         assert len(world.servers()) == 2
 
-    assert world.run("status", "-", given=f"\n{one['uri']}\n").code == 0
-    assert world.run("exec", "--session", "-", "-c", "1", given=json.dumps(other)).code == 0
+    assert world.run("status", "-", stdin_text=f"\n{one['uri']}\n").code == 0
+    assert world.run("exec", "--session", "-", "-c", "1", stdin_text=json.dumps(other)).code == 0
     lines = "\n".join([wrong, "nonsense", one["uri"], json.dumps(other)])
-    result = world.run("stop", "-", given=lines)
+    result = world.run("stop", "-", stdin_text=lines)
     assert result.code == 9, "the first failure's code"
     assert result.err.count("is stopped") == 2
     until(lambda: not world.servers())
 
 
-def test_a_session_file_keeps_its_session_until_that_is_gone(world: World) -> None:
+def test_a_session_file_keeps_its_session_until_the_session_is_gone(
+    world: World,
+) -> None:
     path = world.directory / "session.json"
     file = ["--session-file", str(path)]
     session = world.start(*file)
@@ -121,21 +123,21 @@ def test_a_session_file_keeps_its_session_until_that_is_gone(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [("not JSON", "is not a session file"), ("[]", "is not a session file"), (None, "cannot be")],
 )
-def test_a_session_file_that_cannot_be_used_ends_everything_before_it_begins(
-    world: World, content: str | None, words: str
+def test_an_unusable_session_file_is_an_error_before_anything_is_sent(
+    world: World, content: str | None, message: str
 ) -> None:
     path = world.directory / "missing" / "file"
     if content is not None:
         path = world.directory / "file"
         path.write_text(content)
-    # Nothing listens there: had anything been sent, it would say so, with another code.
+    # Nothing listens there, so a build request would end with another exit code.
     start = ["start", "o/r", "--hub", "http://127.0.0.1:1", "--session-file", str(path)]
     result = world.run(*start)
     assert (result.code, result.out) == (2, "")
-    assert words in result.err
+    assert message in result.err
     for command in ("stop", "status"):
         assert world.run(command, "--session-file", str(path)).code == 2
     assert content is None or path.read_text() == content
@@ -151,19 +153,19 @@ SCRIPTS = {
     "full": f"{START} >/dev/full",
 }
 
-WAYS = [("closed", "closed"), ("in a file", "closed"), ("unread", "Broken pipe")]
-if Path("/dev/full").exists():  # not on a Mac
-    WAYS.append(("full", "No space left on device"))
+LOST_STDOUT = [("closed", "closed"), ("in a file", "closed"), ("unread", "Broken pipe")]
+if Path("/dev/full").exists():  # macOS has none
+    LOST_STDOUT.append(("full", "No space left on device"))
 
 
 @pytest.fixture(scope="module")
 def results(module_world: World) -> dict[str, Result]:
-    """What comes of shell scripts, run at once to save time."""
+    """The results of shell scripts, all run at once to save time."""
     return module_world.scripts(SCRIPTS)
 
 
 @pytest.mark.posix
-def test_a_shell_takes_the_session_as_variables(results: dict[str, Result]) -> None:
+def test_a_shell_can_evaluate_the_output(results: dict[str, Result]) -> None:
     result = results["shell"]
     assert (result.code, result.err) == (0, "")
     status, url = result.out.splitlines()
@@ -172,23 +174,23 @@ def test_a_shell_takes_the_session_as_variables(results: dict[str, Result]) -> N
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize(("name", "why"), WAYS)
-def test_a_session_that_cannot_be_handed_out_is_stopped(
-    results: dict[str, Result], name: str, why: str
+@pytest.mark.parametrize(("name", "reason"), LOST_STDOUT)
+def test_a_session_is_stopped_if_stdout_is_lost(
+    results: dict[str, Result], name: str, reason: str
 ) -> None:
     result = results[name]
     assert result.code == 2
-    what, hint = result.err.splitlines()
-    assert what == (
-        f"clinder: The output could not be written: {why}."
+    message, hint = result.err.splitlines()
+    assert message == (
+        f"clinder: The output could not be written: {reason}."
         " clinder stopped the session, because nobody received its token."
     )
     assert hint.startswith("  what to do: ")
 
 
 @pytest.mark.posix
-def test_a_start_that_is_cancelled_leaves_nothing(world: World) -> None:
-    """By each signal, at once to save time."""
+def test_nothing_remains_of_a_cancelled_start(world: World) -> None:
+    """Each signal, at once to save time."""
     codes = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}
     start = ["start", "--hub", "local", "--session-file"]
     starting = {name: world.clinder(*start, f"{name}.json") for name in codes}
@@ -204,14 +206,14 @@ def test_a_start_that_is_cancelled_leaves_nothing(world: World) -> None:
 
 
 @pytest.mark.posix
-def test_two_starts_at_once_do_not_share_a_session_file(world: World) -> None:
+def test_two_simultaneous_starts_do_not_share_a_session_file(world: World) -> None:
     results = world.together(
         {name: ["start", "--hub", "local", "--session-file", "s.json"] for name in "ab"}
     )
     assert sorted(result.code for result in results.values()) == [0, 2]
     (refused,) = [result for result in results.values() if result.code]
     assert "Another session has taken" in refused.err or "still" in refused.err
-    held = world.known((world.directory / "s.json").read_text())
+    held = world.parse_session((world.directory / "s.json").read_text())
     (kept,) = [result for result in results.values() if result.code == 0]
     assert kept.out == held["uri"] + "\n"
     until(lambda: len(world.servers()) == 1)
@@ -219,14 +221,14 @@ def test_two_starts_at_once_do_not_share_a_session_file(world: World) -> None:
 
 
 @pytest.mark.posix
-def test_a_session_file_is_a_line_that_stop_reads(world: World) -> None:
+def test_stop_reads_a_session_file_from_standard_input(world: World) -> None:
     assert world.run("start", "--hub", "local", "-q", "--session-file", "s.json").code == 0
-    world.known((world.directory / "s.json").read_text())
+    world.parse_session((world.directory / "s.json").read_text())
     assert world.sh("$CLINDER stop - < s.json").code == 0
     (world.directory / "s.json").unlink()
 
 
-def test_a_session_without_the_kernel_to_warm_up_is_not_handed_out(world: World) -> None:
+def test_a_session_without_the_kernelspec_to_warm_up_is_stopped(world: World) -> None:
     result = world.run("start", "--hub", "local", "-q", "--warm-up=julia")
     assert (result.code, result.out) == (3, "")
     assert "has no kernelspec 'julia', only: python3." in result.err

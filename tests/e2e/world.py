@@ -1,4 +1,4 @@
-"""A directory, an environment and all processes of one test, which are counted by their mark."""
+"""One test's directory, environment and processes, which are found by a mark."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ import psutil
 
 CLINDER = [sys.executable, "-m", "clinder"]
 MARK = "E2E_MARK"
-_COVERAGE = "COVERAGE_PROCESS_CONFIG"  # there in `make coverage`
-_KEPT = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "PYTHONPATH", "VIRTUAL_ENV", _COVERAGE)
+_COVERAGE = "COVERAGE_PROCESS_CONFIG"  # set by `make coverage`
+_INHERITED = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "PYTHONPATH", "VIRTUAL_ENV", _COVERAGE)
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for something that is about to happen."""
+    """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
@@ -34,7 +34,7 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
 
 @dataclass(frozen=True)
 class Result:
-    """What a command has done."""
+    """A command's exit code and output."""
 
     code: int
     out: str
@@ -43,13 +43,13 @@ class Result:
 
 @dataclass
 class World:
-    """Where commands run. ``variables`` are for all of them; nothing of the caller's gets in."""
+    """Runs commands, with ``variables`` and almost nothing of the caller's environment."""
 
     root: Path
     variables: dict[str, str] = field(default_factory=dict)
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     tokens: list[str] = field(default_factory=list)
-    said: list[str] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -67,12 +67,12 @@ class World:
 
     @property
     def temporary(self) -> Path:
-        """Where temporary files go, to be seen to be gone."""
+        """The directory of temporary files, which must be empty at the end."""
         return self.root / "tmp"
 
-    def environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+    def environ(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         return {
-            **{name: os.environ[name] for name in _KEPT if name in os.environ},
+            **{name: os.environ[name] for name in _INHERITED if name in os.environ},
             "HOME": str(self.home),
             "TMPDIR": str(self.temporary),
             "LANG": "C.UTF-8",
@@ -83,7 +83,7 @@ class World:
         }
 
     def popen(self, command: Sequence[str], **options: Any) -> subprocess.Popen[str]:
-        """Start a command, its output in pipes unless ``options`` say otherwise."""
+        """Start a command, its output in pipes unless ``options`` redirect it."""
         settings: dict[str, Any] = {
             "stdin": subprocess.DEVNULL,
             "stdout": subprocess.PIPE,
@@ -91,7 +91,7 @@ class World:
             "cwd": self.directory,
             **options,
         }
-        settings["env"] = self.environment(settings.get("env"))
+        settings["env"] = self.environ(settings.get("env"))
         process = subprocess.Popen(command, text=True, **settings)
         self.started.append(process)
         return process
@@ -100,26 +100,26 @@ class World:
         """Start clinder in a process group of its own, as a shell without a terminal does."""
         return self.popen([*CLINDER, *arguments], start_new_session=True, **options)
 
-    def finish(self, process: subprocess.Popen[str], given: str | None = None) -> Result:
-        """Wait for a command to end, and look that what it said is fit for people."""
+    def finish(self, process: subprocess.Popen[str], stdin_text: str | None = None) -> Result:
+        """Wait for a command to end, and check its messages."""
         try:
-            out, err = process.communicate(given, timeout=60)
+            out, err = process.communicate(stdin_text, timeout=60)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()
-            raise AssertionError(f"it did not end; it said: {out} {err}") from None
+            raise AssertionError(f"it did not end; its output: {out} {err}") from None
         result = Result(process.returncode, out or "", err or "")
-        self.heard(result.err)
+        self.check_messages(result.err)
         return result
 
-    def run(self, *arguments: str, given: str | None = None, **options: Any) -> Result:
+    def run(self, *arguments: str, stdin_text: str | None = None, **options: Any) -> Result:
         """Run clinder to its end."""
-        if given is not None:
+        if stdin_text is not None:
             options["stdin"] = subprocess.PIPE
-        return self.finish(self.clinder(*arguments, **options), given)
+        return self.finish(self.clinder(*arguments, **options), stdin_text)
 
     def together(self, commands: Mapping[str, Sequence[str]]) -> dict[str, Result]:
-        """Run clinder several times at once, which takes less time, and return all results."""
+        """Run clinder several times at once, to save time, and return all results."""
         running = {name: self.clinder(*arguments) for name, arguments in commands.items()}
         return {name: self.finish(process) for name, process in running.items()}
 
@@ -134,24 +134,24 @@ class World:
         return {name: self.finish(process) for name, process in running.items()}
 
     def start(self, *arguments: str) -> dict[str, Any]:
-        """Start a session, its first kernel cold, and return it as JSON has it."""
+        """Start a session without a warm-up, and return its JSON."""
         result = self.run("start", "--hub", "local", "-o", "json", "--no-warm-up", *arguments)
         assert result.code == 0, result.err
-        return self.known(result.out)
+        return self.parse_session(result.out)
 
-    def known(self, text: str) -> dict[str, Any]:
-        """Return a session in JSON, whose token must not be seen from now on."""
+    def parse_session(self, text: str) -> dict[str, Any]:
+        """Parse a session's JSON. From now on, nothing may show its token."""
         session: dict[str, Any] = json.loads(text)
         self.tokens.append(session["token"])
         return session
 
-    def heard(self, words: str) -> None:
+    def check_messages(self, text: str) -> None:
         for noise in ("Exception ignored", "Traceback (most recent call last):", "A bug in"):
-            assert noise not in words, words
-        self.said.append(words)
+            assert noise not in text, text
+        self.printed.append(text)
 
-    def processes(self, words: str = "") -> list[psutil.Process]:
-        """Return the running processes of this world whose command line holds some words."""
+    def processes(self, text: str = "") -> list[psutil.Process]:
+        """Return the running processes of this world whose command line contains a text."""
         found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error, OSError):
@@ -159,7 +159,7 @@ class World:
                     continue
                 command = " ".join(process.cmdline())
                 assert not any(token in command for token in self.tokens), command
-                if words in command and process.status() != psutil.STATUS_ZOMBIE:
+                if text in command and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
 
@@ -170,29 +170,29 @@ class World:
         until(lambda: len(self.servers()) == count)
 
     def kill_servers(self) -> None:
-        """Kill the servers, and remove their folders, which only who started them does then."""
+        """Kill the servers, and remove the folders that they can no longer remove."""
         for server in self.servers():
             server.kill()
         until(lambda: not self.servers())
         for folder in self.temporary.glob("clinder-*"):
-            shutil.rmtree(folder, ignore_errors=True)  # who started it may be at it, too
+            shutil.rmtree(folder, ignore_errors=True)  # its starter might remove it, too
 
     def end(self) -> None:
-        """Make sure that nothing runs, nothing is on disk, and no token was told."""
+        """Check that no process runs, no file remains, and no message showed a token."""
         try:
-            until(lambda: not self._left(), 10)
+            until(lambda: not self._remains(), 10)
         except AssertionError:
-            raise AssertionError(f"these are left: {self._left()}") from None
+            raise AssertionError(f"these remain: {self._remains()}") from None
         finally:
             self._clean_up()
-        for words in self.said:
-            assert not any(token in words for token in self.tokens), words
+        for text in self.printed:
+            assert not any(token in text for token in self.tokens), text
 
-    def _left(self) -> list[object]:
+    def _remains(self) -> list[object]:
         return [*self.processes(), *self.temporary.glob("clinder-*")]
 
     def _clean_up(self) -> None:
-        """Leave nothing behind a test that failed either."""
+        """Clean up after a failed test, too."""
         for process in self.processes():
             with suppress(psutil.Error):
                 process.kill()
@@ -203,12 +203,12 @@ class World:
             started.wait()
 
 
-def line_with(stream: IO[str] | None, words: str) -> str:
-    """Read lines until one holds the words, and return all that were read."""
+def line_with(stream: IO[str] | None, text: str) -> str:
+    """Read lines until one contains a text, and return all lines read."""
     assert stream is not None
     read = ""
     for line in stream:
         read += line
-        if words in line:
+        if text in line:
             return read
-    raise AssertionError(f"no line held {words!r}: {read}")
+    raise AssertionError(f"no line contains {text!r}: {read}")

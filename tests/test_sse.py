@@ -1,4 +1,4 @@
-"""Event-stream framing, by the specification's own examples: bytes in, events out.
+"""Server-sent events: bytes in, the data of events out, with the specification's own examples.
 
 https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
@@ -23,198 +23,170 @@ from clinder.wire.sse import EVENT_LIMIT, EventTooLarge, iter_events
 from hubs import ScriptedHub
 
 BOM = b"\xef\xbb\xbf"
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
-def framed(*pieces: bytes) -> list[str]:
-    return list(chain.from_iterable(iter_events(pieces)))
+def parse(*chunks: bytes) -> list[str]:
+    return list(chain.from_iterable(iter_events(chunks)))
 
 
-def bytewise(stream: bytes) -> list[str]:
-    return framed(*(stream[at : at + 1] for at in range(len(stream))))
+def parse_bytewise(stream: bytes) -> list[str]:
+    return parse(*(stream[at : at + 1] for at in range(len(stream))))
 
 
-def test_the_stream_that_follows_sends_three_events() -> None:
-    stream = b"data: first\n\ndata: second\n\ndata: third\ndata: part\n\n"
-    assert framed(stream) == ["first", "second", "third\npart"]
+def parse_or_refuse(*chunks: bytes) -> list[str]:
+    """The events, and ``too large`` if one of them was."""
+    data: list[str] = []
+    try:
+        data += chain.from_iterable(iter_events(chunks))
+    except EventTooLarge:
+        data.append("too large")
+    return data
 
 
-def test_stock_ticker() -> None:
-    """Several data lines are joined by newlines."""
-    assert framed(b"data: YHOO\ndata: +2\ndata: 10\n\n") == ["YHOO\n+2\n10"]
+EVENTS: dict[str, tuple[bytes, list[str]]] = {
+    "several events": (
+        b"data: first\n\ndata: second\n\ndata: third\ndata: part\n\n",
+        ["first", "second", "third\npart"],
+    ),
+    "the stock ticker": (b"data: YHOO\ndata: +2\ndata: 10\n\n", ["YHOO\n+2\n10"]),
+    "a comment, ids and a second space": (
+        b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third\n\n",
+        ["first event", "second event", " third"],
+    ),
+    "an incomplete event at the end": (b"data\n\ndata\ndata\n\ndata:", ["", "\n"]),
+    "no blank line at the end": (b"data: one\n\ndata: two\n", ["one"]),
+    "a space after the colon": (b"data:test\n\ndata: test\n\n", ["test", "test"]),
+    "other fields": (b"event: add\nretry: 10\nother: x\ndata: 1\n\nevent: none\n\n", ["1"]),
+    "LF after CR": (b"data: one\n\rdata: two\r\r\n", ["one", "two"]),
+    "LF": (b"data: one\ndata: two\n\n: comment\ndata: three\n\n", ["one\ntwo", "three"]),
+    "CR": (b"data: one\rdata: two\r\r: comment\rdata: three\r\r", ["one\ntwo", "three"]),
+    "CRLF": (
+        b"data: one\r\ndata: two\r\n\r\n: comment\r\ndata: three\r\n\r\n",
+        ["one\ntwo", "three"],
+    ),
+    "three newlines, as BinderHub often sends": (
+        b"data: one\n\n\ndata: two\n\n\n",
+        ["one", "two"],
+    ),
+    "keepalives": (b":keepalive\n\n" * 3 + b"data: one\n\n:keepalive\n\n", ["one"]),
+    "a byte order mark, which only counts at the start": (
+        BOM + b"data: one\n\n" + BOM + b"data: another field\n\ndata: three\n\n",
+        ["one", "three"],
+    ),
+    "a byte order mark after a newline": (
+        b"\n" + BOM + b"data: another field\n\ndata: two\n\n",
+        ["two"],
+    ),
+    "characters of several bytes": ("data: パッケージ ✓\n\n".encode(), ["パッケージ ✓"]),
+    "bytes that are not UTF-8": (
+        b"data: na\xefve\n\ndata: two\n\n",
+        [f"na{REPLACEMENT}ve", "two"],
+    ),
+    "other line separators of Unicode": (
+        "data: one\x0b\x0c\x1c\x85\u2028\u2029two\n\n".encode(),
+        ["one\x0b\x0c\x1c\x85\u2028\u2029two"],
+    ),
+}
 
 
-def test_four_blocks() -> None:
-    """A comment, two events with ids, and one whose data begins with a space."""
-    stream = (
-        b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third\n\n"
-    )
-    assert framed(stream) == ["first event", "second event", " third"]
+@pytest.mark.parametrize(("stream", "data"), EVENTS.values(), ids=EVENTS)
+def test_a_stream_gives_the_data_of_its_events(stream: bytes, data: list[str]) -> None:
+    assert parse(stream) == parse_bytewise(stream) == data
 
 
-def test_two_blocks_and_an_unfinished_one() -> None:
-    """The last block has no blank line after it, so it is dropped."""
-    assert framed(b"data\n\ndata\ndata\n\ndata:") == ["", "\n"]
+@pytest.mark.parametrize(
+    ("chunks", "data"),
+    [
+        (
+            (b"data: one\r", b"\ndata: two\r\n\r", b"", b"\ndata: three\r\n\r\n"),
+            ["one\ntwo", "three"],
+        ),
+        ((b"data: one\r", b"", b"\ndata: two\r\n\r\n"), ["one\ntwo"]),
+        ((b"data: one\r", b"\n", b"\n"), ["one"]),
+    ],
+    ids=["cut in CRLF", "an empty chunk within CRLF", "one LF belongs to a CR"],
+)
+def test_a_crlf_that_is_cut_is_one_line_end(chunks: tuple[bytes, ...], data: list[str]) -> None:
+    assert parse(*chunks) == data
 
 
-def test_a_space_after_the_colon_is_ignored() -> None:
-    assert framed(b"data:test\n\ndata: test\n\n") == ["test", "test"]
-
-
-def test_fields_of_other_names_are_ignored() -> None:
-    assert framed(b"event: add\nretry: 10\nother: x\ndata: 1\n\nevent: none\n\n") == ["1"]
-
-
-@pytest.mark.parametrize("end", [b"\n", b"\r", b"\r\n"], ids=["LF", "CR", "CRLF"])
-def test_every_kind_of_line_end(end: bytes) -> None:
-    stream = end.join([b"data: one", b"data: two", b"", b": comment", b"data: three", b"", b""])
-    assert framed(stream) == bytewise(stream) == ["one\ntwo", "three"]
-
-
-def test_a_crlf_cut_in_two_is_one_line_end() -> None:
-    assert framed(b"data: one\r", b"\ndata: two\r\n\r", b"", b"\ndata: three\r\n\r\n") == [
-        "one\ntwo",
-        "three",
-    ]
-
-
-def test_nothing_comes_between_the_two_halves_of_a_crlf() -> None:
-    """An empty piece is nothing."""
-    assert framed(b"data: one\r", b"", b"\ndata: two\r\n\r\n") == ["one\ntwo"]
-
-
-def test_only_the_newline_right_after_a_carriage_return_belongs_to_it() -> None:
-    assert framed(b"data: one\r", b"\n", b"\n") == ["one"]
-
-
-def test_a_line_end_of_one_kind_after_another_is_a_blank_line() -> None:
-    assert framed(b"data: one\n\rdata: two\r\r\n") == ["one", "two"]
-
-
-def test_an_event_may_end_in_three_newlines() -> None:
-    """As BinderHub's often do."""
-    assert framed(b"data: one\n\n\ndata: two\n\n\n") == ["one", "two"]
-
-
-def test_one_byte_order_mark_is_dropped_at_the_start_only() -> None:
-    stream = BOM + b"data: one\n\n" + BOM + b"data: not a field that is known\n\ndata: three\n\n"
-    assert framed(stream) == bytewise(stream) == ["one", "three"]
-
-
-def test_a_byte_order_mark_after_a_newline_is_not_at_the_start() -> None:
-    assert framed(b"\n" + BOM + b"data: not a field that is known\n\ndata: two\n\n") == ["two"]
-
-
-def test_keepalives_are_no_events() -> None:
-    assert framed(b":keepalive\n\n" * 3, b"data: one\n\n", b":keepalive\n\n") == ["one"]
-
-
-def test_an_unfinished_tail_is_dropped() -> None:
-    assert framed(b"data: one\n\ndata: two\n") == ["one"]
-
-
-def test_characters_cut_in_two_are_whole() -> None:
-    assert bytewise("data: パッケージ ✓\n\n".encode()) == ["パッケージ ✓"]
-
-
-def test_what_is_no_utf8_is_replaced() -> None:
-    assert framed(b"data: na\xefve\n\ndata: two\n\n") == ["na\N{REPLACEMENT CHARACTER}ve", "two"]
-
-
-def test_only_newlines_end_a_line() -> None:
-    """Which is not what ``str.splitlines`` thinks."""
-    data = "one\x0b\x0c\x1c\x85\u2028\u2029two"
-    assert framed(f"data: {data}\n\n".encode()) == [data]
-
-
-def test_an_event_of_the_largest_size_is_whole() -> None:
+def test_an_event_of_the_largest_size_is_accepted() -> None:
     data = "x" * (EVENT_LIMIT - len("data: "))
     stream = f"data: {data}\n\n".encode()
-    assert framed(stream) == framed(stream[:-1], stream[-1:]) == [data]
-    assert framed(b"\n\n", stream[:-1], stream[-1:]) == [data], "blank lines before are none of it"
+    assert parse(stream) == parse(stream[:-1], stream[-1:]) == [data]
+    assert parse(b"\n\n", stream[:-1], stream[-1:]) == [data], "blank lines before do not count"
 
 
 @pytest.mark.parametrize(
     "event", [b"data: " + b"x" * (EVENT_LIMIT - 6) + b"\n\n", b"data: x\n" * 1000 + b"\n"]
 )
-def test_what_is_just_small_enough_is_so_after_three_newlines_however_they_are_cut(
-    event: bytes,
-) -> None:
-    """As BinderHub ends an event with three: the last may come with the next one."""
-    (largest,) = framed(event)
+def test_an_event_of_the_largest_size_is_accepted_after_three_newlines(event: bytes) -> None:
+    """BinderHub ends some events with three newlines; the last can arrive with the next event."""
+    (largest,) = parse(event)
     stream = b"data: one\n\n\n" + event
     for at in (0, 10, 11, 12, 13, 14):
-        assert outcome(stream[:at], stream[at:]) == ["one", largest]
-    assert outcome(stream[:11], stream[11:12], stream[12:-1], stream[-1:]) == ["one", largest]
+        assert parse_or_refuse(stream[:at], stream[at:]) == ["one", largest]
+    chunks = stream[:11], stream[11:12], stream[12:-1], stream[-1:]
+    assert parse_or_refuse(*chunks) == ["one", largest]
 
 
-def test_an_event_has_a_thousand_lines_at_most() -> None:
-    """Among small ones, which do not count."""
+def test_an_event_of_more_than_1000_lines_is_refused() -> None:
+    """Lines are counted for each event, however many small ones arrive together."""
     small, line = b"data: small\n\n", b"data: x\n"
     smalls = ["small"] * 600
-    assert outcome(small * 600 + line * 1000 + b"\n") == [*smalls, "\n".join("x" * 1000)]
-    assert outcome(small * 600 + line * 1001 + b"\n" + small) == [*smalls, "too large"]
+    assert parse_or_refuse(small * 600 + line * 1000 + b"\n") == [*smalls, "\n".join("x" * 1000)]
+    assert parse_or_refuse(small * 600 + line * 1001 + b"\n" + small) == [*smalls, "too large"]
 
 
-def test_a_larger_event_is_refused_as_it_grows() -> None:
-    """Whatever comes after it: what never ends is not waited for."""
-    came = itertools.count()
-    endless = (b"data: %d" % next(came) + b"x" * 65536 + b"\n" for _ in itertools.repeat(None))
+def test_an_event_that_grows_too_large_is_refused_before_it_ends() -> None:
+    sent = itertools.count()
+    endless = (b"data: %d" % next(sent) + b"x" * 65536 + b"\n" for _ in itertools.repeat(None))
     with pytest.raises(EventTooLarge):
         list(iter_events(endless))
-    assert next(came) * 65536 < 2 * EVENT_LIMIT
+    assert next(sent) * 65536 < 2 * EVENT_LIMIT
 
 
 def test_events_before_one_that_is_too_large_are_not_lost() -> None:
-    found = iter_events([b"data: one\n\n" * 9 + b"data: " + b"x" * EVENT_LIMIT + b"\n\n"])
-    assert next(found) == ["one"] * 9
+    batches = iter_events([b"data: one\n\n" * 9 + b"data: " + b"x" * EVENT_LIMIT + b"\n\n"])
+    assert next(batches) == ["one"] * 9
     with pytest.raises(EventTooLarge):
-        next(found)
+        next(batches)
 
 
-PIECES = [b"data: x", b"data", b":", b" ", b"\n", b"\r", b"\r\n", BOM, b"\xff", "é".encode()]
-streams = st.lists(st.sampled_from(PIECES), max_size=40).map(b"".join)
-
-
-def outcome(*pieces: bytes) -> list[str]:
-    """The events, and whether one was too large in the end."""
-    found: list[str] = []
-    try:
-        found += chain.from_iterable(iter_events(pieces))
-    except EventTooLarge:
-        found.append("too large")
-    return found
+PARTS = [b"data: x", b"data", b":", b" ", b"\n", b"\r", b"\r\n", BOM, b"\xff", "é".encode()]
+streams = st.lists(st.sampled_from(PARTS), max_size=40).map(b"".join)
 
 
 @given(streams, st.data())
 def test_every_way_of_cutting_gives_the_same_events(stream: bytes, data: st.DataObject) -> None:
     places = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     cut = [stream[a:b] for a, b in zip([0, *places], [*places, len(stream)], strict=True)]
-    assert framed(*cut) == framed(stream)
+    assert parse(*cut) == parse(stream)
 
 
 @given(streams)
-def test_the_bound_is_the_same_for_every_way_of_cutting(stream: bytes) -> None:
+def test_the_size_limit_is_the_same_for_every_way_of_cutting(stream: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sse, "EVENT_LIMIT", 12)
-        whole = outcome(stream)
-        assert outcome(*(stream[at : at + 1] for at in range(len(stream)))) == whole
+        bytewise = (stream[at : at + 1] for at in range(len(stream)))
+        assert parse_or_refuse(*bytewise) == parse_or_refuse(stream)
 
 
 @given(st.lists(st.binary(max_size=50), max_size=20))
-def test_no_bytes_whatever_crash_it(pieces: list[bytes]) -> None:
-    for data in framed(*pieces):
+def test_arbitrary_bytes_never_raise_an_error(chunks: list[bytes]) -> None:
+    for data in parse(*chunks):
         assert "\r" not in data
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\r\n")), min_size=1))
-def test_what_was_sent_is_what_comes(sent: list[str]) -> None:
+def test_sent_data_is_received_unchanged(sent: list[str]) -> None:
     stream = b"".join(f"data: {data}\n\n".encode(errors="replace") for data in sent)
-    came = framed(stream)
-    assert came == [data.encode(errors="replace").decode() for data in sent]
+    assert parse(stream) == [data.encode(errors="replace").decode() for data in sent]
 
 
 def peak(megabytes: int) -> int:
-    """The bytes that reading a build's log of that size needs at most at one time."""
+    """The peak memory, in bytes, of reading a build log of this size."""
     line = event(message="x" * 1000 + "\n")
     sent = b"%x\r\n%s\r\n" % (len(line) * 50, line * 50)
     head = Answer(b"", ending=Ending.BROKEN).raw().parts
@@ -231,6 +203,6 @@ def peak(megabytes: int) -> int:
     return most
 
 
-def test_memory_stays_flat_over_a_long_log() -> None:
-    peak(1)  # what is imported and kept for good
-    assert peak(12) - peak(2) < 5 * 2**20  # of the ten more that were read
+def test_memory_does_not_grow_with_the_length_of_a_log() -> None:
+    peak(1)  # imports and caches
+    assert peak(12) - peak(2) < 5 * 2**20

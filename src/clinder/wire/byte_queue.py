@@ -1,7 +1,7 @@
-"""From the thread that reads an answer to the one that waits for it: bounded, and in few steps.
+"""A bounded queue from the thread that reads a response to the one that waits for it.
 
-A hub sends a build's log in many small pieces. Those that came while the other thread was busy are
-taken as one, as each step between two threads costs more than a piece.
+A hub sends a build's log in many small chunks. Chunks that arrive while the other thread is busy
+are merged, because each switch between threads costs more than a chunk.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import threading
 from collections import deque
 
 LIMIT = 128 * 1024
-"""Bytes that may lie here, more or less one piece."""
+"""Maximum number of waiting bytes, which one chunk can exceed."""
 
 
 class ByteQueue:
-    """Items in order, of which bytes that follow each other become one ``bytearray``."""
+    """Items in their order; successive ``bytes`` become one ``bytearray``."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -24,16 +24,16 @@ class ByteQueue:
         self._closed = False
 
     def put(self, item: object) -> bool:
-        """Hand an item over: whether anybody will take it. Waits while :data:`LIMIT` lie here."""
+        """Add an item once fewer than :data:`LIMIT` bytes wait; ``False`` if it is closed."""
         with self._lock:
             while len(self._bytes) >= LIMIT and not self._closed:
                 self._changed.wait()
             if self._closed:
                 return False
             if isinstance(item, bytes):
-                waiting = bool(self._bytes)
+                is_queued = bool(self._bytes)
                 self._bytes += item
-                if waiting or not item:
+                if is_queued or not item:
                     return True
                 item = self._bytes
             self._items.append(item)
@@ -41,7 +41,7 @@ class ByteQueue:
             return True
 
     def get(self, seconds: float) -> object | None:
-        """Return the next item, ``None`` where none came in so many seconds."""
+        """Remove and return the first item, ``None`` if none arrives within so many seconds."""
         with self._lock:
             if not self._items:
                 self._changed.wait(seconds)
@@ -54,7 +54,7 @@ class ByteQueue:
             return item
 
     def close(self) -> None:
-        """Take nothing any more."""
+        """Accept no more items, and wake up every waiting thread."""
         with self._lock:
             self._closed = True
             self._changed.notify_all()

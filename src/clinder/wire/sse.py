@@ -1,6 +1,6 @@
-"""Event-stream framing: from bytes in any pieces to the data of whole events.
+"""Server-sent events: from the bytes of a stream to the data of its complete events.
 
-sseclient-py parses events well but bounds nothing, so it is given whole, bounded events only.
+sseclient-py parses events correctly but has no limits, so it only receives complete, small events.
 """
 
 from __future__ import annotations
@@ -11,56 +11,56 @@ from collections.abc import Iterable, Iterator
 import sseclient
 
 EVENT_LIMIT = 256 * 1024
-"""Bytes that one event may hold: BinderHub's largest seen were 200 kB."""
+"""Maximum size of an event in bytes. The largest event seen from a BinderHub had 200 kB."""
 
-_LINES = 1000  # BinderHub's have one; sseclient's time grows with the square of them
+_MAX_LINES = 1000  # BinderHub's events have one; sseclient's time grows with the square of them
 
 
 class EventTooLarge(Exception):
-    """An event grew over :data:`EVENT_LIMIT`."""
+    """An event exceeded :data:`EVENT_LIMIT`."""
 
 
-def iter_events(pieces: Iterable[bytes | bytearray]) -> Iterator[list[str]]:
-    """Yield the data of the events, as many together as came whole: each step costs more than one.
+def iter_events(chunks: Iterable[bytes | bytearray]) -> Iterator[list[str]]:
+    """Yield the data of events, all that arrived together as one batch.
 
-    Comments, such as keepalives, and an unfinished tail yield nothing. Raises
-    :class:`EventTooLarge`.
+    A batch costs less than handing over each event. Comments such as keepalives, and an incomplete
+    event at the end, yield nothing. Raises :class:`EventTooLarge`.
     """
-    for blocks in _blocks(pieces):
-        text = blocks.decode("utf-8", errors="replace").encode()  # sseclient refuses other bytes
+    for blocks in _blocks(chunks):
+        text = blocks.decode("utf-8", errors="replace").encode()  # sseclient fails on other bytes
         if data := [event.data for event in sseclient.SSEClient(iter([text])).events()]:
             yield data
 
 
-def _blocks(pieces: Iterable[bytes | bytearray]) -> Iterator[bytearray]:
-    """Yield as many whole blocks as are there, each with the blank line that ends it."""
+def _blocks(chunks: Iterable[bytes | bytearray]) -> Iterator[bytearray]:
+    """Yield all complete blocks that have arrived, each including the blank line that ends it."""
     buffer = bytearray()
     at_start = True
     after_cr = False
-    for piece in pieces:
+    for chunk in chunks:
         searched = max(0, len(buffer) - 1)
-        text = piece[1:] if after_cr and piece.startswith(b"\n") else piece
-        after_cr = text.endswith(b"\r") if text else after_cr and not piece
+        text = chunk[1:] if after_cr and chunk.startswith(b"\n") else chunk
+        after_cr = text.endswith(b"\r") if text else after_cr and not chunk
         if b"\r" in text:
             text = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         buffer += text
         if (end := buffer.rfind(b"\n\n", searched) + 2) >= 2:
             blocks, buffer = buffer[:end], buffer[end:]
-            bounded = _length_within_limits(blocks)
-            yield blocks[3 if at_start and blocks.startswith(codecs.BOM_UTF8) else 0 : bounded]
+            accepted = _length_within_limits(blocks)
+            yield blocks[3 if at_start and blocks.startswith(codecs.BOM_UTF8) else 0 : accepted]
             at_start = False
-            if bounded < end:
+            if accepted < end:
                 raise EventTooLarge
         if len(buffer) - buffer.startswith(b"\n") - buffer.endswith(b"\n") > EVENT_LIMIT:
             raise EventTooLarge
 
 
 def _length_within_limits(blocks: bytearray) -> int:
-    """Return how many bytes come before a block that is too large."""
-    at = 0
+    """Return the number of bytes before the first block that is too large."""
+    length = 0
     for block in blocks.split(b"\n\n"):
-        event = block.removeprefix(b"\n")  # a blank line before it, which came with it or sooner
-        if len(event) > EVENT_LIMIT or event.count(b"\n") >= _LINES:
+        event = block.removeprefix(b"\n")  # the end of a blank line that has more than two newlines
+        if len(event) > EVENT_LIMIT or event.count(b"\n") >= _MAX_LINES:
             break
-        at += len(block) + 2
-    return min(at, len(blocks))
+        length += len(block) + 2
+    return min(length, len(blocks))

@@ -1,4 +1,4 @@
-"""One build request: every refusal a hub is known to give, and what it means."""
+"""One build request: every known refusal of a hub, and the error it means."""
 
 from __future__ import annotations
 
@@ -33,10 +33,8 @@ SPEC = "gh/org/repo/HEAD"
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
 
-def answered(
-    *events: bytes, status: int = 200, hub: str = HUB
-) -> list[Redirected | Progress | Ready]:
-    """What a build request yields where the hub answers with these events."""
+def build(*events: bytes, status: int = 200, hub: str = HUB) -> list[Redirected | Progress | Ready]:
+    """What a build request yields if the hub sends these events."""
     with responses.RequestsMock() as mock:
         mock.get(
             f"{hub}build/{SPEC}",
@@ -47,15 +45,21 @@ def answered(
         return list(request_build(Transport(), hub, SPEC, deadline=Deadline(60)))
 
 
-def refused(*events: bytes, status: int = 200, hub: str = HUB) -> ClinderError:
+def refusal(*events: bytes, status: int = 200, hub: str = HUB) -> ClinderError:
     with pytest.raises(ClinderError) as error:
-        answered(*events, status=status, hub=hub)
+        build(*events, status=status, hub=hub)
+    return error.value
+
+
+def failure(hub: ScriptedHub) -> ClinderError:
+    with pytest.raises(ClinderError) as error:
+        list(request_build(Transport(Timeouts(idle=0.3)), hub.url, SPEC, deadline=Deadline(60)))
     return error.value
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of what hubs say: the message, its status, and the class and exit code it means."""
+    """A hub's message and status after these events, and the error and exit code it means."""
 
     message: str
     kind: type[ClinderError]
@@ -88,7 +92,7 @@ ROWS = {
         3,
         400,
     ),
-    "the forge failed": Row(
+    "repository host failed": Row(
         "Error resolving ref for gh:a/b/HEAD: GitHub rate limit exceeded. Try again in 25"
         " minutes.\n",
         errors.RepositoryHostFailed,
@@ -124,14 +128,14 @@ ROWS = {
     "build failed": Row(
         "Error during build: returned non-zero exit status 1.", errors.BuildFailed, 4, 200, LOG
     ),
-    "build failed without a word": Row("", errors.BuildFailed, 4, 200, LOG),
+    "build failed without a message": Row("", errors.BuildFailed, 4, 200, LOG),
     "launch failed": Row(
         "Spawn failed: pod jupyter-x: ImagePullBackOff\n", errors.LaunchFailed, 8, 500, LAUNCH
     ),
     "launch took too long": Row(
         "Image x for user y took too long to launch\n", errors.LaunchFailed, 8, 500, LAUNCH
     ),
-    "launch failed without a word": Row("", errors.LaunchFailed, 8, 500, LAUNCH),
+    "launch failed without a message": Row("", errors.LaunchFailed, 8, 500, LAUNCH),
     "hub broken": Row("Internal Server Error\n", errors.HubBroken, 6, 500),
     "hub broken while launching": Row(
         "Internal Server Error\n", errors.LaunchFailed, 8, 500, LAUNCH
@@ -142,17 +146,17 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("way", ["message", "message and status", "real status", "in capitals"])
+@pytest.mark.parametrize("way", ["message", "message and status", "HTTP status", "phase FAILURE"])
 @pytest.mark.parametrize("name", ROWS)
-def test_what_a_refusal_means(name: str, way: str) -> None:
+def test_a_refusal_means_an_error(name: str, way: str) -> None:
     row = ROWS[name]
-    fields: dict[str, object] = {"phase": "FAILURE" if way == "in capitals" else "failed"}
+    fields: dict[str, object] = {"phase": "FAILURE" if way == "phase FAILURE" else "failed"}
     if row.message:
         fields["message"] = row.message
     if way == "message and status":
         fields["status_code"] = row.status
-    error = refused(
-        *row.before, event(**fields), status=row.status if way == "real status" else 200
+    error = refusal(
+        *row.before, event(**fields), status=row.status if way == "HTTP status" else 200
     )
     assert type(error) is row.kind
     assert error.exit_code == row.code
@@ -170,47 +174,42 @@ def test_what_a_refusal_means(name: str, way: str) -> None:
         (503, HubBroken),
     ],
 )
-@pytest.mark.parametrize("message", ["Something that no version said yet\n", ""])
-def test_words_that_are_not_known_are_judged_by_the_status(
+@pytest.mark.parametrize("message", ["An unknown message\n", ""])
+def test_the_status_decides_about_an_unknown_message(
     status: int, kind: type[ClinderError], message: str
 ) -> None:
     for error in (
-        refused(event(phase="failed", message=message, status_code=status)),
-        refused(event(phase="failed", message=message), status=status),
+        refusal(event(phase="failed", message=message, status_code=status)),
+        refusal(event(phase="failed", message=message), status=status),
     ):
         assert type(error) is kind
         assert str(status) in error.message
 
 
-def test_words_that_are_not_known_without_a_status_are_a_refusal() -> None:
-    error = refused(event(phase="failed", message="Something that no version said yet\n"))
+def test_an_unknown_message_without_a_status_is_a_refusal() -> None:
+    error = refusal(event(phase="failed", message="An unknown message\n"))
     assert type(error) is errors.Refused
-    assert "Something that no version said yet" in error.message
-    assert type(refused(event(phase="failed"))) is HubBroken
+    assert "An unknown message" in error.message
+    assert type(refusal(event(phase="failed"))) is HubBroken
 
 
-def test_the_first_verdict_counts() -> None:
-    assert type(refused(*LOG, event(phase="failed"), ready(URL, TOKEN))) is errors.BuildFailed
-    *_, last = answered(*LOG, ready(URL, TOKEN), event(phase="failed"))
+def test_the_first_result_counts() -> None:
+    assert type(refusal(*LOG, event(phase="failed"), ready(URL, TOKEN))) is errors.BuildFailed
+    *_, last = build(*LOG, ready(URL, TOKEN), event(phase="failed"))
     assert isinstance(last, Ready)
 
 
-def test_a_long_message_is_cut() -> None:
-    error = refused(event(phase="failed", message="Internal Server Error " + "x" * 200_000))
-    assert len(error.message) < 700
+# Events before the result.
 
 
-# What comes before the verdict.
-
-
-def test_the_events_are_progress_in_plain_lower_case_and_then_ready() -> None:
-    came = answered(
+def test_events_become_progress_with_printable_lower_case_phases_and_then_ready() -> None:
+    events = build(
         event(phase="Waiting", message="Waiting\r"),
         event(message="a log line"),
         event(phase="BUILD\x1b[2JING"),
         event(phase="Ready", url=URL, token=TOKEN, image="image:tag", binder_client_ip="192.0.2.1"),
     )
-    assert came == [
+    assert events == [
         Progress("waiting", "Waiting\r"),
         Progress("", "a log line"),
         Progress("building", ""),
@@ -218,29 +217,9 @@ def test_the_events_are_progress_in_plain_lower_case_and_then_ready() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "nonsense",
-    [
-        b"data: not JSON\n\n",
-        b"data: null\n\n",
-        b'data: ["phase"]\n\n',
-        b"data: " + b"[" * 100_000 + b"\n\n",
-        b"data: \xff\xfe\n\n",
-        b":keepalive\n\n",
-        b"event: other\n\n",
-    ],
-)
-def test_what_is_no_event_of_a_build_is_passed_over(nonsense: bytes) -> None:
-    assert answered(nonsense, ready(URL, TOKEN)) == [Ready(URL, TOKEN)]
-
-
-def test_fields_of_another_type_are_as_good_as_absent() -> None:
-    came = answered(event(phase=5, message=["x"]), ready(URL, TOKEN, image=None))
-    assert came == [Progress("", ""), Ready(URL, TOKEN)]
-
-
-def test_the_token_is_not_in_the_repr() -> None:
-    assert TOKEN not in repr(answered(ready(URL, TOKEN)))
+def test_fields_of_the_wrong_type_count_as_missing() -> None:
+    events = build(event(phase=5, message=["x"]), ready(URL, TOKEN, image=None))
+    assert events == [Progress("", ""), Ready(URL, TOKEN)]
 
 
 # Ready, but not usable.
@@ -260,25 +239,25 @@ def test_the_token_is_not_in_the_repr() -> None:
         ("http://server.example.org/user/x/", TOKEN),
     ],
 )
-def test_a_server_that_cannot_be_used_is_the_hubs_fault(url: str, token: str) -> None:
-    error = refused(ready(url, token))
+def test_a_ready_server_that_cannot_be_used_is_an_error_of_the_hub(url: str, token: str) -> None:
+    error = refusal(ready(url, token))
     assert type(error) is ServerUnusable
     assert error.exit_code == 6
     assert TOKEN not in str(error)
 
 
-def test_a_plain_hub_may_have_plain_servers() -> None:
+def test_a_hub_on_plain_http_can_have_servers_on_plain_http() -> None:
     plain = "http://server.test/user/x/"
-    assert answered(ready(plain, TOKEN), hub="http://hub.test/") == [Ready(plain, TOKEN)]
+    assert build(ready(plain, TOKEN), hub="http://hub.test/") == [Ready(plain, TOKEN)]
 
 
-def test_a_hub_that_only_builds_is_told_apart() -> None:
-    error = refused(event(phase="ready", imageName="image:tag", message="Done!"))
+def test_a_hub_that_only_builds_is_recognised() -> None:
+    error = refusal(event(phase="ready", imageName="image:tag", message="Done!"))
     assert type(error) is NotABinderHub
     assert "only builds" in error.message
 
 
-# No event stream, or none to its end.
+# A response that is no event stream, or an incomplete one.
 
 
 @pytest.mark.parametrize(
@@ -294,7 +273,9 @@ def test_a_hub_that_only_builds_is_told_apart() -> None:
         (504, HubBroken),
     ],
 )
-def test_a_page_is_no_answer_to_a_build(status: int, kind: type[ClinderError]) -> None:
+def test_a_page_instead_of_an_event_stream_is_an_error(
+    status: int, kind: type[ClinderError]
+) -> None:
     with ScriptedHub(page(status)) as hub:
         error = failure(hub)
     assert type(error) is kind
@@ -304,13 +285,13 @@ def test_a_page_is_no_answer_to_a_build(status: int, kind: type[ClinderError]) -
 @pytest.mark.parametrize(
     "content_type", ["text/event-stream; charset=utf-8", "TEXT/Event-Stream", " text/event-stream "]
 )
-def test_an_event_stream_is_known_by_its_type_alone(content_type: str) -> None:
+def test_an_event_stream_is_recognised_by_its_content_type(content_type: str) -> None:
     with ScriptedHub(Answer(event(phase="failed", message="Forbidden"), 200, content_type)) as hub:
         error = failure(hub)
     assert type(error) is errors.LoginRequired
 
 
-def test_a_strange_content_type_is_not_repeated() -> None:
+def test_an_unprintable_content_type_is_not_shown() -> None:
     with ScriptedHub(Answer(b"", 200, "text/\x1b[31mred")) as hub:
         error = failure(hub)
     assert error.message.endswith("200 and another content type instead of an event stream.")
@@ -324,9 +305,9 @@ def test_a_strange_content_type_is_not_repeated() -> None:
         Answer(b"".join(LAUNCH) + ready(URL, TOKEN)[:-1]),
         Answer(b""),
     ],
-    ids=["chunked", "closed", "verdict unfinished", "empty"],
+    ids=["chunked", "closed", "incomplete result", "empty"],
 )
-def test_a_stream_that_ends_before_its_verdict_is_a_dropped_connection(answer: Answer) -> None:
+def test_a_stream_that_ends_before_its_result_counts_as_unreachable(answer: Answer) -> None:
     with ScriptedHub(answer) as hub:
         error = failure(hub)
     assert type(error) is HubUnreachable
@@ -336,13 +317,13 @@ def test_a_stream_that_ends_before_its_verdict_is_a_dropped_connection(answer: A
 @pytest.mark.parametrize(
     ("hub", "kind"),
     [
-        # Where 0.0.0.0 leads to this machine, and is none of its loopback's addresses.
+        # 0.0.0.0 leads to this machine, but is not a loopback address.
         pytest.param("http://0.0.0.0:1/", errors.HubDown, marks=pytest.mark.posix),
         ("http://127.0.0.1:1/", HubUnreachable),
         ("http://localhost:1/", HubUnreachable),
     ],
 )
-def test_a_hub_that_refuses_connections_is_away_but_on_this_machine_it_is_not_there(
+def test_a_hub_that_refuses_connections_is_down_unless_it_is_on_this_machine(
     hub: str, kind: type[ClinderError]
 ) -> None:
     with pytest.raises(kind, match="connection refused") as raised:
@@ -351,30 +332,30 @@ def test_a_hub_that_refuses_connections_is_away_but_on_this_machine_it_is_not_th
 
 
 @pytest.mark.parametrize("ending", [Ending.BROKEN, Ending.RESET, Ending.HELD])
-def test_a_stream_that_breaks_is_a_dropped_connection(ending: Ending) -> None:
+def test_a_stream_that_breaks_counts_as_unreachable(ending: Ending) -> None:
     with ScriptedHub(Answer(b"".join(LAUNCH), ending=ending)) as hub:
         error = failure(hub)
     assert type(error) is HubUnreachable
     assert "unreachable: " in error.message
 
 
-def test_an_error_status_without_a_reason_is_the_hubs_fault() -> None:
+def test_an_error_status_without_an_event_is_an_error_of_the_hub() -> None:
     with ScriptedHub(Answer(b":keepalive\n\n", 503)) as hub:
         error = failure(hub)
     assert type(error) is HubBroken
 
 
-def test_an_event_too_large_to_be_one_is_the_hubs_fault() -> None:
+def test_an_event_that_is_too_large_is_an_error_of_the_hub() -> None:
     with ScriptedHub(Answer(b"data: " + b"x" * 300_000, ending=Ending.HELD)) as hub:
         error = failure(hub)
         assert hub.builds[0].left.wait(20)
     assert type(error) is HubError
 
 
-# What is asked.
+# The request.
 
 
-def test_the_request_is_as_hubs_want_it() -> None:
+def test_the_request_has_the_form_that_hubs_expect() -> None:
     with ScriptedHub(Answer(ready(URL, TOKEN), ending=Ending.HELD), prefix="/pre/fix/") as hub:
         spec = "gl/group%2Fproject/feature/a%23b"
         for _ in request_build(
@@ -382,7 +363,7 @@ def test_the_request_is_as_hubs_want_it() -> None:
         ):
             pass
         (request,) = hub.builds
-        assert request.left.wait(20), "after `ready` nothing more is waited for"
+        assert request.left.wait(20), "the request ends with `ready`"
     assert request.path == f"/pre/fix/build/{spec}?build_token=a%2Fb%2Bc"
     assert request.headers["accept"] == "text/event-stream"
     assert "authorization" not in request.headers
@@ -427,11 +408,11 @@ class RedirectedTo(Transport):
         "https://HUB.TEST:443/pre%20fix/build/gl/a%2Fb/c%20d/%C3%BC%2C~",
     ],
 )
-def test_a_redirect_within_the_hub_is_not_one_to_a_member(url: str) -> None:
+def test_a_redirect_within_the_hub_names_no_member(url: str) -> None:
     """However the spec, the prefix or the host is written."""
     hub, spec = "https://hub.test/pre%20fix/", "gl/a%2Fb/c%20d/%C3%BC%2C~"
-    came = list(request_build(RedirectedTo(url), hub, spec, deadline=Deadline(60)))
-    assert came == [Ready(URL, TOKEN)]
+    events = list(request_build(RedirectedTo(url), hub, spec, deadline=Deadline(60)))
+    assert events == [Ready(URL, TOKEN)]
 
 
 @pytest.mark.parametrize(
@@ -447,8 +428,8 @@ def test_a_redirect_within_the_hub_is_not_one_to_a_member(url: str) -> None:
 )
 def test_a_redirect_to_another_hub_names_the_member(url: str, member: str) -> None:
     hub, spec = "https://hub.test/", "gh/a/b/build/c"
-    came = list(request_build(RedirectedTo(url), hub, spec, deadline=Deadline(60)))
-    assert came == [Redirected(member), Ready(URL, TOKEN)]
+    events = list(request_build(RedirectedTo(url), hub, spec, deadline=Deadline(60)))
+    assert events == [Redirected(member), Ready(URL, TOKEN)]
 
 
 @pytest.mark.parametrize(
@@ -461,14 +442,8 @@ def test_a_redirect_to_another_hub_names_the_member(url: str, member: str) -> No
     ],
 )
 def test_a_redirect_to_anything_but_a_hubs_build_names_no_member(url: str) -> None:
-    came = list(request_build(RedirectedTo(url), HUB, "gh/a/b/c", deadline=Deadline(60)))
-    assert came == [Ready(URL, TOKEN)]
-
-
-def failure(hub: ScriptedHub) -> ClinderError:
-    with pytest.raises(ClinderError) as error:
-        list(request_build(Transport(Timeouts(idle=0.3)), hub.url, SPEC, deadline=Deadline(60)))
-    return error.value
+    events = list(request_build(RedirectedTo(url), HUB, "gh/a/b/c", deadline=Deadline(60)))
+    assert events == [Ready(URL, TOKEN)]
 
 
 @pytest.mark.parametrize(
@@ -480,8 +455,8 @@ def failure(hub: ScriptedHub) -> ClinderError:
         page(404),
         Raw([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{"]),
     ],
-    ids=["odd members", "a list", "no object", "none", "a broken answer"],
+    ids=["invalid members", "a list", "no object", "not found", "incomplete"],
 )
-def test_what_lists_no_members_has_none(listing: Answer | Raw) -> None:
+def test_a_response_that_lists_no_members_means_none(listing: Answer | Raw) -> None:
     with ScriptedHub(pages={"/active_hosts": listing}) as hub:
         assert members(Transport(Timeouts(5, 5)), hub.url, deadline=Deadline(20)) == ()

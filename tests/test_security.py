@@ -83,7 +83,9 @@ ODD = {
     "objects without end": b"data: " + b'{"a":' * 40_000 + b"\n\n",
     "a number without end": b"data: " + b"9" * 100_000 + b"\n\n",
     "no UTF-8": b"data: \xff\xfe\n\n",
-    "an unfinished surrogate": b'data: "\\ud800"\n\n',
+    "half of a surrogate pair": b'data: "\\ud800"\n\n',
+    "a keepalive": b":keepalive\n\n",
+    "another field": b"event: other\n\n",
 }
 
 

@@ -151,7 +151,7 @@ RUN = ["run", "o/r", "--hub", "http://127.0.0.1:1"]  # nothing listens there
         (["start", "a/b", "--timeout", "inf"], "is not a number of seconds"),
         (["start", "a/b", "-o", "xml"], "'xml' is not one of"),
         (["start", "a/b", "--build-token", "secret"], "must not be on the command line"),
-        (["start", "a/b", "--build-token", "@missing"], "cannot be read from missing"),
+        (["start", "a/b", "--build-token", "@missing"], "The file missing cannot be read"),
         (["start", "a/b", "--build-token", f"@{os.devnull}"], "contains no build token"),
         (["start", "a/b", "--hub", "local", "--hub", "https://h"], "`local`"),
         (["start", "a b"], ""),
@@ -381,7 +381,7 @@ def test_unreadable_standard_input_does_not_keep_other_sessions_from_being_stopp
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\xff"), encoding="utf-8"))
     assert main(["stop", "-", f"{GONE}?token=t"]) == 2
     err = capsys.readouterr().err
-    assert "Standard input cannot be read: it is not text." in err
+    assert "Standard input cannot be read: it is not UTF-8 text." in err
     assert f"The session at {GONE} was already gone." in err
 
 

@@ -16,8 +16,10 @@ import pytest
 
 from answers import Answer, event, page, ready
 from clinder import session_file
-from clinder.cli.launching import Options, launch_session
+from clinder.cli.launching import launch_session
 from clinder.cli.main import main
+from clinder.cli.options import Options
+from clinder.cli.screen import Screen
 from clinder.errors import Cancelled, CommitMismatch, HubFull, UsageError
 from clinder.events import Event, PhaseEnded, SessionLaunched
 from clinder.launch.options import LaunchOptions
@@ -33,17 +35,11 @@ FULL = Answer(event(phase="failed", message="Too many users on this BinderHub! T
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
 
-class FakeScreen:
+class FakeScreen(Screen):
     """A screen that shows nothing, and calls ``react`` with each event."""
 
     def __init__(self, react: Callable[[Event], None] = lambda _: None):
         self._react = react
-
-    def begin(self, message: str) -> None: ...
-
-    def say(self, message: str) -> None: ...
-
-    def close(self) -> None: ...
 
     def observe(self, event: Event) -> None:
         self._react(event)

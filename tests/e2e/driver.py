@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
-from clinder.cli.launching import Options
+from clinder.cli.options import Options
 from clinder.cli.run import Grace, run
 from clinder.cli.streams import print_error
 from clinder.errors import ClinderError

@@ -227,7 +227,7 @@ def test_code_must_be_text(world: World) -> None:
         strict = {"PYTHONIOENCODING": "utf-8:strict"}
         result = world.run("exec", "-", stdin=file, env=strict)
     assert result.code == 2
-    assert "Standard input cannot be read: it is not text." in result.err
+    assert "Standard input cannot be read: it is not UTF-8 text." in result.err
 
 
 def test_output_that_the_server_drops_is_an_error(world: World) -> None:

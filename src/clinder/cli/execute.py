@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from clinder._deadline import Deadline
 from clinder._text import strip_controls
 from clinder.cli.interrupts import cancellation
-from clinder.cli.sources import STDIN, read_environ, read_session, read_standard_input
-from clinder.cli.streams import print_status, write
+from clinder.cli.sources import STDIN, read_environ, read_session
+from clinder.cli.streams import print_status, read_text, write
 from clinder.errors import TimedOut, UsageError
 from clinder.session import Session
 from clinder.timeouts import Timeouts
@@ -73,18 +73,12 @@ def _read_code(file: str | None, code: str | None) -> str:
         )
     if code is not None:
         return code
-    if file == STDIN:
-        return read_standard_input()
     if str(file).endswith(".ipynb"):
         raise UsageError(
             "clinder exec runs plain code, not notebooks.",
             hint="To execute notebooks, use MyST: clinder run -- myst build --execute",
         )
-    try:
-        return Path(str(file)).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
-        raise UsageError(f"The file {file} cannot be read: {reason}.") from None
+    return read_text(None if file == STDIN else Path(str(file)))
 
 
 def _write(output: Output | KernelError) -> None:

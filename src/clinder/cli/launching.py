@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
-from pathlib import Path
 
 from clinder._deadline import Deadline
+from clinder.cli.options import Options
 from clinder.cli.screen import Screen
 from clinder.cli.session_files import SessionFile, claim
 from clinder.events import WarningIssued
-from clinder.launch.options import LOCAL, LaunchOptions
+from clinder.launch.options import LOCAL
 from clinder.launch.request import Resolution, resolve
 from clinder.session import Session
-
-
-@dataclass(frozen=True)
-class Options:
-    """The options of ``start`` and ``run``."""
-
-    launch: LaunchOptions
-    session_file: Path | None
-    quiet: bool
-    verbose: bool
 
 
 def launch_session(options: Options, screen: Screen, cancel: threading.Event) -> Session:

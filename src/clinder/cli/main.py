@@ -16,8 +16,8 @@ from clinder.cli.options import (
     build_options,
     connection_options,
     launch_options,
-    parse_seconds,
     quiet_option,
+    seconds_option,
     stop_timeout,
 )
 from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status
@@ -206,13 +206,10 @@ def status(
 
 @cli.command(cls=RunCommand)
 @launch_options
-@click.option(
+@seconds_option(
     "--keep-alive",
-    type=parse_seconds,
-    metavar="SECONDS",
-    default=6 * 3600,
-    show_default=True,
-    help="How long clinder keeps the hub from culling the session while COMMAND runs.",
+    6 * 3600,
+    "How long clinder keeps the hub from culling the session while COMMAND runs.",
 )
 def run(keep_alive: float, **options: Any) -> int:
     """Start a session, run COMMAND with it, and always stop the session.
@@ -244,14 +241,7 @@ def run(keep_alive: float, **options: Any) -> int:
     "  [default: JUPYTER_BASE_URL and JUPYTER_TOKEN]",
 )
 @click.option("--kernel", default="", help="The kernelspec to use.  [default: the server's]")
-@click.option(
-    "--timeout",
-    type=parse_seconds,
-    metavar="SECONDS",
-    default=3600,
-    show_default=True,
-    help="Time limit for the code.",
-)
+@seconds_option("--timeout", 3600, "Time limit for the code.")
 @connection_options
 def execute(
     file: str | None,
@@ -328,9 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = traceback.extract_tb(error.__traceback__)[-1]
         print_status(
             f"clinder: A bug in clinder {__version__}: {type(error).__name__} at"
-            f" {Path(where.filename).name}:{where.lineno} in {where.name}."
-        )
-        print_status(
+            f" {Path(where.filename).name}:{where.lineno} in {where.name}.\n"
             "  what to do: Report this line at https://github.com/org/clinder-action/issues"
         )
         return ClinderError.exit_code

@@ -7,24 +7,32 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
-from functools import wraps
+from dataclasses import dataclass, fields
+from functools import partial, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from clinder.cli.streams import read_text
 from clinder.errors import UsageError
 from clinder.launch.options import ATTEMPTS, FORCE, TIMEOUT, LaunchOptions
 from clinder.timeouts import HUB_IDLE, LAUNCH_STOP, SERVER_IDLE, STOP_TIMEOUT, Timeouts
 
-if TYPE_CHECKING:
-    from clinder.cli.launching import Options
-
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Result = TypeVar("_Result")
 _A_YEAR = 366 * 86400.0
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of ``start`` and ``run``."""
+
+    launch: LaunchOptions
+    session_file: Path | None
+    quiet: bool
+    verbose: bool
 
 
 def parse_seconds(text: str | float) -> float:
@@ -63,13 +71,28 @@ class EnvOption(click.Option):
 
 
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show only warnings and errors.")
-stop_timeout = click.option(
-    "--timeout",
-    type=parse_seconds,
-    metavar="SECONDS",
-    default=f"{STOP_TIMEOUT:g}",
-    show_default=True,
-    help="How long to keep checking before giving up.",
+
+
+def seconds_option(
+    name: str, default: float | None, text: str, *, variable: bool = False
+) -> Callable[[_Function], _Function]:
+    """Return an option in seconds, which a variable can set, too, if there is one."""
+    return click.option(
+        name,
+        cls=EnvOption,
+        type=parse_seconds,
+        metavar="SECONDS",
+        default=None if default is None else f"{default:g}",
+        show_default=True,
+        envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}" if variable else None,
+        show_envvar=True,
+        help=text,
+    )
+
+
+_time_limit = partial(seconds_option, variable=True)
+stop_timeout = seconds_option(
+    "--timeout", STOP_TIMEOUT, "How long to keep checking before giving up."
 )
 
 
@@ -98,21 +121,6 @@ def _reuse(_: click.Context, __: click.Parameter, value: str) -> bool | str:
             hint="Put REPOSITORY before --reuse-environment.",
         )
     return value if value == FORCE else bool(value)
-
-
-def _time_limit(name: str, default: float | None, text: str) -> Callable[[_Function], _Function]:
-    """Return an option in seconds that a variable can set, too."""
-    return click.option(
-        name,
-        cls=EnvOption,
-        type=parse_seconds,
-        metavar="SECONDS",
-        default=None if default is None else f"{default:g}",
-        show_default=True,
-        envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}",
-        show_envvar=True,
-        help=text,
-    )
 
 
 _connect_timeout = _time_limit(
@@ -239,8 +247,6 @@ def build_options(
     **values: Any,
 ) -> Options:
     """Return the options of ``start`` and ``run``. Raises :class:`~clinder.errors.UsageError`."""
-    from clinder.cli.launching import Options
-
     if warm_up and no_warm_up:
         raise UsageError("--warm-up and --no-warm-up contradict each other.")
     names = (each.name for each in fields(Timeouts))
@@ -261,7 +267,9 @@ def read_build_token(argument: str) -> str:
     if not argument:
         token = os.environ.get("CLINDER_BUILD_TOKEN", "").strip()
     elif argument.startswith("@"):
-        token = _read_token_file(argument[1:])
+        token = read_text(Path(argument[1:])).strip()
+        if not token:
+            raise UsageError(f"The file {argument[1:]} contains no build token.")
     else:
         raise UsageError(
             "A build token must not be on the command line, where other users can see it.",
@@ -269,15 +277,4 @@ def read_build_token(argument: str) -> str:
         )
     if not re.fullmatch(r"[!-~]*", token):
         raise UsageError("The build token contains a space or a non-ASCII character.")
-    return token
-
-
-def _read_token_file(path: str) -> str:
-    try:
-        token = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(f"The build token cannot be read from {path}: {reason}.") from None
-    if not token:
-        raise UsageError(f"The file {path} contains no build token.")
     return token

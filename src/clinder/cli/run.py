@@ -8,14 +8,15 @@ import queue
 import shlex
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
 from clinder._signals import SignalEvent, exit_code, handle_signals
 from clinder.cli.interrupts import SESSION_MIGHT_REMAIN, cancellation, exit_immediately
-from clinder.cli.launching import Options, launch_session
+from clinder.cli.launching import launch_session
+from clinder.cli.options import Options
 from clinder.cli.process import Process, find_executable
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_or_keep
@@ -82,11 +83,8 @@ def run(
     """
     find_executable(command[0])
     with cancellation(SESSION_MIGHT_REMAIN) as cancel:
-        screen = choose_screen(cancel, quiet=options.quiet, verbose=options.verbose)
-        try:
+        with closing(choose_screen(cancel, options)) as screen:
             session = launch_session(options, screen, cancel)
-        finally:
-            screen.close()
         return _Run(session, options, grace or Grace()).run(
             command, keep_alive=keep_alive, intervals=intervals, is_cancelled=cancel.is_set
         )

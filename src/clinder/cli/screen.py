@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from clinder.cli.options import Options
 from clinder.cli.streams import print_status
 from clinder.events import (
     AttemptFailed,
@@ -32,14 +33,16 @@ _PERMANENT = (*_WARNINGS, AttemptFailed, Waiting)
 _RESERVED = 4  # columns, so that a terminal can echo ^C without breaking the line
 
 
-class Screen(Protocol):
-    """Observes a launch, and shows other messages about it."""
+class Screen:
+    """Observes a launch and shows only warnings; its subclasses show more."""
 
     def begin(self, message: str) -> None:
         """Show what is about to be launched."""
 
     def observe(self, event: Event) -> None:
         """Show an event."""
+        if isinstance(event, _WARNINGS):
+            print_status(f"clinder: {_describe(event)}")
 
     def say(self, message: str) -> None:
         """Show a message that is not an event."""
@@ -48,52 +51,14 @@ class Screen(Protocol):
         """Restore the terminal."""
 
 
-def choose_screen(
-    cancel: threading.Event,
-    *,
-    quiet: bool,
-    verbose: bool,
-    now: Callable[[], float] = time.monotonic,
-) -> Screen:
-    """Return the screen that suits stderr: one that redraws a line on a terminal, or a log.
-
-    It also shows when ``cancel`` is set.
-    """
-    if quiet:
-        return QuietScreen()
-    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") not in _DUMB:
-        return LineScreen(cancel, verbose=verbose, now=now)
-    return LogScreen()
-
-
-def _describe(event: Event) -> str:
-    return f"Warning: {describe(event)}" if isinstance(event, _WARNINGS) else describe(event)
-
-
-class QuietScreen:
-    """Shows only warnings."""
-
-    def begin(self, message: str) -> None:
-        """Show nothing."""
-
-    def observe(self, event: Event) -> None:
-        """Show warnings."""
-        if isinstance(event, _WARNINGS):
-            print_status(f"clinder: Warning: {describe(event)}")
-
-    def say(self, message: str) -> None:
-        """Show nothing."""
-
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class LogScreen:
+class LogScreen(Screen):
     """Writes each of the hub's log lines, and a line per phase."""
 
     def begin(self, message: str) -> None:
-        """Write the message as a line."""
-        self.say(message)
+        """Write a message, marked as clinder's rather than the hub's."""
+        print_status(f"clinder: {message}")
+
+    say = begin
 
     def observe(self, event: Event) -> None:
         """Write the event as lines."""
@@ -102,15 +67,8 @@ class LogScreen:
         elif message := _describe(event):
             self.say(message)
 
-    def say(self, message: str) -> None:
-        """Write a message, marked as clinder's rather than the hub's."""
-        print_status(f"clinder: {message}")
 
-    def close(self) -> None:
-        """Do nothing."""
-
-
-class LineScreen:
+class LineScreen(Screen):
     """Redraws one line: the phase, the time since the start, and the last log line."""
 
     def __init__(self, cancel: threading.Event, *, verbose: bool, now: Callable[[], float]):
@@ -178,3 +136,21 @@ class LineScreen:
         text = Text(line, no_wrap=True, end="")
         text.truncate(max(1, self._console.width - _RESERVED), overflow="ellipsis")
         return text
+
+
+def choose_screen(
+    cancel: threading.Event, options: Options, now: Callable[[], float] = time.monotonic
+) -> Screen:
+    """Return the screen that suits stderr: one that redraws a line on a terminal, or a log.
+
+    It also shows when ``cancel`` is set.
+    """
+    if options.quiet:
+        return Screen()
+    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") not in _DUMB:
+        return LineScreen(cancel, verbose=options.verbose, now=now)
+    return LogScreen()
+
+
+def _describe(event: Event) -> str:
+    return f"Warning: {describe(event)}" if isinstance(event, _WARNINGS) else describe(event)

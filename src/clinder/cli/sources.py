@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from clinder import session_file
 from clinder._urls import is_cleartext
-from clinder.cli.streams import print_status
+from clinder.cli.streams import print_status, read_text
 from clinder.errors import UsageError
 from clinder.session import Session
 
@@ -73,15 +72,6 @@ def read_environ(
     return Session(url, token)
 
 
-def read_standard_input() -> str:
-    """Return all of standard input. Raises :class:`~clinder.errors.UsageError`."""
-    try:
-        return sys.stdin.read() if sys.stdin is not None else ""
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise UsageError(f"Standard input cannot be read: {reason}.") from None
-
-
 def _warn_of_cleartext(sources: list[Source]) -> list[Source]:
     """Print a warning for each token that travels unencrypted, and return the sources."""
     for each in sources:
@@ -95,7 +85,7 @@ def _warn_of_cleartext(sources: list[Source]) -> list[Source]:
 
 def _expand(argument: str) -> Iterator[str]:
     if argument == STDIN:
-        yield from (line for line in read_standard_input().split("\n") if line.strip())
+        yield from (line for line in read_text(None).split("\n") if line.strip())
     else:
         yield argument
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import closing
 
 from clinder._deadline import Deadline
 from clinder.cli.interrupts import SESSION_MIGHT_REMAIN, cancellation
-from clinder.cli.launching import Options, launch_session
+from clinder.cli.launching import launch_session
+from clinder.cli.options import Options
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_or_keep
 from clinder.cli.streams import OutputLost, write
@@ -19,11 +21,8 @@ from clinder.timeouts import LAUNCH_STOP
 def start(options: Options, output: str) -> None:
     """Start a session and write it to stdout; stop it if nobody receives it."""
     with cancellation(SESSION_MIGHT_REMAIN) as cancel:
-        screen = choose_screen(cancel, quiet=options.quiet, verbose=options.verbose)
-        try:
+        with closing(choose_screen(cancel, options)) as screen:
             session = launch_session(options, screen, cancel)
-        finally:
-            screen.close()
         try:
             Deadline(1, cancel=cancel).raise_if_expired()
             write(format_session(session, output) + "\n")

@@ -41,7 +41,7 @@ def _stop(
     session = source.session
     if isinstance(session, UsageError):
         raise session
-    report = _ignore if quiet else report_unclear(session.url, timeout)
+    report = (lambda _: None) if quiet else report_unclear(session.url, timeout)
     try:
         ran = stop_session(session, deadline, timeouts=timeouts, on_unclear=report)
     except ClinderError as error:
@@ -52,7 +52,3 @@ def _stop(
     if not quiet:
         outcome = "is stopped" if ran else "was already gone"
         print_status(f"clinder: The session at {session.url} {outcome}.")
-
-
-def _ignore(_: str) -> None:
-    """Report nothing."""

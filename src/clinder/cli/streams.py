@@ -1,4 +1,4 @@
-"""Stdout, which carries results and nothing else; stderr, which carries messages."""
+"""Text from standard input and files, results to stdout, messages to stderr."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 from clinder.errors import ClinderError, UsageError, format_error
@@ -37,6 +38,18 @@ def write(text: str, to: TextIO | None = None) -> None:
         discard(stream)
         reason = getattr(error, "strerror", None) or "closed"
         raise OutputLost(f"The output could not be written: {reason}.") from None
+
+
+def read_text(path: Path | None) -> str:
+    """Return the text of a file, or of standard input. Raises :class:`UsageError`."""
+    try:
+        if path is None:
+            return sys.stdin.read() if sys.stdin is not None else ""
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        name = f"The file {path}" if path else "Standard input"
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise UsageError(f"{name} cannot be read: {reason}.") from None
 
 
 def discard(stream: TextIO) -> None:

@@ -59,12 +59,7 @@ class _CommandEnded:
     code: int
 
 
-@dataclass(frozen=True)
-class _GraceExpired:
-    pass
-
-
-_RunEvent = _Signal | _SessionGone | _CommandEnded | _GraceExpired
+_RunEvent = _Signal | _SessionGone | _CommandEnded
 
 
 def run(
@@ -86,7 +81,7 @@ def run(
         with closing(choose_screen(cancel, options)) as screen:
             session = launch_session(options, screen, cancel)
         return _Run(session, options, grace or Grace()).run(
-            command, keep_alive=keep_alive, intervals=intervals, is_cancelled=cancel.is_set
+            command, cancel, keep_alive=keep_alive, intervals=intervals
         )
 
 
@@ -108,16 +103,16 @@ class _Run:
     def run(
         self,
         command: Sequence[str],
+        cancel: threading.Event,
         *,
         keep_alive: float,
         intervals: Intervals | None,
-        is_cancelled: Callable[[], bool],
     ) -> int:
         """Return the command's exit code once it has ended and the session is stopped."""
         done = threading.Event()
         with handle_signals(self._handle):
             try:
-                if is_cancelled():
+                if cancel.is_set():
                     raise Cancelled("Cancelled.")
                 self._print(f"Running {shlex.join(command)}")
                 process = Process(command, {**os.environ, **self._session.variables})
@@ -178,7 +173,7 @@ class _Run:
                     print_status(f"clinder: The session is gone: {message}. Ending the command.")
                     end_by = Deadline(self._grace.end)
                     process.terminate()
-                case _GraceExpired():  # pragma: no branch - nothing else can happen
+                case None:  # pragma: no branch - there are no other events
                     process.kill()
         if end_by is not None:
             process.wait_for_children(end_by)
@@ -188,15 +183,15 @@ class _Run:
             )
         return exit_code(killed_by) if killed_by else code
 
-    def _next(self, end_by: Deadline | None) -> _RunEvent:
-        """Return the next event."""
+    def _next(self, end_by: Deadline | None) -> _RunEvent | None:
+        """Return the next event, or ``None`` if the command should have ended by now."""
         while True:
             remaining = end_by.remaining() if end_by else 0.0
             with suppress(queue.Empty):
                 # On Windows, an endless wait would block signals.
                 return self._events.get(timeout=min(_TICK, remaining or _TICK))
             if end_by and not end_by.remaining():
-                return _GraceExpired()
+                return None
 
     def _stop(self) -> None:
         timeouts = self._options.launch.timeouts

@@ -47,14 +47,7 @@ FULL_DELAYS = (60.0, 240.0)
 
 _BROKEN = (HubUnreachable, HubBroken)
 _FULL = (HubFull, QuotaReached)
-_ANOTHER_HUB_MIGHT_WORK = (
-    HubBusy,
-    HubError,
-    LaunchFailed,
-    NetworkRefused,
-    BotsRefused,
-    LoginRequired,
-)
+_TRY_NEXT_HUB = (HubBusy, HubError, LaunchFailed, NetworkRefused, BotsRefused, LoginRequired)
 
 
 @dataclass(frozen=True)
@@ -130,7 +123,7 @@ class Retries:
         ``launching``: the hub was launching a server. ``member``: the address to which the hub, a
         federation, redirected the request. ``other_members`` returns its other members' addresses.
         """
-        if not isinstance(error, _ANOTHER_HUB_MIGHT_WORK):
+        if not isinstance(error, _TRY_NEXT_HUB):
             return None
         hub = self._round[0]
         hub.down, hub.full = isinstance(error, HubDown), isinstance(error, _FULL)
@@ -141,27 +134,8 @@ class Retries:
         if isinstance(error, _BROKEN) or (
             isinstance(error, RepositoryHostFailed) and not launching
         ):
-            if launching:  # each retry might leave another server behind
-                hub.max_requests = min(hub.max_requests, hub.requests + 1)
-            if self._has_requests_left(hub):
-                hub.times_broken += 1
-                return self._retry(hub, hub.times_broken)
-        if (
-            hub.full
-            and not hub.other_member_tried
-            and self._has_requests_left(hub)
-            and (others := other_members())
-        ):
-            hub.other_member_tried = True
-            return self._step(hub, others[int(self.random() * len(others))])
-        return self._end_turn()
-
-    def _has_requests_left(self, hub: _Hub) -> bool:
-        """Whether neither the hub nor the member that it chose has reached its limit."""
-        addresses = (address for address in (hub.url, hub.last_member) if address)
-        return hub.requests < hub.max_requests and all(
-            self._requests_to[address] < self.limit for address in addresses
-        )
+            return self._after_broken(hub, launching=launching)
+        return self._after_full(hub, other_members) if hub.full else self._end_turn()
 
     def _after_down(self, hub: _Hub) -> Step | None:
         """Discount a request that reached no hub; retry, or end the hub's turn."""
@@ -169,6 +143,31 @@ class Retries:
         self._requests_to[hub.last_address] -= 1
         hub.times_down += 1
         return self._retry(hub, hub.times_down) if hub.times_down < self.limit else self._end_turn()
+
+    def _after_broken(self, hub: _Hub, *, launching: bool) -> Step | None:
+        """Retry, or end the hub's turn."""
+        if launching:  # each retry might leave another server behind
+            hub.max_requests = min(hub.max_requests, hub.requests + 1)
+        if not self._has_requests_left(hub):
+            return self._end_turn()
+        hub.times_broken += 1
+        return self._retry(hub, hub.times_broken)
+
+    def _after_full(self, hub: _Hub, other_members: Callable[[], Sequence[str]]) -> Step | None:
+        """Try another member of a federation, or end the hub's turn."""
+        may_try = not hub.other_member_tried and self._has_requests_left(hub)
+        others = other_members() if may_try else ()
+        if not others:
+            return self._end_turn()
+        hub.other_member_tried = True
+        return self._step(hub, others[int(self.random() * len(others))])
+
+    def _has_requests_left(self, hub: _Hub) -> bool:
+        """Whether neither the hub nor the member that it chose has reached its limit."""
+        addresses = (address for address in (hub.url, hub.last_member) if address)
+        return hub.requests < hub.max_requests and all(
+            self._requests_to[address] < self.limit for address in addresses
+        )
 
     def _retry(self, hub: _Hub, failures: int) -> Step:
         """Return the step that repeats the last request after it failed this many times."""

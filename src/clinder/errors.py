@@ -1,6 +1,6 @@
 """Every error that clinder raises: its exit code, and a hint on what to do.
 
-The code that raises an error words its message. A launch adds the hub, the repository and the last
+The code that raises an error gives its message. A launch adds the hub, the repository and the last
 log lines as a :class:`Context`.
 """
 

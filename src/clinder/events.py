@@ -71,7 +71,7 @@ class SessionStopped:
 
 @dataclass(frozen=True)
 class SessionNotStopped:
-    """clinder could not stop such a session: it might still be running. ``reason`` says why."""
+    """clinder could not stop such a session: it might still be running. ``reason`` explains it."""
 
     session: Session
     reason: str

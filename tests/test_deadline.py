@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from clinder._deadline import Deadline
+from clinder._deadline import Deadline, run_bounded
 from clinder.errors import Cancelled, TimedOut
 from clock import StoppedClock
 
@@ -183,3 +183,16 @@ def test_a_wait_within_the_grace_pauses(clock: StoppedClock) -> None:
     deadline.wait(4)
     with pytest.raises(Cancelled):
         deadline.wait(2)
+
+
+def test_work_that_exceeds_its_deadline_is_abandoned() -> None:
+    enough = threading.Event()
+    with pytest.raises(TimedOut):
+        run_bounded(enough.wait, Deadline(0.2))
+    enough.set()
+
+
+def test_bounded_work_returns_its_result_or_raises_its_error() -> None:
+    assert run_bounded(lambda: 6 * 7, Deadline(60)) == 42
+    with pytest.raises(ZeroDivisionError):
+        run_bounded(lambda: 1 // 0, Deadline(60))

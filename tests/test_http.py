@@ -23,7 +23,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.exceptions import NewConnectionError, ReadTimeoutError
 
 from answers import Answer, Ending, Framing, Raw, at_random, bytewise, moved, page
-from clinder._deadline import Deadline, run_bounded
+from clinder._deadline import Deadline
 from clinder._version import USER_AGENT
 from clinder.errors import Cancelled, TimedOut
 from clinder.timeouts import Timeouts
@@ -293,19 +293,6 @@ def test_ctrl_c_at_the_start_closes_the_connection(monkeypatch: pytest.MonkeyPat
         with pytest.raises(KeyboardInterrupt):
             request(hub.url + "x")
         assert hub.requests[0].left.wait(20)
-
-
-def test_work_that_exceeds_its_deadline_is_abandoned() -> None:
-    enough = threading.Event()
-    with pytest.raises(TimedOut):
-        run_bounded(enough.wait, Deadline(0.2))
-    enough.set()
-
-
-def test_bounded_work_returns_its_result_or_raises_its_error() -> None:
-    assert run_bounded(lambda: 6 * 7, Deadline(LONG)) == 42
-    with pytest.raises(ZeroDivisionError):
-        run_bounded(lambda: 1 // 0, Deadline(LONG))
 
 
 # Redirects.

@@ -1,4 +1,4 @@
-"""What a scripted hub answers: bytes, how they are framed and cut, and what comes after them."""
+"""Responses of a scripted hub: their bytes, and how they are framed, cut and ended."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from enum import Enum
 from http import HTTPStatus
 
 Part = bytes | threading.Event
-"""Bytes to send, or an event to wait for before going on."""
+"""Bytes to send, or an event to wait for before sending more."""
 Cut = Callable[[bytes], Iterable[bytes]]
 
 
 class Framing(Enum):
-    """How the end of a body is told."""
+    """How the end of a body is marked."""
 
     CHUNKED = "chunked"
     LENGTH = "length"
@@ -24,16 +24,16 @@ class Framing(Enum):
 
 
 class Ending(Enum):
-    """What comes after the last byte."""
+    """What happens after the last byte."""
 
-    CLEAN = "the body ends as its framing has it"
+    CLEAN = "the body ends according to its framing"
     BROKEN = "the connection is closed in the middle of the body"
     RESET = "the connection is reset"
     HELD = "nothing, until the client leaves"
 
 
 def whole(body: bytes) -> Iterable[bytes]:
-    """A body in one piece."""
+    """A body in one chunk."""
     return [body] if body else []
 
 
@@ -43,7 +43,7 @@ def bytewise(body: bytes) -> Iterable[bytes]:
 
 
 def at_random(seed: int, largest: int = 97) -> Cut:
-    """A body cut at random places, always the same for a seed."""
+    """A body cut at random places, which depend on the seed only."""
 
     def cut(body: bytes) -> Iterator[bytes]:
         dice, rest = random.Random(seed), memoryview(body)
@@ -57,7 +57,7 @@ def at_random(seed: int, largest: int = 97) -> Cut:
 
 @dataclass(frozen=True)
 class Raw:
-    """An answer as bytes on the wire, its head included; ``every`` seconds between two parts."""
+    """A response as bytes, headers included, with ``every`` seconds between two parts."""
 
     parts: Iterable[Part]
     ending: Ending = Ending.CLEAN
@@ -66,7 +66,7 @@ class Raw:
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer, by default an event stream as BinderHub sends it."""
+    """An HTTP response, by default an event stream like BinderHub's."""
 
     body: bytes | tuple[Part, ...] = b""
     status: int = 200
@@ -77,7 +77,7 @@ class Answer:
     ending: Ending = Ending.CLEAN
 
     def raw(self) -> Raw:
-        """The answer as it goes out."""
+        """The response as bytes."""
         parts = self.body if isinstance(self.body, tuple) else (self.body,)
         framing = self.framing
         length = sum(len(part) for part in parts if isinstance(part, bytes))
@@ -96,7 +96,7 @@ class Answer:
         for part in parts:
             if isinstance(part, threading.Event):
                 yield part
-            elif self.framing is Framing.CHUNKED:  # the chunks are what a client sees: send at once
+            elif self.framing is Framing.CHUNKED:  # a client sees the chunks, not the packets
                 yield b"".join(b"%x\r\n%s\r\n" % (len(cut), cut) for cut in self.cut(part))
             else:
                 yield from self.cut(part)
@@ -105,7 +105,7 @@ class Answer:
 
 
 def event(**fields: object) -> bytes:
-    """One event of a build, as BinderHub writes it."""
+    """An event of a build, as BinderHub sends it."""
     return b"data: " + json.dumps(fields).encode() + b"\n\n"
 
 
@@ -117,14 +117,14 @@ def ready(url: str, token: str, **fields: object) -> bytes:
 
 
 def page(status: int, body: bytes = b"<html></html>", **headers: str) -> Answer:
-    """An answer that is no event stream; ``Set_Cookie`` stands for ``Set-Cookie``."""
+    """A response that is no event stream; ``Set_Cookie`` becomes ``Set-Cookie``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(body, status, "text/html", named, Framing.LENGTH)
 
 
-def json_page(status: int, told: object) -> Answer:
-    """An answer in JSON, as a Jupyter Server gives it."""
-    return Answer(json.dumps(told).encode(), status, "application/json", framing=Framing.LENGTH)
+def json_page(status: int, content: object) -> Answer:
+    """A response in JSON, like a Jupyter Server's."""
+    return Answer(json.dumps(content).encode(), status, "application/json", framing=Framing.LENGTH)
 
 
 def moved(location: str, status: int = 302) -> Answer:

@@ -1,12 +1,12 @@
-"""A scripted hub: a real server on this machine that answers as it is told, and misbehaves.
+"""A scripted hub: a real server on this machine with the responses, or faults, that a test needs.
 
     with ScriptedHub(Answer(ready(url, token))) as hub:
-        ...  # ask hub.url + "build/..."
+        ...  # request hub.url + "build/..."
     assert hub.builds[0].path == "/build/gh/org/repo/HEAD"
 
-Build requests are answered one after another by what the hub is given; ``servers`` holds the
-Jupyter Servers under ``/user/NAME/``, ``pages`` whatever else it has. What is told to come later
-waits for a :class:`threading.Event`, never for a time.
+The hub answers its build requests with ``builds``, one after another. ``servers`` are the Jupyter
+Servers under ``/user/NAME/``, and ``pages`` all other paths. A later part of a response waits for a
+:class:`threading.Event`, never for a time.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from kernels import Kernel, Mood, about_kernels, converse
 from loopback import Loopback
 
 Build = Answer | Raw | Callable[[], Answer | Raw]
-"""The answer to a build request, or what makes it once the request came."""
+"""A response to a build request, or a function that returns one when the request arrives."""
 
 
 @dataclass(frozen=True)
 class Jupyter:
-    """A Jupyter Server and the proxy before it.
+    """A Jupyter Server and the proxy in front of it.
 
-    ``before``: what the proxy answers, one after another, until it knows the server. ``shutdown``:
-    the statuses of the answers to ``POST api/shutdown``, of which the last stays, and each 200
-    ends the server unless it ``stays``. ``after``: what the proxy answers then, of which the last
-    stays; with none nothing listens there any more.
+    ``before`` are the proxy's statuses until it knows the server. ``shutdown`` are the statuses for
+    ``POST api/shutdown``; each 200 ends the server unless it ``stays``. ``after`` are the proxy's
+    statuses after that; if there are none, nothing listens any more. The last status of the latter
+    two repeats.
     """
 
     token: str
@@ -51,7 +51,7 @@ class Jupyter:
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came; ``left`` is set once its connection is over, from either side."""
+    """A request as received; ``left`` is set once either side has closed its connection."""
 
     method: str
     path: str
@@ -60,7 +60,7 @@ class Request:
 
 
 class ScriptedHub(Loopback):
-    """The hub, from entering the context to leaving it. Its threads end with it."""
+    """A hub that runs, with its threads, until the context ends."""
 
     def __init__(
         self,
@@ -71,30 +71,30 @@ class ScriptedHub(Loopback):
     ):
         super().__init__()
         self.requests: list[Request] = []
-        self.came = threading.Condition()
+        self.changed = threading.Condition()
         self.pages = dict(pages or {})
         self.prefix = prefix
         self._builds = deque(builds)
-        self._servers = {name: _Server(told) for name, told in (servers or {}).items()}
+        self._servers = {name: _Server(server) for name, server in (servers or {}).items()}
         self._lock = threading.Lock()
         self.url = self.origin + prefix
 
     def then(self, *builds: Build) -> None:
-        """Answer the next build requests so."""
+        """Answer the next build requests with these."""
         self._builds.extend(builds)
 
-    def serve(self, name: str, told: Jupyter) -> str:
-        """Have a Jupyter Server of that name; return its URL."""
-        self._servers[name] = _Server(told)
+    def serve(self, name: str, server: Jupyter) -> str:
+        """Add a Jupyter Server of this name, and return its URL."""
+        self._servers[name] = _Server(server)
         return f"{self.origin}/user/{name}/"
 
     @property
     def builds(self) -> list[Request]:
-        """The build requests that came."""
+        """The build requests received so far."""
         return [each for each in self.requests if each.path.startswith(f"{self.prefix}build/")]
 
     def calls(self, method: str, ending: str) -> list[Request]:
-        """The requests of a method whose path, without query, ends so."""
+        """The requests with this method and this ending of the path, without the query."""
         return [
             each
             for each in self.requests
@@ -102,9 +102,9 @@ class ScriptedHub(Loopback):
         ]
 
     def awaited(self, method: str = "GET", ending: str = "") -> Request:
-        """Wait for such a request and return the first of them."""
-        with self.came:
-            assert self.came.wait_for(lambda: self.calls(method, ending), timeout=20)
+        """Wait for a request like those of :meth:`calls`, and return the first."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.calls(method, ending), timeout=20)
             return self.calls(method, ending)[0]
 
     def handle(self, connection: socket.socket) -> None:
@@ -114,9 +114,9 @@ class ScriptedHub(Loopback):
         try:
             with suppress(OSError):
                 if request := _read(connection, left):
-                    with self.came:
+                    with self.changed:
                         self.requests.append(request)
-                        self.came.notify_all()
+                        self.changed.notify_all()
                     if kernel := self._opened(request):
                         converse(connection, request.headers, kernel)
                     else:
@@ -127,12 +127,12 @@ class ScriptedHub(Loopback):
             left.set()
 
     def _opened(self, request: Request) -> Kernel | None:
-        """The kernel whose websocket opens for this request, if it does."""
+        """The kernel whose websocket this request opens, if any."""
         name = request.path.partition("/user/")[2].partition("/")[0]
         server = self._servers.get(name)
         if server is None or "upgrade" not in request.headers or not server.knows(request):
             return None
-        kernel = server.told.kernel
+        kernel = server.settings.kernel
         return None if kernel.mood is Mood.UNREACHABLE else kernel
 
     def _answer(self, request: Request) -> Raw:
@@ -142,8 +142,8 @@ class ScriptedHub(Loopback):
             if path in self.pages:
                 answer = self.pages[path]
             elif path.startswith(f"{self.prefix}build/"):
-                told = self._builds.popleft() if self._builds else page(500)
-                answer = told() if callable(told) else told
+                build = self._builds.popleft() if self._builds else page(500)
+                answer = build() if callable(build) else build
             elif path.startswith("/user/"):
                 name, _, rest = path.removeprefix("/user/").partition("/")
                 server = self._servers.get(name)
@@ -155,41 +155,43 @@ class ScriptedHub(Loopback):
 
 
 class _Server:
-    """A Jupyter Server's state."""
+    """The state of a Jupyter Server."""
 
-    def __init__(self, told: Jupyter):
-        self.told = told
+    def __init__(self, settings: Jupyter):
+        self.settings = settings
         self.running = True
-        self._before = deque(told.before)
-        self._shutdown = _staying(told.shutdown)
-        self._after = _staying(told.after)
+        self._before = deque(settings.before)
+        self._shutdown = _repeat_last(settings.shutdown)
+        self._after = _repeat_last(settings.after)
 
     @property
     def silent(self) -> bool:
-        return not self.running and not self.told.after
+        return not self.running and not self.settings.after
 
     def knows(self, request: Request) -> bool:
-        """Whether it runs, and the request holds its token."""
-        return self.running and request.headers.get("authorization") == f"token {self.told.token}"
+        """Whether it is running, and the request contains its token."""
+        token = request.headers.get("authorization")
+        return self.running and token == f"token {self.settings.token}"
 
     def answer(self, request: Request, rest: str) -> Answer:
         if self._before or not self.running:
             return _by_status(self._before.popleft() if self._before else next(self._after))
         if not self.knows(request):
             return json_page(403, {"message": "Forbidden"})
+        settings = self.settings
         match request.method, rest:
             case "POST", "api/shutdown":
                 status = next(self._shutdown)
-                self.running = self.told.stays or status != 200
+                self.running = self.settings.stays or status != 200
                 return page(status, b"")
             case "GET", "api/status":
-                return json_page(200, {"kernels": self.told.kernels, **self.told.status})
+                return json_page(200, {"kernels": settings.kernels, **settings.status})
             case "GET", "api/kernels":
-                return json_page(200, [{"id": str(n)} for n in range(self.told.kernels)])
-        return about_kernels(self.told.kernel, request.method, rest)
+                return json_page(200, [{"id": str(n)} for n in range(settings.kernels)])
+        return about_kernels(settings.kernel, request.method, rest)
 
 
-def _staying(statuses: tuple[int, ...]) -> Iterator[int]:
+def _repeat_last(statuses: tuple[int, ...]) -> Iterator[int]:
     return itertools.chain(statuses, itertools.repeat(statuses[-1])) if statuses else iter(())
 
 
@@ -198,7 +200,7 @@ def _by_status(status: int) -> Answer:
 
 
 def _read(connection: socket.socket, left: threading.Event) -> Request | None:
-    """Return the request, its body read and dropped; none where the client left before."""
+    """Return a request after reading its body, or ``None`` if the client closes the connection."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with connection.makefile("rb") as file:
         lines = list(iter(lambda: file.readline().rstrip(b"\r\n").decode("latin-1"), ""))
@@ -228,5 +230,5 @@ def _send(connection: socket.socket, raw: Raw) -> None:
 
 
 def _has_left(connection: socket.socket, seconds: float | None) -> bool:
-    """Wait so long for the client to leave: it has nothing more to say than that."""
+    """Wait so many seconds for the client to close the connection: it sends nothing more."""
     return bool(select.select([connection], [], [], seconds)[0])

@@ -1,4 +1,4 @@
-"""A server of this machine: one thread a connection, and the end of all of them with it."""
+"""A server on this machine that handles each connection in a thread."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ S = TypeVar("S", bound="Loopback")
 
 
 class Loopback:
-    """The server, from entering the context to leaving it. Its threads end with it."""
+    """A server that runs, with its threads, until the context ends."""
 
     scheme = "http"
 
     def __init__(self) -> None:
         self.listener = _Listener(self)
         self.open: set[socket.socket] = set()
-        """What is shut down at the end."""
+        """Sockets to shut down at the end."""
         self.port: int = self.listener.server_address[1]
         self.origin = f"{self.scheme}://127.0.0.1:{self.port}"
 
@@ -41,7 +41,7 @@ class Loopback:
         self.listener.server_close()  # joins the threads of the connections
 
     def handle(self, connection: socket.socket) -> None:
-        """Serve one connection to its end, and close it."""
+        """Serve one connection until it ends, and close it."""
         raise NotImplementedError
 
 
@@ -58,4 +58,4 @@ class _Listener(socketserver.ThreadingTCPServer):
         self._server.handle(request)
 
     def shutdown_request(self, request: object) -> None:
-        """Leave the closing to who handles it."""
+        """Do nothing: ``handle`` closes the connection."""

@@ -1,9 +1,9 @@
-"""What stands between a client and a server of this machine: TLS, and a proxy.
+"""TLS and a proxy between a client and a server on this machine.
 
 with ScriptedHub(...) as hub, Encrypted(hub.origin, certificate) as front:
-    ...  # ask front.origin, an https one
+    ...  # request front.origin, which uses https
 with Proxy(front.origin) as proxy:
-    ...  # with proxy.url in HTTPS_PROXY, ask https://hub.test
+    ...  # with HTTPS_PROXY=proxy.url, request https://hub.test
 """
 
 from __future__ import annotations
@@ -41,21 +41,22 @@ class Relay(Loopback):
         self.open.discard(connection)
 
     def serve(self, connection: socket.socket) -> None:
-        """Pass everything on."""
-        self.pass_on(connection, b"")
+        """Forward everything."""
+        self.forward(connection, b"")
 
-    def pass_on(self, connection: socket.socket, first: bytes) -> None:
-        """Send the first bytes to the server, then pass on what either side says."""
+    def forward(self, connection: socket.socket, first: bytes) -> None:
+        """Send the first bytes to the server, then forward what either side sends."""
         with socket.create_connection(self._to) as server:
             self.open.add(server)
             server.sendall(first)
-            while data := _copied(connection, server):
-                data[1].sendall(data[0])
+            while received := _receive(connection, server):
+                data, receiver = received
+                receiver.sendall(data)
             self.open.discard(server)
 
 
 class Encrypted(Relay):
-    """A server's TLS, with this certificate."""
+    """TLS in front of a server, with this certificate."""
 
     scheme = "https"
 
@@ -67,16 +68,16 @@ class Encrypted(Relay):
         super().__init__(to, before=before)
 
     def serve(self, connection: socket.socket) -> None:
-        """Pass on what was decrypted."""
+        """Forward the decrypted bytes."""
         with self._context.wrap_socket(connection, server_side=True) as plain:
             super().serve(plain)
 
 
 class Proxy(Relay):
-    """An HTTP proxy to one server. ``account`` is the ``user:password`` that it wants, if any.
+    """An HTTP proxy to one server. ``account`` is the ``user:password`` that it requires, if any.
 
-    ``answers`` is what it says to every request in place of passing it on. ``heads`` are those
-    that came.
+    If it has ``answers``, it sends them to every request instead of forwarding it. ``heads`` are
+    the request lines and headers that it received.
     """
 
     def __init__(
@@ -94,14 +95,14 @@ class Proxy(Relay):
         self.url = f"http://{account}{'@' if account else ''}127.0.0.1:{self.port}"
 
     @property
-    def asked_for(self) -> list[str]:
-        """What the requests were for, as they had it: ``CONNECT hub.test:443``, ``GET http…``."""
+    def requests(self) -> list[str]:
+        """The method and target of each request: ``CONNECT hub.test:443``, ``GET http://…``."""
         return [
             head.rpartition(" HTTP/")[0] for head in (each.split("\r\n")[0] for each in self.heads)
         ]
 
     def serve(self, connection: socket.socket) -> None:
-        """Answer a CONNECT, pass another request on."""
+        """Answer a CONNECT request, and forward any other."""
         head, body = read_head(connection)
         self.heads.append(head)
         credentials = f"basic {base64.b64encode(self._account.encode()).decode()}"
@@ -111,34 +112,34 @@ class Proxy(Relay):
             connection.sendall(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
         elif head.startswith("CONNECT "):
             connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            self.pass_on(connection, b"")
+            self.forward(connection, b"")
         else:
             method, url, rest = head.split(" ", 2)
             parts = urlsplit(url)
             path = parts.path + (f"?{parts.query}" if parts.query else "")
-            self.pass_on(connection, f"{method} {path} {rest}".encode() + body)
+            self.forward(connection, f"{method} {path} {rest}".encode() + body)
 
 
 def _account(head: str) -> str:
     fields = (line.partition(":") for line in head.split("\r\n"))
-    found = [value for name, _, value in fields if name.lower() == "proxy-authorization"]
-    kind, _, code = found[0].strip().partition(" ") if found else ("", "", "")
+    values = [value for name, _, value in fields if name.lower() == "proxy-authorization"]
+    kind, _, code = values[0].strip().partition(" ") if values else ("", "", "")
     return f"{kind.lower()} {code}"
 
 
 def read_head(connection: socket.socket) -> tuple[str, bytes]:
-    """Return a request's head, and what came of its body with it."""
-    came = b""
-    while b"\r\n\r\n" not in came:
+    """Return a request's line and headers, and the part of its body that arrived with them."""
+    received = b""
+    while b"\r\n\r\n" not in received:
         if not (more := connection.recv(65536)):
             raise ConnectionResetError
-        came += more
-    head, _, body = came.partition(b"\r\n\r\n")
+        received += more
+    head, _, body = received.partition(b"\r\n\r\n")
     return head.decode("latin-1") + "\r\n\r\n", body
 
 
-def _copied(one: socket.socket, other: socket.socket) -> tuple[bytes, socket.socket] | None:
-    """Wait for either to say something; return it and for whom it is, or nothing at the end."""
+def _receive(one: socket.socket, other: socket.socket) -> tuple[bytes, socket.socket] | None:
+    """Wait for bytes from either socket; return them and the other socket, ``None`` at the end."""
     decrypted = [
         each for each in (one, other) if isinstance(each, ssl.SSLSocket) and each.pending()
     ]

@@ -41,7 +41,7 @@ class UnreliableProxy(Relay):
         self._rng = rng
         self.faults: Counter[str] = Counter()
 
-    def pass_on(self, connection: socket.socket, first: bytes) -> None:
+    def forward(self, connection: socket.socket, first: bytes) -> None:
         fault, at = self._rng.choice(FAULTS), self._rng.randint(0, 2500)
         self.faults[fault] += 1
         if fault == "503":

@@ -588,8 +588,8 @@ def test_a_launch_that_is_already_cancelled_sends_nothing() -> None:
 
     def slow() -> float:
         if recorder.of(BuildRequested):
-            with hub.came:
-                hub.came.wait_for(lambda: hub.requests, timeout=0.3)
+            with hub.changed:
+                hub.changed.wait_for(lambda: hub.requests, timeout=0.3)
         return 1000.0
 
     with ScriptedHub() as hub:

@@ -231,7 +231,7 @@ def test_an_https_proxy_is_given_a_tunnel_and_sees_nothing(
     with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
         settings.set(**{name: proxy.url})
         assert ask("https://hub.test/")
-    assert proxy.asked_for == ["CONNECT hub.test:443"]
+    assert proxy.requests == ["CONNECT hub.test:443"]
     assert TOKEN not in proxy.heads[0]
 
 
@@ -250,7 +250,7 @@ def test_an_http_proxy(
     with Proxy(behind) as proxy:
         settings.set(**{name: proxy.url})
         assert ask("http://hub.test/")
-    assert proxy.asked_for == [request_line]
+    assert proxy.requests == [request_line]
 
 
 @pytest.mark.parametrize("ask", [requested, streamed])
@@ -262,7 +262,7 @@ def test_a_proxy_behind_tls(ask: Ask, behind: str, settings: Settings) -> None:
     ):
         settings.set(HTTPS_PROXY=encrypted.origin)
         assert ask("https://hub.test/")
-    assert proxy.asked_for == ["CONNECT hub.test:443"]
+    assert proxy.requests == ["CONNECT hub.test:443"]
 
 
 @ASKS

@@ -187,7 +187,7 @@ class DroppingRelay(Relay):
     def serve(self, connection: socket.socket) -> None:
         head, body = read_head(connection)
         if not head.startswith("POST /") or "/api/sessions " not in head:
-            self.pass_on(connection, head.encode() + body)
+            self.forward(connection, head.encode() + body)
             return
         size = re.search(r"(?i)content-length: (\d+)", head)
         assert size is not None

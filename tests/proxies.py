@@ -36,12 +36,12 @@ class Relay(Loopback):
         """Serve one connection until it ends."""
         self.open.add(connection)
         with suppress(OSError), connection:
-            self._before()
             self.serve(connection)
         self.open.discard(connection)
 
     def serve(self, connection: socket.socket) -> None:
         """Forward everything."""
+        self._before()
         self.forward(connection, b"")
 
     def forward(self, connection: socket.socket, first: bytes) -> None:
@@ -69,8 +69,12 @@ class Encrypted(Relay):
 
     def serve(self, connection: socket.socket) -> None:
         """Forward the decrypted bytes."""
-        with self._context.wrap_socket(connection, server_side=True) as plain:
-            super().serve(plain)
+        with self._context.wrap_socket(
+            connection, server_side=True, do_handshake_on_connect=False
+        ) as plain:
+            self._before()
+            plain.do_handshake()
+            self.forward(plain, b"")
 
 
 class Proxy(Relay):
@@ -103,6 +107,7 @@ class Proxy(Relay):
 
     def serve(self, connection: socket.socket) -> None:
         """Answer a CONNECT request, and forward any other."""
+        self._before()
         head, body = read_head(connection)
         self.heads.append(head)
         credentials = f"basic {base64.b64encode(self._account.encode()).decode()}"

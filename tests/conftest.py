@@ -1,4 +1,4 @@
-"""For all tests: no settings from the environment, and no threads left behind."""
+"""For all tests: no settings from the environment, and nothing left behind."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from e2e.world import World
 
 # A background job inherits an ignored SIGINT, and a job under nohup an ignored SIGHUP.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -21,6 +24,14 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in tuple(os.environ):
         if name.startswith(("CLINDER_", "JUPYTER_BASE_URL", "JUPYTER_TOKEN")):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """Run commands, of which nothing remains after the test."""
+    world = World(tmp_path)
+    yield world
+    world.end()
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -36,13 +36,6 @@ HEAVY = {
 COMMANDS = sorted(cli.commands)
 GONE = "http://127.0.0.1:1/user/x/"
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}  # because `make coverage` imports modules, too
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.end()
 
 
 def heavy_imports(code: str, *arguments: str) -> set[str]:
@@ -103,15 +96,6 @@ def test_completion_lists_commands_and_imports_nothing_heavy(world: World) -> No
     assert HEAVY & modules == set()
 
 
-def test_a_launch_is_announced_before_the_wire_is_imported(world: World) -> None:
-    command = [sys.executable, "-X", "importtime", *CLINDER[1:]]
-    process = world.popen([*command, "start", "o/r", "--hub", "http://127.0.0.1:1"])
-    lines = world.finish(process).err.splitlines()
-    announced = lines.index("clinder: Launching gh/o/r/HEAD on http://127.0.0.1:1/.")
-    imported = [line.rpartition("|")[2].strip() for line in lines].index("requests")
-    assert announced < imported
-
-
 @pytest.mark.posix
 @pytest.mark.parametrize(
     "token", ["plain", "a'b", '$(touch${IFS}x)"`touch${IFS}x`', "\\'!;&|<>*?~#"]
@@ -137,7 +121,9 @@ def test_the_output_is_one_line_as_json_and_as_a_uri() -> None:
 
 
 EXEC = ["exec", "--session", f"{GONE}?token=secret"]
-RUN = ["run", "o/r", "--hub", "http://127.0.0.1:1"]  # nothing listens there
+# Nothing listens there, so a build request would end with another exit code.
+RUN = ["run", "o/r", "--hub", "http://127.0.0.1:1"]
+START = ["start", "o/r", "--hub", "http://127.0.0.1:1", "--session-file"]
 
 
 @pytest.mark.parametrize(
@@ -177,6 +163,9 @@ RUN = ["run", "o/r", "--hub", "http://127.0.0.1:1"]  # nothing listens there
         (["hub", "--directory", "missing"], "missing"),
         (["status", "one", "two"], "unexpected extra argument"),
         (["exec", "-c", "1"], "--session @FILE"),
+        (["status", "--session-file", __file__], "is not a session file"),
+        (["stop", "--session-file", "missing.json"], "session file missing.json cannot be read"),
+        ([*START, "missing/session.json"], "session file missing/session.json cannot be written"),
         (["exec", "-c", "1", "--session", "@missing.json"], "session file missing.json cannot be"),
         (["exec", "-c", "1", "--session", "nonsense"], "not the HTTP(S) URL of a session."),
         (EXEC, "Pass the code exactly once"),

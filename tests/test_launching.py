@@ -229,13 +229,6 @@ def test_if_the_file_cannot_be_written_the_session_is_stopped(
 # Messages
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    created = World(tmp_path)
-    yield created
-    created.end()
-
-
 @pytest.mark.posix
 @pytest.mark.parametrize("verbose", [False, True])
 def test_failures_stay_on_the_terminal_and_the_log_only_if_verbose(

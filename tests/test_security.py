@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,13 +43,6 @@ pytestmark = pytest.mark.usefixtures("_no_threads_left")
 TOKEN = "s3cret-t0ken-of-the-session"
 BUILD_TOKEN = "s3cret.build.t0ken"
 URL = "https://hub.test/user/x/"
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    made = World(tmp_path)
-    yield made
-    made.end()
 
 
 def came_of(*parts: bytes, headers: Mapping[str, str] | None = None) -> list[object]:

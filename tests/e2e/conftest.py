@@ -14,13 +14,6 @@ from e2e.world import World
 collect_ignore = ["test_terminal.py"] if sys.platform == "win32" else []  # no pseudo-terminal
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
-    yield world
-    world.end()
-
-
 @pytest.fixture(scope="module")
 def module_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world = World(tmp_path_factory.mktemp("world"))

@@ -26,7 +26,10 @@ def find_executable(name: str) -> str:
     """
     path = shutil.which(name)
     if path is None:
-        raise UsageError(f"The command {name!r} does not exist or is not executable.")
+        raise UsageError(
+            f"The command {name!r} does not exist or is not executable.",
+            hint="Check its spelling, or write the path of the executable.",
+        )
     return path
 
 

@@ -73,10 +73,7 @@ class _Observer:
 
 
 def _launch(
-    inputs: Inputs,
-    environ: Mapping[str, str],
-    observer: _Observer,
-    cancel: threading.Event,
+    inputs: Inputs, environ: Mapping[str, str], observer: _Observer, cancel: threading.Event
 ) -> Session:
     deadline = Deadline(inputs.launch.timeout, cancel=cancel)
     resolution = resolve(inputs.launch, deadline, environ)

@@ -66,8 +66,7 @@ def read_environ(
     url, token = os.environ.get("JUPYTER_BASE_URL", ""), os.environ.get("JUPYTER_TOKEN", "")
     if not url or not token:
         raise UsageError(
-            "There is no session: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
-            hint=hint,
+            "There is no session: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.", hint=hint
         )
     return Session(url, token)
 

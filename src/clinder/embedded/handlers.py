@@ -112,10 +112,7 @@ class _Handler(RequestHandler):
             self.finish("This hub is for programs on its own machine.\n")
 
     def log_exception(
-        self,
-        typ: type[BaseException] | None,
-        value: BaseException | None,
-        tb: TracebackType | None,
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
     ) -> None:
         """Report a bug to the hub's owner. Loggers belong to the process, not to the hub."""
         if not isinstance(value, HTTPError):

@@ -123,12 +123,7 @@ _MAX_URL = 8000
 
 
 def request_build(
-    transport: Transport,
-    hub: str,
-    spec: str,
-    *,
-    deadline: Deadline,
-    build_token: str = "",
+    transport: Transport, hub: str, spec: str, *, deadline: Deadline, build_token: str = ""
 ) -> Generator[Redirected | Progress | Ready, None, None]:
     """Send one build request and yield its events, of which the last is a :class:`Ready`.
 

@@ -179,11 +179,7 @@ class Server:
         self, method: str, path: str, deadline: Deadline, json: object | None = None
     ) -> Response:
         answer = self.transport.request(
-            method,
-            self.session.url + path,
-            deadline=deadline,
-            token=self.session.token,
-            json=json,
+            method, self.session.url + path, deadline=deadline, token=self.session.token, json=json
         )
         if answer.status in (401, 403):
             raise TokenRefused("The session's server refused the token.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -19,20 +20,12 @@ from clinder.session import Attempt, Session
 from clinder.wire.http import Transport
 
 
-def _no_observer(_: object) -> None:
-    """Observe nothing."""
-
-
-def _utc() -> datetime:
-    return datetime.now(timezone.utc)
-
-
 def launch(
     request: Request,
     deadline: Deadline,
     observer: Observer | None = None,
     *,
-    utc: Callable[[], datetime] = _utc,
+    utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     random: Callable[[], float] = random.random,
 ) -> Session:
     """Launch a session on the first of the request's hubs that gives one, and return it.
@@ -47,7 +40,7 @@ def launch(
     with ExitStack() as stack:
         hubs = [stack.enter_context(_base_url(hub, options.directory)) for hub in request.hubs]
         retries = Retries(hubs, options.attempts, random)
-        return _Launch(request, retries, observer or _no_observer, deadline, utc).run()
+        return _Launch(request, retries, observer or (lambda _: None), deadline, utc).run()
 
 
 @contextmanager
@@ -61,78 +54,70 @@ def _base_url(hub: str, directory: Path) -> Iterator[str]:
         yield embedded.url
 
 
+@dataclass
 class _Launch:
     """The attempts of a launch, one after another."""
 
-    def __init__(
-        self,
-        request: Request,
-        retries: Retries,
-        observer: Observer,
-        deadline: Deadline,
-        utc: Callable[[], datetime],
-    ):
-        self._request = request
-        self._retries = retries
-        self._observer = observer
-        self._deadline = deadline
-        self._utc = utc
-        self._failed: list[Attempt] = []
-        self._transport: Transport
+    request: Request
+    retries: Retries
+    observer: Observer
+    deadline: Deadline
+    utc: Callable[[], datetime]
+    _failed: list[Attempt] = field(default_factory=list)
+    _transport: Transport = field(init=False)
 
     def run(self) -> Session:
-        step = self._retries.first_step()
+        step = self.retries.first_step()
         while True:
             attempt = self._start_attempt(step)
             try:
                 return attempt.run(self._failed)
             except ClinderError as error:
-                if self._deadline.cancel.is_set():
+                if self.deadline.cancel.is_set():
                     raise Cancelled("Cancelled.", context=attempt.context()) from None
                 error.context = attempt.context()
                 if isinstance(error, TimedOut):
-                    error.message = (
-                        f"The launch did not finish within {self._request.options.timeout:g} s."
-                    )
-                next_step = self._retries.step_after(
+                    limit = self.request.options.timeout
+                    error.message = f"The launch did not finish within {limit:g} s."
+                next_step = self.retries.step_after(
                     error,
                     launching=attempt.launching,
                     member=attempt.member,
                     other_members=attempt.other_members,
                 )
-                if next_step is None or next_step.wait >= self._deadline.remaining():
+                if next_step is None or next_step.wait >= self.deadline.remaining():
                     self._add_history(error, next_step)
                     raise
-                self._failed.append(attempt.record_failure(error))
-                self._observer(AttemptFailed(self._failed[-1]))
+                self._failed.append(attempt.record(type(error).__name__, error.message))
+                self.observer(AttemptFailed(self._failed[-1]))
                 step = next_step
 
     def _start_attempt(self, step: Step) -> LaunchAttempt:
         """Wait until a step is due, and return its attempt."""
         if step.wait:
-            self._observer(Waiting(step.wait, step.address))
-            self._deadline.grace = 0.0
-            self._deadline.wait(step.wait)
+            self.observer(Waiting(step.wait, step.address))
+            self.deadline.grace = 0.0
+            self.deadline.wait(step.wait)
         if not step.pinned:  # a new transport has no cookies
-            self._transport = Transport(self._request.options.timeouts)
+            self._transport = Transport(self.request.options.timeouts)
         return LaunchAttempt(
-            self._request,
+            self.request,
             step,
-            number=len(self._failed) + 1,
-            transport=self._transport,
-            observer=self._observer,
-            deadline=self._deadline,
-            utc=self._utc,
+            len(self._failed) + 1,
+            self._transport,
+            self.observer,
+            self.deadline,
+            self.utc,
         )
 
     def _add_history(self, error: ClinderError, next_step: Step | None) -> None:
         """Add to a busy hub's error how often it was tried, and why there is no retry."""
         if not isinstance(error, HubBusy):
             return
-        timeout = self._request.options.timeout
+        timeout = self.request.options.timeout
         requests = len(self._failed) + 1
         if requests > 1:
-            seconds = timeout - self._deadline.remaining()
+            seconds = timeout - self.deadline.remaining()
             error.message += f" {requests} build requests failed within {seconds:.0f} s."
         if next_step is not None:
             error.message += (

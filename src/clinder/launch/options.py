@@ -47,12 +47,8 @@ class LaunchOptions:
 
     def __post_init__(self) -> None:
         if not 0 < self.timeout < math.inf:
-            raise UsageError(
-                f"The time limit of a launch must be more than 0 seconds, not {self.timeout:g}."
-            )
+            raise UsageError(f"The time limit must be more than 0 seconds, not {self.timeout:g}.")
         if not 1 <= self.attempts <= ATTEMPTS:
-            raise UsageError(
-                f"The number of attempts must be from 1 to {ATTEMPTS}, not {self.attempts}."
-            )
+            raise UsageError(f"The attempts must be from 1 to {ATTEMPTS}, not {self.attempts}.")
         if self.reuse_environment not in (False, True, FORCE):
             raise UsageError(f"reuse_environment must be True, False or `{FORCE}`.")

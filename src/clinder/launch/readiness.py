@@ -37,9 +37,8 @@ def wait_until_usable(
             _warm_up(session, kernel, readiness_deadline, timeouts)
     except TimedOut:
         deadline.raise_if_expired()
-        raise ServerNotReady(
-            f"The server was launched but never became usable: {reason}."
-        ) from None
+        message = f"The server was launched but never became usable: {reason}."
+        raise ServerNotReady(message) from None
 
 
 def _wait_until_running(session: Session, deadline: Deadline, timeouts: Timeouts) -> Iterator[str]:
@@ -63,7 +62,6 @@ def _wait_until_running(session: Session, deadline: Deadline, timeouts: Timeouts
 
 
 def _warm_up(session: Session, kernel: str, deadline: Deadline, timeouts: Timeouts) -> None:
-    """Start a kernel, wait until it responds, and remove it."""
     from clinder.running.kernels import running_kernel  # imported while the hub works
     from clinder.wire.kernel_channel import KernelDied
 
@@ -80,7 +78,6 @@ def _warm_up(session: Session, kernel: str, deadline: Deadline, timeouts: Timeou
                 return
         except (ServerUnreachable, TokenRefused, KernelDied) as error:
             if delay is None:
-                raise ServerNotReady(
-                    f"The server was launched, but the warm-up failed: {error}"
-                ) from None
+                message = f"The server was launched, but the warm-up failed: {error}"
+                raise ServerNotReady(message) from None
             deadline.wait(delay)

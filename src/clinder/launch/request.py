@@ -131,9 +131,8 @@ def _apply_reuse(
     if options.build_token:
         warning = "No image is reused because the build token is for the requested commit only."
         return replace(resolution, warnings=(*resolution.warnings, warning))
-    choice = choose_commit(
-        checkout, options.directory, environ, force=options.reuse_environment == FORCE
-    )
+    force = options.reuse_environment == FORCE
+    choice = choose_commit(checkout, options.directory, environ, force=force)
     request = replace(request, repository=choice.launched, choice=choice)
     if choice.refused:
         return replace(resolution, request=request, warnings=(*resolution.warnings, choice.reason))

@@ -21,21 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from clinder.errors import (
-    BotsRefused,
-    ClinderError,
-    HubBroken,
-    HubBusy,
-    HubDown,
-    HubError,
-    HubFull,
-    HubUnreachable,
-    LaunchFailed,
-    LoginRequired,
-    NetworkRefused,
-    QuotaReached,
-    RepositoryHostFailed,
-)
+from clinder import errors
 
 BROKEN_DELAYS = (2.0, 4.0)
 """Seconds, plus or minus a quarter, before a hub that broke or is down is retried."""
@@ -45,9 +31,16 @@ DOWN_DELAYS = (8.0, 15.0, 15.0, 15.0)
 FULL_DELAYS = (60.0, 240.0)
 """Seconds before each round of the hubs that are full."""
 
-_BROKEN = (HubUnreachable, HubBroken)
-_FULL = (HubFull, QuotaReached)
-_TRY_NEXT_HUB = (HubBusy, HubError, LaunchFailed, NetworkRefused, BotsRefused, LoginRequired)
+_BROKEN = (errors.HubUnreachable, errors.HubBroken)
+_FULL = (errors.HubFull, errors.QuotaReached)
+_TRY_NEXT_HUB = (
+    errors.HubBusy,
+    errors.HubError,
+    errors.LaunchFailed,
+    errors.NetworkRefused,
+    errors.BotsRefused,
+    errors.LoginRequired,
+)
 
 
 @dataclass(frozen=True)
@@ -112,7 +105,7 @@ class Retries:
 
     def step_after(
         self,
-        error: ClinderError,
+        error: errors.ClinderError,
         *,
         launching: bool,
         member: str = "",
@@ -126,14 +119,13 @@ class Retries:
         if not isinstance(error, _TRY_NEXT_HUB):
             return None
         hub = self._round[0]
-        hub.down, hub.full = isinstance(error, HubDown), isinstance(error, _FULL)
+        hub.down, hub.full = isinstance(error, errors.HubDown), isinstance(error, _FULL)
         if hub.down:
             return self._after_down(hub)
         hub.last_member = member
         self._requests_to[member] += 1
-        if isinstance(error, _BROKEN) or (
-            isinstance(error, RepositoryHostFailed) and not launching
-        ):
+        host_failed = isinstance(error, errors.RepositoryHostFailed) and not launching
+        if isinstance(error, _BROKEN) or host_failed:
             return self._after_broken(hub, launching=launching)
         return self._after_full(hub, other_members) if hub.full else self._end_turn()
 

@@ -6,18 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from uuid import uuid4
 
+from clinder import errors
 from clinder._deadline import Deadline
-from clinder.errors import (
-    Cancelled,
-    ClinderError,
-    CodeRaised,
-    OutputDropped,
-    ServerNotReady,
-    ServerUnreachable,
-    SessionGone,
-    TimedOut,
-    TokenRefused,
-)
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
@@ -36,7 +26,7 @@ _RESTART_DELAY = 0.5
 _CHECK_INTERVAL = 2.0
 
 
-class KernelNotRemoved(TimedOut):
+class KernelNotRemoved(errors.TimedOut):
     """The time limit was reached, and the kernel could not be deleted: it may still run."""
 
 
@@ -72,21 +62,21 @@ def running_kernel(
         with _connect(server, kernel_id, deadline, ready_timeout) as kernel:
             yield kernel
     except TooLarge:
-        raise OutputDropped("The kernel sent a message that is too large.") from None
+        raise errors.OutputDropped("The kernel sent a message that is too large.") from None
     except TransportError as error:
-        raise ServerUnreachable(f"The session's kernel is unreachable: {error.message}.") from None
-    except (KernelDied, ServerNotReady):
+        message = f"The session's kernel is unreachable: {error.message}."
+        raise errors.ServerUnreachable(message) from None
+    except (KernelDied, errors.ServerNotReady):
         died = True
         raise
-    except TimedOut:
+    except errors.TimedOut:
         timed_out = True
         raise
     finally:
         removed = _remove(server, kernel_id, _cleanup(deadline, cleanup_timeout), died=died)
         if timed_out and not removed:
-            raise KernelNotRemoved(
-                "The session's server did not confirm that it removed the kernel."
-            )
+            message = "The session's server did not confirm that it removed the kernel."
+            raise KernelNotRemoved(message)
 
 
 def _start(server: Server, name: str, deadline: Deadline, cleanup_timeout: float) -> str:
@@ -98,9 +88,9 @@ def _start(server: Server, name: str, deadline: Deadline, cleanup_timeout: float
     starting.grace = cleanup_timeout
     try:
         return server.start_kernel(kernelspec, label, starting)
-    except (Cancelled, ServerUnreachable, TimedOut) as error:
+    except (errors.Cancelled, errors.ServerUnreachable, errors.TimedOut) as error:
         removed = _remove_by_label(server, label, _cleanup(deadline, cleanup_timeout))
-        if isinstance(error, TimedOut) and not removed:
+        if isinstance(error, errors.TimedOut) and not removed:
             message = "The session's server did not report which kernel it started."
             raise KernelNotRemoved(message) from None
         raise
@@ -120,7 +110,7 @@ def _remove_by_label(server: Server, label: str, deadline: Deadline) -> bool:
 
     The server may have started none. It then never lists one, and this ends with the deadline.
     """
-    with suppress(ClinderError, TransportError):
+    with suppress(errors.ClinderError, TransportError):
         while not (kernel_id := server.find_kernel(label, deadline)):
             deadline.wait(_LIST_DELAY)
         return server.delete_kernel(kernel_id, deadline)
@@ -144,14 +134,14 @@ def _connect(
         except BaseException:
             kernel.close()
             raise
-    except TimedOut:
+    except errors.TimedOut:
         deadline.raise_if_expired()
         reason = f"it did not answer within {ready_timeout:g} s"
     except KernelDied as error:
         reason = error.message
     else:
         return kernel
-    raise ServerNotReady(
+    raise errors.ServerNotReady(
         f"The kernel cannot be used: {reason}.",
         hint="The image's environment is broken for this kernel: try it in a browser.",
     )
@@ -180,7 +170,7 @@ def _remove(server: Server, kernel_id: str, deadline: Deadline, *, died: bool) -
 
     A server cannot delete a kernel while it restarts it, so one that died is deleted twice.
     """
-    with suppress(ClinderError, TransportError):
+    with suppress(errors.ClinderError, TransportError):
         removed = server.delete_kernel(kernel_id, deadline)
         if died:
             deadline.wait(_RESTART_DELAY)
@@ -216,20 +206,21 @@ def execute(
                 elif not output.is_clean_exit:
                     raised = output
     except KernelDied as error:
-        raise CodeRaised(
+        raise errors.CodeRaised(
             f"The code did not finish: {error.message}.",
             hint="It may have used more memory than the session has.",
         ) from None
-    except (ServerUnreachable, TokenRefused):
+    except (errors.ServerUnreachable, errors.TokenRefused):
         _raise_if_gone(session, deadline, timeouts)
         raise
     if raised is not None:
-        raise CodeRaised(f"The code raised {raised.name} on the session.")
+        raise errors.CodeRaised(f"The code raised {raised.name} on the session.")
     if dropped:
-        raise OutputDropped("The session's server dropped some of the output, as it reports above.")
+        message = "The session's server dropped some of the output, as it reports above."
+        raise errors.OutputDropped(message)
 
 
 def _raise_if_gone(session: Session, deadline: Deadline, timeouts: Timeouts | None) -> None:
     status = Server(session, Transport(timeouts)).status(deadline)
     if status.state is State.GONE:
-        raise SessionGone(f"The session is gone: {status.message}.")
+        raise errors.SessionGone(f"The session is gone: {status.message}.")

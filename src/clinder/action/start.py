@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 
+from clinder import events
 from clinder._deadline import Deadline
 from clinder.action import annotation, summary
 from clinder.action.cancelling import cancel_in_time
@@ -13,14 +14,6 @@ from clinder.action.inputs import PREFIX, Inputs, fails_on_error, read
 from clinder.action.log import Log
 from clinder.action.workflow import Workflow
 from clinder.errors import Cancelled, ClinderError
-from clinder.events import (
-    AttemptFailed,
-    BuildRequested,
-    Event,
-    SessionLaunched,
-    SessionStopped,
-    WarningIssued,
-)
 from clinder.launch.launch import launch
 from clinder.launch.request import resolve
 from clinder.session import Attempt, Session
@@ -58,16 +51,16 @@ class _Observer:
         self._attempts = attempts
         folder.record_python()
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: events.Event) -> None:
         match event:
-            case BuildRequested():
+            case events.BuildRequested():
                 self.folder.begin(Launching(event.hub, event.spec))
-            case SessionLaunched():
+            case events.SessionLaunched():
                 self.folder.keep(event.session)
                 self.workflow.mask(event.session.token)
-            case SessionStopped():
+            case events.SessionStopped():
                 self.folder.forget(event.session)
-            case AttemptFailed():
+            case events.AttemptFailed():
                 self._attempts.append(event.attempt)
         self.log.observe(event)
 
@@ -80,7 +73,7 @@ def _launch(
     for note in resolution.notes:
         observer.workflow.log(note)
     for warning in resolution.warnings:
-        observer.observe(WarningIssued(warning))
+        observer.observe(events.WarningIssued(warning))
     try:
         session = launch(resolution.request, deadline, observer.observe)
     finally:

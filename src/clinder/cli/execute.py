@@ -36,14 +36,8 @@ def execute(
 
     with cancellation("the code might keep running in its session") as cancel:
         try:
-            execute_on(
-                target,
-                source,
-                Deadline(timeout, cancel=cancel),
-                kernel=kernel,
-                write=_write,
-                timeouts=timeouts,
-            )
+            deadline = Deadline(timeout, cancel=cancel)
+            execute_on(target, source, deadline, kernel=kernel, write=_write, timeouts=timeouts)
         except KernelNotRemoved:
             raise TimedOut(
                 f"The code did not end within {timeout:g} s. Its kernel might still be running,"

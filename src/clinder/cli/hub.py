@@ -36,10 +36,8 @@ def hub(port: int, directory: Path, *, quiet: bool) -> None:
         Hub(directory, port=port, stop_servers=True, report=report) as embedded,
     ):
         write(f"{embedded.url}\n")
-        report(
-            f"The embedded hub serves {directory.resolve()}."
-            " Press Ctrl-C to stop it and its sessions."
-        )
+        served = directory.resolve()
+        report(f"The embedded hub serves {served}. Press Ctrl-C to stop it and its sessions.")
         while not stop.wait(_TICK):  # on Windows, an endless wait would block signals
             pass
         report("Stopping the sessions that this hub started.")

@@ -10,26 +10,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from clinder import events
 from clinder.cli.options import Options
 from clinder.cli.streams import print_status
-from clinder.events import (
-    AttemptFailed,
-    Event,
-    LogLines,
-    PhaseStarted,
-    SessionNotStopped,
-    Waiting,
-    WarningIssued,
-    describe,
-)
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 
 _DUMB = ("dumb", "unknown")
-_WARNINGS = (WarningIssued, SessionNotStopped)
-_PERMANENT = (*_WARNINGS, AttemptFailed, Waiting)
+_WARNINGS = (events.WarningIssued, events.SessionNotStopped)
+_PERMANENT = (*_WARNINGS, events.AttemptFailed, events.Waiting)
 _RESERVED = 4  # columns, so that a terminal can echo ^C without breaking the line
 
 
@@ -39,7 +30,7 @@ class Screen:
     def begin(self, message: str) -> None:
         """Show what is about to be launched."""
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: events.Event) -> None:
         """Show an event."""
         if isinstance(event, _WARNINGS):
             print_status(f"clinder: {_describe(event)}")
@@ -60,9 +51,9 @@ class LogScreen(Screen):
 
     say = begin
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: events.Event) -> None:
         """Write the event as lines."""
-        if isinstance(event, LogLines):
+        if isinstance(event, events.LogLines):
             print_status("\n".join(event.lines))
         elif message := _describe(event):
             self.say(message)
@@ -98,18 +89,18 @@ class LineScreen(Screen):
         with suppress(OSError):
             self._live.refresh()
 
-    def observe(self, event: Event) -> None:
+    def observe(self, event: events.Event) -> None:
         """Redraw the line, and write permanent messages above it."""
-        if isinstance(event, LogLines):
+        if isinstance(event, events.LogLines):
             self._line = event.lines[-1]
             if self._verbose:
                 self._print("\n".join(event.lines))
-        elif isinstance(event, PhaseStarted):
+        elif isinstance(event, events.PhaseStarted):
             self._phase, self._line = event.phase, ""
         elif self._verbose or isinstance(event, _PERMANENT):
             self.say(_describe(event))
-        if isinstance(event, Waiting):
-            self._phase, self._line = "waiting", describe(event)
+        if isinstance(event, events.Waiting):
+            self._phase, self._line = "waiting", events.describe(event)
 
     def say(self, message: str) -> None:
         """Write a message above the redrawn line."""
@@ -152,5 +143,6 @@ def choose_screen(
     return LogScreen()
 
 
-def _describe(event: Event) -> str:
-    return f"Warning: {describe(event)}" if isinstance(event, _WARNINGS) else describe(event)
+def _describe(event: events.Event) -> str:
+    message = events.describe(event)
+    return f"Warning: {message}" if isinstance(event, _WARNINGS) else message

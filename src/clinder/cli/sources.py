@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from clinder import session_file
@@ -34,14 +35,10 @@ def read_sessions(texts: Sequence[str], files: Sequence[Path]) -> list[Source]:
     sources: list[Source] = []
     for argument in texts:
         try:
-            sources += [_parse(text) for text in _expand(argument)]
-        except UsageError as error:  # it must not keep the other sessions from being stopped
-            sources.append(Source(error))
-    for path in files:
-        try:
-            sources.append(Source(session_file.read(path), file=path))
+            sources += [_source(partial(Session.parse, text)) for text in _expand(argument)]
         except UsageError as error:
             sources.append(Source(error))
+    sources += [_source(partial(session_file.read, path), path) for path in files]
     if not sources:
         raise UsageError(
             "Standard input contains no session.", hint="Write one URI or JSON object per line."
@@ -82,15 +79,14 @@ def _warn_of_cleartext(sources: list[Source]) -> list[Source]:
     return sources
 
 
-def _expand(argument: str) -> Iterator[str]:
-    if argument == STDIN:
-        yield from (line for line in read_text(None).split("\n") if line.strip())
-    else:
-        yield argument
+def _expand(argument: str) -> list[str]:
+    if argument != STDIN:
+        return [argument]
+    return [line for line in read_text(None).split("\n") if line.strip()]
 
 
-def _parse(text: str) -> Source:
+def _source(read: Callable[[], Session], file: Path | None = None) -> Source:
     try:
-        return Source(Session.parse(text))
-    except UsageError as error:
+        return Source(read(), file)
+    except UsageError as error:  # it must not keep the other sessions from being stopped
         return Source(error)

@@ -23,13 +23,9 @@ def status(
     session = read_session([] if uri is None else [uri], [] if file is None else [file])
     with cancellation("the status of the session is unknown") as cancel:
         deadline = Deadline(timeout, cancel=cancel)
+        report = report_unclear(session.url, timeout)
         try:
-            current = wait_for_status(
-                session,
-                deadline,
-                timeouts=timeouts,
-                on_unclear=report_unclear(session.url, timeout),
-            )
+            current = wait_for_status(session, deadline, timeouts=timeouts, on_unclear=report)
         except ClinderError as error:
             error.message = f"{error.message} ({session.url})"
             raise

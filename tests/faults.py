@@ -210,7 +210,7 @@ def stays_silent(fault: str, response: Response) -> Fault:
 
 ANSWERS = (
     fails_at_once(
-        "The hub does not support the provider", transcript("bad-prefix"), 3, "lists the"
+        "The hub does not support the provider", transcript("bad-prefix"), 3, "lists its providers"
     ),
     fails_at_once("The spec is malformed", transcript("bad-spec-short"), 3, "forms that"),
     fails_at_once("The ref does not exist", transcript("bad-ref"), 3, "is pushed"),

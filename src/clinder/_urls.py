@@ -145,8 +145,5 @@ def redact(text: str) -> str:
         text = decoded = f"…@{tail}"
     if (field := _FIELD_START.search(decoded)) and "=" in decoded[field.end() :]:
         text = decoded[: field.start()] + "…"
-    return (
-        "'"
-        + "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:200])
-        + "'"
-    )
+    shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text[:200])
+    return f"'{shown}'"

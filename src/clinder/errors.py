@@ -80,10 +80,7 @@ class Refused(ClinderError):
 class UnknownProvider(Refused):
     """The hub does not support the repository provider (``builder.py``)."""
 
-    hint = (
-        "The hub lists the providers that it supports at /api/repoproviders. Or use another hub "
-        "with --hub."
-    )
+    hint = "The hub lists its providers at /api/repoproviders. Or use another hub with --hub."
 
 
 class MalformedSpec(Refused):
@@ -122,10 +119,7 @@ class BotsRefused(Refused):
 class BuildTokenRefused(Refused):
     """The hub refused the build token."""
 
-    hint = (
-        "A build token is valid for one hub and one spec, and for five minutes. Get a new one, "
-        "or omit it."
-    )
+    hint = "A token is valid for one hub, one spec and five minutes. Get a new one, or omit it."
 
 
 class LoginRequired(Refused):
@@ -222,10 +216,7 @@ class HubBroken(HubError):
 class NotABinderHub(HubError):
     """The address does not belong to a BinderHub, or is not its base URL."""
 
-    hint = (
-        "Use the hub's base URL, with its path prefix if it has one: the address of its launch "
-        "page."
-    )
+    hint = "Use the hub's base URL with its path prefix, if any: the address of its launch page."
 
 
 class ServerUnusable(HubError):
@@ -303,7 +294,6 @@ class Cancelled(ClinderError):
     """
 
     exit_code = 130
-    hint = ""
 
 
 def format_error(error: ClinderError) -> list[str]:

@@ -107,10 +107,8 @@ def describe(event: Event) -> str:
             message = f"Requesting {event.spec} from {event.hub}"
         case PhaseEnded():
             message = f"{event.phase}: {event.seconds:.1f} s"
-        case AttemptFailed(attempt=attempt):
-            message = (
-                f"No session from {attempt.hub} after {attempt.seconds:.0f} s: {attempt.reason}"
-            )
+        case AttemptFailed(attempt=failed):
+            message = f"No session from {failed.hub} after {failed.seconds:.0f} s: {failed.reason}"
         case Waiting():
             message = f"Trying {event.hub} again in {event.seconds:.0f} s."
         case SessionLaunched():

@@ -90,12 +90,10 @@ def _base(server: str, head: Repository, payload: Any) -> Repository | None:
     """Return the target of a fork's pull request, or ``None`` for any other event."""
     try:
         base = payload["pull_request"]["base"]
-        base_repository = repository_at(f"{server}/{base['repo']['full_name']}", base["sha"])
+        target = repository_at(f"{server}/{base['repo']['full_name']}", base["sha"])
     except (KeyError, TypeError, AttributeError, UsageError):
         return None
-    return (
-        base_repository if base_repository.is_commit and base_repository.name != head.name else None
-    )
+    return target if target.is_commit and target.name != head.name else None
 
 
 def _detect_gitlab(environ: Mapping[str, str]) -> Checkout:

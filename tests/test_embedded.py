@@ -357,14 +357,8 @@ def test_idle_kernels_are_culled_and_the_idle_server_ends(tmp_path: Path) -> Non
         until(lambda: process.gone)
 
 
-def test_the_servers_end_with_the_hub(tmp_path: Path) -> None:
-    with Hub(tmp_path, stop_servers=True) as hub:
-        process = process_of(ready(hub))
-    assert process.gone
-
-
 @pytest.mark.posix
-def test_a_server_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+def test_a_hub_kills_a_server_that_ignores_sigterm(tmp_path: Path) -> None:
     with Hub(tmp_path, stop_servers=True) as hub:
         process = process_of(ready(hub))
         process.server.suspend()

@@ -160,16 +160,6 @@ def test_the_token_is_not_shown_if_the_runner_has_no_file_for_it(
     assert "is stopped." in used.post().text
 
 
-def test_export_environment_false_sets_no_variables(use: MakeUse, hub: ScriptedHub) -> None:
-    hub.then(Answer(session(hub)))
-    used = use(hub, export_environment="false")
-
-    used.run()
-
-    assert used.exported == {}
-    assert used.outputs["started"] == "true"
-
-
 @pytest.mark.parametrize("summary", ["", "/nonexistent/summary"])
 def test_a_runner_without_a_job_summary(use: MakeUse, hub: ScriptedHub, summary: str) -> None:
     hub.then(Answer(session(hub)))
@@ -230,19 +220,21 @@ def test_commands_in_foreign_text_have_no_effect(
     assert set(used.outputs) <= {"url", "token", "uri", "hub", "spec", "image", "started"}
 
 
+@pytest.mark.parametrize(
+    ("fail_on_error", "kind", "code"), [("", "error", 4), ("false", "warning", 0)]
+)
 def test_a_failed_build_is_one_annotation_with_everything_that_helps(
-    use: MakeUse, hub: ScriptedHub
+    use: MakeUse, hub: ScriptedHub, fail_on_error: str, kind: str, code: int
 ) -> None:
     lines = ["Collecting nope\n", "ERROR: No matching distribution found for nope\n", "Removing\n"]
     log = [event(phase="building", message=each) for each in lines]
     hub.then(Answer(b"".join(log) + event(phase="failed", message="Command failed\n")))
-    used = use(hub)
+    used = use(hub, fail_on_error=fail_on_error)
 
     start = used.run()
 
-    assert start.code == 4
-    assert start.annotation.name == "error"
-    assert start.annotation.data.split("\n")[1:] == [
+    assert (start.code, start.annotation.name) == (code, kind)
+    assert start.annotation.data.split("\n")[1:5] == [
         f"Hub: {hub.url}",
         "The hub's log: ERROR: No matching distribution found for nope",
         f"What to do: {BuildFailed.hint}",
@@ -250,19 +242,6 @@ def test_a_failed_build_is_one_annotation_with_everything_that_helps(
     ]
     assert used.outputs == used.exported == {}
     assert "No Jupyter session" in used.summary
-
-
-def test_fail_on_error_false_turns_the_error_into_a_warning(use: MakeUse, hub: ScriptedHub) -> None:
-    hub.then(Answer(event(phase="failed", message="Sorry, org/repo is not allowed to launch\n")))
-    used = use(hub, fail_on_error="false")
-
-    start = used.run()
-
-    assert start.code == 0
-    assert start.annotation.name == "warning"
-    assert "not allowed to launch" in start.annotation.data
-    assert used.outputs.get("url", "") == ""
-    assert used.exported == {}
 
 
 @pytest.mark.parametrize(
@@ -345,47 +324,35 @@ def test_without_a_python_there_is_one_annotation(
     used.post()
 
 
+UNPROVIDED = """
+class ProvisioningFailed(Exception): ...
+def provide(*_):
+    raise ProvisioningFailed("No packages.")
+"""
+BUG = UNPROVIDED.replace('ProvisioningFailed("No packages.")', "LookupError('s3cret')")
+
+
 @pytest.mark.parametrize(
-    ("fail_on_error", "kind", "code"), [("", "error", 1), ("false", "warning", 0)]
+    ("bootstrap", "code", "message"),
+    [
+        ("", 1, "The runner failed: "),
+        (UNPROVIDED, 1, "No packages."),
+        (BUG, 70, "A bug in clinder: LookupError at bootstrap.py:4 in provide."),
+    ],
 )
-def test_packages_that_cannot_be_installed_are_one_annotation(
-    world: World, tmp_path: Path, fail_on_error: str, kind: str, code: int
-) -> None:
-    clone = copy_action(tmp_path / "clone", zipapp=False)
-    used = Use(world, clone, {"fail-on-error": fail_on_error})
-    used.variables = {"PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": os.devnull}
-
-    start = used.run()
-
-    assert (start.code, start.annotation.name) == (code, kind)
-    assert "cannot install clinder's packages" in start.annotation.data
-
-
-def test_a_file_of_the_action_that_is_missing_is_one_annotation(
-    world: World, tmp_path: Path
+def test_a_step_without_its_packages_is_one_annotation(
+    world: World, tmp_path: Path, bootstrap: str, code: int, message: str
 ) -> None:
     broken = copy_action(tmp_path / "broken", zipapp=False)
-    (broken / "src" / "clinder" / "action" / "bootstrap.py").unlink()
-
-    result, annotation = run_step(world, broken, "start")
-
-    assert (result.code, annotation.name) == (1, "error")
-    assert annotation.data.startswith("The runner failed: ")
-    assert "bootstrap.py" in annotation.data
-
-
-def test_a_bug_is_one_annotation_that_names_its_place(world: World, tmp_path: Path) -> None:
-    broken = copy_action(tmp_path / "broken", zipapp=False)
-    bug = (
-        "class ProvisioningFailed(Exception): ...\n"
-        "def provide(*_):\n    raise LookupError('s3cret')\n"
-    )
-    (broken / "src" / "clinder" / "action" / "bootstrap.py").write_text(bug)
+    path = broken / "src" / "clinder" / "action" / "bootstrap.py"
+    path.unlink()
+    if bootstrap:
+        path.write_text(bootstrap)
 
     result, annotation = run_step(world, broken, "start", CLINDER_SHARED=str(tmp_path))
 
-    assert (result.code, annotation.name) == (70, "error")
-    assert annotation.data.startswith("A bug in clinder: LookupError at bootstrap.py:3 in provide.")
+    assert (result.code, annotation.name) == (code, "error")
+    assert annotation.data.startswith(message)
     assert "s3cret" not in result.out
 
 
@@ -412,7 +379,8 @@ def test_the_post_step_needs_nothing_that_the_job_can_remove(
 
 def test_two_uses_have_two_sessions_and_share_the_packages(use: MakeUse, hub: ScriptedHub) -> None:
     hub.then(Answer(session(hub, "a")), Answer(session(hub, "b")))
-    first, second = use(hub, shared=None), use(hub, shared=None)
+    first = use(hub, shared=None)
+    second = use(hub, shared=None, export_environment="false")
     shared = Path(first.folders["shared"])
     first.start()
     (packages,) = shared.iterdir()
@@ -420,6 +388,7 @@ def test_two_uses_have_two_sessions_and_share_the_packages(use: MakeUse, hub: Sc
     second.start()
 
     assert second.folders["shared"] == str(shared)
+    assert (second.exported, second.outputs["started"]) == ({}, "true")
     assert [(each, each.stat().st_ctime_ns) for each in shared.iterdir()] == [(packages, changed)]
 
     second.post()
@@ -501,8 +470,7 @@ def phases() -> Iterator[dict[str, ScriptedHub]]:
         hubs["launching"].then(Answer((phases_with(building), never)))
         for phase in ("readiness", "stuck"):
             hubs[phase].then(Answer(phases_with(building) + session(hubs[phase])))
-        hubs["readiness"].serve("x", Jupyter(TOKEN, before=(503,) * 5))
-        hubs["stuck"].pages["/user/x/api/status"] = page(503)
+            hubs[phase].pages["/user/x/api/status"] = page(503)
         yield hubs
 
 
@@ -517,6 +485,7 @@ def test_a_signal_ends_the_start_step_in_any_phase(
 
     for each in processes.values():
         each.send_signal(signum)
+    phases["readiness"].pages.clear()
     starts = {phase: uses[phase].finish(each, read[phase]) for phase, each in processes.items()}
 
     code = 130 if signum is signal.SIGINT else 143

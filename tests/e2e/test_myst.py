@@ -12,9 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from e2e.act import CALLER, LAST, NOTHING_REMAINS, Workflow, binder, job
 from e2e.myst import JUPYTER, MYST, OFFLINE, REQUEST, book, outputs, page, printed
-from e2e.world import Result, World, line_with, until
+from e2e.world import Result, World, until
 
 pytestmark = pytest.mark.posix  # bash, act's host mode, processes that are killed
 
@@ -118,35 +117,6 @@ def test_a_book_is_executed_on_a_session_that_is_then_stopped(
     spec = quote(folder.resolve().as_uri().replace("///", "//localhost/"), safe="")
     check_outputs(folder / CONTENT, f"git/{spec}/HEAD")
     assert printed(folder / CONTENT, "deep") == f"{(folder / 'chapter').resolve()}\n"
-    world.wait_for_servers(0)
-
-
-@pytest.fixture
-def hub(world: World) -> Iterator[str]:
-    """The URL of the embedded hub."""
-    serving = world.clinder("hub", "--port", "0")
-    yield line_with(serving.stdout, "http").strip()
-    serving.terminate()
-    world.finish(serving)
-
-
-def test_a_later_step_of_a_job_executes_the_book_on_the_actions_session(
-    world: World, action: Path, hub: str
-) -> None:
-    workflow = Workflow(world, action, variables={"HUB": hub})
-    book(workflow.caller, PAGES)
-    book(world.directory, PAGES)  # the hub has the repository too, and runs the code there
-    checkout = "uses: actions/checkout@v7"  # act replaces it: it copies the caller's files
-    kept = world.root / "content"
-    build = f"run: {MYST} {' '.join(SITE)} && cp -r {CONTENT} {kept}"
-    offline = "env: " + json.dumps(OFFLINE)
-    result = workflow.run(job("t", LAST, checkout, binder(warm_up=""), f"{build}\n{offline}"))
-
-    assert result.code == 0, result.out
-    check_outputs(kept, f"gh/{CALLER}/{workflow.commit}")
-    assert printed(kept, "deep") == f"{(world.directory / 'chapter').resolve()}\n"
-    assert result.sessions_stopped == 1
-    assert result.remains == NOTHING_REMAINS
     world.wait_for_servers(0)
 
 

@@ -12,7 +12,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -26,7 +25,6 @@ pytestmark = pytest.mark.posix  # act in host mode, and node beside it
 
 COOKBOOK = Path(__file__).resolve().parents[2] / "examples" / "pythia-cookbook"
 HUB = "https://binder.projectpythia.org"
-FORK, HEAD = "somebody/fork", "c0ffee" * 6 + "abcd"
 TOKEN = "s3cret/token+1"
 BUILD_TOKEN = "build-s3cret"
 DROP_IN = """
@@ -164,32 +162,16 @@ def test_a_cookbook_without_the_tag_is_executed_in_the_job(cookbook: Workflow) -
     assert not result.output_with("Requesting ")
 
 
-PULL_REQUEST = {
-    "number": 7,
-    "pull_request": {
-        "number": 7,
-        "head": {"ref": "topic", "sha": HEAD, "repo": {"full_name": FORK}},
-        "base": {"ref": "main", "sha": "ba5e" * 10, "repo": {"full_name": CALLER}},
-    },
-}
-
-
 @pytest.mark.parametrize(
-    ("event", "payload", "inputs", "requested"),
+    ("inputs", "requested"),
     [
-        ("push", {}, "", f"gh/{CALLER}/COMMIT"),
-        ("pull_request", PULL_REQUEST, "", f"gh/{FORK}/{HEAD}"),
-        (
-            "pull_request",
-            PULL_REQUEST,
-            OTHER_INPUTS,
-            f"gh/ProjectPythia/radar-cookbook/main?build_token={BUILD_TOKEN}",
-        ),
+        ("", f"gh/{CALLER}/COMMIT"),
+        (OTHER_INPUTS, f"gh/ProjectPythia/radar-cookbook/main?build_token={BUILD_TOKEN}"),
     ],
-    ids=["push", "pull request from a fork", "repository in the inputs"],
+    ids=["current commit", "repository in the inputs"],
 )
 def test_a_workflow_for_project_pythias_action_passes_with_ours(
-    workflow: Workflow, event: str, payload: dict[str, Any], inputs: str, requested: str
+    workflow: Workflow, inputs: str, requested: str
 ) -> None:
     """Only the hub's URL in it is changed."""
     workflow.stand_ins["2i2c-org/clinder@main"] = workflow.released
@@ -203,7 +185,7 @@ def test_a_workflow_for_project_pythias_action_passes_with_ours(
 
         hub.then(launched)
         text = DROP_IN.replace(f"{HUB}/", hub.url + inputs)
-        result = workflow.finish(workflow.begin_workflow(text, event, payload))
+        result = workflow.finish(workflow.begin_workflow(text))
 
     assert result.code == 0, result.out
     expected = requested.replace("COMMIT", workflow.commit)

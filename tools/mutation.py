@@ -25,7 +25,7 @@ TESTS = {
     "checkout.detection": ("checkout",),
     "launch.attempt": _LAUNCHES,
     "launch.launch": _LAUNCHES,
-    "launch.readiness": ("launch",),
+    "launch.readiness": ("launch", "faults", "timeouts"),
     "launch.request": ("request", "reuse"),
     "launch.retries": ("retries", "launch", "launching"),
     "repository.pages": ("repository", "repository_properties"),

@@ -689,7 +689,7 @@ CANCELLED = (
         [[silent(WAITING)]],
         130,
         cancel_at=in_phase("waiting"),
-        within=2,
+        within=4,
     ),
     Fault(
         "Ctrl-C during the build",
@@ -697,7 +697,7 @@ CANCELLED = (
         [[silent(BUILDING)]],
         130,
         cancel_at=in_phase("building"),
-        within=2,
+        within=4,
     ),
     Fault(
         "Ctrl-C while launching, and the server starts",
@@ -749,7 +749,7 @@ CANCELLED = (
         [[FULL]],
         130,
         cancel_at=lambda event: isinstance(event, Waiting),
-        within=2,
+        within=4,
     ),
     Fault(
         "Ctrl-C while waiting for a hub that is down",
@@ -757,7 +757,7 @@ CANCELLED = (
         [[page(503)]],
         130,
         cancel_at=lambda event: isinstance(event, Waiting),
-        within=2,
+        within=4,
     ),
     Fault(
         "Ctrl-C while waiting after the stream dropped while launching",
@@ -765,7 +765,7 @@ CANCELLED = (
         [[DROPPED_LAUNCHING]],
         130,
         cancel_at=lambda event: isinstance(event, Waiting),
-        within=2,
+        within=4,
         warning="nobody holds its token",
     ),
     Fault(

@@ -36,11 +36,11 @@ def launch_session(options: Options, screen: Screen, cancel: threading.Event) ->
 
 def _announce(resolution: Resolution, screen: Screen) -> None:
     for note in resolution.notes:
-        screen.say(note)
+        screen.show(note)
     if not resolution.notes:
         hubs = " or ".join(
             "this machine" if hub == LOCAL else hub for hub in resolution.request.hubs
         )
-        screen.begin(f"Launching {resolution.request.repository.spec} on {hubs}.")
+        screen.announce(f"Launching {resolution.request.repository.spec} on {hubs}.")
     for warning in resolution.warnings:
         screen.observe(WarningIssued(warning))

@@ -6,7 +6,6 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,7 @@ _RESERVED = 4  # columns, so that a terminal can echo ^C without breaking the li
 class Screen:
     """Observes a launch and shows only warnings; its subclasses show more."""
 
-    def begin(self, message: str) -> None:
+    def announce(self, message: str) -> None:
         """Show what is about to be launched."""
 
     def observe(self, event: events.Event) -> None:
@@ -35,7 +34,7 @@ class Screen:
         if isinstance(event, _WARNINGS):
             print_status(f"clinder: {_describe(event)}")
 
-    def say(self, message: str) -> None:
+    def show(self, message: str) -> None:
         """Show a message that is not an event."""
 
     def close(self) -> None:
@@ -45,31 +44,30 @@ class Screen:
 class LogScreen(Screen):
     """Writes each of the hub's log lines, and a line per phase."""
 
-    def begin(self, message: str) -> None:
+    def announce(self, message: str) -> None:
         """Write a message, marked as clinder's rather than the hub's."""
         print_status(f"clinder: {message}")
 
-    say = begin
+    show = announce
 
     def observe(self, event: events.Event) -> None:
         """Write the event as lines."""
         if isinstance(event, events.LogLines):
             print_status("\n".join(event.lines))
         elif message := _describe(event):
-            self.say(message)
+            self.show(message)
 
 
 class LineScreen(Screen):
     """Redraws one line: the phase, the time since the start, and the last log line."""
 
-    def __init__(self, cancel: threading.Event, *, verbose: bool, now: Callable[[], float]):
+    def __init__(self, cancel: threading.Event, *, verbose: bool):
         from rich.console import Console
         from rich.live import Live
 
         self._cancel = cancel
         self._verbose = verbose
-        self._now = now
-        self._start = now()
+        self._start = time.monotonic()
         self._phase = "starting"
         self._line = ""
         self._console = Console(stderr=True, markup=False, highlight=False, emoji=False)
@@ -83,7 +81,7 @@ class LineScreen(Screen):
         )
         self._live.start()
 
-    def begin(self, message: str) -> None:
+    def announce(self, message: str) -> None:
         """Draw the message in place of the last log line."""
         self._line = message
         with suppress(OSError):
@@ -98,11 +96,11 @@ class LineScreen(Screen):
         elif isinstance(event, events.PhaseStarted):
             self._phase, self._line = event.phase, ""
         elif self._verbose or isinstance(event, _PERMANENT):
-            self.say(_describe(event))
+            self.show(_describe(event))
         if isinstance(event, events.Waiting):
             self._phase, self._line = "waiting", events.describe(event)
 
-    def say(self, message: str) -> None:
+    def show(self, message: str) -> None:
         """Write a message above the redrawn line."""
         self._print(f"clinder: {message}")
 
@@ -118,7 +116,7 @@ class LineScreen(Screen):
     def _render(self) -> Text:
         from rich.text import Text
 
-        minutes, seconds = divmod(int(self._now() - self._start), 60)
+        minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
         phase, line = self._phase, self._line
         if self._cancel.is_set():
             phase = "cancelling"
@@ -129,9 +127,7 @@ class LineScreen(Screen):
         return text
 
 
-def choose_screen(
-    cancel: threading.Event, options: Options, now: Callable[[], float] = time.monotonic
-) -> Screen:
+def choose_screen(cancel: threading.Event, options: Options) -> Screen:
     """Return the screen that suits stderr: one that redraws a line on a terminal, or a log.
 
     It also shows when ``cancel`` is set.
@@ -139,7 +135,7 @@ def choose_screen(
     if options.quiet:
         return Screen()
     if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") not in _DUMB:
-        return LineScreen(cancel, verbose=options.verbose, now=now)
+        return LineScreen(cancel, verbose=options.verbose)
     return LogScreen()
 
 

@@ -34,7 +34,7 @@ def start(options: Options, output: str) -> None:
             _stop(session, options)
             raise
     seconds = sum(each.waited + each.seconds for each in session.attempts)
-    screen.say(f"The session is ready after {seconds:.0f} s.")
+    screen.show(f"The session is ready after {seconds:.0f} s.")
 
 
 def _stop(session: Session, options: Options) -> bool:

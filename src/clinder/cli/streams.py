@@ -61,7 +61,7 @@ def discard(stream: TextIO) -> None:
 
 
 def print_status(text: str) -> None:
-    """Write lines to stderr, and ignore a closed or broken one, because nobody reads it."""
+    """Write lines to stderr, unless it is closed or broken."""
     if sys.stderr is None:
         return
     try:
@@ -76,10 +76,7 @@ def print_status(text: str) -> None:
 
 def print_error(error: ClinderError) -> None:
     """Write an error with its context and hint to stderr."""
-    first, *rest = format_error(error)
-    print_status(f"clinder: {first}")
-    for line in rest:
-        print_status(line)
+    print_status("clinder: " + "\n".join(format_error(error)))
     if isinstance(error, UsageError) and not error.hint:
         print_status("  what to do: `clinder COMMAND --help` lists the arguments and options.")
 

@@ -21,6 +21,7 @@ import pytest
 import trustme
 from packaging.requirements import Requirement
 from packaging.tags import sys_tags
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = ROOT / "src" / "clinder" / "action"
@@ -298,7 +299,8 @@ def test_a_damaged_zipapp_is_reported_in_one_message(job: Job) -> None:
 def _requirements(file: str) -> dict[str, Requirement]:
     lines = (ACTION / file).read_text(encoding="utf-8").replace("\\\n", "").splitlines()
     texts = [line.split(" --hash")[0] for line in lines if line and not line.startswith("#")]
-    return {Requirement(text).name: Requirement(text) for text in texts}
+    requirements = map(Requirement, texts)
+    return {canonicalize_name(each.name): each for each in requirements}
 
 
 def test_the_lock_pins_each_requirement_to_one_file() -> None:
@@ -315,7 +317,11 @@ def test_the_lock_pins_each_requirement_to_one_file() -> None:
 
 def test_the_actions_requirements_are_clinders_without_its_command_line() -> None:
     dependencies = [Requirement(text) for text in metadata.requires("clinder") or ()]
-    needs = {each.name: each for each in dependencies if "extra" not in str(each.marker)}
+    needs = {
+        canonicalize_name(each.name): each
+        for each in dependencies
+        if "extra" not in str(each.marker)
+    }
     required = _requirements("requirements.in")
 
     assert "actions-toolkit" not in needs

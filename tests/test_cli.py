@@ -29,7 +29,7 @@ from histories import write_hanging_git
 from hubs import Jupyter, ScriptedHub
 
 HEAVY = {
-    *("requests", "rich", "tornado", "websocket", "json", "traceback"),
+    *("requests", "rich", "tornado", "websocket", "json", "traceback", "packaging", "ruamel"),
     *("clinder.embedded", "clinder.events", "clinder.launch.launch"),
     *("clinder.running", "clinder.wire"),
 }

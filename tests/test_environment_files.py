@@ -6,9 +6,9 @@ import pytest
 
 from clinder.checkout.buildpacks import needs_source
 
-PACKAGE = "which the build installs"
-LOCAL = "may name files of the repository"
-READS = "may read the repository"
+PACKAGE = "belongs to a package that the build installs"
+LOCAL = "might refer to files of the repository"
+READS = "might read the repository"
 
 
 def reason(**files: str) -> str:
@@ -90,6 +90,7 @@ dependencies:
         "  - pip:\n    - a\n    - 'b>=1'\n    # - -e .\n    - git+https://github.com/org/x\n",
         "  - pip:\n      - a\n  - zlib\nprefix: /opt/conda/envs/book\n",
         '  - pip: [a, "b==1.0"]\n',
+        "  - {pip: [a]}\n",
         "  - pip:\n    - --extra-index-url https://example.org/simple\n    - a\n",
     ],
 )
@@ -112,7 +113,6 @@ def test_a_conda_environment_of_names_stands_by_itself(pip: str) -> None:
         "  - pip:\n    - x @ file:///srv/x\n",
         "  - pip:\n    - >-\n      a\n",
         "  - pip: ['-e .']\n",
-        "  - {pip: [a]}\n",
         "  - pip: &others\n    - a\n",
         "  - pip: *others\n",
         "  - ./local.tar.bz2\n",
@@ -144,7 +144,7 @@ def test_a_conda_environment_that_may_name_files_needs_the_repository(text: str)
 def test_a_package_that_the_build_installs_needs_the_repository(
     files: dict[str, str], file: str
 ) -> None:
-    assert reason(**files) == f"{file} is that of a package, {PACKAGE}"
+    assert reason(**files) == f"{file} {PACKAGE}"
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_names_and_urls_stand_by_themselves(files: dict[str, str]) -> None:
 def test_a_julia_package_needs_the_repository() -> None:
     why = reason(Project__toml='name = "X"\nuuid = "0"\n[deps]\n')
 
-    assert why == "Project.toml is that of a package, which the build precompiles"
+    assert why == "Project.toml belongs to a package that the build precompiles"
 
 
 R = """\

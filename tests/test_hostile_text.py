@@ -1,28 +1,31 @@
-"""Text that others control: its time may grow with its length only, whatever it contains.
+"""Reading foreign text takes time proportional to its length, whatever it contains.
 
-A regular expression holds the interpreter, so neither a timeout nor Ctrl-C ends one that needs
-hours. The texts here are as long as they can get, which is enough for a pattern whose time grows
-with the square of the length to exceed the time limit of a test.
+A regular expression holds the interpreter, so neither a timeout nor Ctrl-C ends one that takes
+hours. These texts are so long that a pattern whose time grows with the square of the length takes
+minutes at least.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import faulthandler
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from clinder import Session
 from clinder._text import printable_lines
 from clinder._urls import hub_url
 from clinder.action.annotation import find_failing_line
+from clinder.checkout import environment_files
 from clinder.checkout.git import strip_credentials
 from clinder.embedded.specs import SpecRefused, resolve_spec
 from clinder.errors import UsageError
 from clinder.repository.parse import parse
 
-ANSWER = 1024 * 1024  # wire.http reads no more of a response
-EVENT = 256 * 1024  # wire.sse reads no more of an event
+EVENT = 256 * 1024  # wire.sse reads no more of an event; of other responses four times as much
 ARGUMENT = 128 * 1024  # Linux passes no more to a program
 REQUEST_LINE = 64 * 1024  # tornado reads no more
 UNITS = (
@@ -32,10 +35,9 @@ UNITS = (
 
 READERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "badge": (ARGUMENT, lambda text: parse(f"[![{text}")),
-    "git output": (ANSWER, strip_credentials),
-    "hub": (ANSWER, hub_url),
-    "log": (EVENT, printable_lines),
-    "log line": (EVENT, lambda text: find_failing_line([text])),
+    "git output": (EVENT, strip_credentials),
+    "hub": (EVENT, hub_url),
+    "log": (EVENT, lambda text: find_failing_line(printable_lines(text))),
     "page": (ARGUMENT, lambda text: parse(f"https://example.org/{text}")),
     "page on GitLab": (ARGUMENT, lambda text: parse(f"https://gitlab.com/{text}")),
     "repository": (ARGUMENT, parse),
@@ -46,7 +48,15 @@ READERS: dict[str, tuple[int, Callable[[str], object]]] = {
 }
 
 
-@pytest.mark.timeout(60)
+@pytest.fixture(autouse=True)
+def _exit_if_stuck(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """Exit with a traceback after 100 s, which works although a pattern holds the interpreter."""
+    with capfd.disabled():
+        faulthandler.dump_traceback_later(100, exit=True, file=2)
+        yield
+        faulthandler.cancel_dump_traceback_later()
+
+
 @pytest.mark.parametrize("reader", READERS)
 def test_no_reader_takes_more_than_linear_time(reader: str) -> None:
     size, read_text = READERS[reader]
@@ -55,3 +65,101 @@ def test_no_reader_takes_more_than_linear_time(reader: str) -> None:
         for unit in UNITS:
             with suppress(UsageError, SpecRefused):
                 read_text(beginning + unit * (size // len(unit)))
+
+
+LIMITS: dict[Callable[[str], str], int] = {
+    environment_files.check_conda: environment_files.YAML_LIMIT,
+    environment_files.check_dockerfile: environment_files.LIMIT,
+    environment_files.check_julia: environment_files.LIMIT,
+    environment_files.check_nix: environment_files.LIMIT,
+    environment_files.check_pipfile: environment_files.LIMIT,
+    environment_files.check_pyproject: environment_files.LIMIT,
+    environment_files.check_r_script: environment_files.LIMIT,
+    environment_files.check_requirements: environment_files.SLOW_LIMIT,
+    environment_files.check_script: environment_files.SLOW_LIMIT,
+}
+pieces = st.sampled_from(
+    (
+        *(
+            "a",
+            "a.",
+            " ",
+            "\t",
+            "\n",
+            "\r\n",
+            "#",
+            " #",
+            "\\",
+            "\\\n",
+            "'",
+            '"',
+            "[",
+            "]",
+            "[a]",
+            "{",
+        ),
+        *(
+            "}",
+            "(",
+            ")",
+            "()",
+            "<",
+            "<a",
+            ">",
+            ">1",
+            "=",
+            "==1",
+            ";",
+            ",",
+            "/",
+            "://",
+            ":",
+            ": ",
+            "- ",
+        ),
+        *(
+            "? ",
+            "&a ",
+            "*a ",
+            "!",
+            "|\n",
+            "~",
+            "$",
+            "a\n",
+            "a: b\n",
+            "- a\n",
+            "--hash=a ",
+            "-r ",
+            "x @ ",
+        ),
+        *(
+            "path=",
+            "RUN ",
+            "COPY ",
+            "FROM a\n",
+            "pip install ",
+            "echo ",
+            "set -a",
+            "\x00",
+            "\ufeff",
+        ),
+    )
+)
+
+
+@pytest.mark.parametrize("check", LIMITS, ids=lambda check: check.__name__)
+@settings(max_examples=5, deadline=None)
+@given(st.lists(pieces, max_size=3).map("".join), st.lists(pieces, min_size=1, max_size=3), pieces)
+@example("", ["a"], "")
+@example("", [" "], "x")
+@example("", ["\n"], "x")
+@example("#", [" #"], "'")
+@example("a", [" --hash=a"], " /")
+@example("", ["["], "")
+@example("", ["- a\n"], "")
+def test_no_environment_file_takes_more_than_linear_time(
+    check: Callable[[str], str], beginning: str, repeated: list[str], end: str
+) -> None:
+    unit = "".join(repeated)
+
+    check(beginning + unit * ((LIMITS[check] - 50) // len(unit)) + end)

@@ -67,7 +67,7 @@ def test_refusals_are_counted_by_their_reason(book: History, capsys: Capture) ->
 
     assert told(book, capsys).split("\n") == [
         "1 of 6 pushes (17 %) could have reused an image; 3 brought a new environment.",
-        "2 could not: setup.py is that of a package, which the build installs.",
+        "2 could not: setup.py belongs to a package that the build installs.",
         "",
     ]
 

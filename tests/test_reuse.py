@@ -209,7 +209,7 @@ def test_in_a_subfolder_the_whole_repository_counts(book: History) -> None:
     assert choose(book, folder="docs").launched.ref == first
 
     book.commit({"environment.yml": None, "setup.py": ""})
-    assert "setup.py is that of a package" in choose(book, folder="docs").reason
+    assert "setup.py belongs to a package" in choose(book, folder="docs").reason
 
 
 def test_a_repository_with_both_folders_is_refused_like_by_repo2docker(book: History) -> None:
@@ -334,8 +334,8 @@ def test_a_binder_folder_that_is_a_link_is_refused(book: History) -> None:
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({"setup.py": ""}, "setup.py is that of a package"),
-        ({"pyproject.toml": "[project]\n[build-system]\n"}, "pyproject.toml is that of a package"),
+        ({"setup.py": ""}, "setup.py belongs to a package"),
+        ({"pyproject.toml": "[project]\n[build-system]\n"}, "pyproject.toml belongs to a package"),
         ({"requirements.txt": "numpy\n-e .\n"}, "requirements.txt has the line `-e .`"),
         ({"binder/requirements.txt": "-r ../all.txt"}, "requirements.txt has the line `-r ../all"),
         ({"environment.yml": "dependencies:\n- pip:\n  - .\n"}, "environment.yml has the line"),
@@ -727,7 +727,7 @@ def test_a_refusal_is_in_the_log_and_in_the_json(
     assert code == 0, err
     session = json.loads(out)
     assert session["spec"] == session["asked_spec"] == f"gh/org/repo/{last}"
-    assert "setup.py is that of a package" in session["reuse"]
+    assert "setup.py belongs to a package" in session["reuse"]
     assert err == f"clinder: Warning: {session['reuse']}\n"
 
 

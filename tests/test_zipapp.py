@@ -74,7 +74,7 @@ def test_it_contains_clinder_and_the_locked_packages(zipapp: Path) -> None:
 
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
         *("__main__.py", "actions_toolkit", "certifi", "charset_normalizer", "clinder"),
-        *("idna", "requests", "sseclient", "urllib3", "websocket"),
+        *("idna", "packaging", "requests", "ruamel", "sseclient", "urllib3", "websocket"),
     }
     assert not [name for name in names if name.endswith((".pyc", ".so", ".pyd", "/RECORD"))]
     assert [name for name in names if "LICENSE" in name.upper()]

@@ -1,8 +1,12 @@
-"""What an environment file says, and where it may name other files of the repository.
+"""Whether an environment file stands alone, or refers to other files of the repository.
 
-Each function takes the text of one kind of file and returns the rest of a sentence that begins
-with the file's name, or ``""`` where the file stands by itself. What is not understood may name
-files.
+Each check takes the text of one kind of file. It returns the rest of a sentence that begins with
+the file's name, or ``""`` if the build needs nothing but this file. Whatever a check does not
+understand counts as referring to other files.
+
+A fork's pull request controls these texts, and ``re`` cannot be interrupted. So every check takes
+time proportional to the length of the text: no pattern scans the same characters again from its
+next starting point, and texts for slow parsers are short.
 """
 
 from __future__ import annotations
@@ -10,25 +14,62 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ruamel.yaml.events import Event
+
+LIMIT = 1_000_000
+"""Characters of the largest file that is inspected."""
+
+SLOW_LIMIT = 100_000
+"""Characters of the largest requirements, without hashes, and scripts: each takes 0.5 s."""
+
+YAML_LIMIT = 64_000
+"""Characters of the largest YAML, for which ruamel.yaml takes 0.5 s."""
+
+TOO_LARGE = "is too large to inspect"
+
+_REQUIREMENT_LIMIT = 2_000
+_COMMAND_LIMIT = 10_000  # the time of shlex grows with the square of a word
+_YAML_EVENTS = 8_000
+_YAML_BRACKETS = 100  # ruamel.yaml's time grows with the square of the open ones
+_YAML_DEPTH = 8
 
 
-def package(_: str) -> str:
-    """Say that the file makes the repository a package."""
-    return "is that of a package, which the build installs"
+def check_package(_: str) -> str:
+    """Report that the file makes the repository a package."""
+    return "belongs to a package that the build installs"
 
 
-def _quoted(line: str) -> str:
-    words = " ".join(line.split())
-    return f"`{words if len(words) <= 80 else words[:79] + '…'}`"
+def _refers(subject: str) -> str:
+    return f"{subject}, which might refer to files of the repository"
 
 
-_GOES_ON = re.compile(r"#.*\\\s*$", re.MULTILINE)
-"""A comment that ends in a backslash: pip and the shell do not continue it, other readers may."""
+def _reads(subject: str) -> str:
+    return f"{subject}, which might read the repository"
 
 
-def _going_on(text: str) -> str:
-    found = _GOES_ON.search(text)
-    return f"has a comment that seems to go on, {_quoted(found[0])}" if found else ""
+def _quote(text: str) -> str:
+    line = " ".join(text.split())
+    return f"`{line if len(line) <= 80 else line[:79] + '…'}`"
+
+
+def _without_comment_lines(text: str) -> str:
+    return "\n".join(line for line in text.split("\n") if not line.lstrip(" \t").startswith("#"))
+
+
+def _continued_comment(text: str) -> str:
+    """Report a comment that ends in a backslash, which pip and the shell do not continue.
+
+    Other readers might.
+    """
+    for line in text.split("\n"):
+        _, mark, comment = line.partition("#")
+        if comment.rstrip().endswith("\\"):
+            return f"has a comment that seems to continue, {_quote(mark + comment)}"
+    return ""
 
 
 # Python
@@ -36,11 +77,6 @@ def _going_on(text: str) -> str:
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+|conda)$", re.IGNORECASE)
 _REMOTE = re.compile(
     r"(?:git\+|hg\+|svn\+|bzr\+)?(?:https?|ssh|git)://[A-Za-z0-9][^$\s]*", re.IGNORECASE
-)
-_NAMED = re.compile(
-    r"[A-Za-z0-9][\w.-]*\s*(?:\[[\w\s,.-]*\])?\s*"  # name and extras
-    r"(?:\(?\s*(?:===|[<>=!~]=|[<>])[\w\s.*+!,<>=~-]*\)?)?\s*"  # versions
-    r"(?:;[^/$]*)?(?:\s--hash=\S+)*\s*"  # marker and hashes
 )
 _WITH_FILE = re.compile(
     r"(?:-[rcef]|--(?:requirement|constraint|editable|find-links))(?:\s*=\s*|\s*)(?P<file>.*)"
@@ -52,115 +88,177 @@ _GLOBAL = re.compile(
 )
 
 
-def requirements(text: str) -> str:
-    """Look for what pip would find among files, as it finds it."""
-    if odd := _going_on(text):
-        return odd
-    joined = re.sub(r"\\\r?\n", " ", text.removeprefix("\ufeff"))
+def check_requirements(text: str) -> str:
+    """Check for what pip would look up among files, with pip's own reading of lines."""
+    if continued := _continued_comment(text):
+        return continued
+    joined = re.sub(r"\s--hash=\S+", "", _join_lines(text.removeprefix("\ufeff")))
+    if len(joined) > SLOW_LIMIT:
+        return TOO_LARGE
     for line in joined.splitlines():
         requirement = re.sub(r"(?:^|\s)#.*", "", line).strip()
         if requirement and _is_local(requirement):
-            return f"has the line {_quoted(requirement)}, which may name files of the repository"
+            return _refers(f"has the line {_quote(requirement)}")
     return ""
 
 
+def _join_lines(text: str) -> str:
+    return text.replace("\\\r\n", " ").replace("\\\n", " ")
+
+
 def _is_local(requirement: str) -> bool:
-    """Return whether pip may find what is required among files, and not by a name or a URL."""
+    """Return whether pip might look up a requirement among files: by no plain name and no URL."""
     requirement = " ".join(requirement.split())
     option = _WITH_FILE.fullmatch(requirement) or _WITH_URL.fullmatch(requirement)
     if option:
         return not _REMOTE.fullmatch(option["file"].strip("\"' "))
-    if _GLOBAL.fullmatch(requirement):
+    if _GLOBAL.fullmatch(requirement) or _REMOTE.fullmatch(requirement):
         return False
-    name, at, url = requirement.partition("@")
-    if at and _NAMED.fullmatch(name):
-        requirement = url.strip()
-    if _REMOTE.fullmatch(requirement):
+    return not _is_named(requirement)
+
+
+def _is_named(requirement: str) -> bool:
+    """Return whether a requirement is one by name, with a remote URL or none (PEP 508)."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    if "$" in requirement or len(requirement) > _REQUIREMENT_LIMIT:  # pip expands variables
         return False
-    return not _NAMED.fullmatch(requirement) or bool(_ARCHIVE.search(requirement.partition(";")[0]))
+    try:
+        parsed = Requirement(requirement)
+    except (InvalidRequirement, RecursionError):
+        return False
+    if parsed.url:
+        return bool(_REMOTE.fullmatch(parsed.url))
+    return not any(map(_ARCHIVE.search, (parsed.name, requirement.partition(";")[0].rstrip())))
 
 
-def pyproject(text: str) -> str:
-    """Tell the file of a package, by repo2docker's own rule, from one of tools' settings."""
-    project = re.search(r"^\s*(?:\[\s*)?[\"']?project[\"']?\s*[\].=]", text, re.MULTILINE)
-    system = re.search(r"^\s*(?:\[\s*)?[\"']?build-system[\"']?\s*[\].=]", text, re.MULTILINE)
-    return "is that of a package, which the build installs" if project and system else ""
+_TOML_KEY = re.compile(r"[\"']?([\w-]+)[\"']?\s*[\].=]")
 
 
-def pipfile(text: str) -> str:
-    """Look for packages by a path, in a ``Pipfile`` or its lock."""
+def _toml_keys(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the first key of each line of TOML, of a table or a value, and the line.
+
+    The lines of a multi-line string are read like any others, which can only add keys.
+    """
+    for line in text.split("\n"):
+        if found := _TOML_KEY.match(line.lstrip().lstrip("[").lstrip()):
+            yield found[1], line
+
+
+def check_pyproject(text: str) -> str:
+    """Check for a package, by repo2docker's own rule: the file might only configure tools."""
+    keys = {key for key, _ in _toml_keys(text)}
+    return check_package(text) if {"project", "build-system"} <= keys else ""
+
+
+def check_pipfile(text: str) -> str:
+    """Check a ``Pipfile`` or its lock for packages by path."""
     found = re.search(r"[\"']?\b(?:path|file)\b[\"']?\s*[=:]\s*[\"'](?!https?://)[^\"']*", text)
     found = found or re.search(r"\bfile:[^\"',}\s]*", text)
     found = found or re.search(
         r"[\"']?\b(?:git|hg|svn|bzr)\b[\"']?\s*[=:]\s*[\"'](?!\w+://[A-Za-z0-9])[^\"']*", text
     )
-    return f"has {_quoted(found[0])}, which may name files of the repository" if found else ""
+    return _refers(f"has {_quote(found[0])}") if found else ""
 
 
-# Conda: its YAML is not parsed, and what a simple reading does not understand is local.
+# Conda
 
-_IN_YAML = re.compile(r"\.{1,2}(?:/|$)|/|~|file:|&|\*\w|!!|\?$")
-_PIP_KEY = re.compile(r"[\"']?\bpip\b[\"']?\s*:")
-_PIP_LIST = re.compile(r"(?P<indent>\s*)-\s+[\"']?pip[\"']?\s*:\s*(?P<flow>\[.*\])?\s*")
-
-
-def conda(text: str) -> str:
-    """Look for pip's local requirements, and local packages and channels."""
-    lines = [re.sub(r"(?:^|\s)#.*|^prefix:.*", "", line).rstrip() for line in text.splitlines()]
-    for line in lines:
-        for word in re.split(r"[\s,\[\]\"'{}]+", line):
-            if _IN_YAML.match(word) or _is_archive_here(word):
-                return f"has the line {_quoted(line)}, which may name files of the repository"
-    if sum(len(_PIP_KEY.findall(line)) for line in lines) > sum(map(_is_pip_list, lines)):
-        return "has a list for pip that cannot be read here"
-    for requirement in _pip_requirements(lines):
-        if _is_local(requirement):
-            shown = _quoted(requirement)
-            return f"has the requirement {shown}, which may name files of the repository"
-    return ""
+_PATH = re.compile(r"\.{1,2}(?:/|$)|/|~|file:")
+_FOR_PIP = ("dependencies", "pip")
 
 
-def _is_archive_here(word: str) -> bool:
-    return bool(_ARCHIVE.search(word)) and "://" not in word
+def check_conda(text: str) -> str:
+    """Check the requirements for pip, and all other entries for paths."""
+    if len(text) > YAML_LIMIT:
+        return TOO_LARGE
+    events = _plain_events(text)
+    try:
+        entries = [entry for event in events for entry in _entries(event, events)]
+    except _NotPlainError:
+        return "has YAML that cannot be inspected: more than plain mappings, lists and strings"
+    for keys, entry in entries:
+        if "pip" in keys and keys != _FOR_PIP:
+            return "has a list for pip outside its dependencies"
+        if keys != _FOR_PIP and keys[:1] != ("prefix",) and _has_path(entry):
+            return _refers(f"has the entry {_quote(entry)}")
+    return check_requirements("\n".join(entry for keys, entry in entries if keys == _FOR_PIP))
 
 
-def _is_pip_list(line: str) -> bool:
-    return bool(_PIP_LIST.fullmatch(line))
+def _has_path(entry: str) -> bool:
+    words = re.split(r"[\s,\[\]\"'{}]+", entry)
+    return any(_PATH.match(word) or (_ARCHIVE.search(word) and "://" not in word) for word in words)
 
 
-def _pip_requirements(lines: list[str]) -> Iterator[str]:
-    indent = -1
-    for line in lines:
-        if not line:
-            continue
-        if indent >= 0 and len(line) - len(line.lstrip()) <= indent:
-            indent = -1
-        if found := _PIP_LIST.fullmatch(line):
-            indent = len(found["indent"])
-            yield from _scalars((found["flow"] or "[]")[1:-1].split(","))
-        elif indent >= 0:
-            yield from _scalars([line.strip().removeprefix("-")])
+class _NotPlainError(Exception):
+    """YAML has more than mappings, lists and strings, or would take too long to read."""
 
 
-def _scalars(items: list[str]) -> Iterator[str]:
-    return filter(None, (item.strip().strip("\"'") for item in items))
+def _entries(
+    event: Event, events: Iterator[Event], keys: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the keys and other strings of what begins with ``event``, each with the keys above."""
+    from ruamel.yaml.events import (
+        CollectionEndEvent,
+        MappingStartEvent,
+        ScalarEvent,
+        SequenceStartEvent,
+    )
+
+    items = takewhile(lambda each: not isinstance(each, CollectionEndEvent), events)
+    if isinstance(event, ScalarEvent):
+        yield keys, event.value
+    elif isinstance(event, SequenceStartEvent):
+        for item in items:
+            yield from _entries(item, events, keys)
+    elif isinstance(event, MappingStartEvent):
+        for key in items:
+            if not isinstance(key, ScalarEvent):
+                raise _NotPlainError
+            yield keys, key.value
+            yield from _entries(next(events), events, (*keys, key.value))
+
+
+def _plain_events(text: str) -> Iterator[Event]:
+    """Yield the events of YAML without anchors, aliases, tags and blocks of text."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+    from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+
+    depth = 0
+    if text.count("[") + text.count("{") > _YAML_BRACKETS:
+        raise _NotPlainError
+    try:
+        for number, event in enumerate(YAML(typ="safe", pure=True).parse(text)):
+            depth += isinstance(event, CollectionStartEvent)
+            depth -= isinstance(event, CollectionEndEvent)
+            special = any(getattr(event, name, None) for name in ("anchor", "tag"))
+            special = special or getattr(event, "style", None) in {"|", ">"}
+            if special or depth > _YAML_DEPTH or number > _YAML_EVENTS:
+                raise _NotPlainError
+            yield event
+    except (YAMLError, ValueError):
+        raise _NotPlainError from None
 
 
 # Julia, R, Nix
 
 
-def julia(text: str) -> str:
-    """Return whether it is a package, with a UUID of its own, or names one by a path."""
-    if re.search(r"^\s*[\"']?uuid[\"']?\s*=", f"\n{text}".partition("\n[")[0], re.MULTILINE):
-        return "is that of a package, which the build precompiles"
-    found = re.search(r"^\s*(?:\[\s*workspace\b.*|[\"']?manifest[\"']?\s*=.*)", text, re.MULTILINE)
-    found = found or re.search(
+def check_julia(text: str) -> str:
+    """Check for a package, which has a UUID of its own, and for packages by path."""
+    beginning = f"\n{text}".partition("\n[")[0]
+    if any(key == "uuid" for key, _ in _toml_keys(beginning)):
+        return "belongs to a package that the build precompiles"
+    for key, line in _toml_keys(text):
+        if key in {"workspace", "manifest"}:
+            return _refers(f"has {_quote(line)}")
+    found = re.search(
         r"\b(?:path|repo-url|url)[\"']?\s*=\s*[\"'](?!https?://|git@|ssh://)[^\"']*", text
     )
-    return f"has {_quoted(found[0])}, which may name files of the repository" if found else ""
+    return _refers(f"has {_quote(found[0])}") if found else ""
 
 
-_R_CALLS = re.compile(
+_R_CALL = re.compile(r"(?<![\w.:`])([\w.:`]+)\s*\(")
+_HARMLESS_R_CALL = re.compile(
     r"(?:(?:base|utils|remotes|devtools|IRkernel)::)?(?:c|if|for|list|options|library|require"
     r"|requireNamespace|suppressPackageStartupMessages|suppressWarnings|Sys\.setenv|cat|print"
     r"|message|setdiff|rownames|installed\.packages|install\.packages|install_version|installspec"
@@ -168,36 +266,37 @@ _R_CALLS = re.compile(
 )
 
 
-def r_script(text: str) -> str:
-    """Look for calls beyond those that install packages by their names."""
-    code = re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE)
-    for call in re.findall(r"([\w.:`]+)\s*\(", code):
-        if not _R_CALLS.fullmatch(call):
-            return f"calls `{call.strip('`')}`, which may read the repository"
+def check_r_script(text: str) -> str:
+    """Check for calls beyond those that install packages by name."""
+    code = _without_comment_lines(text)
+    for call in _R_CALL.findall(code):
+        if not _HARMLESS_R_CALL.fullmatch(call):
+            return _reads(f"calls `{call.strip('`')}`")
     found = re.search(r"[\"'](?:[./~]|file:)[^\"']*|\.(?:tar|tgz|zip)\b|\bNULL\b", code)
-    return f"has {_quoted(found[0])}, which may name files of the repository" if found else ""
+    return _refers(f"has {_quote(found[0])}") if found else ""
 
 
-def nix(text: str) -> str:
-    """Look for paths."""
-    code = re.sub(r"^\s*#.*", "", text, flags=re.MULTILINE)
-    code = re.sub(r"\w+://[^\s\"';]*|<[\w./-]+>|//", " ", code)
-    found = re.search(r"[\w.]{0,20}/[\w./]{0,40}", code)
-    return f"names {_quoted(found[0])}, which may be files of the repository" if found else ""
+def check_nix(text: str) -> str:
+    """Check for paths."""
+    code = re.sub(r"(?<!\w)\w+://[^\s\"';]*|<[\w./-]+>|//", " ", _without_comment_lines(text))
+    slash = code.find("/")
+    found = re.search(r"[\w.]*/[\w./]*", code[max(0, slash - 20) : slash + 40])
+    return f"names {_quote(found[0])}, which might be files of the repository" if found else ""
 
 
 # Docker
 
-_DIRECTIVE = re.compile(r"^\s*#\s*(?:escape|syntax)\s*=(?!\s*docker/dockerfile\b).*", re.M | re.I)
+_DIRECTIVE = re.compile(r"#\s*(?:escape|syntax)\s*=(?!\s*docker/dockerfile\b)", re.IGNORECASE)
 _MOUNT = re.compile(r"--mount\b(?!=type=(?:cache|tmpfs)\b)")
 
 
-def dockerfile(text: str) -> str:
-    """Look for what copies files; what a base image's own ``ONBUILD`` copies cannot be seen."""
-    if found := _DIRECTIVE.search(text):
-        return f"has a syntax of its own, {_quoted(found[0])}"
-    code = re.sub(r"^\s*#.*\n?", "", text, flags=re.MULTILINE)
-    for line in re.sub(r"\\[ \t]*\r?\n", " ", code).splitlines():
+def check_dockerfile(text: str) -> str:
+    """Check for instructions that read files. Those of a base image's ``ONBUILD`` stay unseen."""
+    for line in text.split("\n"):
+        if _DIRECTIVE.match(line.lstrip()):
+            return f"has a syntax of its own, {_quote(line)}"
+    lines = (line for line in _without_comment_lines(text).split("\n") if line.strip())
+    for line in re.sub(r"\\[ \t]*\r?\n", " ", "\n".join(lines)).splitlines():
         instruction, *rest = line.split(maxsplit=1)[:2] or [""]
         arguments = "".join(rest)
         match instruction.upper():
@@ -208,12 +307,14 @@ def dockerfile(text: str) -> str:
             case name:
                 reads = name == "ONBUILD"
         if reads:
-            return f"has the line {_quoted(line)}, which may read the repository"
+            return _reads(f"has the line {_quote(line)}")
     return ""
 
 
-# Shell scripts: each command is one that is known to read no file, or may read any.
+# Shell scripts: each command is one that is known to read no file, or might read any.
 
+_SHELL = re.compile(r"#!\s*(?:/usr)?/bin/(?:env\s+)?(?:ba|da|z)?sh(?:\s+-[a-z]+)*\s*")
+_COMMENT = re.compile(r"(?:^|[ \t])#")
 _SET = re.compile(r"set( [+-][a-z]+( pipefail)?)+|:|true|exec \"?\$@\"?|echo( [^$`<>&|;]*)?")
 _EXPORT = re.compile(
     r"(?:export\s+)?(?!\w*(?:PATH|HOME|ENV)=)(?!(?i:pip|uv|conda|mamba|npm|yarn|jupyter|r|julia)_)"
@@ -222,51 +323,56 @@ _EXPORT = re.compile(
 _PIP = re.compile(r"(?:python3?\s+-m\s+)?pip3?\s+install\s+(?P<arguments>.*)")
 _PIP_FLAGS = re.compile(r"-U|-q|-v|--(?:upgrade|quiet|no-cache-dir|no-deps|user|pre)")
 _CONDA = re.compile(r"(?:conda|mamba|micromamba)\s+(?:install|clean|update)\s+(?P<arguments>.*)")
+_CONDA_WORD = re.compile(
+    r"-[ynqc]|--(?:yes|quiet|all|channel|name|freeze-installed)|\w[\w.:=<>*-]*"
+)
 _JUPYTER = re.compile(
     r"jupyter[\s-](?:lab(?:extension)?|nbextension|server\s?extension)\s+"
     r"(?:enable|disable|clean|list)\b(?P<arguments>.*)"
     r"|jupyter[\s-]lab\s+build(?: --(?:minimize|dev-build)=(?:True|False))*"
 )
-_LABEXTENSION = re.compile(r"jupyter[\s-]labextension\s+install\s+(?P<arguments>.*)")
-_CONDA_WORD = re.compile(
-    r"-[ynqc]|--(?:yes|quiet|all|channel|name|freeze-installed)|\w[\w.:=<>*-]*"
-)
-_OF_NPM = re.compile(r"--?[a-z][a-z-]*(?:=True|=False)?|@[\w.-]+/[\w.@^-]+")
 _JUPYTER_WORD = re.compile(r"--(?:sys-prefix|user|system|py|no-build)|@[\w.-]+/[\w.@^-]+|\w[\w.-]*")
-_SHELL = re.compile(r"#!\s*(?:/usr)?/bin/(?:env\s+)?(?:ba|da|z)?sh(?:\s+-[a-z]+)*\s*")
+_LABEXTENSION = re.compile(r"jupyter[\s-]labextension\s+install\s+(?P<arguments>.*)")
+_OF_NPM = re.compile(r"--?[a-z][a-z-]*(?:=True|=False)?|@[\w.-]+/[\w.@^-]+")
 
 
-def script(text: str) -> str:
-    """Look for commands beyond those that are known to read no file."""
+def check_script(text: str) -> str:
+    """Check for commands beyond those that are known to read no file."""
+    if len(text) > SLOW_LIMIT:
+        return TOO_LARGE
     first = text.partition("\n")[0]
     if first.startswith("#!") and not _SHELL.fullmatch(first):
-        return f"is a program ({_quoted(first)}), which may read the repository"
-    if odd := _going_on(text):
-        return odd
-    for line in re.sub(r"\\\r?\n", " ", text).splitlines():
-        for command in re.split(r"&&|;", re.sub(r"(?:^|\s)#[^\"']*$|^\s*#.*", "", line)):
+        return _reads(f"is a program ({_quote(first)})")
+    if continued := _continued_comment(text):
+        return continued
+    for line in _without_comment_lines(_join_lines(text)).split("\n"):
+        after_quotes = max(line.rfind("'"), line.rfind('"')) + 1
+        comment = _COMMENT.search(line, after_quotes)
+        for command in re.split(r"&&|;", line[: comment.start()] if comment else line):
             if command.strip() and not _reads_nothing(command.strip()):
-                return f"runs {_quoted(command)}, which may read the repository"
+                return _reads(f"runs {_quote(command)}")
     return ""
 
 
 def _reads_nothing(command: str) -> bool:
+    if len(command) > _COMMAND_LIMIT:
+        return False
     if _SET.fullmatch(command) or _EXPORT.fullmatch(command):
         return True
-    for pattern, harmless in (
+    for pattern, is_harmless in (
         (_PIP, lambda word: _PIP_FLAGS.fullmatch(word) or not _is_local(word)),
         (_CONDA, lambda word: _CONDA_WORD.fullmatch(word) and not _ARCHIVE.search(word)),
         (_JUPYTER, _JUPYTER_WORD.fullmatch),
         (_LABEXTENSION, _OF_NPM.fullmatch),  # a bare name may be a folder
     ):
         if found := pattern.fullmatch(command):
-            words = _words(found["arguments"] or "")
-            return words is not None and all(harmless(word) for word in words)
+            words = _split_words(found["arguments"] or "")
+            return words is not None and all(map(is_harmless, words))
     return False
 
 
-def _words(text: str) -> list[str] | None:
-    """Return the words of a command that has nothing for the shell to do in them."""
+def _split_words(text: str) -> list[str] | None:
+    """Return the words of a command, ``None`` if the shell does more than split them."""
     try:
         return None if re.search(r"[$`(){}|&]|(?:^|\s)~|<<|>>|\s[<>]", text) else shlex.split(text)
     except ValueError:

@@ -20,12 +20,11 @@ from clinder.checkout.buildpacks import (
     needs_source,
 )
 from clinder.checkout.checkout import Checkout
+from clinder.checkout.environment_files import LIMIT, TOO_LARGE
 from clinder.checkout.git import Git, strip_credentials
 from clinder.errors import UsageError
 from clinder.repository import Repository
 
-_LARGE = 1_000_000
-"""Bytes of an environment file that is not looked into: nobody wrote it."""
 _FOLDER, _LINK, _SUBMODULE = "040000", "120000", "160000"
 
 
@@ -221,8 +220,8 @@ class _Files:
             if file is None:
                 return f"{entry.path} is a symbolic link, but not to a file of this repository"
             if is_inspected(name):
-                if file.size > _LARGE:
-                    return f"{entry.path} is too large to inspect"
+                if file.size > LIMIT:
+                    return f"{entry.path} {TOO_LARGE}"
                 texts[name] = _read(git, "cat-file", "blob", file.id)
         if self.settings and "postBuild" in texts:
             return f"postBuild might read its settings from {self.settings}"

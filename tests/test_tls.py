@@ -1,6 +1,6 @@
-"""Certificates and proxies, against a real authority and a real proxy of this machine.
+"""Certificates and proxies, with a real authority and real proxies on this machine.
 
-Each way of asking goes through the same: an answer, a stream, and a kernel's websocket.
+Requests, streams and a kernel's websocket must treat them alike.
 """
 
 from __future__ import annotations
@@ -40,23 +40,23 @@ GOOD = AUTHORITY.issue_cert("hub.test", "localhost", "127.0.0.1")
 PAST = datetime(2020, 1, 1, tzinfo=timezone.utc)
 READY = ready("https://hub.test/user/x/", TOKEN)
 
-Ask = Callable[[str], object]
+Get = Callable[[str], object]
 
 
-def requested(url: str) -> object:
-    """An answer of a server, with its token."""
+def request(url: str) -> object:
+    """A response to a request with a token."""
     return Transport(Timeouts(5, 5)).request("GET", url + "x", deadline=Deadline(30), token=TOKEN)
 
 
-def streamed(url: str) -> object:
+def stream(url: str) -> object:
     """The body of a stream."""
     within = Deadline(30)
     with Transport(Timeouts(5, 5)).stream(url + "x", deadline=within, headers={}) as stream:
         return b"".join(stream.chunks)
 
 
-def conversed(url: str) -> object:
-    """A kernel's websocket, until the kernel has answered."""
+def open_kernel(url: str) -> object:
+    """A kernel's websocket, once the kernel has answered."""
     deadline = Deadline(30)
     with KernelChannel(
         Session(url + "user/x/", TOKEN), "k", deadline=deadline, timeouts=Timeouts(5)
@@ -65,11 +65,11 @@ def conversed(url: str) -> object:
     return kernel
 
 
-ASKS = pytest.mark.parametrize("ask", [requested, streamed, conversed])
+EACH_WAY = pytest.mark.parametrize("get", [request, stream, open_kernel])
 
 
 class Settings:
-    """The environment's variables about the network, by their upper-case names."""
+    """The network settings of the environment, by their upper-case names."""
 
     NAMES = (
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
@@ -92,7 +92,7 @@ class Settings:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> str:
-    """The file of the authority's certificate."""
+    """The file with the authority's certificate."""
     path = tmp_path / "authority.pem"
     AUTHORITY.cert_pem.write_to_path(str(path))
     return str(path)
@@ -100,15 +100,15 @@ def bundle(tmp_path: Path) -> str:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch, bundle: str) -> Settings:
-    """The settings of a machine that trusts the authority, and has no proxy."""
-    made = Settings(monkeypatch)
-    made.set(REQUESTS_CA_BUNDLE=bundle)
-    return made
+    """The settings of a machine that trusts the authority and has no proxy."""
+    settings = Settings(monkeypatch)
+    settings.set(REQUESTS_CA_BUNDLE=bundle)
+    return settings
 
 
 @pytest.fixture
 def behind() -> Iterator[str]:
-    """The address of what is asked: any page, and a kernel that answers."""
+    """The address of a server with a page at every path, and a kernel that answers."""
     with serving(Server(lambda parent: [info(parent)])) as server:
         yield server.session.url.removesuffix("user/x/")
 
@@ -116,22 +116,22 @@ def behind() -> Iterator[str]:
 # Certificates.
 
 
-@ASKS
+@EACH_WAY
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
-def test_a_certificate_of_an_authority_that_the_environment_names(
-    ask: Ask, host: str, behind: str, settings: Settings
+def test_a_certificate_of_an_authority_in_the_environment_is_trusted(
+    get: Get, host: str, behind: str, settings: Settings
 ) -> None:
     with Encrypted(behind, GOOD) as front:
-        assert ask(f"https://{host}:{front.port}/")
+        assert get(f"https://{host}:{front.port}/")
 
 
 OTHER = trustme.CA()
 FUTURE = datetime(2999, 1, 1, tzinfo=timezone.utc)
 CERTIFICATES: dict[str, tuple[trustme.LeafCert, str]] = {
-    "of a wrong name": (AUTHORITY.issue_cert("other.test"), "not valid for 'localhost'"),
+    "wrong name": (AUTHORITY.issue_cert("other.test"), "not valid for 'localhost'"),
     "expired": (AUTHORITY.issue_cert("localhost", not_after=PAST), "expired"),
     "not yet valid": (AUTHORITY.issue_cert("localhost", not_before=FUTURE), "not yet valid"),
-    "of an unknown authority": (OTHER.issue_cert("localhost"), "unable to get local issuer"),
+    "unknown authority": (OTHER.issue_cert("localhost"), "unable to get local issuer"),
     "self-signed": (
         trustme.LeafCert(OTHER.private_key_pem.bytes(), OTHER.cert_pem.bytes(), []),
         "self.signed certificate",
@@ -139,51 +139,51 @@ CERTIFICATES: dict[str, tuple[trustme.LeafCert, str]] = {
 }
 
 
-@ASKS
-@pytest.mark.parametrize(("certificate", "words"), CERTIFICATES.values(), ids=CERTIFICATES)
-def test_a_certificate_that_is_not_trusted(
-    ask: Ask, certificate: trustme.LeafCert, words: str, behind: str, settings: Settings
+@EACH_WAY
+@pytest.mark.parametrize(("certificate", "reason"), CERTIFICATES.values(), ids=CERTIFICATES)
+def test_an_invalid_certificate_is_not_trusted(
+    get: Get, certificate: trustme.LeafCert, reason: str, behind: str, settings: Settings
 ) -> None:
     with Encrypted(behind, certificate) as front:
         url = f"https://localhost:{front.port}/"
-        with pytest.raises(TransportError, match=f"certificate is not trusted .*{words}") as broken:
-            ask(url)
+        with pytest.raises(
+            TransportError, match=f"certificate is not trusted .*{reason}"
+        ) as broken:
+            get(url)
         assert broken.value.untrusted == url[:-1]
-        assert TOKEN not in shown(broken.value)
+        assert TOKEN not in format_traceback(broken.value)
 
 
-def test_without_settings_the_authority_is_unknown(settings: Settings, behind: str) -> None:
+def test_without_settings_the_authority_is_not_trusted(settings: Settings, behind: str) -> None:
     settings.clear()
     with Encrypted(behind, GOOD) as front, pytest.raises(TransportError, match="not trusted"):
-        requested(f"https://localhost:{front.port}/")
+        request(f"https://localhost:{front.port}/")
 
 
-def built(hub: str) -> Ready:
-    """What comes of one build request."""
+def build(hub: str) -> Ready:
+    """The result of one build request."""
     *_, last = request_build(Transport(Timeouts(5, 5)), hub, "gh/a/b/HEAD", deadline=Deadline(30))
     assert isinstance(last, Ready)
     return last
 
 
-def test_a_hub_that_is_not_trusted_is_told_from_one_that_does_not_answer(
-    settings: Settings,
-) -> None:
-    """Asking it again is pointless."""
+def test_a_hub_with_an_untrusted_certificate_has_its_own_error(settings: Settings) -> None:
+    """A retry is pointless, unlike one after a connection that failed."""
     certificate, _ = CERTIFICATES["self-signed"]
     with ScriptedHub(Answer(READY)) as hub, Encrypted(hub.origin, certificate) as front:
         with pytest.raises(
             CertificateUntrusted, match="The hub's certificate is not trusted"
         ) as raised:
-            built(f"https://localhost:{front.port}/")
+            build(f"https://localhost:{front.port}/")
         assert not hub.builds
     assert raised.value.exit_code == 6
     assert f"https://localhost:{front.port}." in raised.value.hint
     assert "REQUESTS_CA_BUNDLE" in raised.value.hint
     with pytest.raises(HubUnreachable):
-        built(f"https://localhost:{front.port}/")
+        build(f"https://localhost:{front.port}/")
 
 
-def test_a_member_of_a_federation_that_is_not_trusted_is_named(settings: Settings) -> None:
+def test_the_error_names_the_member_with_the_untrusted_certificate(settings: Settings) -> None:
     certificate, _ = CERTIFICATES["expired"]
     with (
         ScriptedHub() as hub,
@@ -192,22 +192,19 @@ def test_a_member_of_a_federation_that_is_not_trusted_is_named(settings: Setting
     ):
         hub.then(moved(f"https://localhost:{member.port}/build/gh/a/b/HEAD", 307))
         with pytest.raises(CertificateUntrusted) as raised:
-            built(f"https://localhost:{front.port}/")
+            build(f"https://localhost:{front.port}/")
     assert f"https://localhost:{member.port}." in raised.value.hint
 
 
-def test_an_https_hub_launches_an_https_server(settings: Settings) -> None:
+def test_a_hub_on_https_launches_a_server_on_https(settings: Settings) -> None:
     with ScriptedHub(Answer(READY)) as hub, Encrypted(hub.origin, GOOD) as front:
-        assert built(f"https://localhost:{front.port}/").url == "https://hub.test/user/x/"
+        assert build(f"https://localhost:{front.port}/").url == "https://hub.test/user/x/"
 
 
-# Certificates that are no certificates.
-
-
-@ASKS
+@EACH_WAY
 @pytest.mark.parametrize("kind", ["missing", "garbage", "empty"])
-def test_a_bundle_that_holds_none(
-    ask: Ask, kind: str, behind: str, settings: Settings, tmp_path: Path
+def test_a_bundle_without_certificates(
+    get: Get, kind: str, behind: str, settings: Settings, tmp_path: Path
 ) -> None:
     path = tmp_path / kind
     if kind != "missing":
@@ -217,110 +214,110 @@ def test_a_bundle_that_holds_none(
         Encrypted(behind, GOOD) as front,
         pytest.raises(TransportError, match="REQUESTS_CA_BUNDLE does not contain"),
     ):
-        ask(f"https://localhost:{front.port}/")
+        get(f"https://localhost:{front.port}/")
 
 
 # Proxies.
 
 
-@ASKS
+@EACH_WAY
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-def test_an_https_proxy_is_given_a_tunnel_and_sees_nothing(
-    ask: Ask, name: str, behind: str, settings: Settings
+def test_a_proxy_for_https_forwards_a_tunnel_and_sees_no_token(
+    get: Get, name: str, behind: str, settings: Settings
 ) -> None:
     with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
         settings.set(**{name: proxy.url})
-        assert ask("https://hub.test/")
+        assert get("https://hub.test/")
     assert proxy.requests == ["CONNECT hub.test:443"]
     assert TOKEN not in proxy.heads[0]
 
 
 @pytest.mark.parametrize(
-    ("ask", "request_line"),
+    ("get", "request_line"),
     [
-        (requested, "GET http://hub.test/x"),
-        (streamed, "GET http://hub.test/x"),
-        (conversed, "CONNECT hub.test:80"),
+        (request, "GET http://hub.test/x"),
+        (stream, "GET http://hub.test/x"),
+        (open_kernel, "CONNECT hub.test:80"),
     ],
 )
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_an_http_proxy(
-    ask: Ask, request_line: str, name: str, behind: str, settings: Settings
+def test_a_proxy_for_http(
+    get: Get, request_line: str, name: str, behind: str, settings: Settings
 ) -> None:
     with Proxy(behind) as proxy:
         settings.set(**{name: proxy.url})
-        assert ask("http://hub.test/")
+        assert get("http://hub.test/")
     assert proxy.requests == [request_line]
 
 
-@pytest.mark.parametrize("ask", [requested, streamed])
-def test_a_proxy_behind_tls(ask: Ask, behind: str, settings: Settings) -> None:
+@pytest.mark.parametrize("get", [request, stream])
+def test_a_proxy_behind_tls(get: Get, behind: str, settings: Settings) -> None:
     with (
         Encrypted(behind, GOOD) as front,
         Proxy(front.origin) as proxy,
         Encrypted(proxy.url, GOOD) as encrypted,
     ):
         settings.set(HTTPS_PROXY=encrypted.origin)
-        assert ask("https://hub.test/")
+        assert get("https://hub.test/")
     assert proxy.requests == ["CONNECT hub.test:443"]
 
 
-@ASKS
-@pytest.mark.parametrize("exceptions", ["hub.test", ".test", "test", "a.test, hub.test", "*"])
-def test_no_proxy_for_whom_the_environment_excepts(
-    ask: Ask, exceptions: str, behind: str, settings: Settings
+@EACH_WAY
+@pytest.mark.parametrize("excluded", ["hub.test", ".test", "test", "a.test, hub.test", "*"])
+def test_no_proxy_for_hosts_that_the_environment_excludes(
+    get: Get, excluded: str, behind: str, settings: Settings
 ) -> None:
     with Proxy(behind) as proxy:
-        settings.set(HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, NO_PROXY=exceptions)
+        settings.set(HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, NO_PROXY=excluded)
         for scheme in ("http", "https"):
             with pytest.raises(TransportError, match="name does not resolve"):
-                ask(f"{scheme}://hub.test/")
+                get(f"{scheme}://hub.test/")
     assert proxy.heads == []
 
 
-@ASKS
-def test_the_exceptions_of_others_are_not_ours(ask: Ask, behind: str, settings: Settings) -> None:
+@EACH_WAY
+def test_a_proxy_for_hosts_that_the_environment_does_not_exclude(
+    get: Get, behind: str, settings: Settings
+) -> None:
     with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
         settings.set(HTTPS_PROXY=proxy.url, NO_PROXY="other.test,hub.test.example.org,localhost")
-        assert ask("https://hub.test/")
+        assert get("https://hub.test/")
     assert len(proxy.heads) == 1
 
 
-@ASKS
-def test_no_proxy_stands_between_us_and_this_machine(
-    ask: Ask, behind: str, settings: Settings
-) -> None:
+@EACH_WAY
+def test_no_proxy_for_this_machine(get: Get, behind: str, settings: Settings) -> None:
     with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
         settings.set(HTTPS_PROXY=proxy.url, HTTP_PROXY=proxy.url, NO_PROXY="other.test")
-        assert ask(f"https://localhost:{front.port}/")
-        assert ask(behind)
+        assert get(f"https://localhost:{front.port}/")
+        assert get(behind)
     assert proxy.heads == []
 
 
-@ASKS
+@EACH_WAY
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_wants_an_account(
-    ask: Ask, scheme: str, behind: str, settings: Settings
+def test_a_proxy_that_requires_an_account(
+    get: Get, scheme: str, behind: str, settings: Settings
 ) -> None:
-    """Its password is in its URL, percent-encoded, and never shown."""
+    """Its password is percent-encoded in its URL, and never shown."""
     with Encrypted(behind, GOOD) as front:
         to = front.origin if scheme == "https" else behind
         with Proxy(to, account="some:p@ss/word") as proxy:
-            at = f"127.0.0.1:{proxy.port}"
-            settings.set(**{f"{scheme.upper()}_PROXY": f"http://some:p%40ss%2Fword@{at}"})
-            assert ask(f"{scheme}://hub.test/")
-            settings.set(**{f"{scheme.upper()}_PROXY": f"http://some:wr0ng@{at}"})
+            address = f"127.0.0.1:{proxy.port}"
+            settings.set(**{f"{scheme.upper()}_PROXY": f"http://some:p%40ss%2Fword@{address}"})
+            assert get(f"{scheme}://hub.test/")
+            settings.set(**{f"{scheme.upper()}_PROXY": f"http://some:wr0ng@{address}"})
             with pytest.raises(
                 TransportError, match=r"the proxy .* refused the connection with status 407"
             ) as broken:
-                ask(f"{scheme}://hub.test/")
-    assert "wr0ng" not in shown(broken.value)
-    assert TOKEN not in shown(broken.value)
+                get(f"{scheme}://hub.test/")
+    assert "wr0ng" not in format_traceback(broken.value)
+    assert TOKEN not in format_traceback(broken.value)
 
 
-@ASKS
+@EACH_WAY
 @pytest.mark.parametrize(
-    ("says", "words"),
+    ("answers", "message"),
     [
         (b"HTTP/1.1 403 \x1b[31mno\r\n\r\n", "the proxy .* refused the connection with status 403"),
         (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "refused .* status 502"),
@@ -329,49 +326,51 @@ def test_a_proxy_that_wants_an_account(
         (b"HTTP/1.1 200 " + b"x" * 1_000_000 + b"\r\n\r\n", "proxy|connection|TLS"),
         (b"HTTP/1.1 200 OK\r\n\r\nno TLS at all", "TLS|connection"),
     ],
-    ids=["forbids", "fails", "no HTTP", "headers", "long", "no TLS"],
+    ids=["403", "502", "not HTTP", "many headers", "long status line", "no TLS"],
 )
-def test_a_proxy_that_does_not_do_its_work(
-    ask: Ask, says: bytes, words: str, behind: str, settings: Settings
+def test_a_proxy_that_fails(
+    get: Get, answers: bytes, message: str, behind: str, settings: Settings
 ) -> None:
-    with Proxy(behind, answers=says) as proxy:
+    with Proxy(behind, answers=answers) as proxy:
         settings.set(HTTPS_PROXY=proxy.url)
-        with pytest.raises(TransportError, match=words) as broken:
-            ask("https://hub.test/")
+        with pytest.raises(TransportError, match=message) as broken:
+            get("https://hub.test/")
     assert broken.value.message.isprintable()
     assert not broken.value.refused
     assert not broken.value.untrusted
 
 
-@ASKS
+@EACH_WAY
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_is_not_there(ask: Ask, scheme: str, behind: str, settings: Settings) -> None:
+def test_a_proxy_that_refuses_connections(
+    get: Get, scheme: str, behind: str, settings: Settings
+) -> None:
     with Proxy(behind) as gone:
         pass
     settings.set(**{f"{scheme.upper()}_PROXY": gone.url})
     with pytest.raises(TransportError, match="the proxy in this machine's settings") as broken:
-        ask(f"{scheme}://hub.test/")
+        get(f"{scheme}://hub.test/")
     assert not broken.value.refused, "the proxy refused, which says nothing about the server"
 
 
-@ASKS
+@EACH_WAY
 @pytest.mark.parametrize("address", ["ftp://127.0.0.1:1", "http://", "http://a:hidden@[::1", "x y"])
-def test_a_proxy_that_is_no_address_of_one(ask: Ask, address: str, settings: Settings) -> None:
+def test_an_invalid_address_of_a_proxy(get: Get, address: str, settings: Settings) -> None:
     settings.set(HTTPS_PROXY=address)
     with pytest.raises(TransportError, match="the proxy in this machine's settings") as broken:
-        ask("https://hub.test/")
-    assert "hidden" not in shown(broken.value)
+        get("https://hub.test/")
+    assert "hidden" not in format_traceback(broken.value)
 
 
-@ASKS
-def test_a_proxy_does_not_make_a_certificate_good(
-    ask: Ask, behind: str, settings: Settings
+@EACH_WAY
+def test_a_proxy_does_not_make_a_certificate_trusted(
+    get: Get, behind: str, settings: Settings
 ) -> None:
-    certificate, _ = CERTIFICATES["of an unknown authority"]
+    certificate, _ = CERTIFICATES["unknown authority"]
     with Encrypted(behind, certificate) as front, Proxy(front.origin) as proxy:
         settings.set(HTTPS_PROXY=proxy.url)
         with pytest.raises(TransportError, match="certificate is not trusted") as broken:
-            ask("https://hub.test/")
+            get("https://hub.test/")
     assert broken.value.untrusted == "https://hub.test"
 
 
@@ -460,7 +459,7 @@ def test_each_socket_has_the_time_limit_of_what_it_is_used_for(
             assert response.content == b"one"
 
 
-def test_connecting_may_take_longer_than_the_idle_limit(layer: str) -> None:
+def test_connecting_can_take_longer_than_the_idle_limit(layer: str) -> None:
     timeouts = Timeouts(connect=60, idle=40)
     assert request_slowly(layer, timeouts, connecting=50, silence=30) == b"one"
 
@@ -475,6 +474,6 @@ def test_the_idle_limit_starts_once_the_connection_is_established(layer: str) ->
         request_slowly(layer, Timeouts(connect=90, idle=40), connecting=30, silence=50)
 
 
-def shown(error: BaseException) -> str:
-    """All that a traceback of an error would show."""
+def format_traceback(error: BaseException) -> str:
+    """The traceback of an error."""
     return "".join(traceback.format_exception(error))

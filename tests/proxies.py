@@ -69,6 +69,7 @@ class Encrypted(Relay):
 
     def serve(self, connection: socket.socket) -> None:
         """Forward the decrypted bytes."""
+        # With the handshake now, ssl would leak the socket of a client that has left.
         with self._context.wrap_socket(
             connection, server_side=True, do_handshake_on_connect=False
         ) as plain:

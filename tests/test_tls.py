@@ -68,42 +68,17 @@ def open_kernel(url: str) -> object:
 EACH_WAY = pytest.mark.parametrize("get", [request, stream, open_kernel])
 
 
-class Settings:
-    """The network settings of the environment, by their upper-case names."""
-
-    NAMES = (
-        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
-        *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"),
-    )
-
-    def __init__(self, patch: pytest.MonkeyPatch):
-        self._patch = patch
-        self.clear()
-
-    def clear(self) -> None:
-        for name in self.NAMES:
-            self._patch.delenv(name, raising=False)
-            self._patch.delenv(name.lower(), raising=False)
-
-    def set(self, **variables: str) -> None:
-        for name, value in variables.items():
-            self._patch.setenv(name, value)
-
-
 @pytest.fixture
-def bundle(tmp_path: Path) -> str:
-    """The file with the authority's certificate."""
-    path = tmp_path / "authority.pem"
-    AUTHORITY.cert_pem.write_to_path(str(path))
-    return str(path)
-
-
-@pytest.fixture
-def settings(monkeypatch: pytest.MonkeyPatch, bundle: str) -> Settings:
-    """The settings of a machine that trusts the authority and has no proxy."""
-    settings = Settings(monkeypatch)
-    settings.set(REQUESTS_CA_BUNDLE=bundle)
-    return settings
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """The environment of a machine that trusts the authority and has no proxy."""
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
+    for name in (*proxies, "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    bundle = tmp_path / "authority.pem"
+    AUTHORITY.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    return monkeypatch
 
 
 @pytest.fixture
@@ -119,7 +94,7 @@ def behind() -> Iterator[str]:
 @EACH_WAY
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_a_certificate_of_an_authority_in_the_environment_is_trusted(
-    get: Get, host: str, behind: str, settings: Settings
+    get: Get, host: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     with Encrypted(behind, GOOD) as front:
         assert get(f"https://{host}:{front.port}/")
@@ -142,7 +117,7 @@ CERTIFICATES: dict[str, tuple[trustme.LeafCert, str]] = {
 @EACH_WAY
 @pytest.mark.parametrize(("certificate", "reason"), CERTIFICATES.values(), ids=CERTIFICATES)
 def test_an_invalid_certificate_is_not_trusted(
-    get: Get, certificate: trustme.LeafCert, reason: str, behind: str, settings: Settings
+    get: Get, certificate: trustme.LeafCert, reason: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     with Encrypted(behind, certificate) as front:
         url = f"https://localhost:{front.port}/"
@@ -154,8 +129,10 @@ def test_an_invalid_certificate_is_not_trusted(
         assert TOKEN not in format_traceback(broken.value)
 
 
-def test_without_settings_the_authority_is_not_trusted(settings: Settings, behind: str) -> None:
-    settings.clear()
+def test_without_settings_the_authority_is_not_trusted(
+    settings: pytest.MonkeyPatch, behind: str
+) -> None:
+    settings.delenv("REQUESTS_CA_BUNDLE")
     with Encrypted(behind, GOOD) as front, pytest.raises(TransportError, match="not trusted"):
         request(f"https://localhost:{front.port}/")
 
@@ -167,7 +144,9 @@ def build(hub: str) -> Ready:
     return last
 
 
-def test_a_hub_with_an_untrusted_certificate_has_its_own_error(settings: Settings) -> None:
+def test_a_hub_with_an_untrusted_certificate_has_its_own_error(
+    settings: pytest.MonkeyPatch,
+) -> None:
     """A retry is pointless, unlike one after a connection that failed."""
     certificate, _ = CERTIFICATES["self-signed"]
     with ScriptedHub(Answer(READY)) as hub, Encrypted(hub.origin, certificate) as front:
@@ -183,7 +162,9 @@ def test_a_hub_with_an_untrusted_certificate_has_its_own_error(settings: Setting
         build(f"https://localhost:{front.port}/")
 
 
-def test_the_error_names_the_member_with_the_untrusted_certificate(settings: Settings) -> None:
+def test_the_error_names_the_member_with_the_untrusted_certificate(
+    settings: pytest.MonkeyPatch,
+) -> None:
     certificate, _ = CERTIFICATES["expired"]
     with (
         ScriptedHub() as hub,
@@ -196,7 +177,7 @@ def test_the_error_names_the_member_with_the_untrusted_certificate(settings: Set
     assert f"https://localhost:{member.port}." in raised.value.hint
 
 
-def test_a_hub_on_https_launches_a_server_on_https(settings: Settings) -> None:
+def test_a_hub_on_https_launches_a_server_on_https(settings: pytest.MonkeyPatch) -> None:
     with ScriptedHub(Answer(READY)) as hub, Encrypted(hub.origin, GOOD) as front:
         assert build(f"https://localhost:{front.port}/").url == "https://hub.test/user/x/"
 
@@ -204,12 +185,12 @@ def test_a_hub_on_https_launches_a_server_on_https(settings: Settings) -> None:
 @EACH_WAY
 @pytest.mark.parametrize("kind", ["missing", "garbage", "empty"])
 def test_a_bundle_without_certificates(
-    get: Get, kind: str, behind: str, settings: Settings, tmp_path: Path
+    get: Get, kind: str, behind: str, settings: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / kind
     if kind != "missing":
         path.write_text("no certificate" * (kind == "garbage"))
-    settings.set(REQUESTS_CA_BUNDLE=str(path))
+    settings.setenv("REQUESTS_CA_BUNDLE", str(path))
     with (
         Encrypted(behind, GOOD) as front,
         pytest.raises(TransportError, match="REQUESTS_CA_BUNDLE does not contain"),
@@ -223,10 +204,11 @@ def test_a_bundle_without_certificates(
 @EACH_WAY
 @pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_a_proxy_for_https_forwards_a_tunnel_and_sees_no_token(
-    get: Get, name: str, behind: str, settings: Settings
+    get: Get, name: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
+    settings.setenv("NO_PROXY", "other.test,hub.test.example.org,localhost")
     with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
-        settings.set(**{name: proxy.url})
+        settings.setenv(name, proxy.url)
         assert get("https://hub.test/")
     assert proxy.requests == ["CONNECT hub.test:443"]
     assert TOKEN not in proxy.heads[0]
@@ -242,22 +224,22 @@ def test_a_proxy_for_https_forwards_a_tunnel_and_sees_no_token(
 )
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_a_proxy_for_http(
-    get: Get, request_line: str, name: str, behind: str, settings: Settings
+    get: Get, request_line: str, name: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     with Proxy(behind) as proxy:
-        settings.set(**{name: proxy.url})
+        settings.setenv(name, proxy.url)
         assert get("http://hub.test/")
     assert proxy.requests == [request_line]
 
 
 @pytest.mark.parametrize("get", [request, stream])
-def test_a_proxy_behind_tls(get: Get, behind: str, settings: Settings) -> None:
+def test_a_proxy_behind_tls(get: Get, behind: str, settings: pytest.MonkeyPatch) -> None:
     with (
         Encrypted(behind, GOOD) as front,
         Proxy(front.origin) as proxy,
         Encrypted(proxy.url, GOOD) as encrypted,
     ):
-        settings.set(HTTPS_PROXY=encrypted.origin)
+        settings.setenv("HTTPS_PROXY", encrypted.origin)
         assert get("https://hub.test/")
     assert proxy.requests == ["CONNECT hub.test:443"]
 
@@ -265,10 +247,11 @@ def test_a_proxy_behind_tls(get: Get, behind: str, settings: Settings) -> None:
 @EACH_WAY
 @pytest.mark.parametrize("excluded", ["hub.test", ".test", "test", "a.test, hub.test", "*"])
 def test_no_proxy_for_hosts_that_the_environment_excludes(
-    get: Get, excluded: str, behind: str, settings: Settings
+    get: Get, excluded: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     with Proxy(behind) as proxy:
-        settings.set(HTTP_PROXY=proxy.url, HTTPS_PROXY=proxy.url, NO_PROXY=excluded)
+        settings.setenv("ALL_PROXY", proxy.url)
+        settings.setenv("NO_PROXY", excluded)
         for scheme in ("http", "https"):
             with pytest.raises(TransportError, match="name does not resolve"):
                 get(f"{scheme}://hub.test/")
@@ -276,19 +259,10 @@ def test_no_proxy_for_hosts_that_the_environment_excludes(
 
 
 @EACH_WAY
-def test_a_proxy_for_hosts_that_the_environment_does_not_exclude(
-    get: Get, behind: str, settings: Settings
-) -> None:
+def test_no_proxy_for_this_machine(get: Get, behind: str, settings: pytest.MonkeyPatch) -> None:
     with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
-        settings.set(HTTPS_PROXY=proxy.url, NO_PROXY="other.test,hub.test.example.org,localhost")
-        assert get("https://hub.test/")
-    assert len(proxy.heads) == 1
-
-
-@EACH_WAY
-def test_no_proxy_for_this_machine(get: Get, behind: str, settings: Settings) -> None:
-    with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
-        settings.set(HTTPS_PROXY=proxy.url, HTTP_PROXY=proxy.url, NO_PROXY="other.test")
+        settings.setenv("ALL_PROXY", proxy.url)
+        settings.setenv("NO_PROXY", "other.test")
         assert get(f"https://localhost:{front.port}/")
         assert get(behind)
     assert proxy.heads == []
@@ -297,16 +271,16 @@ def test_no_proxy_for_this_machine(get: Get, behind: str, settings: Settings) ->
 @EACH_WAY
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_requires_an_account(
-    get: Get, scheme: str, behind: str, settings: Settings
+    get: Get, scheme: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     """Its password is percent-encoded in its URL, and never shown."""
     with Encrypted(behind, GOOD) as front:
         to = front.origin if scheme == "https" else behind
         with Proxy(to, account="some:p@ss/word") as proxy:
             address = f"127.0.0.1:{proxy.port}"
-            settings.set(**{f"{scheme.upper()}_PROXY": f"http://some:p%40ss%2Fword@{address}"})
+            settings.setenv(f"{scheme.upper()}_PROXY", f"http://some:p%40ss%2Fword@{address}")
             assert get(f"{scheme}://hub.test/")
-            settings.set(**{f"{scheme.upper()}_PROXY": f"http://some:wr0ng@{address}"})
+            settings.setenv(f"{scheme.upper()}_PROXY", f"http://some:wr0ng@{address}")
             with pytest.raises(
                 TransportError, match=r"the proxy .* refused the connection with status 407"
             ) as broken:
@@ -329,10 +303,10 @@ def test_a_proxy_that_requires_an_account(
     ids=["403", "502", "not HTTP", "many headers", "long status line", "no TLS"],
 )
 def test_a_proxy_that_fails(
-    get: Get, answers: bytes, message: str, behind: str, settings: Settings
+    get: Get, answers: bytes, message: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     with Proxy(behind, answers=answers) as proxy:
-        settings.set(HTTPS_PROXY=proxy.url)
+        settings.setenv("HTTPS_PROXY", proxy.url)
         with pytest.raises(TransportError, match=message) as broken:
             get("https://hub.test/")
     assert broken.value.message.isprintable()
@@ -343,11 +317,11 @@ def test_a_proxy_that_fails(
 @EACH_WAY
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_refuses_connections(
-    get: Get, scheme: str, behind: str, settings: Settings
+    get: Get, scheme: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     with Proxy(behind) as gone:
         pass
-    settings.set(**{f"{scheme.upper()}_PROXY": gone.url})
+    settings.setenv(f"{scheme.upper()}_PROXY", gone.url)
     with pytest.raises(TransportError, match="the proxy in this machine's settings") as broken:
         get(f"{scheme}://hub.test/")
     assert not broken.value.refused, "the proxy refused, which says nothing about the server"
@@ -355,8 +329,10 @@ def test_a_proxy_that_refuses_connections(
 
 @EACH_WAY
 @pytest.mark.parametrize("address", ["ftp://127.0.0.1:1", "http://", "http://a:hidden@[::1", "x y"])
-def test_an_invalid_address_of_a_proxy(get: Get, address: str, settings: Settings) -> None:
-    settings.set(HTTPS_PROXY=address)
+def test_an_invalid_address_of_a_proxy(
+    get: Get, address: str, settings: pytest.MonkeyPatch
+) -> None:
+    settings.setenv("HTTPS_PROXY", address)
     with pytest.raises(TransportError, match="the proxy in this machine's settings") as broken:
         get("https://hub.test/")
     assert "hidden" not in format_traceback(broken.value)
@@ -364,17 +340,17 @@ def test_an_invalid_address_of_a_proxy(get: Get, address: str, settings: Setting
 
 @EACH_WAY
 def test_a_proxy_does_not_make_a_certificate_trusted(
-    get: Get, behind: str, settings: Settings
+    get: Get, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     certificate, _ = CERTIFICATES["unknown authority"]
     with Encrypted(behind, certificate) as front, Proxy(front.origin) as proxy:
-        settings.set(HTTPS_PROXY=proxy.url)
+        settings.setenv("HTTPS_PROXY", proxy.url)
         with pytest.raises(TransportError, match="certificate is not trusted") as broken:
             get("https://hub.test/")
     assert broken.value.untrusted == "https://hub.test"
 
 
-# A TLS handshake and a proxy's tunnel are part of connecting, which has its own time limit.
+# Time limits.
 
 
 class LatencyClock(StoppedClock):
@@ -397,42 +373,10 @@ class LatencyClock(StoppedClock):
         until(lambda: self.reads >= reads or self.client_finished.is_set())
 
 
-def request_slowly(layer: str, timeouts: Timeouts, *, connecting: float, silence: float) -> bytes:
-    """The body sent by a hub that takes some seconds to connect, and then to respond."""
-    clock = LatencyClock()
-
-    def respond() -> Answer:
-        clock.lag(silence)
-        return Answer(b"one")
-
-    def connect() -> None:
-        clock.lag(connecting)
-
-    with ExitStack() as servers, pytest.MonkeyPatch.context() as patch:
-        to = servers.enter_context(ScriptedHub(respond)).origin
-        if layer == "TLS handshake":
-            to = servers.enter_context(Encrypted(to, GOOD, before=connect)).origin
-        else:
-            to = servers.enter_context(Encrypted(to, GOOD)).origin
-            proxy = servers.enter_context(Proxy(to, before=connect))
-            patch.setenv("HTTPS_PROXY", proxy.url)
-            to = "https://hub.test"
-        servers.callback(clock.client_finished.set)
-        deadline = Deadline(1000, now=clock.now)
-        with Transport(timeouts).stream(f"{to}/build/x", deadline=deadline, headers={}) as stream:
-            return b"".join(stream.chunks)
-
-
-@pytest.fixture(params=["TLS handshake", "proxy tunnel"])
-def layer(request: pytest.FixtureRequest, settings: Settings) -> str:
-    """What makes connecting slow."""
-    return str(request.param)
-
-
 @pytest.mark.parametrize("proxied", [False, True])
 @pytest.mark.parametrize("encrypted", [False, True])
 def test_each_socket_has_the_time_limit_of_what_it_is_used_for(
-    encrypted: bool, proxied: bool, settings: Settings
+    encrypted: bool, proxied: bool, settings: pytest.MonkeyPatch
 ) -> None:
     """requests limits connecting and reading by itself, too; this ends an abandoned thread."""
     opened: list[socket.socket] = []
@@ -459,19 +403,46 @@ def test_each_socket_has_the_time_limit_of_what_it_is_used_for(
             assert response.content == b"one"
 
 
-def test_connecting_can_take_longer_than_the_idle_limit(layer: str) -> None:
-    timeouts = Timeouts(connect=60, idle=40)
-    assert request_slowly(layer, timeouts, connecting=50, silence=30) == b"one"
+@pytest.mark.parametrize("layer", ["TLS handshake", "proxy tunnel"])
+@pytest.mark.parametrize(
+    ("timeouts", "connecting_and_silence", "error"),
+    [
+        (Timeouts(60, 40), (50, 30), ""),
+        (Timeouts(20, 90), (30, 0), "no connection within 20 s"),
+        (Timeouts(90, 40), (30, 50), "it sent nothing for 40 s"),
+    ],
+    ids=["both in time", "connecting too long", "idle too long"],
+)
+def test_connecting_and_idling_have_separate_limits(
+    layer: str,
+    timeouts: Timeouts,
+    connecting_and_silence: tuple[float, float],
+    error: str,
+    settings: pytest.MonkeyPatch,
+) -> None:
+    """A TLS handshake and a proxy's tunnel are part of connecting."""
+    clock, (connecting, silence) = LatencyClock(), connecting_and_silence
 
+    def respond() -> Answer:
+        clock.lag(silence)
+        return Answer(b"one")
 
-def test_connecting_is_limited_even_if_the_idle_limit_is_longer(layer: str) -> None:
-    with pytest.raises(TransportError, match="no connection within 20 s"):
-        request_slowly(layer, Timeouts(connect=20, idle=90), connecting=30, silence=0)
+    def lag() -> None:
+        clock.lag(connecting)
 
-
-def test_the_idle_limit_starts_once_the_connection_is_established(layer: str) -> None:
-    with pytest.raises(TransportError, match="it sent nothing for 40 s"):
-        request_slowly(layer, Timeouts(connect=90, idle=40), connecting=30, silence=50)
+    with ExitStack() as stack:
+        to = stack.enter_context(ScriptedHub(respond)).origin
+        before = lag if layer == "TLS handshake" else lambda: None
+        to = stack.enter_context(Encrypted(to, GOOD, before=before)).origin
+        if layer == "proxy tunnel":
+            settings.setenv("HTTPS_PROXY", stack.enter_context(Proxy(to, before=lag)).url)
+            to = "https://hub.test"
+        stack.callback(clock.client_finished.set)
+        if error:
+            stack.enter_context(pytest.raises(TransportError, match=error))
+        deadline = Deadline(1000, now=clock.now)
+        with Transport(timeouts).stream(f"{to}/build/x", deadline=deadline, headers={}) as response:
+            assert b"".join(response.chunks) == b"one"
 
 
 def format_traceback(error: BaseException) -> str:

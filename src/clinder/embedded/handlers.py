@@ -47,23 +47,19 @@ class State:
         await asyncio.gather(*self.builds, ending, return_exceptions=True)
 
 
-def application(state: State) -> Application:
-    """Return the web application of a hub."""
+def _application(state: State) -> Application:
     return Application(
         [
-            (r"/build/([^/]+)/(.+)", BuildHandler, {"state": state}),
-            (r"/versions", VersionsHandler, {"state": state}),
-            (r"/health", HealthHandler, {"state": state}),
-            (r"/api/repoproviders", ProvidersHandler, {"state": state}),
-            (r".*", PageHandler, {"state": state}),
+            (r"/build/([^/]+)/(.+)", _BuildHandler, {"state": state}),
+            (r"/versions", _VersionsHandler, {"state": state}),
+            (r"/health", _HealthHandler, {"state": state}),
+            (r"/api/repoproviders", _ProvidersHandler, {"state": state}),
+            (r".*", _PageHandler, {"state": state}),
         ],
-        log_function=lambda handler: _report(state, handler),
+        log_function=lambda handler: state.report(  # no query: it can hold a build token
+            f"{handler.request.method} {handler.request.path} {handler.get_status()}"
+        ),
     )
-
-
-def _report(state: State, handler: RequestHandler) -> None:
-    request = handler.request  # only its path: the query can hold a build token
-    state.report(f"{request.method} {request.path} {handler.get_status()}")
 
 
 async def serve(
@@ -74,7 +70,7 @@ async def serve(
     stop_servers: bool,
 ) -> None:
     """Serve until the event is set that ``started`` receives, together with its loop."""
-    server = HTTPServer(application(state))
+    server = HTTPServer(_application(state))
     server.add_socket(listening)
     closing = asyncio.Event()
     started.set_result((asyncio.get_running_loop(), closing))
@@ -91,10 +87,7 @@ def _host(origin: str) -> str:
 
 
 class _Handler(RequestHandler):
-    """The base of all handlers."""
-
     def initialize(self, state: State) -> None:
-        """Keep the shared state."""
         self.state = state
 
     def prepare(self) -> None:
@@ -119,7 +112,7 @@ class _Handler(RequestHandler):
             self.state.report("".join(format_exception(typ, value, tb)))
 
 
-class BuildHandler(_Handler):
+class _BuildHandler(_Handler):
     """One build request, which launches a server and streams events.
 
     Refusals are events too; the HTTP status is always 200 (``builder.py``).
@@ -128,13 +121,11 @@ class BuildHandler(_Handler):
     _build: asyncio.Task[None] | None = None
     _client_left = False
 
-    def set_default_headers(self) -> None:
-        """Announce an event stream, even for refusals."""
+    def set_default_headers(self) -> None:  # even of refusals
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-cache")
 
     def prepare(self) -> None:
-        """Refuse clients that don't accept event streams."""
         super().prepare()
         if self._finished:
             return
@@ -157,13 +148,11 @@ class BuildHandler(_Handler):
             build.result()
 
     def on_connection_close(self) -> None:
-        """Cancel the build and the server's launch if the client disconnects."""
         self._client_left = True
         if self._build is not None:  # pragma: no branch - set before the first await
             self._build.cancel()
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
-        """Send the refusal or failure as an event."""
         error = (kwargs.get("exc_info") or (None, None))[1]
         message = error.log_message if isinstance(error, HTTPError) else None
         message = message or responses.get(status_code, "Unknown HTTP Error")
@@ -193,9 +182,7 @@ class BuildHandler(_Handler):
             keepalive.cancel()
 
     async def _build_nothing(self, resolved: ResolvedSpec) -> str:
-        slug, tag = (
-            re.sub(r"[^\w.]+", "-", part.lower()) for part in (resolved.slug, resolved.ref)
-        )
+        slug, tag = (re.sub(r"[^\w.]+", "-", s.lower()) for s in (resolved.slug, resolved.ref))
         image = f"localhost/embedded-{slug}:{tag}"
         await self._emit("waiting", "Waiting for build to start...\n")
         for line in (
@@ -267,39 +254,29 @@ class BuildHandler(_Handler):
                     await self.flush()
 
 
-class VersionsHandler(_Handler):
-    """The hub's versions."""
-
+class _VersionsHandler(_Handler):
     def get(self) -> None:
-        """Return clinder's version; ``embedded`` marks the hub as this one."""
         self.write({"builder_info": {"embedded": True}, "binderhub": USER_AGENT.split()[0]})
 
 
-class HealthHandler(_Handler):
-    """The hub's health."""
-
+class _HealthHandler(_Handler):
     def get(self) -> None:
-        """Return that the hub is healthy, and its number of running servers."""
         servers = {"service": "Servers", "ok": True, "running": self.state.servers.running}
         self.write({"ok": True, "checks": [servers]})
 
     head = get
 
 
-class ProvidersHandler(_Handler):
-    """The repository providers."""
-
+class _ProvidersHandler(_Handler):
     def get(self) -> None:
-        """Return the providers' list."""
         self.set_header("Content-Type", "application/json")
         self.write(json.dumps(list_providers()))
 
 
-class PageHandler(_Handler):
+class _PageHandler(_Handler):
     """The page at every path outside the API (``main.py``)."""
 
     def get(self) -> None:
-        """Explain what this hub is."""
         self.write(
             "<!DOCTYPE html>\n<html lang=en>\n<title>clinder's embedded hub</title>\n"
             "<p>This is clinder's BinderHub for one machine. It launches real Jupyter Servers, but "

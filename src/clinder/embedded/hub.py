@@ -6,12 +6,12 @@ import asyncio
 import importlib.util
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from types import TracebackType
+from threading import Thread
 
 from clinder.errors import UsageError
 
@@ -19,10 +19,7 @@ HOST = "127.0.0.1"
 CLOSE = 10.0  # seconds; stopping a server takes less
 
 
-def _no_report(_line: str) -> None:
-    """Drop the line."""
-
-
+@dataclass
 class Hub:
     """A BinderHub on a loopback port, in its own thread.
 
@@ -38,46 +35,33 @@ class Hub:
     not a directory.
     """
 
-    url: str = ""
+    directory: Path
+    _: KW_ONLY
+    stop_servers: bool
+    port: int = 0
+    idle: float = 3600.0
+    report: Callable[[str], None] = lambda _: None
+    keepalive: float = 25.0
+    launch_timeout: float = 60.0
+    url: str = field(init=False, default="")
     """``http://127.0.0.1:PORT/``, once the hub has started."""
 
-    def __init__(
-        self,
-        directory: Path,
-        *,
-        port: int = 0,
-        stop_servers: bool,
-        idle: float = 3600.0,
-        report: Callable[[str], None] = _no_report,
-        keepalive: float = 25.0,
-        launch_timeout: float = 60.0,
-    ):
+    def __post_init__(self) -> None:
         require_extra()
         try:
-            self._directory = directory.resolve(strict=True)
+            self._directory = self.directory.resolve(strict=True)
         except OSError:
-            raise UsageError(f"The hub's directory does not exist: {directory}") from None
+            raise UsageError(f"The hub's directory does not exist: {self.directory}") from None
         if not self._directory.is_dir():
-            raise UsageError(f"The hub's directory is not a directory: {directory}")
-        self._port = port
-        self._stop_servers = stop_servers
-        self._idle = idle
-        self._report = report
-        self._keepalive = keepalive
-        self._launch_timeout = launch_timeout
-        self._thread: threading.Thread | None = None
+            raise UsageError(f"The hub's directory is not a directory: {self.directory}")
+        self._thread: Thread | None = None
         self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
 
     def __enter__(self) -> Hub:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def start(self) -> None:
@@ -89,17 +73,12 @@ class Hub:
         from clinder.embedded import handlers
         from clinder.embedded.servers import Servers
 
-        listening = _listen(self._port)
+        listening = _listen(self.port)
         self.url = f"http://{HOST}:{listening.getsockname()[1]}/"
-        state = handlers.State(
-            Servers(self._directory, self._idle, self._launch_timeout, self._report),
-            self._keepalive,
-            self._report,
-        )
-        serving = handlers.serve(state, listening, self._started, stop_servers=self._stop_servers)
-        self._thread = threading.Thread(
-            target=asyncio.run, args=(serving,), name="clinder-hub", daemon=True
-        )
+        servers = Servers(self._directory, self.idle, self.launch_timeout, self.report)
+        state = handlers.State(servers, self.keepalive, self.report)
+        serving = handlers.serve(state, listening, self._started, stop_servers=self.stop_servers)
+        self._thread = Thread(target=asyncio.run, args=(serving,), name="clinder-hub", daemon=True)
         self._thread.start()
         self._started.result(CLOSE)
 

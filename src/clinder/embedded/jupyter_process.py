@@ -62,9 +62,8 @@ class EmbeddedServer(ServerApp):
 
     def init_shutdown_no_activity(self) -> None:
         """Check for activity often enough for a short ``idle``; Jupyter checks once a minute."""
-        self._idle_check = PeriodicCallback(
-            self.shutdown_no_activity, 1000 * min(60, self._idle / 2)
-        )
+        seconds = min(60, self._idle / 2)
+        self._idle_check = PeriodicCallback(self.shutdown_no_activity, 1000 * seconds)
         self._idle_check.start()
         self._orphan_check = PeriodicCallback(self._stop_if_orphaned, 1000 * _ORPHAN_POLL)
         self._orphan_check.start()

@@ -175,9 +175,7 @@ class Servers:
 
     async def close(self, *, all_of_them: bool) -> None:
         """Stop all servers, or only those whose token no client has."""
-        to_stop = [
-            each for each in self._all if each.runs and (all_of_them or not each.handed_over)
-        ]
+        to_stop = [one for one in self._all if one.runs and (all_of_them or not one.handed_over)]
         await asyncio.gather(*map(self.stop, to_stop))
 
 
@@ -226,17 +224,14 @@ def _create_private(path: Path) -> int:
 
 def _start(folder: Path, variables: Mapping[str, str], log: IO[bytes]) -> subprocess.Popen[bytes]:
     """Start the process in its own session, out of reach of the terminal's signals."""
+    token_file = {"JUPYTER_TOKEN_FILE": str(folder / "token")}
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
     return subprocess.Popen(  # noqa: S603 - this Python, with a path of our own
         [sys.executable, "-m", "clinder.embedded.jupyter_process", str(folder)],
         cwd=folder,  # first on the import path, so it must not hold foreign modules
-        env={
-            **server_environ(os.environ),
-            **variables,
-            "JUPYTER_TOKEN_FILE": str(folder / "token"),
-        },
+        env={**server_environ(os.environ), **variables, **token_file},
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,

@@ -22,7 +22,7 @@ from clinder.errors import (
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
-from clinder.wire.jupyter_server import Kernelspecs, Server, State, Status
+from clinder.wire.jupyter_server import Server, State, Status
 from hubs import Jupyter, ScriptedHub
 
 URL = "https://hub.test/user/x/"
@@ -183,7 +183,6 @@ SPECS = {"default": "python3", "kernelspecs": {"python3": {}, "ir": {}}}
 
 def test_the_kernelspecs_of_a_server(web: responses.RequestsMock) -> None:
     web.get(URL + "api/kernelspecs", json=SPECS)
-    assert SERVER.kernelspecs(Deadline(60)) == Kernelspecs("python3", ("ir", "python3"))
     assert SERVER.kernelspec("", Deadline(60)) == "python3"
     assert SERVER.kernelspec("ir", Deadline(60)) == "ir"
     with pytest.raises(KernelspecMissing, match="'julia', only: ir, python3"):
@@ -217,7 +216,7 @@ def test_the_message_about_a_missing_kernelspec_is_readable(
 def test_a_long_error_of_a_server_is_truncated(web: responses.RequestsMock) -> None:
     web.get(URL + "api/kernelspecs", json={"message": "no " * 200_000}, status=500)
     with pytest.raises(ServerUnreachable, match="no no") as raised:
-        SERVER.kernelspecs(Deadline(60))
+        SERVER.kernelspec("", Deadline(60))
     assert len(raised.value.message) < 1000
 
 

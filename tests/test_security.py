@@ -330,7 +330,7 @@ def test_a_token_in_a_servers_message_is_hidden() -> None:
     with ScriptedHub(pages={"/user/x/api/kernelspecs": echo}) as hub:
         server = Server(Session(f"{hub.url}user/x/", TOKEN), Transport())
         with pytest.raises(ServerUnreachable, match="no … here") as raised:
-            server.kernelspecs(Deadline(60))
+            server.kernelspec("", Deadline(60))
     assert TOKEN not in "".join(traceback.format_exception(raised.value))
 
 

@@ -138,7 +138,7 @@ EXPLANATIONS = {
     "RateLimited": Explanation(
         (
             "The hub limits the rate of build requests: …",
-            "Rate limit exceeded: the hub, or a proxy in front of it, responded with status 429.",
+            "Rate limit exceeded: the hub or its proxy responded with status 429.",
         ),
         "Every build request counts, including reconnections. The number of seconds in the hub's "
         "message is the length of the whole period, not the time left. clinder does not try that "

@@ -141,7 +141,7 @@ def request_build(
         with transport.stream(url, deadline=deadline, headers=headers) as stream:
             if member := _member(stream.url, hub):
                 yield Redirected(member)
-            if not _is_event_stream(stream):
+            if _content_type(stream) != "text/event-stream":
                 raise _not_a_stream(stream)
             yield from _events(stream, secure=hub.startswith("https:"), secret=build_token)
     except BadRedirect as error:
@@ -269,34 +269,28 @@ def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
     try:
         url = Session(url, token).url
     except UsageError:
-        raise ServerUnusable(
-            "The hub reported a ready server whose URL or token is invalid."
-        ) from None
+        raise ServerUnusable("The hub reported a server whose URL or token is invalid.") from None
     if secure and not url.startswith("https:"):
         raise ServerUnusable(
             "The hub uses HTTPS but its server plain HTTP, which would expose the token."
         )
     names = [each.name for each in fields(Ready) if each.name not in ("url", "token")]
-    return Ready(
-        url, token, **{name: one_line(get_text(event, name), _MAX_FIELD) for name in names}
-    )
+    texts = {name: one_line(get_text(event, name), _MAX_FIELD) for name in names}
+    return Ready(url, token, **texts)
 
 
-def _is_event_stream(stream: Stream) -> bool:
-    content_type = stream.headers.get("Content-Type", "")
-    return content_type.split(";")[0].strip().lower() == "text/event-stream"
+def _content_type(stream: Stream) -> str:
+    return stream.headers.get("Content-Type", "no content type").split(";")[0].strip().lower()
 
 
 def _not_a_stream(stream: Stream) -> ClinderError:
     if stream.status == 429:
-        return RateLimited(
-            "Rate limit exceeded: the hub, or a proxy in front of it, responded with status 429."
-        )
+        return RateLimited("Rate limit exceeded: the hub or its proxy responded with status 429.")
     if stream.status == 503:  # a hub itself sends it as an event
         return HubDown("The hub's proxy responded with status 503 because the hub is down.")
     if stream.status >= 500:
         return HubBroken(f"The hub responded with status {stream.status}.")
-    kind = stream.headers.get("Content-Type", "no content type").split(";")[0].strip().lower()
+    kind = _content_type(stream)
     return NotABinderHub(
         f"This is not a BinderHub's address: it responded with status {stream.status} and"
         f" {kind if re.fullmatch(r'[a-z0-9.+/ -]{1,60}', kind) else 'another content type'}"

@@ -17,15 +17,14 @@ class ByteQueue:
     """Items in their order; successive ``bytes`` become one ``bytearray``."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition()
         self._items: deque[object] = deque()
         self._bytes = bytearray()
         self._closed = False
 
     def put(self, item: object) -> bool:
         """Add an item once fewer than :data:`LIMIT` bytes wait; ``False`` if it is closed."""
-        with self._lock:
+        with self._changed:
             while len(self._bytes) >= LIMIT and not self._closed:
                 self._changed.wait()
             if self._closed:
@@ -42,7 +41,7 @@ class ByteQueue:
 
     def get(self, seconds: float) -> object | None:
         """Remove and return the first item, ``None`` if none arrives within so many seconds."""
-        with self._lock:
+        with self._changed:
             if not self._items:
                 self._changed.wait(seconds)
             if not self._items:
@@ -55,6 +54,6 @@ class ByteQueue:
 
     def close(self) -> None:
         """Accept no more items, and wake up every waiting thread."""
-        with self._lock:
+        with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -113,12 +113,6 @@ def _redirect_target(url: str, location: str) -> str:
     raise BadRedirect("it redirects to something that is not http(s)", answered=True)
 
 
-@dataclass(frozen=True)
-class _Head:
-    status: int
-    headers: Mapping[str, str]
-
-
 _END = object()
 
 
@@ -165,10 +159,10 @@ class _Exchange:
         self._deadline.raise_if_expired()  # before sending: a build request can launch a server
         try:
             threading.Thread(target=self._read, name="clinder-exchange", daemon=True).start()
-            head = cast("_Head", self._next(answered=False))
-            if head.status == 407:
+            stream = cast("Stream", self._next(answered=False))
+            if stream.status == 407:
                 raise TransportError(f"{PROXY} refused the connection with status 407")
-            yield Stream(self._url, head.status, head.headers, self._chunks())
+            yield stream
         finally:
             self._end()
 
@@ -206,7 +200,7 @@ class _Exchange:
                 session.request(**self._arguments) as response,
             ):
                 put = self._queue.put
-                put(_Head(response.status_code, response.headers))
+                put(Stream(self._url, response.status_code, response.headers, self._chunks()))
                 for chunk in iter_body(response.raw):
                     if not put(chunk):
                         return

@@ -78,9 +78,8 @@ def to_transport_error(
     if not any(isinstance(cause, _ANY) for cause in causes):
         raise error
     if connected:
-        return TransportError(
-            "the connection broke before the response was complete", answered=answered
-        )
+        message = "the connection broke before the response was complete"
+        return TransportError(message, answered=answered)
     return TransportError(_NO_CONNECTION)
 
 
@@ -108,9 +107,5 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
         if isinstance(cause, BaseException) and cause not in seen:
             seen.append(cause)
             yield cause
-            pending += [
-                getattr(cause, "reason", None),
-                cause.__cause__,
-                cause.__context__,
-                *cause.args,
-            ]
+            pending += [getattr(cause, "reason", None), cause.__cause__, cause.__context__]
+            pending += cause.args

@@ -58,19 +58,6 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Kernelspecs:
-    """The kernelspecs of a server, and its default one."""
-
-    default: str
-    names: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """Return the names for a message, the first 20 if there are more."""
-        more = f" and {len(self.names) - _NAMES} more" if len(self.names) > _NAMES else ""
-        return truncate(", ".join(self.names[:_NAMES]), 600) + more or "none"
-
-
-@dataclass(frozen=True)
 class Server:
     """The requests to one session's server. They never follow redirects, which have a meaning.
 
@@ -110,25 +97,20 @@ class Server:
             answer = self._call("GET", "api/kernels", deadline)
         except TransportError as error:
             return _unreached(error, self.session.url)
-        if answer.status == 200:
-            return Status(State.RUNNING, "running")
-        return _classify(answer)
-
-    def kernelspecs(self, deadline: Deadline) -> Kernelspecs:
-        """Return the server's kernelspecs."""
-        data = self._request_json("GET", "api/kernelspecs", deadline)
-        names = (one_line(name, _LINE) for name in get_object(data, "kernelspecs"))
-        return Kernelspecs(_line(data, "default"), tuple(sorted(names)))
+        return Status(State.RUNNING, "running") if answer.status == 200 else _classify(answer)
 
     def kernelspec(self, name: str, deadline: Deadline) -> str:
         """Return the name of a kernelspec; for ``""`` that of the server's default.
 
         Raises :class:`~clinder.errors.KernelspecMissing` if the server does not have it.
         """
-        specs = self.kernelspecs(deadline)
-        if name and name not in specs.names:
-            raise KernelspecMissing(f"The session has no kernelspec {name!r}, only: {specs}.")
-        return name or specs.default
+        data = self._request_json("GET", "api/kernelspecs", deadline)
+        names = sorted(one_line(each, _LINE) for each in get_object(data, "kernelspecs"))
+        if name and name not in names:
+            more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+            shown = truncate(", ".join(names[:_NAMES]), 600) + more or "none"
+            raise KernelspecMissing(f"The session has no kernelspec {name!r}, only: {shown}.")
+        return name or _line(data, "default")
 
     def start_kernel(self, kernelspec: str, label: str, deadline: Deadline) -> str:
         """Start a kernel of a kernelspec (``""``: the server's default) and return its id.
@@ -139,9 +121,7 @@ class Server:
         """
         kernel = {"name": kernelspec} if kernelspec else {}
         session = {"path": label, "name": label, "type": "console", "kernel": kernel}
-        data = self._request_json(
-            "POST", "api/sessions", deadline, json=session, error_type=ServerNotReady
-        )
+        data = self._request_json("POST", "api/sessions", deadline, session, ServerNotReady)
         if not (kernel_id := _kernel_id_of(data)):
             raise ServerUnreachable("The session's server started no kernel, and gave no reason.")
         return kernel_id
@@ -197,9 +177,8 @@ class Server:
         try:
             answer = self._call(method, path, deadline, json=json)
         except TransportError as error:
-            raise ServerUnreachable(
-                f"The session's server is unreachable: {error.message}."
-            ) from None
+            message = f"The session's server is unreachable: {error.message}."
+            raise ServerUnreachable(message) from None
         data = parse_object(answer.body)
         if answer.status >= 300 or data is None:
             message = _line(data, "message") if data else ""

@@ -36,9 +36,7 @@ ONLY_PURE = (
 )
 """These options make pip choose wheels for every Python from 3.10 on every platform."""
 
-_CONNECTION_SETTING = re.compile(
-    r"PIP_.*(INDEX|LINKS|HOST|CERT|TLS|PROXY|CONFIG|TIMEOUT|KEYRING|NETRC)"
-)
+_CONNECTION = re.compile(r"PIP_.*(INDEX|LINKS|HOST|CERT|TLS|PROXY|CONFIG|TIMEOUT|KEYRING|NETRC)")
 """The pip variables that configure how to reach the index, not what to install or where."""
 
 _HINT = "A release of this action contains its packages and needs no package index."
@@ -57,9 +55,8 @@ def provide(action_root: Path, folder: Path) -> None:
     try:
         packages = _install_once(action_root, folder)
     except (OSError, zipfile.BadZipFile) as error:
-        raise ProvisioningFailed(
-            f"clinder's packages cannot be written to {folder}: {error}"
-        ) from error
+        message = f"clinder's packages cannot be written to {folder}: {error}"
+        raise ProvisioningFailed(message) from error
     sys.path.insert(0, str(packages))
 
 
@@ -150,9 +147,8 @@ def _install(requirements: Path, target: Path) -> None:
             "python3-pip, or use a release of this action, which needs no installer."
         )
     if pip.returncode != 0:
-        raise ProvisioningFailed(
-            f"pip cannot install clinder's packages: {_find_cause(pip.stdout)} {_HINT}"
-        )
+        cause = _find_cause(pip.stdout)
+        raise ProvisioningFailed(f"pip cannot install clinder's packages: {cause} {_HINT}")
     for unwanted in ("bin", "tests"):  # scripts; the tests of actions-toolkit
         shutil.rmtree(target / unwanted, ignore_errors=True)
 
@@ -165,7 +161,7 @@ def _pip_environ() -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        if not name.startswith("PIP_") or _CONNECTION_SETTING.match(name)
+        if not name.startswith("PIP_") or _CONNECTION.match(name)
     }
     return {**kept, "PIP_REQUIRE_VIRTUALENV": "0"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Event, Thread
 
 from clinder._signals import SignalEvent, cancellation, exit_code
 from clinder.action.workflow import Workflow
@@ -18,14 +18,14 @@ _LAST_MESSAGE = b"Cancelled. The post step stops the session if there is one.\n"
 
 @contextmanager
 def cancel_in_time(
-    workflow: Workflow, wait: Callable[[threading.Event, float], bool] = threading.Event.wait
-) -> Iterator[threading.Event]:
+    workflow: Workflow, wait: Callable[[Event, float], bool] = Event.wait
+) -> Iterator[Event]:
     """Yield an event that a signal sets. A second signal, or a lack of time, ends the process.
 
     ``wait`` waits for an event for a number of seconds and returns whether it was set. A
     :class:`~clinder.errors.Cancelled` that leaves the context has the signal's exit code.
     """
-    ended = threading.Event()
+    ended = Event()
 
     def exit_now(signum: int) -> None:
         os.write(sys.stdout.fileno(), workflow.resuming + _LAST_MESSAGE)
@@ -37,9 +37,7 @@ def cancel_in_time(
             exit_now(cancel.signum)
 
     with cancellation(exit_now) as cancel:
-        threading.Thread(
-            target=exit_when_late, args=(cancel,), name="clinder-cancel", daemon=True
-        ).start()
+        Thread(target=exit_when_late, args=(cancel,), name="clinder-cancel", daemon=True).start()
         try:
             yield cancel
         finally:

@@ -92,9 +92,7 @@ class Folder:
             raise _unwritable(self.path / name, error) from None
 
     def _file_of(self, session: Session) -> Path | None:
-        return next(
-            (path for path in self.session_files if session_file.holds(path, session)), None
-        )
+        return next((one for one in self.session_files if session_file.holds(one, session)), None)
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:

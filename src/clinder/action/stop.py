@@ -11,7 +11,7 @@ from pathlib import Path
 from clinder import session_file
 from clinder._deadline import Deadline, Pause
 from clinder.action import summary
-from clinder.action.folder import Folder, Launching
+from clinder.action.folder import Folder
 from clinder.action.workflow import Workflow
 from clinder.errors import ClinderError, UsageError
 from clinder.running.stop import stop as stop_session
@@ -37,7 +37,10 @@ def stop(
         for session in sessions:
             _stop(session, folder, workflow, Deadline(_SECONDS, now=now, pause=pause))
         if launching := folder.launching():
-            workflow.warning(_killed_warning(launching))
+            workflow.warning(
+                f"The launch was killed before it ended. If {launching.hub} still launches "
+                f"{launching.spec}, nobody has the token of that session. The hub culls it."
+            )
     except UsageError as error:
         workflow.warning(f"A session might keep running until its hub culls it: {error}")
     finally:
@@ -65,10 +68,3 @@ def _stop(session: Session, folder: Folder, workflow: Workflow, deadline: Deadli
     folder.forget(session)
     workflow.log(f"The session at {session.url} {'is stopped' if ran else 'was already gone'}.")
     workflow.add_summary(summary.format_stopped(session, datetime.now(timezone.utc), ran=ran))
-
-
-def _killed_warning(launching: Launching) -> str:
-    return (
-        f"The launch was killed before it ended. If {launching.hub} still launches "
-        f"{launching.spec}, nobody has the token of that session. The hub culls it."
-    )

@@ -241,9 +241,7 @@ class _Files:
             return None
         others = (_LINK, _SUBMODULE, _FOLDER)
         entries = _tree(git, self.commit, target)
-        return next(
-            (each for each in entries if each.path == target and each.mode not in others), None
-        )
+        return next((one for one in entries if one.path == target and one.mode not in others), None)
 
 
 def _is_inside(path: str) -> bool:

@@ -38,9 +38,8 @@ def _announce(resolution: Resolution, screen: Screen) -> None:
     for note in resolution.notes:
         screen.show(note)
     if not resolution.notes:
-        hubs = " or ".join(
-            "this machine" if hub == LOCAL else hub for hub in resolution.request.hubs
-        )
-        screen.announce(f"Launching {resolution.request.repository.spec} on {hubs}.")
+        request = resolution.request
+        hubs = " or ".join("this machine" if hub == LOCAL else hub for hub in request.hubs)
+        screen.announce(f"Launching {request.repository.spec} on {hubs}.")
     for warning in resolution.warnings:
         screen.observe(WarningIssued(warning))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -24,20 +24,16 @@ from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_st
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 from clinder.timeouts import Timeouts
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 _COMMAND = "clinder.command"
 _COMPLETION_VARIABLE = "_CLINDER_COMPLETE"
 
-_EXIT_CODES = "\b\nExit codes:\n" + "\n".join(
-    f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES
-)
+_EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES)
 
 
-class Command(click.Command):
+class _Command(click.Command):
     """A command whose usage errors all point to its own help."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse, and name the command in errors that click does not attribute to one."""
         try:
             return super().parse_args(ctx, args)
         except click.UsageError as error:
@@ -45,13 +41,7 @@ class Command(click.Command):
             raise
 
 
-class Commands(click.Group):
-    """The top-level command group."""
-
-    command_class = Command
-
-
-class RepositoryCommand(Command):
+class RepositoryCommand(_Command):
     """A command whose help ends with the forms of REPOSITORY."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -64,11 +54,10 @@ class RepositoryCommand(Command):
         super().format_epilog(ctx, formatter)
 
 
-class RunCommand(RepositoryCommand):
+class _RunCommand(RepositoryCommand):
     """``run``: the arguments after ``--`` are another command, kept unchanged."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse the arguments before ``--``."""
         if "--" in args:
             separator = args.index("--")
             ctx.meta[_COMMAND] = args[separator + 1 :]
@@ -78,7 +67,6 @@ class RunCommand(RepositoryCommand):
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """Show the other command in the usage line."""
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
 
 
@@ -90,7 +78,6 @@ def _no_command() -> UsageError:
 
 
 @click.group(
-    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=_EXIT_CODES,
 )
@@ -138,7 +125,7 @@ def start(output: str, **options: Any) -> None:
     start_session(build_options(**options), output)
 
 
-@cli.command()
+@cli.command(cls=_Command)
 @click.argument("uris", nargs=-1, metavar="[URI]...")
 @click.option(
     "--session-file",
@@ -171,7 +158,7 @@ def stop(
     return stop_sessions(uris, files, timeout=timeout, timeouts=timeouts, quiet=quiet)
 
 
-@cli.command()
+@cli.command(cls=_Command)
 @click.argument("uri", required=False)
 @click.option("--session-file", "file", type=click.Path(path_type=Path), help="A session file.")
 @stop_timeout
@@ -204,7 +191,7 @@ def status(
     write_status(uri, file, timeout=timeout, timeouts=timeouts, output=output)
 
 
-@cli.command(cls=RunCommand)
+@cli.command(cls=_RunCommand)
 @launch_options
 @seconds_option(
     "--keep-alive",
@@ -231,7 +218,7 @@ def run(keep_alive: float, **options: Any) -> int:
     return run_command(build_options(**options), command, keep_alive=keep_alive)
 
 
-@cli.command("exec")
+@cli.command("exec", cls=_Command)
 @click.argument("file", required=False)
 @click.option("-c", "--code", help="The code to run.")
 @click.option(
@@ -268,7 +255,7 @@ def execute(
     execute_code(file, code, session=session, kernel=kernel, timeout=timeout, timeouts=timeouts)
 
 
-@cli.command()
+@cli.command(cls=_Command)
 @click.option(
     "--port",
     default=8585,

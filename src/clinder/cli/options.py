@@ -59,11 +59,10 @@ class WholeNumber(click.IntRange):
         raise click.BadParameter(message, ctx, param)
 
 
-class EnvOption(click.Option):
+class _EnvOption(click.Option):
     """An option that a variable can set, too; error messages name the one that was used."""
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
-        """Return the name of the variable if the value comes from it, otherwise the option."""
         source = ctx.get_parameter_source(self.name or "") if ctx else None
         if source is ParameterSource.ENVIRONMENT:
             return str(self.envvar)
@@ -79,7 +78,7 @@ def seconds_option(
     """Return an option in seconds, which a variable can set, too, if there is one."""
     return click.option(
         name,
-        cls=EnvOption,
+        cls=_EnvOption,
         type=parse_seconds,
         metavar="SECONDS",
         default=None if default is None else f"{default:g}",
@@ -183,7 +182,7 @@ def launch_options(function: _Function) -> _Function:
         ),
         click.option(
             "--attempts",
-            cls=EnvOption,
+            cls=_EnvOption,
             type=WholeNumber(1, ATTEMPTS),
             default=ATTEMPTS,
             show_default=True,

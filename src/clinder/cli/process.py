@@ -50,9 +50,8 @@ class Process:
                 [path, *command[1:]], env=environ, start_new_session=not self._in_our_group
             )
         except OSError as error:
-            raise UsageError(
-                f"The command {command[0]!r} did not start: {error.strerror}."
-            ) from None
+            message = f"The command {command[0]!r} did not start: {error.strerror}."
+            raise UsageError(message) from None
 
     def wait(self) -> int:
         """Return the exit code, 128+N for signal N."""

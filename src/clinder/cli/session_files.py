@@ -40,9 +40,8 @@ def claim(path: Path, deadline: Deadline, timeouts: Timeouts) -> Session | None:
     except Cancelled:
         raise
     except ClinderError as error:
-        raise UsageError(
-            f"The session in {path} might still be running. {error}", hint=hint
-        ) from None
+        message = f"The session in {path} might still be running. {error}"
+        raise UsageError(message, hint=hint) from None
     if status.state is State.RUNNING:
         raise UsageError(f"The session in {path} is still running.", hint=hint)
     return previous
@@ -78,9 +77,8 @@ class SessionFile:
         except FileExistsError:
             raise UsageError(f"Another session has taken the session file {path}.") from None
         except OSError as error:
-            raise UsageError(
-                f"The session file {path} cannot be written: {error.strerror}."
-            ) from None
+            message = f"The session file {path} cannot be written: {error.strerror}."
+            raise UsageError(message) from None
 
     def complete(self, session: Session) -> None:
         """Add the phases and attempts of the launch to the file."""

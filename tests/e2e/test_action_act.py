@@ -35,17 +35,6 @@ def hub(workflow: Workflow) -> Iterator[ScriptedHub]:
         yield hub
 
 
-@pytest.fixture
-def embedded(world: World, workflow: Workflow) -> Iterator[str]:
-    """The URL of the embedded hub."""
-    process = world.popen([*CLINDER, "hub", "--port", "0"])
-    url = line_with(process.stdout, "http").strip()
-    workflow.variables["HUB"] = url
-    yield url
-    process.terminate()
-    world.finish(process)
-
-
 def session(hub: ScriptedHub, name: str, spec: str = "gh/org/repo/HEAD") -> Answer:
     url = hub.serve(name, Jupyter(TOKEN))
     return Answer(
@@ -66,10 +55,12 @@ def files_with(token: str, root: Path) -> list[Path]:
 
 
 def test_later_steps_use_two_real_sessions_which_are_stopped(
-    world: World, workflow: Workflow, embedded: str
+    world: World, workflow: Workflow
 ) -> None:
     """Each has its first kernel warmed up, and the job wipes its workspace."""
     clinder = " ".join(CLINDER)
+    embedded = world.popen([*CLINDER, "hub", "--port", "0"])
+    workflow.variables["HUB"] = line_with(embedded.stdout, "http").strip()
     result = workflow.run(
         job(
             "t",
@@ -97,6 +88,8 @@ def test_later_steps_use_two_real_sessions_which_are_stopped(
     assert len(set(result.commands("add-mask"))) == 2
     for token in result.commands("add-mask"):
         assert files_with(token, world.root) == []
+    embedded.terminate()
+    world.finish(embedded)
 
 
 def test_sessions_are_stopped_if_a_later_step_fails(workflow: Workflow, hub: ScriptedHub) -> None:
@@ -262,28 +255,3 @@ def test_the_post_step_stops_the_session_of_a_cancelled_job(
     assert result.code != 0
     assert stopped(hub) == ["a"]
     assert result.remains == NOTHING_REMAINS
-
-
-def test_the_readmes_first_example_gives_myst_a_session(
-    world: World, workflow: Workflow, embedded: str
-) -> None:
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding="utf-8")
-    example = readme.partition("```yaml\n")[2].partition("```")[0]
-    steps = example.replace("https://mybinder.org", embedded)
-    assert steps.count(embedded) == 1
-    programs = world.root / "bin"
-    programs.mkdir()
-    myst = programs / "myst"
-    myst.write_text(
-        f'#!/bin/sh\nexport PATH="$OLD"\n{" ".join(CLINDER)} status && echo "myst $*"\n'
-    )
-    myst.chmod(0o755)
-    setup = f'- run: echo "OLD=$PATH" >> $GITHUB_ENV; echo {programs} >> $GITHUB_PATH\n{steps}'
-    indented = "".join(f"      {line}\n" for line in setup.splitlines())
-
-    result = workflow.run(f"  t:\n    runs-on: ubuntu-latest\n    steps:\n{indented}")
-
-    assert result.code == 0, result.out
-    assert result.output_with("state:         running")
-    assert result.output_with("myst build --execute")
-    world.wait_for_servers(0)

@@ -20,8 +20,9 @@ from answers import Answer, event, page, ready
 from clinder.action.folder import Folder
 from clinder.errors import BuildFailed
 from clinder.session import Session
-from e2e.action import REPOSITORY, SHA, Use, copy_action
+from e2e.action import REPOSITORY, SHA, Use, copy_action, write_event
 from e2e.world import Result, World, line_with
+from histories import History
 from hubs import Jupyter, ScriptedHub
 
 pytestmark = pytest.mark.posix  # bash and node
@@ -63,10 +64,10 @@ def hub() -> Iterator[ScriptedHub]:
         yield hub
 
 
-def session(hub: ScriptedHub, name: str = "x", **fields: object) -> bytes:
+def session(hub: ScriptedHub, name: str = "x", spec: str = SPEC, **fields: object) -> bytes:
     """Serve a session, and return the event that hands it over."""
     url = hub.serve(name, Jupyter(TOKEN))
-    return ready(url, TOKEN, binder_persistent_request=f"v2/{SPEC}", **fields)
+    return ready(url, TOKEN, binder_persistent_request=f"v2/{spec}", **fields)
 
 
 def phases_with(*log: bytes) -> bytes:
@@ -261,6 +262,66 @@ def test_an_invalid_input_is_an_error_without_options_of_the_command_line(
     assert start.annotation.name == "error"
     assert message in start.annotation.data
     assert "--" not in start.annotation.data
+
+
+# reuse-environment
+
+
+ENVIRONMENT = {"environment.yml": "dependencies: [numpy]\n"}
+
+
+def test_a_pull_request_from_a_fork_reuses_the_image_of_the_repository(
+    world: World, use: MakeUse, hub: ScriptedHub
+) -> None:
+    book = History(world.directory)
+    first = book.commit(ENVIRONMENT)
+    base = book.commit()
+    book.branch("topic", first)
+    head = book.commit({"topic.md": "x"})
+    book.switch("main")
+    merge = book.merge("topic")  # the commit that actions/checkout checks out
+    sides = {"head": ("them/fork", head), "base": (REPOSITORY, base)}
+    payload = {side: {"sha": at, "repo": {"full_name": name}} for side, (name, at) in sides.items()}
+    spec = f"gh/{REPOSITORY}/{first}"
+    hub.then(Answer(session(hub, spec=spec)))
+    used = use(hub, reuse_environment="true")
+    used.variables = {
+        "GITHUB_EVENT_NAME": "pull_request",
+        "GITHUB_EVENT_PATH": write_event(world, {"pull_request": payload}),
+        "GITHUB_SHA": merge,
+    }
+
+    start = used.run()
+
+    assert start.code == 0, start.out
+    assert [each.path for each in hub.builds] == [f"/build/{spec}"]
+    assert used.outputs["spec"] == spec
+    assert start.log.annotations == []
+    reason = f"Commit {first[:12]} of {REPOSITORY} is launched instead of {head[:12]}"
+    assert reason in start.text
+    assert f"The server has the files of {first[:12]}." in start.text
+    assert reason in used.summary
+
+
+def test_a_shallow_checkout_is_a_warning(world: World, use: MakeUse, hub: ScriptedHub) -> None:
+    book = History(world.root / "book")
+    book.commit(ENVIRONMENT)
+    head = book.commit()
+    checkout = History(world.directory)
+    checkout.git("fetch", "--quiet", "--depth=1", book.path.as_uri(), "main")
+    checkout.git("reset", "--quiet", "--hard", "FETCH_HEAD")
+    hub.then(Answer(session(hub, spec=f"gh/{REPOSITORY}/{head}")))
+    used = use(hub, reuse_environment="true")
+    used.variables = {"GITHUB_SHA": head}
+
+    start = used.run()
+
+    assert start.code == 0, start.out
+    assert start.annotation.name == "warning"
+    assert "this clone is shallow" in start.annotation.data
+    assert "Run actions/checkout beforehand, with `fetch-depth: 0`" in start.annotation.data
+    assert used.outputs["spec"] == f"gh/{REPOSITORY}/{head}"
+    assert "this clone is shallow" in used.summary
 
 
 # A runner, or a job, in which something is missing

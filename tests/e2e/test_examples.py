@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from e2e.world import World, line_with
 
 pytestmark = pytest.mark.posix  # act in host mode, and node beside it
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = ROOT / "examples"
 TIMEOUT = 100  # seconds
 FORK = "0123456789abcdef0123456789abcdef01234567"
 PAGE = "import os; print('executed for', os.environ['BINDER_REQUEST'])"
@@ -50,6 +52,7 @@ STAND_INS = {
 }
 HEAD = {"sha": FORK, "ref": "patch", "repo": {"full_name": "someone/caller"}}
 EVENTS: dict[str, tuple[str, dict[str, object]]] = {
+    "README.md": ("push", {}),
     "smallest.yml": ("push", {}),
     "pages.yml": ("push", {"repository": {"name": "caller"}}),
     "preview.yml": ("pull_request", {"number": 1, "pull_request": {"number": 1, "head": HEAD}}),
@@ -109,7 +112,7 @@ class Runner:
         workflow = Workflow(
             self.world, self.action, name=example + ("" if then == self.hub else DOWN)
         )
-        text = (EXAMPLES / example).read_text(encoding="utf-8")
+        text = _workflow(example)
         text = text.replace("https://binder.projectpythia.org", first)
         text = text.replace("https://mybinder.org", then)
         for name, ref in set(re.findall(r"uses: (actions/[\w-]+)@(\w+)", text)):
@@ -142,6 +145,14 @@ def _stand_in(folder: Path, name: str) -> Path:
     manifest = {"name": name, "outputs": outputs, "runs": {"using": "composite", "steps": [step]}}
     (target / "action.yml").write_text(json.dumps(manifest))
     return target
+
+
+def _workflow(example: str) -> str:
+    if example != "README.md":
+        return (EXAMPLES / example).read_text(encoding="utf-8")
+    readme = (ROOT / example).read_text(encoding="utf-8")
+    steps = textwrap.indent(readme.partition("```yaml\n")[2].partition("```")[0], "      ")
+    return f"on: push\njobs:\n  t:\n    runs-on: ubuntu-latest\n    steps:\n{steps}"
 
 
 def _script(example: str) -> str:
@@ -196,6 +207,7 @@ FORKS = f"someone/caller/{FORK}"
 @pytest.mark.parametrize(
     ("example", "expected"),
     [
+        ("README.md", ["the page: executed for v2/gh/{commit}\n"]),
         ("smallest.yml", ['"default": "python3"']),
         ("pages.yml", ["the page: executed for v2/gh/{commit}\n", "uploaded"]),
         ("preview.yml", [f"the page: executed for v2/gh/{FORKS}\n", "uploaded"]),
@@ -244,4 +256,4 @@ def test_every_example_is_in_the_index_and_in_a_test() -> None:
     files = {each.name for each in EXAMPLES.iterdir() if each.is_file()} - {"README.md"}
 
     assert set(re.findall(r"^\| \[(\S+)\]\(\1\) \|", index, re.MULTILINE)) == files
-    assert files - {"hello.py"} == EVENTS.keys() | PLATFORMS.keys()
+    assert files - {"hello.py"} == (EVENTS.keys() | PLATFORMS.keys()) - {"README.md"}

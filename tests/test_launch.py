@@ -296,7 +296,7 @@ def test_only_a_busy_hubs_error_shows_the_number_of_requests_and_the_time_limit(
     with ScriptedHub(*answers) as hub, pytest.raises(errors.ClinderError) as raised:
         launch(request_for(hub, timeout=timeout), clock=StoppedClock())
     full = "The hub is full: Too many users on this BinderHub! Try again soon."
-    assert raised.value.message.removeprefix(full) == message
+    assert raised.value.message == (full + message if FULL in answers else message)
     assert len(hub.requests) == len(answers), "a single hub has no other members to list"
 
 

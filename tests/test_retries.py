@@ -270,7 +270,7 @@ def test_requests_through_a_federation_count_for_its_member_too(
 
 @pytest.mark.parametrize("failure", NEXT_HUB)
 def test_a_failure_that_concerns_one_hub_leads_to_the_next(failure: type[ClinderError]) -> None:
-    assert steps(failure, failure) == [Step(A, A), Step(B, B), None]
+    assert steps(failure, failure, other_members=(MEMBER,)) == [Step(A, A), Step(B, B), None]
 
 
 @pytest.mark.parametrize("failure", FINAL)
@@ -310,7 +310,9 @@ def test_every_launch_ends_and_no_hub_gets_too_many_requests(
         waited += step.wait
         if failure is errors.RateLimited:
             rate_limited.add(step.hub)
-        step = retries.step_after(failure("x"), launching=launching, other_members=lambda: members)
+        step = retries.step_after(
+            failure("x"), launching=launching, member="", other_members=lambda: members
+        )
     assert step is None
     assert set(requests | unreached) == set(hubs)
     assert max(requests.values(), default=0) <= limit

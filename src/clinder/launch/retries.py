@@ -108,7 +108,7 @@ class Retries:
         error: errors.ClinderError,
         *,
         launching: bool,
-        member: str = "",
+        member: str,
         other_members: Callable[[], Sequence[str]],
     ) -> Step | None:
         """Return the step after the last one failed with ``error``, or ``None`` to give up.

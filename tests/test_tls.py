@@ -25,7 +25,7 @@ from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.binderhub import Ready, request_build
 from clinder.wire.http import Transport
-from clinder.wire.http_connection import OneRequestSession
+from clinder.wire.http_connection import OneRequestSession, Sockets
 from clinder.wire.http_errors import TransportError
 from clinder.wire.kernel_channel import KernelChannel
 from clock import StoppedClock
@@ -382,9 +382,10 @@ def test_each_socket_has_the_time_limit_of_what_it_is_used_for(
     opened: list[socket.socket] = []
     limits: list[float | None] = []
 
-    def on_socket(new: socket.socket) -> None:
-        opened.append(new)
-        limits.append(new.gettimeout())
+    class Recording(Sockets):
+        def add(self, new: socket.socket) -> None:
+            opened.append(new)
+            limits.append(new.gettimeout())
 
     connected = threading.Event()
     with ScriptedHub(pages={"/": Answer(b"one")}) as hub, ExitStack() as servers:
@@ -394,7 +395,7 @@ def test_each_socket_has_the_time_limit_of_what_it_is_used_for(
             proxies = {"all": servers.enter_context(Proxy(to)).url}
             to = f"{'https' if encrypted else 'http'}://hub.test"
         with (
-            OneRequestSession(RequestsCookieJar(), on_socket, connected.set) as session,
+            OneRequestSession(RequestsCookieJar(), Recording(), connected.set) as session,
             session.get(to, timeout=(60, 50), stream=True, proxies=proxies) as response,
         ):
             assert connected.is_set()

@@ -6,7 +6,6 @@ of its own. The caller waits for what that thread reads, and checks the time lim
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,7 +20,7 @@ from clinder._urls import is_loopback
 from clinder._version import USER_AGENT
 from clinder.timeouts import HUB_IDLE, SERVER_IDLE, Timeouts
 from clinder.wire.byte_queue import ByteQueue
-from clinder.wire.http_connection import OneRequestSession, TokenAuth, iter_body
+from clinder.wire.http_connection import OneRequestSession, Sockets, TokenAuth, iter_body
 from clinder.wire.http_errors import PROXY, TransportError, to_transport_error
 
 _TICK = 0.1
@@ -149,9 +148,8 @@ class _Exchange:
             "proxies": {"http": "", "https": ""} if is_loopback(url) else None,
         }
         self._queue = ByteQueue()
-        self._sockets: list[socket.socket] = []
+        self._sockets = Sockets()
         self._connected_at: float | None = None
-        self._ended = threading.Event()
 
     @contextmanager
     def open(self) -> Iterator[Stream]:
@@ -164,7 +162,8 @@ class _Exchange:
                 raise TransportError(f"{PROXY} refused the connection with status 407")
             yield stream
         finally:
-            self._end()
+            self._queue.close()
+            self._sockets.end()
 
     def _chunks(self) -> Iterator[bytearray]:
         while (chunk := self._next(answered=True)) is not _END:
@@ -196,7 +195,7 @@ class _Exchange:
     def _read(self) -> None:
         try:
             with (
-                OneRequestSession(self._cookies, self._on_socket, self._on_connected) as session,
+                OneRequestSession(self._cookies, self._sockets, self._on_connected) as session,
                 session.request(**self._arguments) as response,
             ):
                 put = self._queue.put
@@ -210,15 +209,3 @@ class _Exchange:
 
     def _on_connected(self) -> None:
         self._connected_at = self._deadline.now()
-
-    def _on_socket(self, opened: socket.socket) -> None:
-        self._sockets.append(opened)
-        if self._ended.is_set():
-            self._end()
-
-    def _end(self) -> None:
-        self._ended.set()
-        self._queue.close()
-        for each in self._sockets:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any, cast
@@ -40,22 +42,43 @@ class TokenAuth(requests.auth.AuthBase):
         return request
 
 
+class Sockets:
+    """The sockets of a connection. Any thread can shut them down, to end what another waits for."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        self.ended = threading.Event()
+
+    def add(self, opened: socket.socket) -> None:
+        """Add a socket that was just opened."""
+        self._sockets.append(opened)
+        if self.ended.is_set():
+            self.end()
+
+    def end(self) -> None:
+        """Shut down all sockets, also those that are opened later."""
+        self.ended.set()
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+
 class OneRequestSession(requests.Session):
     """A session for one request, with cookies that outlive it.
 
-    ``on_socket`` is called with each socket as soon as it is open, ``on_connected`` once the
+    Each socket is added to ``sockets`` as soon as it is open. ``on_connected`` is called once the
     connection is established, which includes a proxy's tunnel and the TLS handshake.
     """
 
     def __init__(
         self,
         cookies: RequestsCookieJar,
-        on_socket: Callable[[socket.socket], None],
+        sockets: Sockets,
         on_connected: Callable[[], None],
     ):
         super().__init__()
         self.cookies = cookies
-        adapter = _Adapter(on_socket=on_socket, on_connected=on_connected)
+        adapter = _Adapter(on_socket=sockets.add, on_connected=on_connected)
         self.mount("http://", adapter)
         self.mount("https://", adapter)
 
@@ -85,10 +108,7 @@ class _Adapter(requests.adapters.HTTPAdapter):
 
 
 class _Hooked(HTTPConnection):
-    """A connection that calls a hook with each of its sockets, and one once it is established.
-
-    With its sockets another thread can end whatever this one waits for, even a proxy's tunnel.
-    """
+    """A connection that calls a hook with each of its sockets, and one once it is established."""
 
     on_socket: Callable[[socket.socket], None]
     on_connected: Callable[[], None] = staticmethod(lambda: None)
@@ -114,14 +134,12 @@ def _hooked(base: Any, **hooks: Callable[..., None]) -> type[HTTPConnection]:
     return type(base.__name__, (_Hooked, base), methods)
 
 
-def open_socket(
-    url: str, *, seconds: float, on_socket: Callable[[socket.socket], None]
-) -> socket.socket:
+def open_socket(url: str, *, seconds: float, sockets: Sockets) -> socket.socket:
     """Return a connected socket to a URL's host, for a websocket.
 
     Proxies, always as a tunnel, and trusted certificates are those that requests would use.
-    ``seconds`` limits each step of connecting; ``on_socket`` is called with each socket as soon as
-    it is open. Raises urllib3's errors and ``OSError``.
+    ``seconds`` limits each step of connecting. Each socket is added to ``sockets`` as soon as it is
+    open. Raises urllib3's errors and ``OSError``.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "https"
@@ -132,7 +150,7 @@ def open_socket(
     first_hop = (proxy.host or "", proxy.port or 80) if proxy else (host, port)
     options = _ca_options(settings["verify"]) if secure else {}
     base = HTTPSConnection if secure else HTTPConnection
-    connection = _hooked(base, on_socket=on_socket)(*first_hop, timeout=seconds, **options)
+    connection = _hooked(base, on_socket=sockets.add)(*first_hop, timeout=seconds, **options)
     if proxy:
         account = unquote(proxy.auth) if proxy.auth else None
         connection.set_tunnel(host, port, headers=make_headers(proxy_basic_auth=account))

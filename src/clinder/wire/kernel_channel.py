@@ -23,7 +23,7 @@ from clinder._version import USER_AGENT
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire import kernel_messages
-from clinder.wire.http_connection import open_socket
+from clinder.wire.http_connection import Sockets, open_socket
 from clinder.wire.http_errors import TransportError, to_transport_error
 from clinder.wire.kernel_messages import KernelError, Output
 
@@ -87,7 +87,7 @@ class KernelChannel:
 
     def close(self) -> None:
         """Close the websocket; the kernel keeps running."""
-        self._connection.end()  # wakes the reader, which closes the socket
+        self._connection.sockets.end()  # wakes the reader, which closes the socket
 
     def wait_until_ready(self, deadline: Deadline) -> None:
         """Return once the kernel has answered a ``kernel_info_request``.
@@ -175,7 +175,7 @@ class KernelChannel:
             self._connection.close()
 
     def _put(self, item: str | bytes | BaseException) -> None:
-        while not self._connection.ended.is_set():
+        while not self._connection.sockets.ended.is_set():
             with suppress(queue.Full):
                 self._queue.put(item, timeout=_TICK)
                 return
@@ -210,7 +210,7 @@ def _broken_as_transport_error() -> Iterator[None]:
 
 
 class _Connection:
-    """A websocket with limits, which another thread can end at any moment."""
+    """A websocket with limits, which any thread can end with its ``sockets``."""
 
     _websocket: websocket.WebSocket
     _socket: _BoundedSocket
@@ -219,9 +219,8 @@ class _Connection:
         self._session = session
         self._path = path
         self._timeouts = timeouts
-        self._sockets: list[socket.socket] = []
         self._connected = threading.Event()
-        self.ended = threading.Event()
+        self.sockets = Sockets()
 
     def open(self, deadline: Deadline, poll: Callable[[], None]) -> None:
         began, connect = deadline.now(), self._timeouts.connect
@@ -236,12 +235,12 @@ class _Connection:
         except (OSError, urllib3.exceptions.HTTPError, websocket.WebSocketException) as error:
             raise self._to_error(error) from None
         except BaseException:
-            self.end()
+            self.sockets.end()
             raise
 
     def _open(self) -> None:
         url = self._session.url
-        raw = open_socket(url, seconds=self._timeouts.connect, on_socket=self._on_socket)
+        raw = open_socket(url, seconds=self._timeouts.connect, sockets=self.sockets)
         self._connected.set()
         raw.settimeout(max(_HANDSHAKE_TIMEOUT, self._timeouts.idle or 0.0))
         self._socket = _BoundedSocket(raw)
@@ -283,24 +282,12 @@ class _Connection:
     def receive(self) -> str | bytes:
         """Return the next message, ``""`` once the connection is closed."""
         with _broken_as_transport_error():
-            while not self.ended.is_set():
+            while not self.sockets.ended.is_set():
                 with suppress(websocket.WebSocketTimeoutException):
                     data = self._websocket.recv()
                     self._socket.allowance = _MESSAGE_LIMIT
                     return data
         return ""
 
-    def end(self) -> None:
-        """End whatever another thread does with the connection."""
-        self.ended.set()
-        for each in self._sockets:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-
     def close(self) -> None:
         self._websocket.shutdown()
-
-    def _on_socket(self, opened: socket.socket) -> None:
-        self._sockets.append(opened)
-        if self.ended.is_set():
-            self.end()

@@ -211,16 +211,12 @@ def execute(
             hint="It may have used more memory than the session has.",
         ) from None
     except (errors.ServerUnreachable, errors.TokenRefused):
-        _raise_if_gone(session, deadline, timeouts)
+        status = Server(session, Transport(timeouts)).status(deadline)
+        if status.state is State.GONE:
+            raise errors.SessionGone(f"The session is gone: {status.message}.") from None
         raise
     if raised is not None:
         raise errors.CodeRaised(f"The code raised {raised.name} on the session.")
     if dropped:
         message = "The session's server dropped some of the output, as it reports above."
         raise errors.OutputDropped(message)
-
-
-def _raise_if_gone(session: Session, deadline: Deadline, timeouts: Timeouts | None) -> None:
-    status = Server(session, Transport(timeouts)).status(deadline)
-    if status.state is State.GONE:
-        raise errors.SessionGone(f"The session is gone: {status.message}.")

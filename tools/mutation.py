@@ -32,9 +32,9 @@ TESTS = {
     "repository.parse": ("repository", "repository_properties"),
     "repository.providers": ("repository", "repository_properties"),
     "repository.repository": ("repository", "repository_properties", "urls"),
-    "running.keep_alive": ("keep_alive",),
-    "running.status": ("stop",),
-    "running.stop": ("stop",),
+    "running.keep_alive": ("keep_alive", "timeouts"),
+    "running.status": ("stop", "timeouts"),
+    "running.stop": ("stop", "timeouts"),
     "wire.byte_queue": ("byte_queue",),
     "wire.sse": ("sse",),
 }

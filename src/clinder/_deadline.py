@@ -17,8 +17,6 @@ Pause = Callable[[threading.Event, float], object]
 
 
 class _CancelTime:
-    """When a cancellation was first noticed."""
-
     at: float | None = None
 
 

@@ -167,7 +167,6 @@ def _pip_environ() -> dict[str, str]:
 
 
 def _find_cause(output: str) -> str:
-    """Return on one line why pip failed."""
     lines = [" ".join(line.split()) for line in output.splitlines() if line.strip()]
     for line in lines:
         _, broken, cause = line.partition("connection broken by ")

@@ -197,22 +197,17 @@ def _entries(
     event: Event, events: Iterator[Event], keys: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], str]]:
     """Yield the keys and other strings of what begins with ``event``, each with the keys above."""
-    from ruamel.yaml.events import (
-        CollectionEndEvent,
-        MappingStartEvent,
-        ScalarEvent,
-        SequenceStartEvent,
-    )
+    from ruamel.yaml import events as kinds
 
-    items = takewhile(lambda each: not isinstance(each, CollectionEndEvent), events)
-    if isinstance(event, ScalarEvent):
+    items = takewhile(lambda each: not isinstance(each, kinds.CollectionEndEvent), events)
+    if isinstance(event, kinds.ScalarEvent):
         yield keys, event.value
-    elif isinstance(event, SequenceStartEvent):
+    elif isinstance(event, kinds.SequenceStartEvent):
         for item in items:
             yield from _entries(item, events, keys)
-    elif isinstance(event, MappingStartEvent):
+    elif isinstance(event, kinds.MappingStartEvent):
         for key in items:
-            if not isinstance(key, ScalarEvent):
+            if not isinstance(key, kinds.ScalarEvent):
                 raise _NotPlainError
             yield keys, key.value
             yield from _entries(next(events), events, (*keys, key.value))

@@ -10,15 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from clinder.checkout.buildpacks import (
-    FOLDERS,
-    ROOT,
-    ROOT_PATTERNS,
-    SETTINGS,
-    is_environment_file,
-    is_inspected,
-    needs_source,
-)
+from clinder.checkout import buildpacks
 from clinder.checkout.checkout import Checkout
 from clinder.checkout.environment_files import LIMIT, TOO_LARGE
 from clinder.checkout.git import Git, strip_credentials
@@ -133,7 +125,6 @@ def _read(git: Git, *arguments: str) -> str:
 
 
 def _unreadable(git: Git, message: str) -> NotReusable:
-    """Return the exception for a git command that failed with this message."""
     if "lazy fetching disabled" in message:
         advice = "Clone without `--filter`"
         if git.environ.get("GITHUB_ACTIONS"):
@@ -157,8 +148,6 @@ def _is_ancestor(git: Git, commit: str, other: str) -> bool:
 
 @dataclass(frozen=True)
 class _Entry:
-    """An entry of a commit's tree."""
-
     mode: str
     id: str
     size: int
@@ -181,15 +170,21 @@ class _Files:
     def at_commit(cls, git: Git, commit: str) -> _Files:
         """Raise :class:`NotReusable` if repo2docker refuses the commit."""
         root = _tree(git, commit)
-        folders = [each for each in root if each.path in FOLDERS and each.mode == _FOLDER]
+        folders = [
+            each for each in root if each.path in buildpacks.FOLDERS and each.mode == _FOLDER
+        ]
         if len(folders) > 1:
             raise NotReusable("it has both binder/ and .binder/, which repo2docker refuses")
-        settings = next((each.path for each in root if each.path in SETTINGS), "")
+        settings = next((each.path for each in root if each.path in buildpacks.SETTINGS), "")
         if folders:
             inside = _tree(git, commit, folders[0].path, deep=True)
             return cls(commit, folders[0].path, tuple(inside), settings)
-        links = [each for each in root if each.path in FOLDERS and each.mode in (_LINK, _SUBMODULE)]
-        files = [each for each in root if is_environment_file(each.path)]
+        links = [
+            each
+            for each in root
+            if each.path in buildpacks.FOLDERS and each.mode in (_LINK, _SUBMODULE)
+        ]
+        files = [each for each in root if buildpacks.is_environment_file(each.path)]
         return cls(commit, "", (*links, *files), settings)
 
     @property
@@ -201,9 +196,9 @@ class _Files:
 
     def pathspecs(self, git: Git) -> list[str]:
         """Return the paths that git compares; nothing else can change this environment."""
-        names = [*FOLDERS, *(() if self.folder else ROOT)]
+        names = [*buildpacks.FOLDERS, *(() if self.folder else buildpacks.ROOT)]
         names += [self._target(git, each) for each in self.entries if each.mode == _LINK]
-        patterns = () if self.folder else ROOT_PATTERNS
+        patterns = () if self.folder else buildpacks.ROOT_PATTERNS
         return [
             *(f":(top,literal){name}" for name in names if _is_inside(name)),
             *(f":(top,glob){pattern}" for pattern in patterns),
@@ -219,13 +214,13 @@ class _Files:
             file = self._file(git, entry)
             if file is None:
                 return f"{entry.path} is a symbolic link, but not to a file of this repository"
-            if is_inspected(name):
+            if buildpacks.is_inspected(name):
                 if file.size > LIMIT:
                     return f"{entry.path} {TOO_LARGE}"
                 texts[name] = _read(git, "cat-file", "blob", file.id)
         if self.settings and "postBuild" in texts:
             return f"postBuild might read its settings from {self.settings}"
-        return needs_source(texts, at_root=not self.folder)
+        return buildpacks.needs_source(texts, at_root=not self.folder)
 
     def _target(self, git: Git, entry: _Entry) -> str:
         """Return the target of a symbolic link, as a path in the repository."""

@@ -184,7 +184,6 @@ class _Run:
         return exit_code(killed_by) if killed_by else code
 
     def _next(self, end_by: Deadline | None) -> _RunEvent | None:
-        """Return the next event, or ``None`` if the command should have ended by now."""
         while True:
             remaining = end_by.remaining() if end_by else 0.0
             with suppress(queue.Empty):

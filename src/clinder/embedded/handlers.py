@@ -242,7 +242,6 @@ class _BuildHandler(_Handler):
         await self.flush()
 
     async def _keep_alive(self) -> None:
-        """Send a comment after each ``keepalive`` seconds of silence."""
         clock = asyncio.get_running_loop().time
         self._last_sent = clock()
         with suppress(StreamClosedError):

@@ -134,7 +134,6 @@ class Servers:
         self.report(f"{server.name}: server ready at {server.url}")
 
     async def _wait_until_ready(self, server: Server) -> None:
-        """Wait until the server accepts its token. Raises :class:`_Ended` if it ends before."""
         server.url = f"http://127.0.0.1:{await self._wait_for_port(server)}/user/{server.name}/"
         client = AsyncHTTPClient(force_instance=True)
         try:
@@ -218,7 +217,6 @@ def server_environ(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _create_private(path: Path) -> int:
-    """Create a file that only this user can read, and return its descriptor."""
     return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
 
 

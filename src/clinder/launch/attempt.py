@@ -155,7 +155,6 @@ class LaunchAttempt:
             self.observer(events.WarningIssued(message))
 
     def _start_phase(self, phase: str) -> None:
-        """End the current phase, and start another unless it is ``""``."""
         now = self.deadline.now()
         if self._phase:
             seconds = now - self._phase_started

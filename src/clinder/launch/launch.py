@@ -56,8 +56,6 @@ def _base_url(hub: str, directory: Path) -> Iterator[str]:
 
 @dataclass
 class _Launch:
-    """The attempts of a launch, one after another."""
-
     request: Request
     retries: Retries
     observer: Observer
@@ -93,7 +91,6 @@ class _Launch:
                 step = next_step
 
     def _start_attempt(self, step: Step) -> LaunchAttempt:
-        """Wait until a step is due, and return its attempt."""
         if step.wait:
             self.observer(Waiting(step.wait, step.address))
             self.deadline.grace = 0.0

@@ -137,7 +137,6 @@ class Retries:
         return self._retry(hub, hub.times_down) if hub.times_down < self.limit else self._end_turn()
 
     def _after_broken(self, hub: _Hub, *, launching: bool) -> Step | None:
-        """Retry, or end the hub's turn."""
         if launching:  # each retry might leave another server behind
             hub.max_requests = min(hub.max_requests, hub.requests + 1)
         if not self._has_requests_left(hub):
@@ -170,7 +169,6 @@ class Retries:
         return seconds * (0.75 + self.random() / 2)
 
     def _end_turn(self) -> Step | None:
-        """Return the first step of the next turn, in this round or in another one."""
         self._round = [hub for hub in self._round[1:] if self._has_requests_left(hub)]
         if self._round:
             return self._begin_turn()
@@ -190,7 +188,6 @@ class Retries:
         return self._step(hub, hub.url, wait=wait)
 
     def _step(self, hub: _Hub, address: str, *, wait: float = 0.0, pinned: bool = False) -> Step:
-        """Return a step, and count it as a request."""
         hub.requests += 1
         hub.last_address = address
         self._requests_to[address] += 1

@@ -5,16 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from clinder._urls import (
-    add_scheme,
-    base_url,
-    is_loopback,
-    is_url,
-    redact,
-    require_printable,
-    scp_to_url,
-    split,
-)
+from clinder import _urls
 from clinder.errors import UsageError
 from clinder.repository.pages import is_known_host, parse_doi, parse_page
 from clinder.repository.providers import DOI, PREFIXES, PROVIDERS
@@ -62,7 +53,7 @@ def parse(text: str) -> ParsedTarget:
 
 def _parse_badge(text: str) -> ParsedTarget:
     links = {link.replace("&amp;", "&") for link in _BADGE_LINK.findall(text)}
-    targets = {_parse_url(require_printable(link, "link")) for link in links}
+    targets = {_parse_url(_urls.require_printable(link, "link")) for link in links}
     if len(targets) != 1:
         problem = "Binder links to different things" if targets else "no Binder link"
         raise UsageError(f"The badge contains {problem}.")
@@ -70,26 +61,26 @@ def _parse_badge(text: str) -> ParsedTarget:
 
 
 def _parse_text(text: str) -> ParsedTarget:
-    text = require_printable(text.strip(" "), "text")
+    text = _urls.require_printable(text.strip(" "), "text")
     if doi := DOI.fullmatch(text):
         return ParsedTarget(parse_doi(doi[1]))
-    text = scp_to_url(text)
-    if is_url(text) or _lacks_only_scheme(text):
-        return _parse_url(add_scheme(text))
+    text = _urls.scp_to_url(text)
+    if _urls.is_url(text) or _lacks_only_scheme(text):
+        return _parse_url(_urls.add_scheme(text))
     return ParsedTarget(_parse_shorthand(text))
 
 
 def _lacks_only_scheme(text: str) -> bool:
     host, _, path = text.partition("/")
-    link = _LINK.fullmatch(f"/{path}") and ("." in host or is_loopback(host))
+    link = _LINK.fullmatch(f"/{path}") and ("." in host or _urls.is_loopback(host))
     return bool(path and (is_known_host(host) or link))
 
 
 def _parse_url(url: str) -> ParsedTarget:
-    parts = split(url)
+    parts = _urls.split(url)
     link = _LINK.fullmatch(parts.path)
     if link and parts.scheme in ("http", "https") and not _is_page(parts.hostname or "", link):
-        hub = base_url(parts, link["base"]) + "/"
+        hub = _urls.base_url(parts, link["base"]) + "/"
         return ParsedTarget(Repository.from_spec(link["spec"]), hub)
     return ParsedTarget(parse_page(parts))
 
@@ -107,17 +98,19 @@ def _parse_shorthand(text: str) -> Repository:
     """
     if text.startswith((".", "/", "~")):
         hint = "To launch the checkout in the current directory, leave REPOSITORY out."
-        raise UsageError(f"{redact(text)} is a path on this machine.", hint=hint)
+        raise UsageError(f"{_urls.redact(text)} is a path on this machine.", hint=hint)
     if at_ref := re.fullmatch(r"([^/]+/[^/@:%]+)@(.*)", text):
         if not at_ref[2]:
-            raise UsageError(f"{redact(text)} has no ref after the @.")
+            raise UsageError(f"{_urls.redact(text)} has no ref after the @.")
         return Repository("gh", at_ref[1], at_ref[2])
     prefix, _, rest = text.removesuffix("/").partition("/")
     if not rest:
-        raise UsageError(f"{redact(text)} names no repository.")
+        raise UsageError(f"{_urls.redact(text)} names no repository.")
     provider = PROVIDERS.get(prefix)
     if "/" in rest and not provider:
-        raise UsageError(f"{redact(text)} looks like a spec but begins with none of {PREFIXES}.")
+        raise UsageError(
+            f"{_urls.redact(text)} looks like a spec but begins with none of {PREFIXES}."
+        )
     if "/" in rest or (provider and ("%" in rest or provider.is_id(rest))):
         return Repository.from_spec(text.partition("?")[0])
     return Repository("gh", f"{prefix}/{rest}")

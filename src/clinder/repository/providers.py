@@ -8,16 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from urllib.parse import parse_qs, quote
 
-from clinder._urls import (
-    SCHEMES,
-    base_url,
-    is_clean_path,
-    percent_decode,
-    redact,
-    require_printable,
-    scp_to_url,
-    split,
-)
+from clinder import _urls
 from clinder.errors import UsageError
 
 DOI = re.compile(r"(?:doi:)?(10\.[0-9]{4,9}/.+)", re.IGNORECASE)
@@ -77,7 +68,7 @@ class Provider:
 
 def _match(pattern: re.Pattern[str], suffix: str, name: str) -> str:
     match = pattern.fullmatch(name.removesuffix(suffix))
-    return match[1] if match and is_clean_path(match[1]) else ""
+    return match[1] if match and _urls.is_clean_path(match[1]) else ""
 
 
 def _hydroshare(name: str) -> str:
@@ -88,23 +79,23 @@ def _hydroshare(name: str) -> str:
 def _git(name: str) -> str:
     # Only the embedded hub reads this machine's files; the others refuse such a URL.
     is_local = name.startswith("file://localhost/")
-    parts = split(scp_to_url(name), schemes=("file",) if is_local else SCHEMES)
-    return base_url(parts, parts.path) if parts.path.strip("/") else ""
+    parts = _urls.split(_urls.scp_to_url(name), schemes=("file",) if is_local else _urls.SCHEMES)
+    return _urls.base_url(parts, parts.path) if parts.path.strip("/") else ""
 
 
 def _ckan(name: str) -> str:
-    parts = split(name)
+    parts = _urls.split(name)
     if parts.path.rstrip("/").count("/dataset/") != 1 or parts.scheme not in ("http", "https"):
         return ""
     # The version is all that the hub reads from the query.
     version = parse_qs(parts.query).get("activity_id", [""])[0]
-    version = quote(require_printable(version, "activity"), safe="")
-    return base_url(parts, parts.path) + (f"?activity_id={version}" if version else "")
+    version = quote(_urls.require_printable(version, "activity"), safe="")
+    return _urls.base_url(parts, parts.path) + (f"?activity_id={version}" if version else "")
 
 
 def _require_encoded_url(rest: str) -> None:
     first, slash, more = rest.partition("/")
-    name = percent_decode(first)
+    name = _urls.percent_decode(first)
     if slash and "/" not in name and (name.endswith(":") or ("@" in name and "/" in more)):
         hint = f"Write the URL alone, or encode it as in {PROVIDERS['git'].example}"
         raise UsageError("The URL in a git spec must be percent-encoded.", hint=hint)
@@ -112,14 +103,16 @@ def _require_encoded_url(rest: str) -> None:
 
 def _require_encoded_namespace(rest: str) -> None:
     first, slash, _ = rest.partition("/")
-    name = percent_decode(first)
+    name = _urls.percent_decode(first)
     if slash and "/" not in name:
         namespace, _, ref = rest.rpartition("/")
         if "/" not in namespace:
             namespace, ref = rest, "HEAD"
-        encoded = f"gl/{quote(percent_decode(namespace), safe='')}/{ref}"
-        hint = f"Percent-encode the slashes of the namespace: {redact(encoded)}"
-        raise UsageError(f"A hub would take {redact(name)} for the whole namespace.", hint=hint)
+        encoded = f"gl/{quote(_urls.percent_decode(namespace), safe='')}/{ref}"
+        hint = f"Percent-encode the slashes of the namespace: {_urls.redact(encoded)}"
+        raise UsageError(
+            f"A hub would take {_urls.redact(name)} for the whole namespace.", hint=hint
+        )
 
 
 PROVIDERS: dict[str, Provider] = {

@@ -221,7 +221,6 @@ def _leads_to_hub(location: str) -> bool:
 
 
 def _kernel_id_of(session: Mapping[str, Any]) -> str:
-    """Return the id of the kernel of a Jupyter session, ``""`` if it has none."""
     kernel_id = get_text(get_object(session, "kernel"), "id")
     return kernel_id if len(kernel_id) <= _KERNEL_ID else ""
 

@@ -125,7 +125,6 @@ class KernelChannel:
                 return
 
     def _send(self, message_type: str, content: Mapping[str, object], deadline: Deadline) -> str:
-        """Send a message and return its id."""
         message_id = uuid.uuid4().hex
         header = {
             "msg_id": message_id,

@@ -56,7 +56,6 @@ def _blocks(chunks: Iterable[bytes | bytearray]) -> Iterator[bytearray]:
 
 
 def _length_within_limits(blocks: bytearray) -> int:
-    """Return the number of bytes before the first block that is too large."""
     length = 0
     for block in blocks.split(b"\n\n"):
         event = block.removeprefix(b"\n")  # the end of a blank line that has more than two newlines

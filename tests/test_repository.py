@@ -39,6 +39,7 @@ SHORTHANDS = [
     # The organisation is named like a provider.
     ("gh/cli", "gh", "gh/cli", "HEAD", "gh/gh/cli/HEAD"),
     ("git/git", "gh", "git/git", "HEAD", "gh/git/git/HEAD"),
+    ("ckan/ckan", "gh", "ckan/ckan", "HEAD", "gh/ckan/ckan/HEAD"),
     ("zenodo/zenodo@main", "gh", "zenodo/zenodo", "main", "gh/zenodo/zenodo/main"),
     (f"org/{ID}", "gh", f"org/{ID}", "HEAD", f"gh/org/{ID}/HEAD"),
 ]
@@ -75,11 +76,11 @@ SPECS = [
         "git/ssh%3A%2F%2Fgit%40h.org%2Fo%2Fr.git/main",
     ),
     (
-        "git/ssh%3A%2F%2Fgit@h.org%2Fr/main",
+        "git/ssh%3A%2F%2Fgit@h.org%2Fr/feat/a",
         "git",
         "ssh://git@h.org/r",
-        "main",
-        "git/ssh%3A%2F%2Fgit%40h.org%2Fr/main",
+        "feat/a",
+        "git/ssh%3A%2F%2Fgit%40h.org%2Fr/feat/a",
     ),
     (
         "git/file%3A%2F%2Flocalhost%2FX/main",
@@ -507,10 +508,10 @@ def test_with_ref_changes_only_the_ref() -> None:
         Repository("zenodo", "10.5281/zenodo.1").with_ref("main")
 
 
-@pytest.mark.parametrize("hub", ["https://h.org/b", "https://h.org/b/"])
+@pytest.mark.parametrize("hub", ["https://h.org/X", "https://h.org/X/"])
 def test_a_binder_link_parses_back_to_its_hub_and_repository(hub: str) -> None:
     link = Repository("gl", "a/b", "x#1").binder_link(hub)
-    assert link == "https://h.org/b/v2/gl/a%2Fb/x%231"
+    assert link == "https://h.org/X/v2/gl/a%2Fb/x%231"
     assert parse(link) == ParsedTarget(Repository("gl", "a/b", "x#1"), hub_url(hub))
 
 

@@ -30,9 +30,7 @@ class Repository:
     ref: str = ""
 
     def __post_init__(self) -> None:
-        provider = PROVIDERS.get(self.provider)
-        if provider is None:
-            raise UsageError(f"{redact(self.provider)} is not one of {PREFIXES}.")
+        provider = _require_provider(self.provider)
         name = provider.normalize(require_printable(self.name, "name"))
         if not name:
             form, example = provider.form, provider.example
@@ -77,10 +75,14 @@ class Repository:
         :class:`~clinder.errors.UsageError`, also if a hub would silently misread the spec.
         """
         prefix, _, rest = require_printable(spec, "spec").partition("/")
-        name, ref = rest.removesuffix("/"), ""
-        if prefix in PROVIDERS:
-            name, ref = PROVIDERS[prefix].split(name)
+        name, ref = _require_provider(prefix).split(rest.removesuffix("/"))
         return cls(prefix, percent_decode(name), percent_decode(ref))
+
+
+def _require_provider(prefix: str) -> Provider:
+    if prefix not in PROVIDERS:
+        raise UsageError(f"{redact(prefix)} is not one of {PREFIXES}.")
+    return PROVIDERS[prefix]
 
 
 def _normalize_ref(provider: Provider, ref: str) -> str:

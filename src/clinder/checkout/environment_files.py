@@ -20,17 +20,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ruamel.yaml.events import Event
 
-LIMIT = 1_000_000
+LIMIT = 500_000
 """Characters of the largest file that is inspected."""
 
-SLOW_LIMIT = 100_000
+SLOW_LIMIT = 64_000
 """Characters of the largest requirements, without hashes, and scripts: each takes 0.5 s."""
 
-YAML_LIMIT = 64_000
+YAML_LIMIT = 48_000
 """Characters of the largest YAML, for which ruamel.yaml takes 0.5 s."""
 
 TOO_LARGE = "is too large to inspect"
-
 _REQUIREMENT_LIMIT = 2_000
 _COMMAND_LIMIT = 10_000  # the time of shlex grows with the square of a word
 _YAML_EVENTS = 8_000

@@ -49,7 +49,7 @@ def _detect_github(environ: Mapping[str, str]) -> Checkout:
     For ``pull_request_target`` that is the base: such a job has secrets, so clinder must not run
     the foreign head.
     """
-    event = environ.get("GITHUB_EVENT_NAME", "")
+    event = environ.get("GITHUB_EVENT_NAME") or ""
     source = f"GitHub Actions ({event} event)" if event else "GitHub Actions"
     server = (environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
     warnings: tuple[str, ...] = ()

@@ -207,7 +207,6 @@ FORKS = f"someone/caller/{FORK}"
 @pytest.mark.parametrize(
     ("example", "expected"),
     [
-        ("README.md", ["the page: executed for v2/gh/{commit}\n"]),
         ("smallest.yml", ['"default": "python3"']),
         ("pages.yml", ["the page: executed for v2/gh/{commit}\n", "uploaded"]),
         ("preview.yml", [f"the page: executed for v2/gh/{FORKS}\n", "uploaded"]),

@@ -42,7 +42,7 @@ class _Launches:
         self._numbers = itertools.count()
 
     def contenders(self, seconds: int = 0) -> list[Contender]:
-        """Return the contenders, on a hub that is ready after so many seconds."""
+        """Return the contenders. Their hub's session is ready after ``seconds``."""
         url = self._hub.url
         commands = {_CURL: curl(url), _CLIENT: npm_client(url), _START: start(url)}
         if not seconds:

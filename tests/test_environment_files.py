@@ -1,4 +1,4 @@
-"""What repo2docker reads of a repository, and when that is more than its environment files."""
+"""Whether a build needs only the environment files, or the rest of the repository, too."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ READS = "might read the repository"
 
 def reason(**files: str) -> str:
     """Return why files at the root, with ``__`` for a dot in their names, need the repository."""
-    return needs_source(named(files), at_root=True)
+    return needs_source(by_name(files), at_root=True)
 
 
 def in_binder(**files: str) -> str:
     """Return the same for files in ``binder/``."""
-    return needs_source(named(files), at_root=False)
+    return needs_source(by_name(files), at_root=False)
 
 
-def named(files: dict[str, str]) -> dict[str, str]:
+def by_name(files: dict[str, str]) -> dict[str, str]:
     return {name.replace("__", "."): text for name, text in files.items()}
 
 
@@ -36,6 +36,7 @@ def named(files: dict[str, str]) -> dict[str, str]:
         "numpy == 1.26.* ; python_version < '3.12'\n",
         "dask[array, distributed]~=2024.1\n",
         "x @ https://example.org/x-1.0-py3-none-any.whl\n",
+        "x @ https://example.org/x.zip ; python_version < '3.12' --hash=sha256:0a\n",
         "https://example.org/x.zip#egg=x\n",
         "git+https://github.com/org/x@main\n",
         "-e git+ssh://git@github.com/org/x#egg=x\n",
@@ -46,7 +47,7 @@ def named(files: dict[str, str]) -> dict[str, str]:
         "\ufeffnumpy\r\nscipy\r\n",
     ],
 )
-def test_requirements_of_an_index_stand_by_themselves(text: str) -> None:
+def test_requirements_by_name_or_url_do_not_need_the_repository(text: str) -> None:
     assert reason(requirements__txt=text) == ""
 
 
@@ -58,13 +59,14 @@ def test_requirements_of_an_index_stand_by_themselves(text: str) -> None:
         "-r other.txt", "-rother.txt", "--requirement other.txt", "-c constraints.txt",
         "--constraint=constraints.txt", "-f wheels", "--find-links ./wheels", "git+file:///srv/x",
         "git://../x", "${HOME}/x", "-i file:///srv/index", "--unknown-option x", "num\\\npy/.",
+        "kubernetes>=4.*", "x>=0.3.0<0.4.0",
     ],
 )  # fmt: skip
-def test_requirements_that_may_be_files_need_the_repository(line: str) -> None:
-    why = reason(requirements__txt=f"numpy\n{line}\n")
+def test_requirements_that_might_be_files_need_the_repository(line: str) -> None:
+    result = reason(requirements__txt=f"numpy\n{line}\n")
 
-    assert why.startswith("requirements.txt has the line `")
-    assert why.endswith(LOCAL)
+    assert result.startswith("requirements.txt has the line `")
+    assert result.endswith(LOCAL)
 
 
 # environment.yml
@@ -94,7 +96,7 @@ dependencies:
         "  - pip:\n    - --extra-index-url https://example.org/simple\n    - a\n",
     ],
 )
-def test_a_conda_environment_of_names_stands_by_itself(pip: str) -> None:
+def test_a_conda_environment_of_names_does_not_need_the_repository(pip: str) -> None:
     assert reason(environment__yml=CONDA + pip) == ""
     assert reason(environment__yaml=CONDA + pip) == ""
 
@@ -122,7 +124,7 @@ def test_a_conda_environment_of_names_stands_by_itself(pip: str) -> None:
         "channels:\n  - file:///srv/channel\n",
     ],
 )
-def test_a_conda_environment_that_may_name_files_needs_the_repository(text: str) -> None:
+def test_a_conda_environment_that_might_name_files_needs_the_repository(text: str) -> None:
     assert reason(environment__yml=CONDA + text).startswith("environment.yml has ")
 
 
@@ -159,17 +161,17 @@ def test_a_package_that_the_build_installs_needs_the_repository(
         {"Dockerfile": "FROM debian\n", "postBuild": "make", "setup__py": ""},
     ],
 )
-def test_what_the_buildpack_does_not_read_does_not_matter(files: dict[str, str]) -> None:
+def test_files_that_the_buildpack_ignores_do_not_matter(files: dict[str, str]) -> None:
     assert reason(**files) == ""
 
 
-def test_a_package_beside_a_folder_for_binder_is_not_installed() -> None:
+def test_a_package_beside_a_binder_folder_is_not_installed() -> None:
     files = {"setup__py": "", "DESCRIPTION": "", "pyproject__toml": "[project]\n[build-system]\n"}
 
     assert in_binder(requirements__txt="numpy", **files) == ""
 
 
-def test_a_runtime_of_another_language_is_for_its_own_buildpack() -> None:
+def test_a_runtime_selects_the_buildpack_of_its_language() -> None:
     files = {"Pipfile": "", "requirements__txt": "-e ."}
 
     assert reason(**files) == ""
@@ -210,14 +212,14 @@ def test_paths_need_the_repository(file: str, text: str) -> None:
         {"Project__toml": '[deps]\nX = "0"\n', "Manifest__toml": '[[deps.X]]\nuuid = "0"\n'},
     ],
 )
-def test_names_and_urls_stand_by_themselves(files: dict[str, str]) -> None:
+def test_packages_by_name_or_url_do_not_need_the_repository(files: dict[str, str]) -> None:
     assert reason(**files) == ""
 
 
 def test_a_julia_package_needs_the_repository() -> None:
-    why = reason(Project__toml='name = "X"\nuuid = "0"\n[deps]\n')
+    result = reason(Project__toml='name = "X"\nuuid = "0"\n[deps]\n')
 
-    assert why == "Project.toml belongs to a package that the build precompiles"
+    assert result == "Project.toml belongs to a package that the build precompiles"
 
 
 R = """\
@@ -230,7 +232,7 @@ BiocManager::install("limma")
 """
 
 
-def test_an_r_script_that_installs_names_stands_by_itself() -> None:
+def test_an_r_script_that_installs_by_name_does_not_need_the_repository() -> None:
     assert reason(runtime__txt="r-2024-01-01", install__R=R) == ""
 
 
@@ -241,28 +243,28 @@ def test_an_r_script_that_installs_names_stands_by_itself() -> None:
         "renv::restore()", 'x <- "#"; readLines("x")', 'system("make")', "`source`('x')",
     ],
 )  # fmt: skip
-def test_an_r_script_that_calls_anything_else_may_read_the_repository(line: str) -> None:
-    why = reason(runtime__txt="r-2024-01-01", install__R=R + line)
+def test_an_r_script_that_calls_anything_else_needs_the_repository(line: str) -> None:
+    result = reason(runtime__txt="r-2024-01-01", install__R=R + line)
 
-    assert why.startswith("install.R calls `")
-    assert why.endswith(READS)
+    assert result.startswith("install.R calls `")
+    assert result.endswith(READS)
 
 
 @pytest.mark.parametrize(
-    ("text", "stands"),
+    ("text", "needs_files"),
     [
-        ("with import <nixpkgs> {}; mkShell { buildInputs = [ python3 ]; }\n", True),
-        ("import (fetchTarball https://example.org/nixpkgs.tar.gz) {} // {}\n", True),
-        ("# ./comment\n{}\n", True),
-        ("/* ../comment */ {}\n", False),
-        ("import ./nix {}\n", False),
-        ("{ src = ./.; }\n", False),
-        ("{ src = sub/folder; }\n", False),
-        ('{ x = "${../x}"; }\n', False),
+        ("with import <nixpkgs> {}; mkShell { buildInputs = [ python3 ]; }\n", False),
+        ("import (fetchTarball https://example.org/nixpkgs.tar.gz) {} // {}\n", False),
+        ("# ./comment\n{}\n", False),
+        ("/* ../comment */ {}\n", True),
+        ("import ./nix {}\n", True),
+        ("{ src = ./.; }\n", True),
+        ("{ src = sub/folder; }\n", True),
+        ('{ x = "${../x}"; }\n', True),
     ],
 )
-def test_nix_stands_by_itself_without_paths(text: str, stands: bool) -> None:
-    assert (reason(default__nix=text) == "") is stands
+def test_nix_needs_the_repository_only_if_it_names_paths(text: str, needs_files: bool) -> None:
+    assert (reason(default__nix=text) != "") is needs_files
 
 
 # Dockerfile
@@ -277,7 +279,7 @@ def test_nix_stands_by_itself_without_paths(text: str, stands: bool) -> None:
         "FROM a\nRUN --mount=type=cache,target=/root/.cache pip install numpy\n",
     ],
 )
-def test_a_dockerfile_that_copies_nothing_stands_by_itself(text: str) -> None:
+def test_a_dockerfile_that_copies_nothing_does_not_need_the_repository(text: str) -> None:
     assert reason(Dockerfile=text) == ""
 
 
@@ -286,11 +288,12 @@ def test_a_dockerfile_that_copies_nothing_stands_by_itself(text: str) -> None:
     [
         "COPY . /home/jovyan", "copy\tenvironment.yml /tmp/", "ADD x /x", "ONBUILD COPY . .",
         "RUN --mount=type=bind,target=/x make", "RUN --mount=target=/x make", "COPY \\\n . .",
+        "RUN \\\n\n --mount=type=bind,target=/x make",
         "RUN --mount=type=cache,target=/c --mount=type=bind,target=/x make", "# syntax=mine/own",
         "# escape=`",
     ],
 )  # fmt: skip
-def test_a_dockerfile_that_copies_may_read_the_repository(line: str) -> None:
+def test_a_dockerfile_that_might_copy_needs_the_repository(line: str) -> None:
     assert reason(Dockerfile=f"{line}\nFROM a\n{line}\n").startswith("Dockerfile has ")
 
 
@@ -312,7 +315,7 @@ exec "$@"
 
 
 @pytest.mark.parametrize("file", ["postBuild", "start"])
-def test_a_script_of_known_commands_stands_by_itself(file: str) -> None:
+def test_a_script_of_known_commands_does_not_need_the_repository(file: str) -> None:
     assert reason(environment__yml=CONDA, **{file: SCRIPT}) == ""
     assert in_binder(**{file: SCRIPT}) == ""
 
@@ -331,23 +334,23 @@ def test_a_script_of_known_commands_stands_by_itself(file: str) -> None:
         "echo $(cat x)", "echo 'a # b' && make", "pip install \\\n  .", "pip install 'x",
     ],
 )  # fmt: skip
-def test_a_script_with_any_other_command_may_read_the_repository(file: str, line: str) -> None:
-    why = reason(environment__yml=CONDA, **{file: f"{SCRIPT}{line}\n"})
+def test_a_script_with_any_other_command_needs_the_repository(file: str, line: str) -> None:
+    result = reason(environment__yml=CONDA, **{file: f"{SCRIPT}{line}\n"})
 
-    assert why.startswith(f"{file} runs `")
-    assert why.endswith(READS)
+    assert result.startswith(f"{file} runs `")
+    assert result.endswith(READS)
 
 
-def test_a_script_in_another_language_may_read_the_repository() -> None:
-    why = reason(postBuild="#!/usr/bin/env python3\nprint()\n")
+def test_a_script_in_another_language_needs_the_repository() -> None:
+    result = reason(postBuild="#!/usr/bin/env python3\nprint()\n")
 
-    assert why == f"postBuild is a program (`#!/usr/bin/env python3`), which {READS}"
+    assert result == f"postBuild is a program (`#!/usr/bin/env python3`), which {READS}"
 
 
 def test_a_long_line_is_shown_in_part() -> None:
-    why = reason(requirements__txt="./" + "x" * 500)
+    result = reason(requirements__txt="./" + "x" * 500)
 
-    assert why.startswith(f"requirements.txt has the line `./{'x' * 77}…`, ")
+    assert result.startswith(f"requirements.txt has the line `./{'x' * 77}…`, ")
 
 
 @pytest.mark.parametrize(
@@ -372,7 +375,7 @@ def test_a_long_line_is_shown_in_part() -> None:
         ("default__nix", "cp $out/* x\nsrc = ./.;\ncp */y\n"),
     ],
 )
-def test_what_another_reader_understands_otherwise_may_read_the_repository(
+def test_text_that_another_reader_might_read_differently_needs_the_repository(
     file: str, text: str
 ) -> None:
     assert reason(**{file: text}) != ""

@@ -1,4 +1,4 @@
-"""How many of the last pushes could have reused an image."""
+"""``tools/reusable.py`` counts the pushes that could have reused an image."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
     return History(tmp_path / "book")
 
 
-def told(history: History, capsys: Capture, *options: str) -> str:
+def report(history: History, capsys: Capture, *options: str) -> str:
     assert main([str(history.path), *options]) == 0
     return capsys.readouterr().out
 
 
-def test_each_push_after_the_first_of_an_environment_could(book: History, capsys: Capture) -> None:
+def test_every_push_but_the_first_of_an_environment_counts(book: History, capsys: Capture) -> None:
     for files in (ENVIRONMENT, None, None, OTHER, None, ENVIRONMENT):
         book.commit(files)
 
-    words = told(book, capsys)
-
-    assert words == (
+    assert report(book, capsys) == (
         "3 of 6 pushes (50 %) could have reused an image; 3 brought a new environment.\n"
     )
 
@@ -44,37 +42,36 @@ def test_a_merge_is_one_push(book: History, capsys: Capture) -> None:
     book.switch("main")
     book.merge("topic")
 
-    assert told(book, capsys).startswith("1 of 2 pushes (50 %)")
+    assert report(book, capsys).startswith("1 of 2 pushes (50 %)")
 
 
-def test_only_the_last_count_and_what_came_before_may_have_built(
+def test_only_the_last_pushes_count_but_earlier_ones_may_have_built_the_image(
     book: History, capsys: Capture
 ) -> None:
     for files in (ENVIRONMENT, None, None, OTHER, None):
         book.commit(files)
 
-    assert told(book, capsys, "--last", "1").startswith("1 of 1 pushes (100 %)")
-    assert told(book, capsys, "--last=3") == (
+    assert report(book, capsys, "--last", "1").startswith("1 of 1 pushes (100 %)")
+    assert report(book, capsys, "--last=3") == (
         "2 of 3 pushes (67 %) could have reused an image; 1 brought a new environment.\n"
     )
-    assert told(book, capsys, "--commit=HEAD~2").startswith("2 of 3 pushes")
+    assert report(book, capsys, "--commit=HEAD~2").startswith("2 of 3 pushes")
 
 
-def test_refusals_are_counted_by_their_reason(book: History, capsys: Capture) -> None:
-    for files in (ENVIRONMENT, None, {"environment.yml": None, "setup.py": ""}, None, None):
+def test_refused_pushes_are_counted_by_reason(book: History, capsys: Capture) -> None:
+    dockerfile = {"environment.yml": None, "Dockerfile": "FROM a\nCOPY . .\n"}
+    for files in (ENVIRONMENT, None, dockerfile, None, None):
         book.commit(files)
     book.commit({"binder/apt.txt": "", ".binder/apt.txt": ""})
 
-    assert told(book, capsys).split("\n") == [
+    assert report(book, capsys).split("\n") == [
         "1 of 6 pushes (17 %) could have reused an image; 3 brought a new environment.",
-        "2 could not: setup.py belongs to a package that the build installs.",
+        "2 could not: Dockerfile has the line `COPY . .`, which might read the repository.",
         "",
     ]
 
 
-def test_a_clone_that_does_not_tell_is_an_error(
-    book: History, tmp_path: Path, capsys: Capture
-) -> None:
+def test_an_incomplete_history_is_an_error(book: History, tmp_path: Path, capsys: Capture) -> None:
     book.commit(ENVIRONMENT)
     book.commit()
     shallow = History(tmp_path / "shallow")

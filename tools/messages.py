@@ -209,7 +209,7 @@ EXPLANATIONS = {
         "`clinder status` checks again until the answer is clear.",
     ),
     "OutputDropped": Explanation(
-        ("The session's server dropped some of the output, as it reports above.",),
+        ("The session's server dropped some of the output. Its own message is above.",),
         "A Jupyter Server limits how much output it forwards per second. The code ran, but its "
         "output is incomplete.",
     ),

@@ -1,8 +1,8 @@
-"""Say how many of a clone's last pushes could have reused an image.
+"""Report how many of a clone's last pushes could have reused an image.
 
     python tools/reusable.py CLONE [--last 100] [--commit HEAD]
 
-A push is a commit of the branch itself, by first parents, as a forge's merges make them.
+Each first parent counts as a push, because a merged pull request is one.
 """
 
 from __future__ import annotations
@@ -22,48 +22,55 @@ from clinder.errors import UsageError
 
 @dataclass
 class Pushes:
-    """How many pushes there were, how many could have reused an image, or why they could not.
+    """The number of pushes, and how many of them could have ``reused`` an image.
 
-    ``environments`` is how many times the environment was another, so that a hub had to build.
+    ``environments`` counts the pushes with a new environment, which a hub had to build. ``refused``
+    counts the others by the reason that prevented a reuse.
     """
 
-    number: int = 0
+    number: int
     reused: int = 0
     environments: int = 0
     refused: Counter[str] = field(default_factory=Counter)
 
-    def words(self) -> str:
-        """Return it as lines for a person."""
+    def describe(self) -> str:
+        """Return lines for a person."""
         share = f" ({100 * self.reused / self.number:.0f} %)" if self.number else ""
         return (
             f"{self.reused} of {self.number} pushes{share} could have reused an image;"
             f" {self.environments} brought a new environment.\n"
-        ) + "".join(f"{number} could not: {why}.\n" for why, number in self.refused.most_common())
+        ) + "".join(
+            f"{number} could not: {reason}.\n" for reason, number in self.refused.most_common()
+        )
 
 
-def last_pushes(git: Git, commit: str, number: int) -> Pushes:
-    """Look at the last pushes of a branch, from one run of the same environment to the next.
+def count_pushes(git: Git, commit: str, number: int) -> Pushes:
+    """Count the last pushes of a branch, one run of commits with the same environment at a time.
 
-    Raises :class:`~clinder.errors.UsageError` and :class:`Unlike` where the clone does not tell.
+    Raises :class:`~clinder.errors.UsageError` and :class:`~clinder.checkout.reuse.NotReusable` if
+    git does not run or the clone's history is incomplete.
     """
     commits = git.read("rev-list", "--first-parent", f"--max-count={number}", commit)
     pushes = Pushes(len(commits))
     at = 0
     while at < len(commits):
-        length, why = _run(git, commits[at])
-        seen = min(length, len(commits) - at)
-        brought = length == seen
-        if why and seen > brought:
-            pushes.refused[why] += seen - brought
-        elif not why:
-            pushes.reused += seen - brought
-        pushes.environments += brought
-        at += seen
+        length, reason = _find_run(git, commits[at])
+        counted = min(length, len(commits) - at)
+        new_environment = length == counted
+        if reason and counted > new_environment:
+            pushes.refused[reason] += counted - new_environment
+        elif not reason:
+            pushes.reused += counted - new_environment
+        pushes.environments += new_environment
+        at += counted
     return pushes
 
 
-def _run(git: Git, commit: str) -> tuple[int, str]:
-    """Return how many commits share an environment, and why its image cannot be reused, if so."""
+def _find_run(git: Git, commit: str) -> tuple[int, str]:
+    """Return how many commits up to this one share its environment.
+
+    If their image cannot be reused, also return the reason.
+    """
     try:
         length = find_oldest_equivalent(git, commit, force=True).newer + 1
     except NotReusable as error:
@@ -73,7 +80,7 @@ def _run(git: Git, commit: str) -> tuple[int, str]:
     try:
         find_oldest_equivalent(git, commit)
     except NotReusable as error:
-        return length, str(error).partition(". ")[0]
+        return length, str(error).partition(". To reuse an image anyway")[0]
     return length, ""
 
 
@@ -83,15 +90,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("clone", type=Path)
     parser.add_argument("--last", type=int, default=100, metavar="N", help="default: 100")
     parser.add_argument("--commit", default="HEAD", help="default: HEAD")
-    given = parser.parse_args(arguments)
-    git = Git(given.clone, os.environ)
+    options = parser.parse_args(arguments)
+    git = Git(options.clone, os.environ)
     try:
-        pushes = last_pushes(git, given.commit, given.last)
+        pushes = count_pushes(git, options.commit, options.last)
     except (NotReusable, UsageError) as error:
-        words = str(error)
-        sys.stderr.write(f"{words[:1].upper()}{words[1:].rstrip('.')}.\n")
+        message = str(error)
+        sys.stderr.write(f"{message[:1].upper()}{message[1:].rstrip('.')}.\n")
         return 2
-    sys.stdout.write(pushes.words())
+    sys.stdout.write(pushes.describe())
     return 0
 
 

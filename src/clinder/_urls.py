@@ -103,7 +103,7 @@ def base_url(parts: SplitResult, path: str) -> str:
     if path and not is_clean_path(path[1:]):
         raise UsageError(f"{redact(path)} has empty, dotted or unprintable segments.")
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    # The user is part of an ssh URL. Elsewhere it might be a token.
+    # An ssh URL needs its user. In other URLs, the user might be a token.
     has_user = parts.scheme == "ssh" and _USER.fullmatch(parts.username or "")
     user = f"{parts.username}@" if has_user else ""
     port = f":{parts.port}" if parts.port else ""

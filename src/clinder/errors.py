@@ -22,7 +22,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (10, "the session is gone (status, exec, run)"),
     (70, "a bug in clinder"),
     (130, "cancelled by SIGINT (Ctrl-C)"),
-    (143, "cancelled by SIGTERM or SIGHUP"),
+    (143, "cancelled by SIGTERM, SIGHUP or, on Windows, Ctrl-Break"),
 )
 """Each exit code and its meaning; ``--help`` and the documentation show this table."""
 

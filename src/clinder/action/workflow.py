@@ -21,7 +21,7 @@ from clinder._text import printable_lines
 from clinder.errors import UsageError
 
 _HARMLESS = re.compile(r"(?:(?!::|##\[)[ -~])+")
-"""One line without the start of a command. Outside ASCII, .NET can see one where there is none."""
+"""A line that cannot contain a command. ASCII only: .NET ignores some other characters in one."""
 _TITLE = {"title": "clinder"}  # core.error would also write all other properties, empty
 
 

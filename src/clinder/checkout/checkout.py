@@ -1,4 +1,4 @@
-"""The repository and commit that somebody is working on, as a value."""
+"""The Checkout value: the repository and commit that somebody is working on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from clinder.repository.parse import parse
 class Checkout:
     """The repository and commit that somebody is working on.
 
-    ``source`` describes where clinder got them from. Each of ``warnings`` is a sentence: why the
-    hub might build something else than the person sees. ``base`` is the target repository of a
-    fork's pull request, at a commit that exists there.
+    ``source`` names the place that clinder got them from. Each of ``warnings`` is a sentence that
+    explains why the hub might build something other than what the person sees. ``base`` is the
+    target repository of a fork's pull request, at a commit that exists there.
     """
 
     repository: Repository

@@ -214,23 +214,27 @@ def _entries(
 
 def _plain_events(text: str) -> Iterator[Event]:
     """Yield the events of YAML without anchors, aliases, tags and blocks of text."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
     from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 
     depth = 0
     if text.count("[") + text.count("{") > _YAML_BRACKETS:
         raise _NotPlainError
+    for number, event in enumerate(_parse_yaml(text)):
+        depth += isinstance(event, CollectionStartEvent)
+        depth -= isinstance(event, CollectionEndEvent)
+        special = any(getattr(event, name, None) for name in ("anchor", "tag"))
+        special = special or getattr(event, "style", None) in {"|", ">"}
+        if special or depth > _YAML_DEPTH or number > _YAML_EVENTS:
+            raise _NotPlainError
+        yield event
+
+
+def _parse_yaml(text: str) -> Iterator[Event]:
+    from ruamel.yaml import YAML
+
     try:
-        for number, event in enumerate(YAML(typ="safe", pure=True).parse(text)):
-            depth += isinstance(event, CollectionStartEvent)
-            depth -= isinstance(event, CollectionEndEvent)
-            special = any(getattr(event, name, None) for name in ("anchor", "tag"))
-            special = special or getattr(event, "style", None) in {"|", ">"}
-            if special or depth > _YAML_DEPTH or number > _YAML_EVENTS:
-                raise _NotPlainError
-            yield event
-    except (YAMLError, ValueError):
+        yield from YAML(typ="safe", pure=True).parse(text)
+    except Exception:  # noqa: BLE001 - whatever the parser raises, it does not understand the text
         raise _NotPlainError from None
 
 

@@ -223,7 +223,7 @@ class _Files:
         return buildpacks.needs_source(texts, at_root=not self.folder)
 
     def _target(self, git: Git, entry: _Entry) -> str:
-        """Return the target of a symbolic link, as a path in the repository."""
+        """Return the target of a symbolic link. It is a path relative to the repository's root."""
         target = _read(git, "cat-file", "blob", entry.id)
         return posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), target))
 

@@ -133,7 +133,7 @@ def _idle_timeout(default: str) -> Callable[[_Function], _Function]:
 
 
 def connection_options(function: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Add the limits of a connection to a session's server, as the argument ``timeouts``."""
+    """Add the options that limit a connection to a server, and pass them as ``timeouts``."""
 
     @wraps(function)
     def command(

@@ -25,7 +25,7 @@ from clinder.wire.http import Transport
 _LOG_LINES = 20
 _LAUNCHING_PHASES = ("built", "launching")
 _CANCEL_GRACE = 5.0
-"""Seconds that clinder waits after a cancellation for a server that the hub is launching."""
+"""After a cancellation, how long to wait for a server that the hub is launching, in seconds."""
 _CANCEL_LIMIT = 6.5
 """Seconds after a cancellation until clinder gives up stopping a session: a CI step has 7."""
 _MIN_STOP_TIME = 1.5

@@ -22,7 +22,7 @@ FORCE: Literal["force"] = "force"
 
 @dataclass(frozen=True)
 class LaunchOptions:
-    """What to launch, where and how, as a user gives it.
+    """A user's settings for a launch: the repository, the hubs and the limits.
 
     ``repository`` is any form that ``clinder start --help`` lists. ``""`` means the commit that
     this CI job builds, otherwise HEAD of the clone in ``directory``. ``hubs`` are tried in order;

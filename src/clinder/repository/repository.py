@@ -71,7 +71,7 @@ class Repository:
     def from_spec(cls, spec: str) -> Repository:
         """Return the repository of a provider spec, with or without its ref.
 
-        A trailing slash is dropped, as the hub does (``builder.py``). Raises
+        A trailing slash is ignored, because hubs ignore it (``builder.py``). Raises
         :class:`~clinder.errors.UsageError`, also if a hub would silently misread the spec.
         """
         prefix, _, rest = require_printable(spec, "spec").partition("/")

@@ -218,5 +218,5 @@ def execute(
     if raised is not None:
         raise errors.CodeRaised(f"The code raised {raised.name} on the session.")
     if dropped:
-        message = "The session's server dropped some of the output, as it reports above."
+        message = "The session's server dropped some of the output. Its own message is above."
         raise errors.OutputDropped(message)

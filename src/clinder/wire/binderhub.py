@@ -220,7 +220,7 @@ def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress |
 def _parse_events(
     batch: Iterable[str], seen: Sequence[str], secret: str
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each event with its phase, skipping data that is not an event, as a browser would."""
+    """Yield each event with its phase. Data that is not an event is skipped, as in browsers."""
     for data in batch:
         event = parse_object(data.replace(secret, "…") if len(secret) >= _MIN_REDACTED else data)
         if event is not None:

@@ -1,4 +1,4 @@
-"""Why a request failed, as a message without URLs or tokens."""
+"""Messages that explain a failed request. They contain no URLs or tokens."""
 
 from __future__ import annotations
 

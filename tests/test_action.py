@@ -109,7 +109,7 @@ def test_reuse_environment_is_off_on_or_forced(text: str, reuse: bool | str) -> 
         ("TIMEOUT", "inf", "The input timeout"),
         ("EXPORT_ENVIRONMENT", "perhaps", "The input export-environment is neither `true` nor"),
         ("FAIL_ON_ERROR", "perhaps", "The input fail-on-error"),
-        ("BUILD_TOKEN", "two words", "The input build-token"),
+        ("BUILD_TOKEN", "two words", "The build token contains a space"),
         ("HUB_URL", "https://a.example local", "The action does not include the embedded hub"),
         ("REUSE_ENVIRONMENT", "yes", "reuse-environment is not `true`, `false` or `force`"),
     ],

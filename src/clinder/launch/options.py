@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -50,5 +51,7 @@ class LaunchOptions:
             raise UsageError(f"The time limit must be more than 0 seconds, not {self.timeout:g}.")
         if not 1 <= self.attempts <= ATTEMPTS:
             raise UsageError(f"The attempts must be from 1 to {ATTEMPTS}, not {self.attempts}.")
+        if not re.fullmatch(r"[!-~]*", self.build_token):
+            raise UsageError("The build token contains a space or a non-ASCII character.")
         if self.reuse_environment not in (False, True, FORCE):
             raise UsageError(f"reuse_environment must be True, False or `{FORCE}`.")

@@ -24,11 +24,14 @@ import yaml
 from e2e.act import CALLER, Workflow
 from e2e.world import World, line_with
 
-pytestmark = pytest.mark.posix  # act in host mode, and node beside it
+pytestmark = [
+    pytest.mark.posix,  # act in host mode, and node beside it
+    pytest.mark.timeout(300),  # the first test waits until all examples have started
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
-TIMEOUT = 100  # seconds
+TIMEOUT = 200  # seconds
 FORK = "0123456789abcdef0123456789abcdef01234567"
 PAGE = "import os; print('executed for', os.environ['BINDER_REQUEST'])"
 PROGRAMS = {
@@ -207,6 +210,7 @@ FORKS = f"someone/caller/{FORK}"
 @pytest.mark.parametrize(
     ("example", "expected"),
     [
+        ("README.md", ["the page: executed for v2/gh/{commit}\n"]),
         ("smallest.yml", ['"default": "python3"']),
         ("pages.yml", ["the page: executed for v2/gh/{commit}\n", "uploaded"]),
         ("preview.yml", [f"the page: executed for v2/gh/{FORKS}\n", "uploaded"]),

@@ -21,7 +21,7 @@ from benchmarks.measure import (
     difference,
     ratio,
 )
-from benchmarks.report import Comparison, Goal, Report, goals, section
+from benchmarks.report import Report, section
 
 pytestmark = pytest.mark.posix
 
@@ -90,37 +90,6 @@ def test_a_run_that_takes_too_long_is_killed_with_its_children(
 def test_ratios_and_differences_are_computed_for_each_round() -> None:
     assert ratio(OURS, THEIRS, "wall") == Spread(1.5, 0.5, 2.0)
     assert difference(OURS, THEIRS, "wall") == Spread(1.0, -1.0, 3.0)
-
-
-COMPARISON = Comparison(
-    "A task",
-    "What is done.",
-    (OURS, THEIRS, Series("third", ({"wall": 1.0, "peak": 11e6},) * 3)),
-    (
-        Goal("ours", 1.5, 1.0, "\u00d7"),
-        Goal("theirs", 3.0, 4.0, "s"),
-        Goal("speed", 14.9, 15.0, at_least=True),
-    ),
-    ("A note.",),
-    ("theirs",),
-)
-
-
-def test_a_comparison_is_a_table_with_the_spread_of_times_and_ratios() -> None:
-    table = section(COMPARISON)
-
-    assert "|  | time | peak memory | relative to theirs |" in table
-    assert "| ours | 3.00\u202fs (1.00-6.00) |  | 1.50 (0.50-2.00) |" in table
-    assert "| third | 1.00\u202fs (1.00-1.00) | 11\u202fMB | 0.50 (0.33-0.50) |" in table
-
-
-def test_goals_are_a_table_that_shows_which_are_met() -> None:
-    text = goals([COMPARISON])
-
-    assert "1 of 3 goals are met." in text
-    assert "| A task | ours | at most 1\u202f\u00d7 | 1.5\u202f\u00d7 | **missed** |" in text
-    assert "| A task | theirs | at most 4\u202fs | 3\u202fs | met |" in text
-    assert "| A task | speed | at least 15 | 14.9 | **missed** |" in text
 
 
 # The command and the page

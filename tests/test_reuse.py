@@ -12,7 +12,6 @@ import pytest
 from answers import Answer, ready
 from clinder._deadline import Deadline
 from clinder.checkout.checkout import Checkout
-from clinder.checkout.detection import detect
 from clinder.checkout.reuse import Choice, choose_commit
 from clinder.cli.main import main
 from clinder.errors import UsageError
@@ -169,7 +168,7 @@ def test_a_changed_mode_changes_the_environment(book: History) -> None:
     ("before", "later"),
     [
         (ENVIRONMENT, {"postbuild": "x", "Environment.yml": "x", "docs/environment.yml": "x"}),
-        (ENVIRONMENT, {"Binder/apt.txt": "x"}),
+        (ENVIRONMENT, {"Binder/apt.txt": "x", "environment/a.md": "x"}),
         ({**ENVIRONMENT, "binder": "a file"}, {"a.md": "x"}),
         ({"Manifest-v1.11.toml": "[deps]\n"}, {"Manifest-vogue.md": "x"}),
         (BINDER, {**ENVIRONMENT, "setup.py": "", "postBuild": "make\n", "Dockerfile": "COPY . ."}),
@@ -182,14 +181,6 @@ def test_other_files_do_not_change_the_environment(
     first = book.commit(before)
     for name, text in later.items():
         book.commit({name: text})
-
-    assert reused(book) == first
-
-
-def test_renamed_prose_does_not_change_the_environment(book: History) -> None:
-    first = book.commit({**ENVIRONMENT, "docs/a.md": "x"})
-    book.git("mv", "docs", "environment")
-    book.commit_all()
 
     assert reused(book) == first
 
@@ -305,27 +296,23 @@ def test_the_target_of_a_link_belongs_to_the_environment(book: History) -> None:
     assert refusal(book).startswith("environment.yml has ")
 
 
+NOT_FILES = ("../data", "../../outside.yml", "/etc/hosts", "../none.yml", "..", "../index.md/x")
+
+
 @pytest.mark.posix
 @pytest.mark.parametrize(
-    "target", ["../data", "../../outside.yml", "/etc/hosts", "../none.yml", "..", "../index.md/x"]
+    ("link", "target"),
+    [("binder", "data"), *(("binder/environment.yml", target) for target in NOT_FILES)],
 )
 def test_a_link_to_anything_but_a_file_of_the_repository_is_refused(
-    book: History, target: str
+    book: History, link: str, target: str
 ) -> None:
     book.commit({"data/environment.yml": ""})
-    linked = book.link("binder/environment.yml", target)
+    linked = book.link(link, target)
     book.commit()
 
-    assert "binder/environment.yml is a symbolic link, but not to a file of" in refusal(book)
+    assert refusal(book).startswith(f"{link} is a symbolic link, but not to a file of")
     assert choose(book, force=True).launched.ref == linked
-
-
-@pytest.mark.posix
-def test_a_binder_folder_that_is_a_link_is_refused(book: History) -> None:
-    book.commit({"docs/environment.yml": ""})
-    book.link("binder", "docs")
-
-    assert refusal(book).startswith("binder is a symbolic link")
 
 
 # Environments that depend on the rest of the repository
@@ -334,7 +321,6 @@ def test_a_binder_folder_that_is_a_link_is_refused(book: History) -> None:
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        ({"setup.py": ""}, "setup.py belongs to a package"),
         ({"pyproject.toml": "[project]\n[build-system]\n"}, "pyproject.toml belongs to a package"),
         ({"requirements.txt": "numpy\n-e .\n"}, "requirements.txt has the line `-e .`"),
         ({"binder/requirements.txt": "-r ../all.txt"}, "requirements.txt has the line `-r ../all"),
@@ -466,24 +452,14 @@ def test_a_git_that_is_missing_or_fails_is_refused_with_its_message(
 # A fork's pull request
 
 
-def detect_pull_request(
-    tmp_path: Path, book: History, head: str, base: str, fork: str = "them/fork"
-) -> Checkout:
-    def side(name: str, commit: str) -> dict[str, Any]:
-        return {"sha": commit, "repo": {"full_name": name}}
-
-    event = {"pull_request": {"head": side(fork, head), "base": side("org/repo", base)}}
-    file = tmp_path / "event.json"
-    file.write_text(json.dumps(event), encoding="utf-8")
-    book.environ |= {
-        "GITHUB_ACTIONS": "true",
-        "GITHUB_EVENT_NAME": "pull_request",
-        "GITHUB_EVENT_PATH": str(file),
-    }
-    return detect(book.path, book.environ)
+def choose_for_fork(book: History, head: str, base: str) -> Choice:
+    """Choose for a pull request from them/fork, whose target is org/repo."""
+    target = Repository("gh", "org/repo", base)
+    checkout = Checkout(Repository("gh", "them/fork", head), "a test", base=target)
+    return choose_commit(checkout, book.path, book.environ)
 
 
-def test_a_forks_commit_reuses_the_target_repositorys_image(book: History, tmp_path: Path) -> None:
+def test_a_forks_commit_reuses_the_target_repositorys_image(book: History) -> None:
     first = book.commit(ENVIRONMENT)
     start = book.commit()
     base = book.commit()
@@ -492,60 +468,27 @@ def test_a_forks_commit_reuses_the_target_repositorys_image(book: History, tmp_p
     book.switch("main")
     book.merge("topic")  # what GitHub checks out
 
-    checkout = detect_pull_request(tmp_path, book, head, base)
-    choice = choose_commit(checkout, book.path, book.environ)
+    choice = choose_for_fork(book, head, base)
 
     assert choice.requested == Repository("gh", "them/fork", head)
     assert choice.launched == Repository("gh", "org/repo", first)
     assert f"Commit {first[:12]} of org/repo is launched instead of {head[:12]}" in choice.reason
 
 
-def test_a_fork_with_its_own_environment_is_launched_from_the_fork(
-    book: History, tmp_path: Path
-) -> None:
+def test_a_fork_with_its_own_environment_is_launched_from_the_fork(book: History) -> None:
     base = book.commit(ENVIRONMENT)
     book.branch("topic", base)
     changed = book.commit(OTHER)
     head = book.commit()
 
-    checkout = detect_pull_request(tmp_path, book, head, base)
-    choice = choose_commit(checkout, book.path, book.environ)
-
-    assert choice.launched == Repository("gh", "them/fork", changed)
+    assert choose_for_fork(book, head, base).launched == Repository("gh", "them/fork", changed)
 
 
-@pytest.mark.parametrize("source", ["them/fork", "org/repo"])
-def test_a_pull_request_without_a_fork_or_a_known_base_stays_in_its_repository(
-    book: History, tmp_path: Path, source: str
-) -> None:
+def test_a_pull_request_without_a_known_base_stays_in_its_fork(book: History) -> None:
     first = book.commit(ENVIRONMENT)
     head = book.commit()
 
-    base = UNKNOWN if source == "them/fork" else first
-    checkout = detect_pull_request(tmp_path, book, head, base, source)
-    choice = choose_commit(checkout, book.path, book.environ)
-
-    assert choice.launched == Repository("gh", source, first)
-
-
-def test_a_forks_merge_request_on_gitlab_reuses_the_target_projects_image(book: History) -> None:
-    first = book.commit(ENVIRONMENT)
-    base = book.commit()
-    head = book.commit()
-    book.environ |= {
-        "GITLAB_CI": "true",
-        "CI_COMMIT_SHA": head,
-        "CI_PROJECT_URL": "https://gitlab.com/them/fork",
-        "CI_MERGE_REQUEST_IID": "7",
-        "CI_MERGE_REQUEST_SOURCE_PROJECT_URL": "https://gitlab.com/them/fork",
-        "CI_MERGE_REQUEST_PROJECT_URL": "https://gitlab.com/group/project",
-        "CI_MERGE_REQUEST_DIFF_BASE_SHA": base,
-    }
-
-    choice = choose_commit(detect(book.path, book.environ), book.path, book.environ)
-
-    assert choice.requested == Repository("gl", "them/fork", head)
-    assert choice.launched == Repository("gl", "group/project", first)
+    assert choose_for_fork(book, head, UNKNOWN).launched == Repository("gh", "them/fork", first)
 
 
 # As part of a request

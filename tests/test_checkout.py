@@ -14,7 +14,7 @@ from clinder.checkout.detection import detect, local_repository
 from clinder.checkout.git import Git
 from clinder.errors import UsageError
 from clinder.repository import Repository
-from histories import History
+from histories import History, write_hanging_git
 
 HEAD = "1f" * 20
 BASE = "2e" * 20
@@ -39,37 +39,24 @@ def github(event: str, payload: Any, tmp_path: Path, **more: str) -> dict[str, s
 
 
 def pull_request(head: str | None = "org/repo") -> dict[str, Any]:
-    repo = head and {"full_name": head, "name": head.split("/")[1], "fork": head != "org/repo"}
+    repo = head and {"full_name": head}
     return {
-        "action": "synchronize",
-        "number": 7,
         "pull_request": {
-            "number": 7,
-            "head": {"label": "them:topic", "ref": "topic", "sha": HEAD, "repo": repo},
-            "base": {
-                "label": "org:main",
-                "ref": "main",
-                "sha": BASE,
-                "repo": {"full_name": "org/repo"},
-            },
+            "head": {"ref": "topic", "sha": HEAD, "repo": repo},
+            "base": {"ref": "main", "sha": BASE, "repo": {"full_name": "org/repo"}},
             "merge_commit_sha": MERGE,
         },
         "repository": {"full_name": "org/repo", "default_branch": "main"},
-        "sender": {"login": "them"},
     }
 
 
 def workflow_run(head: str | None = "org/repo") -> dict[str, Any]:
     return {
-        "action": "completed",
         "workflow_run": {
-            "id": 30433642,
-            "event": "pull_request",
             "head_branch": "topic",
             "head_sha": HEAD,
             "head_repository": head and {"full_name": head},
             "repository": {"full_name": "org/repo"},
-            "pull_requests": [],
         },
         "repository": {"full_name": "org/repo"},
     }
@@ -123,13 +110,6 @@ def test_any_other_event_is_the_repository_at_github_sha(
     assert checkout == Checkout(
         Repository("gh", "org/repo", MERGE), f"GitHub Actions ({event} event)"
     )
-
-
-def test_without_an_event_it_is_the_repository_at_github_sha(tmp_path: Path) -> None:
-    environ = github("", {}, tmp_path)
-    del environ["GITHUB_EVENT_NAME"]
-    checkout = detect(tmp_path, environ)
-    assert checkout == Checkout(Repository("gh", "org/repo", MERGE), "GitHub Actions")
 
 
 @pytest.mark.parametrize(
@@ -186,10 +166,9 @@ def test_the_default_server_is_github_com(server: str, tmp_path: Path) -> None:
     assert checkout.warnings == ()
 
 
-@pytest.mark.parametrize("ref", ["", "topic/x"])
-def test_ref_replaces_the_commit_of_the_job(ref: str, tmp_path: Path) -> None:
-    checkout = detect(tmp_path, github("push", {}, tmp_path), ref)
-    assert checkout.repository == Repository("gh", "org/repo", ref or MERGE)
+def test_ref_replaces_the_commit_of_the_job(tmp_path: Path) -> None:
+    checkout = detect(tmp_path, github("push", {}, tmp_path), "topic/x")
+    assert checkout.repository == Repository("gh", "org/repo", "topic/x")
 
 
 # GitLab CI
@@ -254,13 +233,7 @@ def test_a_self_hosted_server_is_a_git_url(platform: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "url",
-    [
-        "https://github.com/org/repo",
-        "https://github.com/org/repo.git",
-        "git@github.com:org/repo.git",
-        "https://x-access-token:s3cret@github.com/org/repo",
-    ],
+    "url", ["git@github.com:org/repo.git", "https://x-access-token:s3cret@github.com/org/repo"]
 )
 def test_read_the_docs_and_netlify_name_url_and_commit(url: str, tmp_path: Path) -> None:
     docs = {"READTHEDOCS": "True", "READTHEDOCS_GIT_CLONE_URL": url}
@@ -421,7 +394,6 @@ def test_detection_writes_nothing_to_the_clone(clone: History) -> None:
     ("url", "provider", "name"),
     [
         ("git@github.com:org/repo.git", "gh", "org/repo"),
-        ("ssh://git@github.com/org/repo.git", "gh", "org/repo"),
         ("https://gitlab.com/a/b/c.git", "gl", "a/b/c"),
         ("git@example.org:a/b.git", "git", "ssh://git@example.org/a/b.git"),
         ("ssh://git@example.org:22/a/b.git", "git", "ssh://git@example.org:22/a/b.git"),
@@ -535,10 +507,7 @@ def test_a_missing_git_is_an_error(clone: History, tmp_path: Path) -> None:
 
 @pytest.mark.posix
 def test_a_hanging_git_is_an_error(clone: History, tmp_path: Path) -> None:
-    script = tmp_path / "git"
-    script.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
-    script.chmod(0o755)
-    environ = {**clone.environ, "PATH": f"{tmp_path}:{clone.environ['PATH']}"}
+    environ = {**clone.environ, "PATH": str(write_hanging_git(tmp_path).parent)}
     with pytest.raises(UsageError, match=r"git took longer than 0\.1 s"):
         Git(clone.path, environ, seconds=0.1).read("status")
 

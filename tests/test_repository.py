@@ -62,13 +62,6 @@ SPECS = [
     ("gist/me/abc123/master", "gist", "me/abc123", "master", "gist/me/abc123/master"),
     (f"gist/me/abc123/{SHA}", "gist", "me/abc123", SHA, f"gist/me/abc123/{SHA}"),
     (
-        "git/https%3A%2F%2Fh.org%2Fr%2520s.git/a%231",
-        "git",
-        "https://h.org/r%20s.git",
-        "a#1",
-        "git/https%3A%2F%2Fh.org%2Fr%2520s.git/a%231",
-    ),
-    (
         "git/git%40h.org%3Ao%2Fr.git/main",
         "git",
         "ssh://git@h.org/o/r.git",
@@ -82,40 +75,12 @@ SPECS = [
         "feat/a",
         "git/ssh%3A%2F%2Fgit%40h.org%2Fr/feat/a",
     ),
-    (
-        "git/file%3A%2F%2Flocalhost%2FX/main",
-        "git",
-        "file://localhost/X",
-        "main",
-        "git/file%3A%2F%2Flocalhost%2FX/main",
-    ),
     ("zenodo/10.5281/zenodo.1/", "zenodo", "10.5281/zenodo.1", "", "zenodo/10.5281/zenodo.1"),
     ("zenodo/10.5281%2Fzenodo.1", "zenodo", "10.5281/zenodo.1", "", "zenodo/10.5281/zenodo.1"),
     ("dataverse/10.1234/X/Y", "dataverse", "10.1234/X/Y", "", "dataverse/10.1234/X/Y"),
     (f"hydroshare/{ID}", "hydroshare", ID, "", f"hydroshare/{ID}"),
     (f"hydroshare/{ID.upper()}", "hydroshare", ID, "", f"hydroshare/{ID}"),
     (f"hydroshare/10.4211/hs.{ID}", "hydroshare", ID, "", f"hydroshare/{ID}"),
-    (
-        f"hydroshare/https%3A%2F%2Fwww.hydroshare.org%2Fresource%2F{ID}%2F",
-        "hydroshare",
-        ID,
-        "",
-        f"hydroshare/{ID}",
-    ),
-    (
-        "ckan/https%3A%2F%2Fc.org%2Fdataset%2Fx%3Factivity_id%3D7",
-        "ckan",
-        "https://c.org/dataset/x?activity_id=7",
-        "",
-        "ckan/https%3A%2F%2Fc.org%2Fdataset%2Fx%3Factivity_id%3D7",
-    ),
-    (
-        "ckan/http%3A%2F%2Fc.org%2Fdataset%2FX",
-        "ckan",
-        "http://c.org/dataset/X",
-        "",
-        "ckan/http%3A%2F%2Fc.org%2Fdataset%2FX",
-    ),
 ]
 
 GITHUB = "https://github.com/org/repo"
@@ -205,11 +170,7 @@ DOIS = [
     ("10.6084/m9.another.1", "figshare", "10.6084/m9.another.1"),
     ("10.25452/figshare.plus.1", "figshare", "10.25452/figshare.plus.1"),
     ("10.17608/k6.auckland.figshare.1", "figshare", "10.17608/k6.auckland.figshare.1"),
-    (
-        "https://figshare.com/articles/dataset/2020/9784088",
-        "figshare",
-        "10.6084/m9.figshare.9784088",
-    ),
+    ("https://figshare.com/articles/t/2020/9784088", "figshare", "10.6084/m9.figshare.9784088"),
     ("https://www.figshare.com/articles/t/9784088", "figshare", "10.6084/m9.figshare.9784088"),
     ("https://figshare.com/articles/t/9784088/12", "figshare", "10.6084/m9.figshare.9784088.v12"),
     ("10.7910/DVN/TJCLKP", "dataverse", "10.7910/DVN/TJCLKP"),
@@ -222,6 +183,7 @@ DOIS = [
     (f"https://www.hydroshare.org/resource/{ID}/", "hydroshare", ID),
     (f"https://hydroshare.org/resource/{ID}/", "hydroshare", ID),
     ("https://c.org/dataset/x/", "ckan", "https://c.org/dataset/x"),
+    ("http://c.org/dataset/X", "ckan", "http://c.org/dataset/X"),
     (
         "https://u:hunter2@c.org/en/dataset/x?activity_id=7&token=hunter2#t",
         "ckan",

@@ -26,9 +26,9 @@ names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_-]{0,8}", fullmatch=True)
 shas = st.text(HEX, min_size=40, max_size=40)
 
 
-def is_accepted(provider: str, ref: str) -> bool:
+def is_accepted(ref: str) -> bool:
     try:
-        Repository(provider, {"gh": "o/r", "gist": "u/1"}[provider], ref)
+        Repository("gh", "o/r", ref)
     except UsageError:
         return False
     return True
@@ -46,7 +46,7 @@ letters = st.characters(exclude_categories=["C", "Z"])
 refs = (
     st.text(letters | st.sampled_from("/#?%&=@+.;-"), min_size=1, max_size=20)
     .map(lambda text: re.sub(r"[~^:*\[\\]|@\{|\.\.+|^-+", "x", text))
-    .filter(lambda ref: is_accepted("gh", ref))
+    .filter(is_accepted)
 )
 parts = st.text(st.characters(exclude_categories=["C", "Z"], exclude_characters="/."), min_size=1)
 paths = st.lists(parts.map(quote), min_size=1, max_size=4).map("/".join)

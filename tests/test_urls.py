@@ -12,7 +12,6 @@ from clinder.errors import UsageError
     ("text", "url"),
     [
         ("https://mybinder.org", "https://mybinder.org/"),
-        ("https://mybinder.org/", "https://mybinder.org/"),
         ("  https://mybinder.org/  ", "https://mybinder.org/"),
         ("HTTPS://MyBinder.org", "https://mybinder.org/"),
         ("mybinder.org", "https://mybinder.org/"),
@@ -23,8 +22,7 @@ from clinder.errors import UsageError
         ("127.0.0.1:8585/binder", "http://127.0.0.1:8585/binder/"),
         ("[::1]:8585", "http://[::1]:8585/"),
         ("http://hub", "http://hub/"),
-        ("https://example.org/services/binder", "https://example.org/services/binder/"),
-        ("https://example.org/Binder/", "https://example.org/Binder/"),
+        ("https://example.org/Services/binder", "https://example.org/Services/binder/"),
         ("https://example.org/X", "https://example.org/X/"),
         ("https://example.org/v2x", "https://example.org/v2x/"),
         ("https://example.org/xv2", "https://example.org/xv2/"),

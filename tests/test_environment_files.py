@@ -106,13 +106,7 @@ def test_a_conda_environment_of_names_does_not_need_the_repository(pip: str) -> 
     [
         "  - pip:\n    - -e .\n",
         "  - pip:\n    - '-e .'\n",
-        "  - pip:\n    - .\n",
-        "  - pip:\n    - ..\n",
         "  - pip:\n    - a\n    - -r requirements.txt\n",
-        "  - pip:\n    - -c constraints.txt\n",
-        "  - pip:\n    - sub/package\n",
-        "  - pip:\n    - --find-links wheels\n",
-        "  - pip:\n    - x @ file:///srv/x\n",
         "  - pip:\n    - >-\n      a\n",
         "  - pip: ['-e .']\n",
         "  - pip: &others\n    - a\n",
@@ -204,18 +198,6 @@ def test_paths_need_the_repository(file: str, text: str) -> None:
     assert reason(**{**others.get(file, {}), **julia, file: text}).endswith(LOCAL)
 
 
-@pytest.mark.parametrize(
-    "files",
-    [
-        {"Pipfile": "[packages]\nx = {git = 'https://example.org/x', editable = true}\n"},
-        {"Pipfile__lock": '{"default": {"x": {"file": "https://example.org/x.whl"}}}'},
-        {"Project__toml": '[deps]\nX = "0"\n', "Manifest__toml": '[[deps.X]]\nuuid = "0"\n'},
-    ],
-)
-def test_packages_by_name_or_url_do_not_need_the_repository(files: dict[str, str]) -> None:
-    assert reason(**files) == ""
-
-
 def test_a_julia_package_needs_the_repository() -> None:
     result = reason(Project__toml='name = "X"\nuuid = "0"\n[deps]\n')
 
@@ -232,8 +214,17 @@ BiocManager::install("limma")
 """
 
 
-def test_an_r_script_that_installs_by_name_does_not_need_the_repository() -> None:
-    assert reason(runtime__txt="r-2024-01-01", install__R=R) == ""
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"Pipfile": "[packages]\nx = {git = 'https://example.org/x', editable = true}\n"},
+        {"Pipfile__lock": '{"default": {"x": {"file": "https://example.org/x.whl"}}}'},
+        {"runtime__txt": "r-2024-01-01", "install__R": R},
+        {"Project__toml": '[deps]\nX = "0"\n', "Manifest__toml": '[[deps.X]]\nuuid = "0"\n'},
+    ],
+)
+def test_packages_by_name_or_url_do_not_need_the_repository(files: dict[str, str]) -> None:
+    assert reason(**files) == ""
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_escape_sequences_and_controls_are_removed(foreign: str, shown: str) -> 
 
 
 def test_lines_end_at_newlines_only_and_empty_ones_are_dropped() -> None:
-    assert printable_lines("one \r\n\r\n  two\u2028still two\x0b\rthree") == [
+    assert printable_lines("one \r\n\r\n \t\x1b[m\n  two\u2028still two\x0b\rthree") == [
         "one",
         "  twostill two",
         "three",
@@ -47,13 +47,6 @@ def test_lines_end_at_newlines_only_and_empty_ones_are_dropped() -> None:
 def test_no_text_keeps_a_control_character(text: str) -> None:
     kinds = {unicodedata.category(each) for each in strip_controls(text) if each not in "\n\t"}
     assert not kinds & {"Cc", "Cs", "Zl", "Zp"}
-
-
-@given(st.text(st.sampled_from("a\n\r\t\x1b[m \u202e")) | st.text())
-def test_printable_lines_are_those_of_the_stripped_text(text: str) -> None:
-    assert printable_lines(text) == [
-        each.rstrip() for each in strip_controls(text).split("\n") if each.strip()
-    ]
 
 
 @given(st.text())
@@ -74,18 +67,3 @@ def test_a_line_of_the_maximum_length_is_not_truncated() -> None:
     assert printable_lines("x" * MAX_LINE) == ["x" * MAX_LINE]
     assert one_line("a\n b\t\x1b[1mc ", 5) == "a b c"
     assert truncate("four", 4) == "four"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "\x1b]" * 100_000,
-        "\x1b[" + "0!" * 100_000,
-        "\x1b[" * 100_000,
-        "\x1b" * 200_000,
-        "\r" * 200_000,
-    ],
-)
-def test_stripping_takes_linear_time(text: str) -> None:
-    """A quadratic pattern would take hours, so that this test would time out."""
-    assert "\x1b" not in strip_controls(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import doctest
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,14 +49,13 @@ def shell(script: str, directory: Path, **more: str) -> subprocess.CompletedProc
 @pytest.mark.parametrize("block", blocks("console"))
 def test_console_blocks_show_the_real_output(block: str, tmp_path: Path) -> None:
     commands = re.findall(r"^\$ (.*)$", block, re.MULTILINE)
-    shown = re.sub(r"^\$ ", "$ ", block, flags=re.MULTILINE)
-    script = "\n".join(f"echo {_quote('$ ' + command)}\n{command}" for command in commands)
+    script = "\n".join(f"echo {shlex.quote('$ ' + command)}\n{command}" for command in commands)
 
     result = shell(script, tmp_path)
 
     assert commands
     assert result.returncode == 0, result.stdout
-    assert doctest.OutputChecker().check_output(shown, result.stdout, doctest.ELLIPSIS), (
+    assert doctest.OutputChecker().check_output(block, result.stdout, doctest.ELLIPSIS), (
         result.stdout
     )
     assert list(tmp_path.iterdir()) in ([], [tmp_path / "started.json"])
@@ -113,7 +113,3 @@ def test_the_table_of_exit_codes_is_that_of_the_code() -> None:
 def _stand_in(path: Path, script: str) -> None:
     path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
     path.chmod(0o755)
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "'\\''") + "'"

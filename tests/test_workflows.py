@@ -95,11 +95,6 @@ def test_shellcheck_accepts_the_scripts(script: str) -> None:
     assert _complaints(BIN / "shellcheck", script) == ""
 
 
-@pytest.mark.parametrize("script", _files("post/*.js"))
-def test_node_can_parse_the_post_action(script: str) -> None:
-    assert _complaints("node", "--check", script) == ""
-
-
 def _actions_used_by(file: str) -> list[str]:
     text = (ROOT / file).read_text(encoding="utf-8")
     return re.findall(r"^\s*(?:- )?uses: (.*)$", text, re.MULTILINE)

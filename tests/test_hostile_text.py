@@ -81,73 +81,13 @@ LIMITS: dict[Callable[[str], str], int] = {
     environment_files.check_requirements: environment_files.SLOW_LIMIT,
     environment_files.check_script: environment_files.SLOW_LIMIT,
 }
-pieces = st.sampled_from(
-    (
-        *(
-            "a",
-            "a.",
-            " ",
-            "\t",
-            "\n",
-            "\r\n",
-            "#",
-            " #",
-            "\\",
-            "\\\n",
-            "'",
-            '"',
-            "[",
-            "]",
-            "[a]",
-            "{",
-        ),
-        *(
-            "}",
-            "(",
-            ")",
-            "()",
-            "<",
-            "<a",
-            ">",
-            ">1",
-            "=",
-            "==1",
-            ";",
-            ",",
-            "/",
-            "://",
-            ":",
-            ": ",
-            "- ",
-        ),
-        *(
-            "? ",
-            "&a ",
-            "*a ",
-            "!",
-            "|\n",
-            "~",
-            "$",
-            "a\n",
-            "a: b\n",
-            "- a\n",
-            "--hash=a ",
-            "-r ",
-            "x @ ",
-        ),
-        *(
-            "path=",
-            "RUN ",
-            "COPY ",
-            "FROM a\n",
-            "pip install ",
-            "echo ",
-            "set -a",
-            "\x00",
-            "\ufeff",
-        ),
-    )
+CHARACTERS = "a \t\n\\'\"[](){}<>=;,/:!~$#\x00\ufeff"
+PIECES = (
+    *("a.", "a\n", "\r\n", "\\\n", " #", "()", "[a]", "<a", ">1", "==1", "://", "path=", "x @ "),
+    *(": ", "- ", "- a\n", "a: b\n", "? ", "&a ", "*a ", "|\n", "--hash=a ", "-r ", "FROM a\n"),
+    *("RUN ", "COPY ", "pip install ", "echo ", "set -a"),
 )
+pieces = st.sampled_from((*CHARACTERS, *PIECES))
 
 
 @pytest.mark.parametrize("check", LIMITS, ids=lambda check: check.__name__)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from answers import Answer, Ending, Raw, event
+from answers import Answer, Ending, Raw, bytewise, event
 from clinder._deadline import Deadline
 from clinder.errors import ClinderError
 from clinder.wire import sse
@@ -31,7 +31,8 @@ def parse(*chunks: bytes) -> list[str]:
 
 
 def parse_bytewise(stream: bytes) -> list[str]:
-    return parse(*(stream[at : at + 1] for at in range(len(stream))))
+    """The events of a stream in chunks of one byte, with an empty chunk after each."""
+    return parse(*chain.from_iterable((byte, b"") for byte in bytewise(stream)))
 
 
 def parse_or_refuse(*chunks: bytes) -> list[str]:
@@ -95,22 +96,6 @@ def test_a_stream_gives_the_data_of_its_events(stream: bytes, data: list[str]) -
     assert parse(stream) == parse_bytewise(stream) == data
 
 
-@pytest.mark.parametrize(
-    ("chunks", "data"),
-    [
-        (
-            (b"data: one\r", b"\ndata: two\r\n\r", b"", b"\ndata: three\r\n\r\n"),
-            ["one\ntwo", "three"],
-        ),
-        ((b"data: one\r", b"", b"\ndata: two\r\n\r\n"), ["one\ntwo"]),
-        ((b"data: one\r", b"\n", b"\n"), ["one"]),
-    ],
-    ids=["cut in CRLF", "an empty chunk within CRLF", "one LF belongs to a CR"],
-)
-def test_a_crlf_that_is_cut_is_one_line_end(chunks: tuple[bytes, ...], data: list[str]) -> None:
-    assert parse(*chunks) == data
-
-
 def test_an_event_of_the_largest_size_is_accepted() -> None:
     data = "x" * (EVENT_LIMIT - len("data: "))
     stream = f"data: {data}\n\n".encode()
@@ -169,8 +154,7 @@ def test_every_way_of_cutting_gives_the_same_events(stream: bytes, data: st.Data
 def test_the_size_limit_is_the_same_for_every_way_of_cutting(stream: bytes) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sse, "EVENT_LIMIT", 12)
-        bytewise = (stream[at : at + 1] for at in range(len(stream)))
-        assert parse_or_refuse(*bytewise) == parse_or_refuse(stream)
+        assert parse_or_refuse(*bytewise(stream)) == parse_or_refuse(stream)
 
 
 @given(st.lists(st.binary(max_size=50), max_size=20))

@@ -8,8 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -227,24 +225,3 @@ def test_no_control_characters_reach_the_terminal(quiet: list[str], capfd: Captu
     assert "\u202e" not in stderr
     assert "| red  over" in stderr
     assert "Spawn failed: red over" in stderr
-
-
-@pytest.mark.parametrize("output", ["uri", "shell"])
-def test_stdout_has_the_result_and_nothing_else(output: str) -> None:
-    with ScriptedHub() as hub:
-        ready = prepare(hub, recorded("build-launch-ok", hub), bytewise, Framing.CHUNKED)
-        arguments = ["start", REQUIREMENTS, "--hub", hub.url, "-o", output, "--no-warm-up"]
-        done = subprocess.run(
-            [sys.executable, "-m", "clinder", *arguments],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-    url, token = ready["url"], ready["token"]
-    wanted = {
-        "uri": f"{url}?token={token}\n",
-        "shell": f"export JUPYTER_BASE_URL={url}\nexport JUPYTER_TOKEN={token}\n",
-    }
-    assert (done.returncode, done.stdout) == (0, wanted[output]), done.stderr
-    assert token not in done.stderr

@@ -200,17 +200,19 @@ def _by_status(status: int) -> Answer:
 
 
 def _read(connection: socket.socket, left: threading.Event) -> Request | None:
-    """Return a request after reading its body, or ``None`` if the client closes the connection."""
+    """Return a request after reading its body; ``None`` if the client leaves, or uses TLS."""
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     with connection.makefile("rb") as file:
-        lines = list(iter(lambda: file.readline().rstrip(b"\r\n").decode("latin-1"), ""))
-        fields = (line.partition(":") for line in lines[1:])
+        first = file.readline().decode("latin-1").split()
+        if len(first) != 3 or not first[2].startswith("HTTP/"):
+            _send(connection, Raw([b"HTTP/1.1 400 Bad Request\r\n\r\n"], Ending.HELD))
+            return None
+        lines = iter(lambda: file.readline().rstrip(b"\r\n").decode("latin-1"), "")
+        fields = (line.partition(":") for line in lines)
         headers = {name.lower(): value.strip() for name, _, value in fields}
         file.read(int(headers.get("content-length", "0")))
-    match lines[0].split(" ") if lines else []:
-        case [method, path, _]:
-            return Request(method, path, headers, left)
-    return None
+    method, path, _ = first
+    return Request(method, path, headers, left)
 
 
 def _send(connection: socket.socket, raw: Raw) -> None:

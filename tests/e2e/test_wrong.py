@@ -4,40 +4,21 @@ from __future__ import annotations
 
 import shlex
 import signal
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from answers import Answer, event, json_page
+from answers import Answer, Ending, Raw, event, json_page, page
 from e2e.world import CLINDER, World, line_with
 from hubs import Jupyter, ScriptedHub
 
 
-class Page(BaseHTTPRequestHandler):
-    """A web page that answers every request."""
-
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<html><title>Welcome</title></html>")
-
-    def do_POST(self) -> None:
-        self.do_GET()
-
-    def log_message(self, *_: object) -> None: ...
-
-
 @pytest.fixture(scope="module")
-def page() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+def site() -> Iterator[ScriptedHub]:
+    """A site that answers each of these tests' requests with a web page."""
+    api = (f"/user/x/api/{name}" for name in ("status", "shutdown", "kernelspecs", "sessions"))
+    with ScriptedHub(pages=dict.fromkeys(["/build/gh/o/r/HEAD", *api], page(200))) as site:
+        yield site
 
 
 UNREACHABLE = {"start": 6, "run": 6, "status": 6, "stop": 9, "exec": 6}
@@ -63,7 +44,7 @@ def check(world: World, url: str, expected: dict[str, tuple[int, str]]) -> None:
         assert "secret-token" not in result.err
 
 
-def test_a_web_page_is_neither_a_hub_nor_a_server(world: World, page: str) -> None:
+def test_a_web_page_is_neither_a_hub_nor_a_server(world: World, site: ScriptedHub) -> None:
     expected = {
         "start": (6, "BinderHub"),
         "run": (6, "BinderHub"),
@@ -71,7 +52,7 @@ def test_a_web_page_is_neither_a_hub_nor_a_server(world: World, page: str) -> No
         "stop": (9, "it answered 200, which no Jupyter Server does"),
         "exec": (6, "answered 200"),
     }
-    check(world, f"http://{page}", expected)
+    check(world, site.origin, expected)
 
 
 def test_an_address_where_nothing_listens(world: World) -> None:
@@ -91,10 +72,10 @@ def test_a_name_that_does_not_resolve(world: World) -> None:
     check(world, "http://no-such-host.invalid", expected)
 
 
-def test_https_to_a_port_that_speaks_http(world: World, page: str) -> None:
+def test_https_to_a_port_that_speaks_http(world: World, site: ScriptedHub) -> None:
     message = "it does not use TLS, which https requires"
     expected = {name: (code, message) for name, code in UNREACHABLE.items()}
-    check(world, f"https://{page}", expected)
+    check(world, f"https://127.0.0.1:{site.port}", expected)
 
 
 @pytest.mark.posix
@@ -115,9 +96,8 @@ def test_waiting_for_a_clear_status_can_be_cancelled(
 
 
 def test_a_kernel_that_cannot_be_shut_down_might_still_be_running(world: World) -> None:
-    never = threading.Event()
-    servers = {"x": Jupyter("secret-token")}
-    with ScriptedHub(servers=servers, pages={"/user/x/api/kernels/k1": Answer((never,))}) as hub:
+    servers, silent = {"x": Jupyter("secret-token")}, Raw([], Ending.HELD)
+    with ScriptedHub(servers=servers, pages={"/user/x/api/kernels/k1": silent}) as hub:
         uri = f"{hub.url}user/x/?token=secret-token"
         result = world.run("exec", "-c", "1", "--timeout", "1", "--session", uri)
     assert (result.code, result.out) == (7, "")
@@ -128,13 +108,11 @@ def test_a_kernel_that_cannot_be_shut_down_might_still_be_running(world: World) 
 @pytest.mark.posix
 def test_a_second_signal_ends_a_launch_immediately_without_a_stderr(world: World) -> None:
     """Otherwise the launch waits for the server that is about to appear."""
-    never = threading.Event()
     launching = event(phase="launching", message="Launching server...\n")
-    with ScriptedHub(Answer((launching, never))) as hub:
+    with ScriptedHub(Answer(launching, ending=Ending.HELD)) as hub:
         script = f"exec {shlex.join([*CLINDER, 'start', 'o/r', '--hub', hub.url])} 2>&-"
         process = world.popen(["sh", "-c", script], start_new_session=True)
         hub.awaited("GET", "build/gh/o/r/HEAD")
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
         assert world.finish(process).code in (130, 143)
-        never.set()

@@ -20,7 +20,7 @@ from requests.cookies import RequestsCookieJar
 from answers import Answer, moved, ready
 from channels import TOKEN, Server, info, serving
 from clinder._deadline import Deadline
-from clinder.errors import CertificateUntrusted, HubUnreachable
+from clinder.errors import CertificateUntrusted
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.binderhub import Ready, request_build
@@ -144,24 +144,6 @@ def build(hub: str) -> Ready:
     return last
 
 
-def test_a_hub_with_an_untrusted_certificate_has_its_own_error(
-    settings: pytest.MonkeyPatch,
-) -> None:
-    """A retry is pointless, unlike one after a connection that failed."""
-    certificate, _ = CERTIFICATES["self-signed"]
-    with ScriptedHub(Answer(READY)) as hub, Encrypted(hub.origin, certificate) as front:
-        with pytest.raises(
-            CertificateUntrusted, match="The hub's certificate is not trusted"
-        ) as raised:
-            build(f"https://localhost:{front.port}/")
-        assert not hub.builds
-    assert raised.value.exit_code == 6
-    assert f"https://localhost:{front.port}." in raised.value.hint
-    assert "REQUESTS_CA_BUNDLE" in raised.value.hint
-    with pytest.raises(HubUnreachable):
-        build(f"https://localhost:{front.port}/")
-
-
 def test_the_error_names_the_member_with_the_untrusted_certificate(
     settings: pytest.MonkeyPatch,
 ) -> None:
@@ -172,7 +154,9 @@ def test_the_error_names_the_member_with_the_untrusted_certificate(
         Encrypted(hub.origin, GOOD) as front,
     ):
         hub.then(moved(f"https://localhost:{member.port}/build/gh/a/b/HEAD", 307))
-        with pytest.raises(CertificateUntrusted) as raised:
+        with pytest.raises(
+            CertificateUntrusted, match="The hub's certificate is not trusted"
+        ) as raised:
             build(f"https://localhost:{front.port}/")
     assert f"https://localhost:{member.port}." in raised.value.hint
 

@@ -66,7 +66,6 @@ class Server:
     answers: Callable[[str], list[str | bytes | None]]
     refuse: int = 0
     opens_after: float = 0.0
-    location: str = ""
     head: bytes = b""
     chunk: bytes = b""
     on_chunk: Callable[[], None] = lambda: None
@@ -94,10 +93,12 @@ class Server:
         return Session(self.url, TOKEN)
 
 
-class Channels(WebSocketHandler):
+class Handler(RequestHandler):
     def initialize(self, server: Server) -> None:
         self.server = server
 
+
+class Channels(Handler, WebSocketHandler):
     async def prepare(self) -> None:
         self.server.paths.append(self.request.uri or "")
         self.server.headers.append(dict(self.request.headers.get_all()))
@@ -106,8 +107,7 @@ class Channels(WebSocketHandler):
             await asyncio.sleep(0.01)
         if self.server.refuse:
             self.set_status(self.server.refuse)
-            if self.server.location:
-                self.set_header("Location", self.server.location)
+            self.set_header("Location", "/elsewhere")
             self.finish()
 
     async def on_message(self, text: str | bytes) -> None:
@@ -130,10 +130,7 @@ class Channels(WebSocketHandler):
                 await asyncio.sleep(0.01)
 
 
-class Kernels(RequestHandler):
-    def initialize(self, server: Server) -> None:
-        self.server = server
-
+class Kernels(Handler):
     def get(self, kernel_id: str | None) -> None:
         if kernel_id is None:
             self.write({"default": "python3", "kernelspecs": {"python3": {}}})
@@ -152,10 +149,7 @@ class Kernels(RequestHandler):
         self.set_status(204)
 
 
-class Sessions(RequestHandler):
-    def initialize(self, server: Server) -> None:
-        self.server = server
-
+class Sessions(Handler):
     def get(self) -> None:
         early = self.server.unlisted > 0
         self.server.unlisted -= 1

@@ -54,14 +54,16 @@ def about_kernels(kernel: Kernel, method: str, path: str) -> Answer:
     return json_page(404, {"message": "Not Found"})
 
 
+def handshake(key: str) -> bytes:
+    """Return the response that opens a websocket, for the key in the request."""
+    accept = base64.b64encode(hashlib.sha1(key.encode() + _MAGIC).digest()).decode()
+    head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    return f"{head}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+
+
 def converse(connection: socket.socket, headers: Mapping[str, str], kernel: Kernel) -> None:
     """Open the websocket and answer by the kernel's mood until the client leaves."""
-    key = headers["sec-websocket-key"].encode()
-    accept = base64.b64encode(hashlib.sha1(key + _MAGIC).digest()).decode()
-    connection.sendall(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        f"Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
-    )
+    connection.sendall(handshake(headers["sec-websocket-key"]))
     with suppress(OSError), connection.makefile("rb") as file:
         while (text := _message(file.read)) is not None:
             if kernel.mood is Mood.ANSWERS and text:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import itertools
 import json
 import re
@@ -32,6 +30,7 @@ from clinder.wire.kernel_channel import KernelChannel, KernelDied
 from clinder.wire.kernel_messages import KernelError, Output
 from clock import Clock, StoppedClock
 from e2e.world import World
+from kernels import handshake
 
 
 def execute(*answers: Callable[[str], str | bytes | None]) -> list[Output | KernelError]:
@@ -94,7 +93,7 @@ def test_a_kernel_that_dies_while_it_starts(state: str) -> None:
     ],
 )
 def test_a_refused_websocket(refuse: int, error: type[Exception], message: str) -> None:
-    server = Server(lambda _: [], refuse=refuse, location="/elsewhere")
+    server = Server(lambda _: [], refuse=refuse)
     with pytest.raises(error, match=message) as raised:
         connect(server)
     assert TOKEN not in str(raised.value)
@@ -128,27 +127,6 @@ def test_a_message_without_the_usual_fields_is_ignored(odd: Message) -> None:
     connect(Server(lambda parent: [json.dumps(odd), info(parent)]))
 
 
-def test_a_silent_kernel_is_bounded_by_the_deadline() -> None:
-    with pytest.raises(TimedOut):
-        connect(Server(lambda _: []), Deadline(0.3))
-
-
-def test_a_silent_handshake_is_bounded_by_the_deadline() -> None:
-    with pytest.raises(TimedOut):
-        connect(Server(lambda _: [], opens_after=1.0), Deadline(0.3))
-
-
-def test_waiting_for_a_kernel_can_be_cancelled() -> None:
-    cancel = threading.Event()
-
-    def answers(_: str) -> list[str | bytes | None]:
-        cancel.set()
-        return []
-
-    with pytest.raises(Cancelled):
-        connect(Server(answers), Deadline(10, cancel=cancel))
-
-
 def test_output_is_in_order_and_only_from_our_code() -> None:
     result = execute(
         lambda parent: status("busy", parent),
@@ -175,14 +153,19 @@ def test_output_between_the_reply_and_idle_is_not_lost() -> None:
     assert execute(idle, reply) == []
 
 
-def test_an_exception() -> None:
-    raised = {"ename": "E", "evalue": "v", "traceback": ["a", "b"]}
-    assert execute(lambda parent: message("error", raised, parent), idle, reply) == [
-        KernelError("E", "v", ("a", "b"))
-    ]
-    assert execute(lambda parent: message("error", {}, parent), idle, reply) == [
-        KernelError("", "", ())
-    ]
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ({"ename": "E", "evalue": "v", "traceback": ["a", "b"]}, KernelError("E", "v", ("a", "b"))),
+        (
+            {"ename": "\x1b[31mE\r\nx\x07", "evalue": "\x1b]0;title\x07v"},
+            KernelError("E x", "v", ()),
+        ),
+        ({}, KernelError("", "", ())),
+    ],
+)
+def test_an_exception_is_passed_on_without_controls(content: Message, error: KernelError) -> None:
+    assert execute(lambda parent: message("error", content, parent), idle, reply) == [error]
 
 
 def test_a_message_of_ten_megabytes_is_whole() -> None:
@@ -443,13 +426,6 @@ def test_a_kernel_that_the_server_never_lists_cannot_be_deleted() -> None:
     assert server.deleted == []
 
 
-def test_controls_are_removed_from_an_exception() -> None:
-    error = {"ename": "\x1b[31mE\r\nx\x07", "evalue": "\x1b]0;title\x07v", "traceback": []}
-    assert execute(lambda parent: message("error", error, parent), idle, reply) == [
-        KernelError("E x", "v", ())
-    ]
-
-
 @pytest.mark.parametrize(
     ("value", "clean"),
     [("0", True), (None, True), (1, False), ("0\x1b[0m", False), ("\x07", False)],
@@ -465,10 +441,10 @@ def test_only_a_clean_exit_counts_as_one(value: object, clean: bool) -> None:
 
 
 @contextmanager
-def sending(answer: Callable[[str], Iterable[bytes]]) -> Iterator[Session]:
+def sending(answer: Callable[[bytes], Iterable[bytes]]) -> Iterator[Session]:
     """A session whose server sends some bytes for one request, and closes the connection.
 
-    ``answer`` receives the key that a websocket's handshake has to contain.
+    ``answer`` receives the response that would open the websocket.
     """
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
@@ -476,7 +452,7 @@ def sending(answer: Callable[[str], Iterable[bytes]]) -> Iterator[Session]:
             with suppress(OSError), listener.accept()[0] as connection:
                 head = connection.recv(65536).decode()
                 key = re.search("Sec-WebSocket-Key: (.*)\r\n", head, re.IGNORECASE)
-                for chunk in answer(accept_key(key[1]) if key else ""):
+                for chunk in answer(handshake(key[1] if key else "")):
                     connection.sendall(chunk)
                 connection.shutdown(socket.SHUT_WR)
                 connection.recv(65536)
@@ -488,13 +464,7 @@ def sending(answer: Callable[[str], Iterable[bytes]]) -> Iterator[Session]:
         assert not thread.is_alive(), "the client has not left"
 
 
-def accept_key(key: str) -> str:
-    """The answer to the key of a handshake (RFC 6455)."""
-    together = f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()
-    return base64.b64encode(hashlib.sha1(together).digest()).decode()
-
-
-def message_of_failure(answer: Callable[[str], Iterable[bytes]]) -> str:
+def message_of_failure(answer: Callable[[bytes], Iterable[bytes]]) -> str:
     """The message of the error that a server's bytes cause."""
     with sending(answer) as session, pytest.raises((TransportError, KernelDied)) as raised:
         wait_until_ready(session, Deadline(20))
@@ -504,7 +474,7 @@ def message_of_failure(answer: Callable[[str], Iterable[bytes]]) -> str:
     return error.message
 
 
-def forever(first: bytes, rest: bytes) -> Callable[[str], Iterable[bytes]]:
+def forever(first: bytes, rest: bytes) -> Callable[[bytes], Iterable[bytes]]:
     return lambda _: itertools.chain([first], itertools.repeat(rest))
 
 
@@ -518,7 +488,7 @@ def forever(first: bytes, rest: bytes) -> Callable[[str], Iterable[bytes]]:
     ],
     ids=["a status line", "a header", "headers", "an error's page"],
 )
-def test_an_endless_handshake_is_limited(answer: Callable[[str], Iterable[bytes]]) -> None:
+def test_an_endless_handshake_is_limited(answer: Callable[[bytes], Iterable[bytes]]) -> None:
     assert message_of_failure(answer) in (
         "the answer on the kernel's websocket was too large",
         "the kernel died while it started",  # its page was read only in part
@@ -529,7 +499,7 @@ def test_an_endless_handshake_is_limited(answer: Callable[[str], Iterable[bytes]
 def test_an_abandoned_handshake_closes_its_connection(way: str) -> None:
     never, cancel = threading.Event(), threading.Event()
 
-    def answer(_: str) -> Iterator[bytes]:
+    def answer(_: bytes) -> Iterator[bytes]:
         yield b"HTTP/1.1 101 Yes\r\n"
         cancel.set()
         while not never.wait(0.01):
@@ -570,12 +540,6 @@ def test_no_handshake_of_arbitrary_bytes_causes_a_crash(pieces: list[bytes]) -> 
     message_of_failure(lambda _: pieces)
 
 
-def handshake(accept: str) -> bytes:
-    """The whole handshake of a server, before its frames."""
-    head = "HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    return f"{head}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
-
-
 FRAMES = [
     b"\x81\x02{}",
     b"\x81\x02[]",
@@ -600,4 +564,4 @@ FRAMES = [
 @given(st.lists(st.one_of(st.sampled_from(FRAMES), st.binary(max_size=20)), max_size=8))
 @settings(max_examples=200, deadline=None)
 def test_no_frames_of_arbitrary_bytes_cause_a_crash(pieces: list[bytes]) -> None:
-    message_of_failure(lambda accept: [handshake(accept), *pieces])
+    message_of_failure(lambda opened: [opened, *pieces])

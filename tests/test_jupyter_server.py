@@ -149,15 +149,6 @@ def test_the_deadlines_errors_are_passed_on() -> None:
             local(hub).shutdown(deadline)
 
 
-def test_the_scripted_server_of_other_tests_responds_like_a_real_one() -> None:
-    with ScriptedHub(servers={"x": Jupyter(TOKEN, kernels=3)}) as hub:
-        assert status(local(hub)).kernels == 3
-        assert keep_alive(local(hub)).state is State.RUNNING
-        assert status(local(hub, "unknown")).state is State.GONE
-        with pytest.raises(TokenRefused):
-            status(Server(Session(f"{hub.origin}/user/x/", "wrong"), Transport()))
-
-
 # Shutdown.
 
 

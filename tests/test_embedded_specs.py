@@ -7,19 +7,10 @@ import pytest
 from clinder.embedded.specs import SpecRefused, list_providers, resolve_spec
 from clinder.repository.providers import PROVIDERS
 
-COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
-
 
 @pytest.mark.parametrize(
     ("provider", "spec", "repo_url", "ref_url", "persistent_spec"),
     [
-        (
-            "gh",
-            f"org/repo/{COMMIT}",
-            "https://github.com/org/repo",
-            f"https://github.com/org/repo/tree/{COMMIT}",
-            f"org/repo/{COMMIT}",
-        ),
         (
             "gh",
             "org/repo.git/feature/slash",
@@ -43,10 +34,10 @@ COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
         ),
         (
             "gl",
-            "a%2Fb%2Fc/main",
+            "a%2Fb%2Fc/feature%2Fslash/",
             "https://gitlab.com/a/b/c.git",
-            "https://gitlab.com/a/b/c/tree/main",
-            "a%2Fb%2Fc/main",
+            "https://gitlab.com/a/b/c/tree/feature/slash",
+            "a%2Fb%2Fc/feature%2Fslash",
         ),
         (
             "git",
@@ -105,11 +96,6 @@ def test_specs_are_resolved(
     [
         ("xx", "a/b/c", "No provider found for prefix xx"),
         ("gh", "foo", 'Spec is not of the form "user/repo/ref", provided: "foo".'),
-        (
-            "gh",
-            "binder-examples/requirements",
-            'Spec is not of the form "user/repo/ref", provided: "binder-examples/requirements". ',
-        ),
         (
             "gh",
             "a/b",

@@ -139,11 +139,6 @@ def test_a_kernelspec_that_the_session_does_not_have(results: dict[str, Result])
     assert "python3" in result.err
 
 
-def test_the_server_has_no_kernels_left(world: World, results: dict[str, Result]) -> None:
-    assert {result.code for result in results.values()} == {0, 1, 3, 7}
-    until(lambda: kernels(world) == 0)
-
-
 @pytest.mark.posix
 def test_a_signal_ends_the_code_and_its_kernel(world: World) -> None:
     codes = {"SIGINT": 130, "SIGTERM": 143}
@@ -178,11 +173,7 @@ def test_output_to_a_closed_stderr_does_not_appear_on_stdout(world: World) -> No
 
 
 class DroppingRelay(Relay):
-    """Drops the connection that starts a kernel, after the server's response or before it."""
-
-    def __init__(self, to: str, *, after_response: bool):
-        super().__init__(to)
-        self._after_response = after_response
+    """Drops the connection that starts a kernel, before the server's response."""
 
     def serve(self, connection: socket.socket) -> None:
         head, body = read_head(connection)
@@ -195,18 +186,13 @@ class DroppingRelay(Relay):
             body += connection.recv(65536)
         with socket.create_connection(self._to) as server:
             server.sendall(head.encode() + body)
-            if self._after_response:
-                server.recv(65536)
 
 
-@pytest.mark.parametrize("after_response", [True, False])
-def test_a_kernel_is_shut_down_even_if_the_response_to_its_start_is_lost(
-    world: World, after_response: bool
-) -> None:
+def test_a_kernel_is_shut_down_even_if_the_response_to_its_start_is_lost(world: World) -> None:
     """A kernel that another client starts at the same time keeps running."""
     url, token = world.variables["JUPYTER_BASE_URL"], world.variables["JUPYTER_TOKEN"]
     other = Server(Session(url, token), Transport()).start_kernel("", "another", Deadline(30))
-    with DroppingRelay(url, after_response=after_response) as relay:
+    with DroppingRelay(url) as relay:
         address = url.replace(urlsplit(url).netloc, f"127.0.0.1:{relay.port}")
         result = world.run("exec", "-c", "1", env={"JUPYTER_BASE_URL": address})
     server = Server(Session(url, token), Transport())

@@ -146,10 +146,15 @@ DROPPED_LAUNCHING = Answer(BUILDING + LAUNCHING, ending=Ending.BROKEN)
 RETRIES = "retries after about 2 and 4 s"
 RETRIES_WHILE_DOWN = "retries for about a minute: after about 2, 4, 8, 15, 15 and 15 s"
 ONLY_HUB = "would try the next hub, but there is no other"
+ORPHAN = "nobody holds its token"
 
 
 def in_phase(phase: str) -> Condition:
     return lambda event: isinstance(event, LogLines) and event.phase == phase
+
+
+def is_waiting(event: Event) -> bool:
+    return isinstance(event, Waiting)
 
 
 def member_of_federation(*members: int) -> Callable[[Stage], Answer]:
@@ -195,6 +200,10 @@ def no_other_hub(
     return Fault(fault, ONLY_HUB, [[response]], exit_code, hint, warning=warning)
 
 
+def next_hub_works(fault: str, response: Response, reaction: str = "tries the next hub") -> Fault:
+    return Fault(fault, reaction, [[response], [Launched()]], 0)
+
+
 def recovers(fault: str, response: Response) -> Fault:
     return Fault(fault, RETRIES, [[response, Launched()]], 0, within=8)
 
@@ -206,6 +215,43 @@ def stays_broken(fault: str, response: Response, hint: str) -> Fault:
 def stays_silent(fault: str, response: Response) -> Fault:
     reaction = "gives up on each of three requests after 75 s"
     return Fault(fault, reaction, [[response] * 3], 6, "network", within=300)
+
+
+def stays_full(fault: str, response: Response, hint: str) -> Fault:
+    return Fault(fault, "retries after 60 and 240 s", [[response] * 3], 5, hint, within=310)
+
+
+def limits_the_rate(fault: str, response: Response) -> Fault:
+    return Fault(fault, "does not retry", [[response]], 5, "ten build requests an hour")
+
+
+def unreachable(fault: str, address: str, within: float) -> Fault:
+    hint = "Check the hub's address"
+    return Fault(fault, RETRIES, [], 6, hint, within=within, address=address)
+
+
+def drops_twice(fault: str, *before: bytes) -> Fault:
+    responses: list[Response] = [Answer(b"".join(before), ending=Ending.BROKEN)] * 2
+    return Fault(fault, "retries once", [responses], 6, "network", within=8, warning=ORPHAN)
+
+
+def never_ends(fault: str, chunk: bytes) -> Fault:
+    response = trickling(CHUNKED, chunk, 2.0)
+    return Fault(fault, "fails after 1200 s", [[response]], 7, "--timeout", within=1300)
+
+
+def unusable(fault: str, launched: Launched) -> Fault:
+    return no_other_hub(fault, launched, 6, "fault lies with the hub", ORPHAN)
+
+
+def kernel_fails(fault: str, reaction: str, mood: Mood) -> Fault:
+    server = Jupyter(TOKEN, kernel=Kernel(mood))
+    return Fault(fault, reaction, [[Launched(server)]], 8, kernel="", within=20, stopped=1)
+
+
+def exits_at_once(fault: str, response: Response, cancel_at: Condition, warning: str = "") -> Fault:
+    reaction, hubs = "exits at once", [[response]]
+    return Fault(fault, reaction, hubs, 130, within=4, warning=warning, cancel_at=cancel_at)
 
 
 ANSWERS = (
@@ -223,11 +269,8 @@ ANSWERS = (
     ),
     no_other_hub("The hub requires a login", transcript("auth-noauth"), 3, "requires no login"),
     no_other_hub("The hub refuses this network", transcript("net-banned"), 3, "another network"),
-    Fault(
-        "The hub refuses this network, but a second hub does not",
-        "tries the next hub",
-        [[transcript("net-banned")], [Launched()]],
-        0,
+    next_hub_works(
+        "The hub refuses this network, but a second hub does not", transcript("net-banned")
     ),
     no_other_hub("The hub takes clinder for a bot", failed("Bots not allowed"), 3, "report this"),
     stays_broken("GitHub limits the hub's requests", transcript("github-ratelimited"), "later"),
@@ -268,11 +311,8 @@ ANSWERS = (
     no_other_hub(
         "The server takes too long to start", transcript("launchtimeout"), 8, "another hub"
     ),
-    Fault(
-        "The hub fails to launch the server, but a second hub does not",
-        "tries the next hub",
-        [[transcript("launch-fail")], [Launched()]],
-        0,
+    next_hub_works(
+        "The hub fails to launch the server, but a second hub does not", transcript("launch-fail")
     ),
     no_other_hub("The hub's JupyterHub is down", transcript("nohub"), 8, "another hub"),
     Fault(
@@ -292,20 +332,8 @@ ANSWERS = (
         ref=COMMIT,
         stopped=1,
     ),
-    no_other_hub(
-        "`ready` contains no token",
-        Launched(token=""),
-        6,
-        "fault lies with the hub",
-        warning="nobody holds its token",
-    ),
-    no_other_hub(
-        "The URL in `ready` is not HTTP(S)",
-        Launched(url="ftp://127.0.0.1/user/x/"),
-        6,
-        "fault lies with the hub",
-        warning="nobody holds its token",
-    ),
+    unusable("`ready` contains no token", Launched(token="")),
+    unusable("The URL in `ready` is not HTTP(S)", Launched(url="ftp://127.0.0.1/user/x/")),
     fails_at_once(
         "The stream stays open after `failed`",
         Answer(event(phase="failed", message="x"), ending=Ending.HELD),
@@ -336,38 +364,16 @@ ANSWERS = (
 )
 
 FULL_HUBS = (
-    Fault(
-        "The only hub limits the rate of requests (429)",
-        "does not retry",
-        [[RATE]],
-        5,
-        "ten build requests an hour",
+    limits_the_rate("The only hub limits the rate of requests (429)", RATE),
+    next_hub_works(
+        "The first hub limits the rate of requests (429)", RATE, "tries the next hub at once"
     ),
-    Fault(
-        "The first hub limits the rate of requests (429)",
-        "tries the next hub at once",
-        [[RATE], [Launched()]],
-        0,
+    limits_the_rate(
+        "The hub limits the rate of requests with an empty event stream (429)", Answer(b"", 429)
     ),
-    Fault(
-        "The hub limits the rate of requests with an empty event stream (429)",
-        "does not retry",
-        [[Answer(b"", 429)]],
-        5,
-        "ten build requests an hour",
-    ),
-    Fault(
-        "A proxy limits the rate of requests with a page (429)",
-        "does not retry",
-        [[page(429)]],
-        5,
-        "ten build requests an hour",
-    ),
-    Fault(
-        "The first hub is full, but the second is not",
-        "tries the next hub at once",
-        [[FULL], [Launched()]],
-        0,
+    limits_the_rate("A proxy limits the rate of requests with a page (429)", page(429)),
+    next_hub_works(
+        "The first hub is full, but the second is not", FULL, "tries the next hub at once"
     ),
     Fault(
         "The only hub is full, but a minute later it is not",
@@ -376,14 +382,7 @@ FULL_HUBS = (
         0,
         within=65,
     ),
-    Fault(
-        "The only hub stays full",
-        "retries after 60 and 240 s",
-        [[FULL] * 3],
-        5,
-        "second hub",
-        within=310,
-    ),
+    stays_full("The only hub stays full", FULL, "second hub"),
     Fault(
         "Both hubs stay full",
         "retries both after 60 and 240 s",
@@ -392,14 +391,7 @@ FULL_HUBS = (
         "second hub",
         within=310,
     ),
-    Fault(
-        "The repository's quota is used up",
-        "retries after 60 and 240 s",
-        [[QUOTA] * 3],
-        5,
-        "Stop sessions",
-        within=310,
-    ),
+    stays_full("The repository's quota is used up", QUOTA, "Stop sessions"),
     Fault(
         "The only hub is full, and waiting would exceed the time limit",
         "fails at once, and shows the time limit",
@@ -435,14 +427,8 @@ FULL_HUBS = (
 )
 
 NETWORK = (
-    Fault(
-        "The hub's address refuses connections, on this machine",
-        RETRIES,
-        [],
-        6,
-        "Check the hub's address",
-        within=12,
-        address="http://127.0.0.1:1/",
+    unreachable(
+        "The hub's address refuses connections, on this machine", "http://127.0.0.1:1/", within=12
     ),
     Fault(
         "The hub's address refuses connections, on another machine",
@@ -475,15 +461,7 @@ NETWORK = (
         0,
         within=12,
     ),
-    Fault(
-        "The hub's name does not resolve",
-        RETRIES,
-        [],
-        6,
-        "Check the hub's address",
-        within=20,
-        address="http://clinder.invalid/",
-    ),
+    unreachable("The hub's name does not resolve", "http://clinder.invalid/", within=20),
     Fault(
         "The hub's certificate is for another name",
         "does not retry",
@@ -498,7 +476,7 @@ NETWORK = (
         [[Launched()]],
         6,
         "fault lies with the hub",
-        warning="nobody holds its token",
+        warning=ORPHAN,
         certificate="127.0.0.1",
     ),
     fails_at_once(
@@ -542,26 +520,10 @@ NETWORK = (
         [[DROPPED_LAUNCHING, Launched()]],
         0,
         within=8,
-        warning="nobody holds its token",
+        warning=ORPHAN,
     ),
-    Fault(
-        "The stream drops twice after the image is built",
-        "retries once",
-        [[Answer(BUILDING + BUILT, ending=Ending.BROKEN)] * 2],
-        6,
-        "network",
-        within=8,
-        warning="nobody holds its token",
-    ),
-    Fault(
-        "The stream drops twice while launching",
-        "retries once",
-        [[DROPPED_LAUNCHING] * 2],
-        6,
-        "network",
-        within=8,
-        warning="nobody holds its token",
-    ),
+    drops_twice("The stream drops twice after the image is built", BUILDING, BUILT),
+    drops_twice("The stream drops twice while launching", BUILDING, LAUNCHING),
     Fault(
         "The stream ends without a result",
         RETRIES,
@@ -597,24 +559,10 @@ NETWORK = (
         6,
         "network",
         within=180,
-        warning="nobody holds its token",
+        warning=ORPHAN,
     ),
-    Fault(
-        "The hub sends only keepalives",
-        "fails after 1200 s",
-        [[trickling(CHUNKED, b"c\r\n:keepalive\n\n\r\n", 2.0)]],
-        7,
-        "--timeout",
-        within=1300,
-    ),
-    Fault(
-        "The hub sends one byte per second in the body",
-        "fails after 1200 s",
-        [[trickling(CHUNKED, b"1\r\n:\r\n", 2.0)]],
-        7,
-        "--timeout",
-        within=1300,
-    ),
+    never_ends("The hub sends only keepalives", b"c\r\n:keepalive\n\n\r\n"),
+    never_ends("The hub sends one byte per second in the body", b"1\r\n:\r\n"),
     stays_silent("The hub sends one byte per second in a chunk's size", trickling(CHUNKED, b"0")),
     stays_silent(
         "The hub sends one byte per second in the headers", trickling(HEAD + b"X: ", b"x")
@@ -662,43 +610,17 @@ SERVER = (
         kernel="julia-1.10",
         stopped=1,
     ),
-    Fault(
-        "The first kernel dies",
-        "stops the session; " + ONLY_HUB,
-        [[Launched(Jupyter(TOKEN, kernel=Kernel(Mood.DEAD)))]],
-        8,
-        kernel="",
-        within=20,
-        stopped=1,
-    ),
-    Fault(
+    kernel_fails("The first kernel dies", "stops the session; " + ONLY_HUB, Mood.DEAD),
+    kernel_fails(
         "The first kernel's websocket cannot be reached",
         "tries three times and stops the session; " + ONLY_HUB,
-        [[Launched(Jupyter(TOKEN, kernel=Kernel(Mood.UNREACHABLE)))]],
-        8,
-        kernel="",
-        within=20,
-        stopped=1,
+        Mood.UNREACHABLE,
     ),
 )
 
 CANCELLED = (
-    Fault(
-        "Ctrl-C while waiting for the build",
-        "exits at once",
-        [[silent(WAITING)]],
-        130,
-        cancel_at=in_phase("waiting"),
-        within=4,
-    ),
-    Fault(
-        "Ctrl-C during the build",
-        "exits at once",
-        [[silent(BUILDING)]],
-        130,
-        cancel_at=in_phase("building"),
-        within=4,
-    ),
+    exits_at_once("Ctrl-C while waiting for the build", silent(WAITING), in_phase("waiting")),
+    exits_at_once("Ctrl-C during the build", silent(BUILDING), in_phase("building")),
     Fault(
         "Ctrl-C while launching, and the server starts",
         "waits up to 5 s for the server, and stops it",
@@ -715,7 +637,7 @@ CANCELLED = (
         130,
         cancel_at=in_phase("launching"),
         within=7,
-        warning="nobody holds its token",
+        warning=ORPHAN,
     ),
     Fault(
         "Ctrl-C while launching, and the launch fails",
@@ -743,30 +665,13 @@ CANCELLED = (
         within=7,
         not_stopped=1,
     ),
-    Fault(
-        "Ctrl-C while waiting for a full hub",
-        "exits at once",
-        [[FULL]],
-        130,
-        cancel_at=lambda event: isinstance(event, Waiting),
-        within=4,
-    ),
-    Fault(
-        "Ctrl-C while waiting for a hub that is down",
-        "exits at once",
-        [[page(503)]],
-        130,
-        cancel_at=lambda event: isinstance(event, Waiting),
-        within=4,
-    ),
-    Fault(
+    exits_at_once("Ctrl-C while waiting for a full hub", FULL, is_waiting),
+    exits_at_once("Ctrl-C while waiting for a hub that is down", page(503), is_waiting),
+    exits_at_once(
         "Ctrl-C while waiting after the stream dropped while launching",
-        "exits at once",
-        [[DROPPED_LAUNCHING]],
-        130,
-        cancel_at=lambda event: isinstance(event, Waiting),
-        within=4,
-        warning="nobody holds its token",
+        DROPPED_LAUNCHING,
+        is_waiting,
+        ORPHAN,
     ),
     Fault(
         "The time limit expires during the build",
@@ -785,7 +690,7 @@ CANCELLED = (
         "--timeout",
         timeout=60,
         within=70,
-        warning="nobody holds its token",
+        warning=ORPHAN,
     ),
 )
 
@@ -816,38 +721,31 @@ class StopFault:
     within: float = 5.0
 
 
+def stops(fault: str, reaction: str, server: Jupyter, shutdowns: int = 1) -> StopFault:
+    return StopFault(fault, reaction, server, 0, 0, shutdowns)
+
+
 STOPPING = (
-    StopFault(
+    stops(
         "Runs, then shuts down (503, then a redirect to the hub)",
         "treats it as gone after the second 503",
         Jupyter(TOKEN),
-        0,
-        0,
-        1,
     ),
-    StopFault(
+    stops(
         "Runs, then shuts down (502, then 404)",
         "treats it as gone after the second answer",
         Jupyter(TOKEN, after=(502, 404)),
-        0,
-        0,
-        1,
     ),
-    StopFault(
+    stops(
         "Runs, but its proxy fails at first",
         "polls until the answer is clear",
         Jupyter(TOKEN, before=(502, 503, 404)),
-        0,
-        0,
-        1,
     ),
-    StopFault(
+    stops(
         "Runs, but fails the first shutdown request",
         "sends another shutdown request",
         Jupyter(TOKEN, shutdown=(500, 200)),
-        0,
-        0,
-        2,
+        shutdowns=2,
     ),
     StopFault(
         "Keeps running",

@@ -140,13 +140,13 @@ def test_stop_and_status_have_the_expected_outcome(row: StopFault, command: str)
         session = Session(hub.serve("x", Jupyter(TOKEN)), TOKEN)
         if isinstance(row.response, Jupyter):
             hub.serve("x", row.response)
-        elif row.response is not None:
-            hub.pages["/user/x/api/status"] = _page(row.response, stage)
-        if row.response is None:
+        elif row.response is None:
             hub.__exit__(None, None, None)
+        else:
+            hub.pages["/user/x/api/status"] = _page(row.response, stage)
         clock = stage.clock
         deadline = Deadline(30, now=clock.now, pause=clock.pause)
-        exit_code = _stop(session, deadline) if command == "stop" else _status(session, deadline)
+        exit_code = _exit_code(command, session, deadline)
         shutdowns = len(hub.calls("POST", "api/shutdown"))
     assert exit_code == (row.stop_exit if command == "stop" else row.status_exit)
     assert shutdowns == (row.shutdowns if command == "stop" else 0)
@@ -159,16 +159,11 @@ def _page(response: object, stage: Stage) -> Answer | Raw:
     return answer
 
 
-def _stop(session: Session, deadline: Deadline) -> int:
+def _exit_code(command: str, session: Session, deadline: Deadline) -> int:
     try:
-        stop(session, deadline)
-    except ClinderError as error:
-        return error.exit_code
-    return 0
-
-
-def _status(session: Session, deadline: Deadline) -> int:
-    try:
+        if command == "stop":
+            stop(session, deadline)
+            return 0
         status = wait_for_status(session, deadline)
     except ClinderError as error:
         return error.exit_code

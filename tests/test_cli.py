@@ -78,11 +78,6 @@ def test_help_contains_the_table_of_exit_codes(capsys: pytest.CaptureFixture[str
     assert [(int(code), meaning) for code, meaning in rows] == [*EXIT_CODES]
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"clinder {__version__}\n"
-
-
 def test_completion_lists_commands_and_imports_nothing_heavy(world: World) -> None:
     line = {"COMP_WORDS": "clinder st", "COMP_CWORD": "1"}
     environ = {"_CLINDER_COMPLETE": "bash_complete", **line, **UNMEASURED}

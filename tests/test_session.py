@@ -134,7 +134,7 @@ def test_json_without_url_and_token_is_refused(text: str) -> None:
 def test_json_fields_of_the_wrong_type_are_ignored() -> None:
     """A file from another version, or from another program, can still be used."""
     data: dict[str, Any] = {
-        "url": URL,
+        "url": f"{URL}lab",
         "token": TOKEN,
         "image": 5,
         "phases": {"waiting": 1, "built": True, "launching": "long"},

@@ -13,11 +13,6 @@ import pytest
 
 from e2e.world import Result, World, line_with, until
 
-FIELDS = [
-    "url", "token", "uri", "hub", "launch_host", "spec", "persistent_spec", "repo_url",
-    "ref_url", "binder_link", "image", "asked_spec", "reuse", "started_at", "phases", "attempts",
-]  # fmt: skip
-
 
 def variables(session: dict[str, Any]) -> dict[str, str]:
     return {"JUPYTER_BASE_URL": session["url"], "JUPYTER_TOKEN": session["token"]}
@@ -25,7 +20,6 @@ def variables(session: dict[str, Any]) -> dict[str, str]:
 
 def test_a_session_from_start_to_stop(world: World) -> None:
     session = world.start()
-    assert list(session) == FIELDS
     assert session["uri"] == f"{session['url']}?token={session['token']}"
     assert {"launching", "readiness"} <= set(session["phases"])
     assert [attempt["outcome"] for attempt in session["attempts"]] == ["ready"]

@@ -25,6 +25,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[1]
 ACTION = ROOT / "src" / "clinder" / "action"
+LOCK = "src/clinder/action/requirements.txt"
 PYTHON = os.environ.get("MEASURED_PYTHON", sys.executable)  # `make coverage` has its own
 INHERITED = ("PATH", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
 STEP = """
@@ -46,7 +47,6 @@ class Job:
     """A job that uses a small action, which needs one package from an index in a folder."""
 
     root: Path
-    requirements: str
 
     @property
     def action(self) -> Path:
@@ -106,8 +106,8 @@ def job(tmp_path: Path) -> Job:
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "action/src/clinder/__init__.py").write_text("")
     locked = f"needed==1 --hash=sha256:{_wheel(tmp_path / 'index', 'needed')}\n"
-    (tmp_path / "action/src/clinder/action/requirements.txt").write_text(locked)
-    return Job(tmp_path, locked)
+    (tmp_path / "action" / LOCK).write_text(locked)
+    return Job(tmp_path)
 
 
 def _wheel(folder: Path, name: str, tag: str = "py3-none-any") -> str:
@@ -163,22 +163,26 @@ def test_concurrent_uses_share_one_complete_folder(job: Job) -> None:
     assert outputs == {(f"{packages / 'clinder' / '__init__.py'}\n{packages / 'needed.py'}\n", "")}
 
 
-def test_a_wrong_hash_is_refused_and_leaves_nothing_for_the_next_use(job: Job) -> None:
-    lock = job.action / "src/clinder/action/requirements.txt"
-    lock.write_text(f"needed==1 --hash=sha256:{'0' * 64}\n")
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            LOCK,
+            f"needed==1 --hash=sha256:{'0' * 64}\n",
+            "pip cannot install clinder's packages: ERROR: THESE PACKAGES DO NOT MATCH",
+        ),
+        (LOCK, "needed==1\n", "Hashes are required"),
+        ("clinder.pyz", "not a zip file", "File is not a zip file"),
+    ],
+    ids=["wrong hash", "no hash", "damaged zipapp"],
+)
+def test_invalid_packages_are_refused_and_leave_nothing_for_the_next_use(
+    job: Job, file: str, content: str, message: str
+) -> None:
+    (job.action / file).write_text(content)
 
-    message = job.fail()
-
-    assert "pip cannot install clinder's packages: ERROR: THESE PACKAGES DO NOT MATCH" in message
+    assert message in job.fail()
     assert job.installed == []
-    lock.write_text(job.requirements)
-    job.use()
-
-
-def test_a_lock_without_a_hash_is_refused(job: Job) -> None:
-    (job.action / "src/clinder/action/requirements.txt").write_text("needed==1\n")
-
-    assert "Hashes are required" in job.fail()
 
 
 def test_an_unreachable_index_is_named_as_the_cause(job: Job) -> None:
@@ -286,13 +290,6 @@ def test_a_release_uses_its_zipapp_and_no_package_index(job: Job) -> None:
     assert imported == [packages / "clinder" / "__init__.py", packages / "needed.py"]
 
 
-def test_a_damaged_zipapp_is_reported_in_one_message(job: Job) -> None:
-    (job.action / "clinder.pyz").write_bytes(b"not a zip file")
-
-    assert "File is not a zip file" in job.fail()
-    assert job.installed == []
-
-
 # The lock.
 
 
@@ -339,18 +336,21 @@ def _program(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-@pytest.fixture(params=["/bin/sh", "/bin/bash"])
+@pytest.fixture(
+    params=[
+        pytest.param(command, marks=pytest.mark.posix)
+        for command in ("/bin/sh -eu", "/bin/bash -euo pipefail")
+    ]
+)
 def shell(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def _find_python(shell: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def _find_python(shell: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    script = f'. "{ACTION}/find_python.sh"; "$CLINDER_PYTHON" -V; echo "$CLINDER_PYTHON"'
     return subprocess.run(
-        [
-            shell,
-            "-euc",
-            f'. "{ACTION}/find_python.sh"; "$CLINDER_PYTHON" -V; echo "$CLINDER_PYTHON"',
-        ],
+        [*shell.split(), "-c", script],
+        cwd=folder,
         env=variables,
         capture_output=True,
         text=True,
@@ -363,15 +363,13 @@ OLD = 'case "$*" in *version_info*) exit 0 ;; esac'
 STUB = "echo 'Python was not found; run without arguments to install from the Store.' >&2; exit 49"
 
 
-@pytest.mark.posix
 def test_the_first_python_that_runs_and_is_new_enough_is_used(shell: str, tmp_path: Path) -> None:
     _program(tmp_path / "stub" / "python3", STUB)
     _program(tmp_path / "old" / "python3", OLD)
     _program(tmp_path / "good one" / "python3", f'exec "{sys.executable}" "$@"')
 
-    ran = _find_python(
-        shell, PATH=f"{tmp_path}/stub:{tmp_path}/old:{tmp_path}/good one:/usr/bin:/bin"
-    )
+    path = f"{tmp_path}/stub:{tmp_path}/old:{tmp_path}/good one:/usr/bin:/bin"
+    ran = _find_python(shell, tmp_path, PATH=path)
 
     assert ran.stdout.splitlines() == [
         f"Python {sys.version.split()[0]}",
@@ -379,37 +377,44 @@ def test_the_first_python_that_runs_and_is_new_enough_is_used(shell: str, tmp_pa
     ]
 
 
-@pytest.mark.posix
 def test_the_python_of_setup_python_comes_first(shell: str, tmp_path: Path) -> None:
     good = 'case "$*" in -V) echo Python;; *) echo "$0";; esac'
     _program(tmp_path / "bin" / "python3", good)
     _program(tmp_path / "path" / "python3", good)
 
-    ran = _find_python(shell, pythonLocation=str(tmp_path), PATH=f"{tmp_path}/path:/usr/bin:/bin")
+    path = f"{tmp_path}/path:/usr/bin:/bin"
+    ran = _find_python(shell, tmp_path, pythonLocation=str(tmp_path), PATH=path)
 
     assert ran.stdout.splitlines()[-1] == str(tmp_path / "bin" / "python3")
 
 
-@pytest.mark.posix
 def test_windows_line_ends_are_not_part_of_the_path(shell: str, tmp_path: Path) -> None:
     _program(tmp_path / "python3", 'case "$*" in -V) ;; *) printf "%s\\r\\n" "$0";; esac')
 
-    ran = _find_python(shell, PATH=f"{tmp_path}:/usr/bin:/bin")
+    ran = _find_python(shell, tmp_path, PATH=f"{tmp_path}:/usr/bin:/bin")
 
     assert ran.stdout.splitlines()[-1] == str(tmp_path / "python3")
 
 
-@pytest.mark.posix
 def test_a_python_in_the_workspace_is_never_run(shell: str, tmp_path: Path) -> None:
     _program(tmp_path / "python3", f"touch {tmp_path}/ran; echo $0")
 
-    subprocess.run(
-        [shell, "-euc", f'. "{ACTION}/find_python.sh"'],
-        cwd=tmp_path,
-        env={"PATH": ".::/usr/bin:/bin"},
-        capture_output=True,
-        timeout=30,
-        check=False,
-    )
+    _find_python(shell, tmp_path, PATH=".::/usr/bin:/bin")
 
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("fail_on_error", "kind", "code"), [("", "error", 1), ("False", "warning", 0)]
+)
+def test_without_a_python_there_is_one_annotation(
+    shell: str, tmp_path: Path, fail_on_error: str, kind: str, code: int
+) -> None:
+    ran = _find_python(
+        shell, tmp_path, PATH=str(tmp_path), CLINDER_INPUT_FAIL_ON_ERROR=fail_on_error
+    )
+
+    assert (ran.returncode, ran.stderr) == (code, "")
+    assert re.fullmatch(
+        rf"::{kind} title=clinder::No Python 3\.10 or newer was found .*\n", ran.stdout
+    )

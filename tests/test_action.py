@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from html.parser import HTMLParser
@@ -21,18 +20,12 @@ from clinder.action import summary
 from clinder.action.annotation import find_failing_line, format_annotation, name_inputs
 from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import Inputs, read
-from clinder.errors import (
-    BuildFailed,
-    ClinderError,
-    Context,
-    RefNotFound,
-    UsageError,
-)
+from clinder.errors import BuildFailed, Context, RefNotFound, UsageError
 from clinder.launch.options import LaunchOptions
 from clinder.session import Attempt, Session
+from e2e.action import MANIFEST
 from runner import Command
 
-ROOT = Path(__file__).resolve().parents[1]
 HUB = "https://mybinder.org/"
 COMMIT = "c0ffee" * 6 + "abcd"
 SPEC = f"gh/org/repo/{COMMIT}"
@@ -120,43 +113,29 @@ def test_an_invalid_input_is_refused(name: str, value: str, message: str) -> Non
 
 
 def test_every_input_reaches_the_step_through_its_environment_alone() -> None:
-    manifest = (ROOT / "action.yml").read_text(encoding="utf-8")
-    inputs = re.findall(r"^  ([a-z-]+):$", manifest.partition("outputs:")[0], re.MULTILINE)
-    passed = re.findall(r"CLINDER_INPUT_([A-Z_]+): \$\{\{ inputs\.([a-z-]+) \}\}$", manifest, re.M)
-    scripts = re.findall(r"run: \|\n((?: {8}.*\n)+)", manifest)
+    (step,) = (each for each in MANIFEST["runs"]["steps"] if "run" in each)
+    inputs = [name for name in step["env"] if name.startswith("CLINDER_INPUT_")]
 
-    assert [name for _, name in passed] == inputs
-    assert [name.upper().replace("-", "_") for name in inputs] == [name for name, _ in passed]
-    assert len(scripts) == 1
-    assert "${{" not in scripts[0]
+    assert {name: step["env"][name] for name in inputs} == {
+        f"CLINDER_INPUT_{name.upper().replace('-', '_')}": f"${{{{ inputs.{name} }}}}"
+        for name in MANIFEST["inputs"]
+    }
+    assert "${{" not in step["run"]
 
 
 def test_every_output_comes_from_the_start_step() -> None:
     """Runs under act cannot show this, because act passes on an inner step's outputs anyway."""
-    manifest = (ROOT / "action.yml").read_text(encoding="utf-8")
-    outputs = manifest.partition("outputs:")[2].partition("runs:")[0]
-
-    values = re.findall(
-        r"^  (\w+):\n.*\n    value: \$\{\{ steps\.start\.outputs\.(\w+)", outputs, re.M
-    )
+    values = {name: output["value"].split()[1] for name, output in MANIFEST["outputs"].items()}
 
     names = ("url", "token", "uri", "hub", "spec", "image", "started")
-    assert values == [(name, name) for name in names]
+    assert values == {name: f"steps.start.outputs.{name}" for name in names}
 
 
-def subclasses(kind: type[ClinderError] = ClinderError) -> Iterator[type[ClinderError]]:
-    yield kind
-    for each in kind.__subclasses__():
-        yield from subclasses(each)
+def test_no_hint_in_a_workflow_names_an_option_of_the_command_line() -> None:
+    hints = [each.hint for each in vars(errors).values() if hasattr(each, "hint")]
 
-
-@pytest.mark.parametrize(
-    "kind", [each for each in subclasses() if each.__module__ == errors.__name__]
-)
-def test_no_hint_in_a_workflow_names_an_option_of_the_command_line(
-    kind: type[ClinderError],
-) -> None:
-    assert "--" not in name_inputs(kind.hint)
+    assert len(hints) > 20
+    assert not [hint for hint in hints if "--" in name_inputs(hint)]
 
 
 def test_options_in_a_hint_become_inputs() -> None:
@@ -181,13 +160,17 @@ def test_the_failing_line_is_the_cause_rather_than_its_report() -> None:
     assert find_failing_line([]) == ""
 
 
-def event(tmp_path: Path, head: str, *, private: bool = False) -> dict[str, str]:
+def event(
+    tmp_path: Path, head: str, *, kind: str = "pull_request", private: bool = False
+) -> dict[str, str]:
+    repository = {"full_name": head, "private": private}
     payload: dict[str, Any] = {
-        "repository": {"full_name": "org/repo", "private": private},
-        "pull_request": {"head": {"sha": COMMIT, "repo": {"full_name": head, "private": private}}},
+        "pull_request": {"head": {"sha": COMMIT, "repo": repository}},
+        "workflow_run": {"head_sha": COMMIT, "head_repository": repository},
     }
+    base = {"full_name": "org/repo", "private": private}
     path = tmp_path / "event.json"
-    path.write_text(json.dumps(payload))
+    path.write_text(json.dumps({"repository": base, kind: payload[kind]}))
     return {"GITHUB_EVENT_PATH": str(path)}
 
 
@@ -203,8 +186,11 @@ def test_a_private_repository_is_explained(tmp_path: Path) -> None:
     assert "What to do: Make it public" in text
 
 
-def test_a_commit_of_a_fork_that_the_hub_cannot_see_is_explained(tmp_path: Path) -> None:
-    text = format_annotation(not_found("somebody/repo"), event(tmp_path, "somebody/repo"))
+@pytest.mark.parametrize("kind", ["pull_request", "workflow_run"])
+def test_a_commit_of_a_fork_that_the_hub_cannot_see_is_explained(tmp_path: Path, kind: str) -> None:
+    environ = event(tmp_path, "somebody/repo", kind=kind)
+
+    text = format_annotation(not_found("somebody/repo"), environ)
 
     assert "The hub cannot see this commit of the fork somebody/repo." in text
     assert "push the commit to a branch of org/repo" in text
@@ -269,15 +255,8 @@ def test_the_summary_describes_the_session() -> None:
     assert "11.8 s: waiting 0.5 s, launching 11.2 s" in text
     assert "after 10 idle minutes or 6 hours (17:00 UTC)" in text
     assert "HubFull 1 s The hub is full." in text
+    assert "environment" not in text
     assert "s3cret" not in page.text
-
-
-def test_the_summary_explains_a_reused_environment() -> None:
-    reason = f"Commit {COMMIT[:12]} is launched in place of 0123456789ab. Files are those of it."
-    page = Page(summary.format_started(replace(SESSION, reuse=reason)))
-
-    assert f"environment {reason}" in " ".join(page.text.split())
-    assert "environment" not in Page(summary.format_started(SESSION)).text
 
 
 def test_the_summary_reports_the_sessions_end() -> None:
@@ -308,22 +287,9 @@ HOSTILE = (
 
 
 def test_foreign_text_in_the_summary_has_no_markup_or_links() -> None:
+    texts = {each.name: HOSTILE for each in fields(Session) if each.type == "str"}
     session = Session(
-        "https://h.example/user/x/",
-        "t",
-        **dict.fromkeys(
-            (
-                "hub",
-                "launch_host",
-                "spec",
-                "persistent_spec",
-                "ref_url",
-                "binder_link",
-                "image",
-                "reuse",
-            ),
-            HOSTILE,
-        ),
+        **{**texts, "url": "https://h.example/user/x/", "token": "t"},
         phases={HOSTILE: 1.0},
         attempts=(Attempt(HOSTILE, HOSTILE, HOSTILE), Attempt(HOSTILE, "ready")),
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 import subprocess
 import sys
-import textwrap
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+import yaml
 
 import runner
 from e2e.world import World
@@ -20,9 +18,8 @@ from e2e.world import World
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = "org/repo"
 SHA = "0123456789abcdef0123456789abcdef01234567"
-START = textwrap.dedent(
-    re.search(r"^      run: \|\n((?:        .*\n)+)", (ROOT / "action.yml").read_text(), re.M)[1]  # type: ignore[index]
-)
+MANIFEST = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+(START,) = (step["run"] for step in MANIFEST["runs"]["steps"] if "run" in step)
 COMMAND_FILES = ("GITHUB_OUTPUT", "GITHUB_ENV", "GITHUB_STATE", "GITHUB_STEP_SUMMARY")
 
 
@@ -166,10 +163,3 @@ class Use:
             **{name: str(self.files / name) for name in COMMAND_FILES},
         }
         return self.world.popen(command, env={**job, **self.variables, **variables})
-
-
-def write_event(world: World, payload: Any) -> str:
-    """Write the payload of an event, and return its path."""
-    path = world.root / "event.json"
-    path.write_text(json.dumps(payload), encoding="utf-8")
-    return str(path)

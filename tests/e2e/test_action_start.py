@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,7 +21,7 @@ from answers import Answer, event, page, ready
 from clinder.action.folder import Folder
 from clinder.errors import BuildFailed
 from clinder.session import Session
-from e2e.action import REPOSITORY, SHA, Use, copy_action, write_event
+from e2e.action import REPOSITORY, SHA, Use, copy_action
 from e2e.world import Result, World, line_with
 from histories import History
 from hubs import Jupyter, ScriptedHub
@@ -180,6 +181,7 @@ def test_a_runner_without_a_job_summary(use: MakeUse, hub: ScriptedHub, summary:
     [
         *("log", "phase", "fields", "failed"),
         *("hub_url", "repo", "ref", "timeout", "warm_up", "export_environment", "build_token"),
+        "fail_on_error",
     ],
 )
 def test_commands_in_foreign_text_have_no_effect(
@@ -245,25 +247,6 @@ def test_a_failed_build_is_one_annotation_with_everything_that_helps(
     assert "No Jupyter session" in used.summary
 
 
-@pytest.mark.parametrize(
-    ("inputs", "message"),
-    [
-        ({"timeout": "-1"}, "The input timeout"),
-        ({"fail-on-error": "perhaps"}, "The input fail-on-error"),
-        ({"repo": "what is this"}, "contains spaces"),
-    ],
-)
-def test_an_invalid_input_is_an_error_without_options_of_the_command_line(
-    world: World, action: Path, shared: Path, inputs: dict[str, str], message: str
-) -> None:
-    start = Use(world, action, inputs, shared=shared).run()
-
-    assert start.code == 2
-    assert start.annotation.name == "error"
-    assert message in start.annotation.data
-    assert "--" not in start.annotation.data
-
-
 # reuse-environment
 
 
@@ -282,12 +265,14 @@ def test_a_pull_request_from_a_fork_reuses_the_image_of_the_repository(
     merge = book.merge("topic")  # the commit that actions/checkout checks out
     sides = {"head": ("them/fork", head), "base": (REPOSITORY, base)}
     payload = {side: {"sha": at, "repo": {"full_name": name}} for side, (name, at) in sides.items()}
+    path = world.root / "event.json"
+    path.write_text(json.dumps({"pull_request": payload}), encoding="utf-8")
     spec = f"gh/{REPOSITORY}/{first}"
     hub.then(Answer(session(hub, spec=spec)))
     used = use(hub, reuse_environment="true")
     used.variables = {
         "GITHUB_EVENT_NAME": "pull_request",
-        "GITHUB_EVENT_PATH": write_event(world, {"pull_request": payload}),
+        "GITHUB_EVENT_PATH": str(path),
         "GITHUB_SHA": merge,
     }
 
@@ -367,24 +352,6 @@ def test_a_private_folder_that_was_removed(world: World, action: Path, shared: P
     assert UNREGISTERED in annotation.data
 
 
-@pytest.mark.parametrize(
-    ("fail_on_error", "kind", "code"), [("", "error", 1), ("False", "warning", 0)]
-)
-def test_without_a_python_there_is_one_annotation(
-    world: World, action: Path, fail_on_error: str, kind: str, code: int
-) -> None:
-    used = Use(world, action, {"fail-on-error": fail_on_error})
-    used.variables = {"PATH": str(world.root)}
-    (world.root / "bash").symlink_to("/bin/bash")
-
-    start = used.start()
-
-    assert (start.code, start.annotation.name) == (code, kind)
-    assert "No Python 3.10 or newer" in start.annotation.data
-    used.variables = {}
-    used.post()
-
-
 UNPROVIDED = """
 class ProvisioningFailed(Exception): ...
 def provide(*_):
@@ -460,21 +427,6 @@ def test_two_uses_have_two_sessions_and_share_the_packages(use: MakeUse, hub: Sc
     assert len(hub.calls("POST", "/api/shutdown")) == 2
 
 
-def test_the_post_step_warns_of_a_session_that_it_cannot_stop(
-    use: MakeUse, hub: ScriptedHub
-) -> None:
-    hub.then(Answer(session(hub)))
-    used = use(hub)
-    used.start()
-    hub.serve("x", Jupyter("another token"))
-
-    post = used.post()
-
-    assert post.annotation.name == "warning"
-    assert "might still be running" in post.annotation.data
-    assert "might keep running" in used.summary
-
-
 POST = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
@@ -486,21 +438,24 @@ sys.exit(code)
 """
 
 
-def test_the_post_step_gives_up_on_two_sessions_within_the_runners_time(
+def test_the_post_step_gives_up_on_two_sessions_within_the_runners_time_and_warns(
     world: World, action: Path, hub: ScriptedHub
 ) -> None:
     """All post steps together have 45 s. By this clock, only pauses take time."""
     folder = Folder(world.root)
     for name in ("a", "b"):
         folder.keep(Session(hub.serve(name, Jupyter(TOKEN, stays=True)), TOKEN))
-    waited = world.root / "waited"
+    waited, summary = world.root / "waited", world.root / "summary"
     python = [sys.executable, "-I", "-S", "-c", POST, str(action / "clinder.pyz"), str(waited)]
+    env = {"CLINDER_FOLDER": str(world.root), "GITHUB_STEP_SUMMARY": str(summary)}
 
-    result = world.finish(world.popen(python, env={"CLINDER_FOLDER": str(world.root)}))
+    result = world.finish(world.popen(python, env=env))
 
     assert result.code == 0, result.err
     annotations = runner.read(result.out, TOKEN).annotations
-    assert ["The session still runs" in each.data for each in annotations] == [True, True]
+    message = "might still be running: The session still runs"
+    assert [each.name for each in annotations if message in each.data] == ["warning", "warning"]
+    assert summary.read_text(encoding="utf-8").count("might keep running") == 2
     assert len(folder.session_files) == 2
     assert 30 < float(waited.read_text()) < 45
 

@@ -112,6 +112,13 @@ def test_any_other_event_is_the_repository_at_github_sha(
     )
 
 
+def test_without_an_event_it_is_the_repository_at_github_sha(tmp_path: Path) -> None:
+    environ = github("", {}, tmp_path)
+    del environ["GITHUB_EVENT_NAME"]
+    checkout = detect(tmp_path, environ)
+    assert checkout == Checkout(Repository("gh", "org/repo", MERGE), "GitHub Actions")
+
+
 @pytest.mark.parametrize(
     ("event", "payload"),
     [("pull_request", pull_request(None)), ("workflow_run", workflow_run(None))],

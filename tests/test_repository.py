@@ -75,6 +75,13 @@ SPECS = [
         "feat/a",
         "git/ssh%3A%2F%2Fgit%40h.org%2Fr/feat/a",
     ),
+    (
+        "git/file%3A%2F%2Flocalhost%2FX/main",
+        "git",
+        "file://localhost/X",
+        "main",
+        "git/file%3A%2F%2Flocalhost%2FX/main",
+    ),
     ("zenodo/10.5281/zenodo.1/", "zenodo", "10.5281/zenodo.1", "", "zenodo/10.5281/zenodo.1"),
     ("zenodo/10.5281%2Fzenodo.1", "zenodo", "10.5281/zenodo.1", "", "zenodo/10.5281/zenodo.1"),
     ("dataverse/10.1234/X/Y", "dataverse", "10.1234/X/Y", "", "dataverse/10.1234/X/Y"),
@@ -189,11 +196,7 @@ DOIS = [
         "ckan",
         "https://c.org/en/dataset/x?activity_id=7",
     ),
-    (
-        "https://c.org/dataset/x?activity_id=a/b",
-        "ckan",
-        "https://c.org/dataset/x?activity_id=a%2Fb",
-    ),
+    ("https://c.org/dataset/x?activity_id=/", "ckan", "https://c.org/dataset/x?activity_id=%2F"),
 ]
 
 LINKS = [
@@ -206,11 +209,7 @@ LINKS = [
     ("https://h.org/build/gh/o/r/v2/gl/x", "gh/o/r/v2/gl/x", "https://h.org/"),
     ("https://h.org/a/v2/gh/o/r/v2/gl/x", "gh/o/r/v2/gl/x", "https://h.org/a/"),
     ("https://h.org/v2/gh/o/r.git", "gh/o/r/HEAD", "https://h.org/"),
-    (
-        "https://mybinder.org/v2/zenodo/10.5281/zenodo.1/?urlpath=lab",
-        "zenodo/10.5281/zenodo.1",
-        "https://mybinder.org/",
-    ),
+    ("https://h.org/v2/zenodo/10.5281/z.1/?urlpath=lab", "zenodo/10.5281/z.1", "https://h.org/"),
     (
         f"https://h.org/v2/hydroshare/https://www.hydroshare.org/resource/{ID}",
         f"hydroshare/{ID}",

@@ -250,6 +250,12 @@ def test_a_hub_on_plain_http_can_have_servers_on_plain_http() -> None:
     assert build(ready(plain, TOKEN), hub="http://hub.test/") == [Ready(plain, TOKEN)]
 
 
+def test_a_hub_that_only_builds_is_recognised() -> None:
+    error = refusal(event(phase="ready", imageName="image:tag", message="Done!"))
+    assert type(error) is NotABinderHub
+    assert "only builds" in error.message
+
+
 # A response that is no event stream, or an incomplete one.
 
 

@@ -60,6 +60,7 @@ EVENTS: dict[str, tuple[bytes, list[str]]] = {
     "a space after the colon": (b"data:test\n\ndata: test\n\n", ["test", "test"]),
     "other fields": (b"event: add\nretry: 10\nother: x\ndata: 1\n\nevent: none\n\n", ["1"]),
     "LF after CR": (b"data: one\n\rdata: two\r\r\n", ["one", "two"]),
+    "LF after CRLF": (b"data: one\r\n\n", ["one"]),
     "LF": (b"data: one\ndata: two\n\n: comment\ndata: three\n\n", ["one\ntwo", "three"]),
     "CR": (b"data: one\rdata: two\r\r: comment\rdata: three\r\r", ["one\ntwo", "three"]),
     "CRLF": (

@@ -104,6 +104,11 @@ def test_the_state_that_another_response_proves(
     assert len(web.calls) == 1, "a redirect is not followed"
 
 
+def test_a_server_that_lists_its_kernels_is_running(web: responses.RequestsMock) -> None:
+    web.get(URL + "api/kernels", json=[])
+    assert keep_alive(SERVER).state is State.RUNNING
+
+
 @pytest.mark.parametrize(
     "body", ["<html>", "[]", "", "[" * 100_000, '{"started": "' + "x" * 1024 * 1024 + '"}']
 )

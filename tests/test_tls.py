@@ -129,12 +129,13 @@ def test_an_invalid_certificate_is_not_trusted(
         assert TOKEN not in format_traceback(broken.value)
 
 
+@EACH_WAY
 def test_without_settings_the_authority_is_not_trusted(
-    settings: pytest.MonkeyPatch, behind: str
+    get: Get, settings: pytest.MonkeyPatch, behind: str
 ) -> None:
     settings.delenv("REQUESTS_CA_BUNDLE")
     with Encrypted(behind, GOOD) as front, pytest.raises(TransportError, match="not trusted"):
-        request(f"https://localhost:{front.port}/")
+        get(f"https://localhost:{front.port}/")
 
 
 def build(hub: str) -> Ready:

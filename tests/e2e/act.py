@@ -101,11 +101,9 @@ class Workflow:
         (last / "nothing.js").write_text("")
         (last / "last.js").write_text(_LAST_JS)
 
-    def begin(
-        self, jobs: str, event: str = "push", payload: Mapping[str, Any] | None = None
-    ) -> subprocess.Popen[str]:
+    def begin(self, jobs: str) -> subprocess.Popen[str]:
         """Begin to run jobs, which are YAML."""
-        return self.begin_workflow(f"on: {event}\njobs:\n{jobs}", event, payload)
+        return self.begin_workflow(f"on: push\njobs:\n{jobs}")
 
     def begin_workflow(
         self,
@@ -142,10 +140,8 @@ class Workflow:
         lines = [_parse_line(line) for line in out.splitlines() if line[:1] == "{"]
         return WorkflowResult(result.code, lines, out)
 
-    def run(
-        self, jobs: str, event: str = "push", payload: Mapping[str, Any] | None = None
-    ) -> WorkflowResult:
-        return self.finish(self.begin(jobs, event, payload))
+    def run(self, jobs: str) -> WorkflowResult:
+        return self.finish(self.begin(jobs))
 
     @property
     def commit(self) -> str:

@@ -155,9 +155,10 @@ class _Exchange:
     def open(self) -> Iterator[Stream]:
         """Yield the response once its headers have arrived; end the request on leaving."""
         self._deadline.raise_if_expired()  # before sending: a build request can launch a server
+        since = self._deadline.now()
         try:
             threading.Thread(target=self._read, name="clinder-exchange", daemon=True).start()
-            stream = cast("Stream", self._next(answered=False))
+            stream = cast("Stream", self._next(since, answered=False))
             if stream.status == 407:
                 raise TransportError(f"{PROXY} refused the connection with status 407")
             yield stream
@@ -166,31 +167,24 @@ class _Exchange:
             self._sockets.end()
 
     def _chunks(self) -> Iterator[bytearray]:
-        while (chunk := self._next(answered=True)) is not _END:
+        while (chunk := self._next(self._deadline.now(), answered=True)) is not _END:
             yield cast("bytearray", chunk)
 
-    def _next(self, *, answered: bool) -> object:
-        since = self._deadline.now()
+    def _next(self, since: float, *, answered: bool) -> object:
         while True:
             self._deadline.raise_if_expired()
             item = self._queue.get(min(_TICK, self._deadline.remaining()))
-            if item is None:
-                self._raise_if_late(since, answered=answered)
-                continue
+            connected = self._connected_at is not None
+            limit = self._idle if connected else self._connect
+            waited = self._deadline.now() - max(since, self._connected_at or since)
+            if item is None and waited > limit:
+                item = WorkFailed(TimeoutError())
             if isinstance(item, WorkFailed):
-                connected = self._connected_at is not None
                 raise to_transport_error(
-                    item.error, connected=connected, answered=answered, url=self._url
+                    item.error, url=self._url, limit=limit, connected=connected, answered=answered
                 ) from None
-            return item
-
-    def _raise_if_late(self, since: float, *, answered: bool) -> None:
-        now = self._deadline.now()
-        if self._connected_at is None:
-            if now - since > self._connect:
-                raise TransportError(f"no connection within {self._connect:g} s")
-        elif now - max(since, self._connected_at) > self._idle:
-            raise TransportError(f"it sent nothing for {self._idle:g} s", answered=answered)
+            if item is not None:
+                return item
 
     def _read(self) -> None:
         try:

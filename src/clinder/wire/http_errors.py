@@ -53,11 +53,13 @@ _ANY = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 
 
 def to_transport_error(
-    error: BaseException, *, connected: bool, answered: bool, url: str
+    error: BaseException, *, url: str, limit: float, connected: bool = False, answered: bool = False
 ) -> TransportError:
     """Return the error as a :class:`TransportError`, without the URL, which can hold a token.
 
-    Any error that is not a failed connection is a bug, and is raised unchanged.
+    ``limit`` is the time limit in seconds that a timeout exceeded: for connecting or, if the
+    request is ``connected``, for the next bytes. Any error that is not a failed connection is a
+    bug, and is raised unchanged.
     """
     causes = list(_causes(error))
     if special := next(filter(None, map(_from_text, causes)), ""):
@@ -73,8 +75,8 @@ def to_transport_error(
                     untrusted=_origin(url) if kinds is ssl.SSLCertVerificationError else "",
                 )
     if any(isinstance(cause, _TIMEOUTS) for cause in causes):
-        message = "it sent nothing in time" if connected else "no connection in time"
-        return TransportError(message, answered=answered)
+        problem = "it sent nothing for" if connected else "no connection within"
+        return TransportError(f"{problem} {limit:g} s", answered=answered)
     if not any(isinstance(cause, _ANY) for cause in causes):
         raise error
     if connected:

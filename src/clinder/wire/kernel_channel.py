@@ -271,7 +271,7 @@ class _Connection:
             return TransportError(f"the session answered {status} on the kernel's websocket")
         if isinstance(error, websocket.WebSocketException):
             return TransportError(_NO_CONNECTION)
-        reason = to_transport_error(error, connected=False, answered=False, url=self._session.url)
+        reason = to_transport_error(error, url=self._session.url, limit=self._timeouts.connect)
         return TransportError(f"{_NO_CONNECTION}: {reason.message}", untrusted=reason.untrusted)
 
     def send(self, data: str, deadline: Deadline) -> None:

@@ -612,5 +612,8 @@ def test_if_the_time_limit_expires_before_the_server_is_usable_it_is_stopped() -
 
 
 def test_the_idle_timeout_limits_a_hubs_silence() -> None:
-    with ScriptedHub(Answer(LOG, ending=Ending.HELD)) as hub, pytest.raises(errors.HubUnreachable):
-        launch(request_for(hub, timeouts=Timeouts(idle=0.2), attempts=1, timeout=1000))
+    with (
+        ScriptedHub(Answer(LOG, ending=Ending.HELD)) as hub,
+        pytest.raises(errors.HubUnreachable, match=r"sent nothing for 0\.2 s"),
+    ):
+        launch(request_for(hub, timeouts=Timeouts(idle=0.2), attempts=1, timeout=20))

@@ -51,7 +51,7 @@ def test_a_hub_url_is_reduced_to_its_base(text: str, url: str) -> None:
         ("mylocalhost", "not the URL of a hub"),
         ("localhosts", "not the URL of a hub"),
         ("ftp://mybinder.org", "ftp"),
-        ("ssh://mybinder.org", "not http, https"),
+        ("ssh://mybinder.org", "schemes: http, https"),
         ("https://", "not a URL with a valid host"),
         ("https://mybinder.org:x", "not a URL with a valid host"),
         ("https://mybinder.org:0", "not a URL with a valid host"),

@@ -90,7 +90,7 @@ def split(url: str, *, schemes: tuple[str, ...] = SCHEMES) -> SplitResult:
         raise UsageError(f"{redact(url)} is not a URL with a valid host and port.")
     if parts.scheme not in schemes:
         allowed = ", ".join(schemes)
-        raise UsageError(f"{redact(url)} has the scheme {redact(parts.scheme)}, not {allowed}.")
+        raise UsageError(f"{redact(url)} begins with none of these schemes: {allowed}.")
     return parts
 
 

@@ -256,7 +256,7 @@ def exits_at_once(fault: str, response: Response, cancel_at: Condition, warning:
 
 ANSWERS = (
     fails_at_once(
-        "The hub does not support the provider", transcript("bad-prefix"), 3, "lists its providers"
+        "The hub does not support the provider", transcript("bad-prefix"), 3, "repoproviders"
     ),
     fails_at_once("The spec is malformed", transcript("bad-spec-short"), 3, "forms that"),
     fails_at_once("The ref does not exist", transcript("bad-ref"), 3, "is pushed"),
@@ -272,7 +272,7 @@ ANSWERS = (
     next_hub_works(
         "The hub refuses this network, but a second hub does not", transcript("net-banned")
     ),
-    no_other_hub("The hub takes clinder for a bot", failed("Bots not allowed"), 3, "report this"),
+    no_other_hub("The hub mistakes clinder for a bot", failed("Bots not allowed"), 3, "report"),
     stays_broken("GitHub limits the hub's requests", transcript("github-ratelimited"), "later"),
     recovers("The repository's host fails once", transcript("git-provider-bad")),
     fails_at_once(
@@ -471,7 +471,7 @@ NETWORK = (
         certificate="other.test",
     ),
     Fault(
-        "The hub uses HTTPS, but the server plain HTTP",
+        "The hub uses HTTPS, but the server uses plain HTTP",
         "never contacts the server, because others could see the token",
         [[Launched()]],
         6,
@@ -488,7 +488,7 @@ NETWORK = (
         6,
         "path prefix",
     ),
-    fails_at_once("The hub redirects in circles", to_itself, 6, "path prefix"),
+    fails_at_once("The hub redirects in a loop", to_itself, 6, "path prefix"),
     fails_at_once(
         "The hub redirects to a URL that is not HTTP(S)",
         moved("ftp://127.0.0.1/", 307),
@@ -668,7 +668,7 @@ CANCELLED = (
     exits_at_once("Ctrl-C while waiting for a full hub", FULL, is_waiting),
     exits_at_once("Ctrl-C while waiting for a hub that is down", page(503), is_waiting),
     exits_at_once(
-        "Ctrl-C while waiting after the stream dropped while launching",
+        "Ctrl-C during the wait after the stream dropped while launching",
         DROPPED_LAUNCHING,
         is_waiting,
         ORPHAN,
@@ -706,7 +706,7 @@ TABLE: dict[str, tuple[Fault, ...]] = {
 
 @dataclass(frozen=True)
 class StopFault:
-    """A row: what the session's address does, and the exit codes of the commands.
+    """A row: what the session's server or its proxy does, and the exit codes of the commands.
 
     ``response`` is a server or the response to every request; ``None`` refuses connections.
     ``shutdowns`` counts the shutdown requests of ``stop``.

@@ -39,7 +39,7 @@ def _row(row: Fault) -> str:
 
 def _stop_table() -> str:
     head = (
-        "| what the session's address does | what `clinder stop` does | exit code"
+        "| what the server or its proxy does | what `clinder stop` does | exit code"
         " | exit code of `clinder status` | within |\n|---|---|---:|---:|---:|\n"
     )
     return head + "".join(

@@ -263,11 +263,11 @@ def test_the_summary_reports_the_sessions_end() -> None:
     now = datetime(2026, 8, 1, 11, 0, tzinfo=timezone.utc) + timedelta(seconds=754)
 
     assert summary.format_stopped(SESSION, now, ran=True) == (
-        f"The session of {SPEC} is stopped after 12 min 34 s.\n\n"
+        f"The session of {SPEC} was stopped after 12 min 34 s.\n\n"
     )
     assert "gone before the end of the job" in summary.format_stopped(SESSION, now, ran=False)
     assert summary.format_stopped(Session("http://h/", "t"), now, ran=True) == (
-        "The session is stopped.\n\n"
+        "The session was stopped.\n\n"
     )
 
 

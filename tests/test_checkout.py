@@ -462,14 +462,14 @@ def test_an_origin_without_a_url_is_an_error(clone: History) -> None:
 def test_without_origin_the_error_names_the_other_remotes(clone: History) -> None:
     clone.git("remote", "rename", "origin", "upstream")
     clone.git("remote", "add", "fork", "https://me:s3cret@github.com/me/repo")
-    with pytest.raises(UsageError, match="no remote origin, only fork, upstream") as caught:
+    with pytest.raises(UsageError, match="no remote named origin, only fork, upstream") as caught:
         detect(clone.path, clone.environ)
     assert "s3cret" not in caught.value.message
 
 
 def test_without_any_remote_there_is_an_error(clone: History) -> None:
     clone.git("remote", "remove", "origin")
-    with pytest.raises(UsageError, match=r"no remote origin\."):
+    with pytest.raises(UsageError, match=r"no remote named origin\."):
         detect(clone.path, clone.environ)
 
 

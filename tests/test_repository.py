@@ -304,7 +304,7 @@ REFUSALS = [
     ("ckan/https%3A%2F%2Fc.org%2Fx", "ckan/URL"),
     ("ckan/https%3A%2F%2Fc.org%2Fdataset%2F", "ckan/URL"),
     ("https://c.org/dataset/x?activity_id=a%20b", "The activity 'a b' contains spaces"),
-    ("10.9999/abc", "which archive"),
+    ("10.9999/abc", "its archive"),
     ("10.5281/", "names no repository"),
     ("10.52811", "names no repository"),
     ("https://doi.org/abc", "The page '/abc' does not identify"),
@@ -346,7 +346,7 @@ REFUSALS = [
     ("[x](https://h.org/v2/ghost)", "no Binder link"),
     ("[x](https://h.org/v2/gh/)", "no Binder link"),
     (f"[x]({LINK}\u202e)", "The link 'https://mybinder.org/v2/gh/org/repo/main\ufffd' contains"),
-    (f"[x]({LINK}) [y]({LINK}2)", "different things"),
+    (f"[x]({LINK}) [y]({LINK}2)", "different targets"),
 ]
 
 
@@ -465,7 +465,7 @@ def test_with_ref_changes_only_the_ref() -> None:
     assert parse("o/r@v1").repository.with_ref("feat/x") == Repository("gh", "o/r", "feat/x")
     with pytest.raises(UsageError, match="'v1' does not fit gist/USER/ID/REF: use HEAD"):
         Repository("gist", "me/abc123").with_ref("v1")
-    with pytest.raises(UsageError, match="zenodo has no refs: leave 'main' out"):
+    with pytest.raises(UsageError, match="zenodo has no refs: omit 'main'"):
         Repository("zenodo", "10.5281/zenodo.1").with_ref("main")
 
 

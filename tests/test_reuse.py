@@ -564,8 +564,8 @@ def test_the_clones_own_repository_and_commit_can_be_given(book: History) -> Non
 @pytest.mark.parametrize(
     ("text", "more", "message", "hint"),
     [
-        (f"other/repo@{UNKNOWN}", {}, "but this is one of org/repo", "Omit --reuse-environment"),
-        (f"gl/org%2Frepo/{UNKNOWN}", {}, "but this is one of org/repo", "Omit --reuse-environm"),
+        (f"other/repo@{UNKNOWN}", {}, "this is a clone of org/repo", "Omit --reuse-environment"),
+        (f"gl/org%2Frepo/{UNKNOWN}", {}, "this is a clone of org/repo", "Omit --reuse-environment"),
         ("", {"ref": "main"}, "requires a commit, but main is not one", "--ref"),
         ("org/repo", {}, "requires a commit, but HEAD is not one", "--ref"),
         ("org/repo", {"ref": "v1.0"}, "requires a commit, but v1.0 is not one", "--ref"),

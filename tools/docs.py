@@ -223,7 +223,7 @@ def _events() -> str:
         if inspect.isclass(kind) and kind.__module__ == events.__name__
     ]
     rows = ((f"`{kind.__name__}`", _fields(kind), _markdown(kind)) for kind in kinds)
-    head = "## The events\n\nWhat an `observer` receives, from `clinder.events`.\n\n"
+    head = "## The events\n\nAn `observer` receives these objects of `clinder.events`.\n\n"
     return head + _table(("event", "fields", "when"), *rows)
 
 

@@ -26,9 +26,9 @@ FAMILIES = ("HubBusy",)
 
 EXPLANATIONS = {
     "CodeRaised": Explanation(
-        ("The code raised … on the session.", "The code did not finish: …"),
+        ("The code raised … in the session.", "The code did not finish: …"),
         "`clinder exec` ran the code in the session, and it failed there. The traceback is above "
-        "the message. If the message says that the code did not end, the kernel died, most often "
+        "the message. If the code did not finish, its kernel died, most often "
         "because the session ran out of memory (mybinder.org allows 2 GB).",
         "Fix the code, or the image's environment.",
     ),
@@ -37,7 +37,7 @@ EXPLANATIONS = {
             "This directory is not a git checkout.",
             "Commit … is not pushed yet: …",
             "The repository names the ref …, but another ref is given too: …",
-            "This checkout has no remote origin",
+            "This checkout has no remote named origin",
             "There is no session: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
             "The session in … is still running.",
             "There is no command to run.",
@@ -47,7 +47,7 @@ EXPLANATIONS = {
             "The action does not include the embedded hub.",
         ),
         "An argument, an option, an input or a file is invalid. The line below each of these "
-        "messages says what to do about it.",
+        "messages explains what to do about it.",
         "Follow that line. `clinder COMMAND --help` lists the options, with examples.",
     ),
     "OutputLost": Explanation(
@@ -91,15 +91,15 @@ EXPLANATIONS = {
         "If you name several hubs, clinder tries the next one automatically.",
     ),
     "BotsRefused": Explanation(
-        ("The hub takes clinder for a bot: …",),
+        ("The hub mistakes clinder for a bot: …",),
         "Newer hubs refuse clients that identify themselves as a bot, a crawler or a spider. "
         "clinder does not, so this should not happen.",
         "If you name several hubs, clinder tries the next one automatically.",
     ),
     "BuildTokenRefused": Explanation(
         ("The hub refused the build token: …",),
-        "A hub issues a build token on its launch page, for exactly one spec. No other hub and no "
-        "other spelling of the spec is accepted.",
+        "A hub issues a build token on its launch page, for exactly one spec. It is not valid for "
+        "another hub, or for another spelling of the spec.",
     ),
     "LoginRequired": Explanation(
         ("The hub requires a login, which clinder does not support: …",),
@@ -109,7 +109,7 @@ EXPLANATIONS = {
     "KernelspecMissing": Explanation(
         ("The session has no kernelspec …, only: …",),
         "`--warm-up`, `warm-up` or `--kernel` names a kernelspec that the image does not have. "
-        "Kernelspecs have names such as `python3`, `ir` and `julia-1.11`, not those of languages. "
+        "Kernelspecs have names such as `python3`, `ir` or `julia-1.11`, not names of languages. "
         "The message lists the image's kernelspecs.",
     ),
     "CommitMismatch": Explanation(
@@ -182,13 +182,13 @@ EXPLANATIONS = {
         ("This is not a BinderHub's address: …",),
         "clinder received a web page or a redirect instead of a BinderHub's event stream. Usually "
         "the address is mistyped, belongs to a JupyterHub rather than a BinderHub, or lacks a "
-        "path prefix, as in `https://example.org/services/binder/`. If the message says that the "
-        "hub only builds, it runs in API-only mode and launches nothing.",
+        "path prefix, as in `https://example.org/services/binder/`. If the message reports that "
+        "the hub only builds images, it runs in API-only mode and launches nothing.",
     ),
     "ServerUnusable": Explanation(
         (
             "The hub reported a ready server, but no URL or no token.",
-            "The hub uses HTTPS but its server plain HTTP, which would expose the token.",
+            "The hub uses HTTPS, but its server uses plain HTTP, which would expose the token.",
         ),
         "The hub is misconfigured.",
     ),

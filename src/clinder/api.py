@@ -1,4 +1,4 @@
-"""The Python API: a session started, stopped, or both."""
+"""The Python API: start a session, stop it, or both."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def start(
 
     ``timeout`` limits the whole call, in seconds; ``timeouts`` holds the other limits.
     ``attempts``, from 1 to 3, limits the build requests to one hub. ``warm_up`` names the
-    kernelspec of which one kernel is started and removed beforehand: ``""`` is the server's
-    default, ``None`` starts no kernel. ``reuse_environment`` launches the oldest commit in the
-    clone's history with the same environment files, because the hub has its image already;
-    ``"force"`` does so even if the build may read other files. ``observer`` receives the events of
-    :mod:`clinder.events`. Setting ``cancel`` ends the call and stops what it started.
+    kernelspec of a first kernel, which clinder starts and removes beforehand: ``""`` is the
+    server's default, ``None`` starts no kernel. ``reuse_environment`` launches the oldest commit in
+    the clone's history with the same environment files, so that the hub can reuse its image;
+    ``"force"`` does so even if the build might read other files. ``observer`` receives the events
+    of :mod:`clinder.events`. Setting ``cancel`` ends the call and stops what it started.
 
     Raises :class:`~clinder.errors.ClinderError`.
     """
@@ -90,8 +90,8 @@ def stop(
     """Stop a session and return once it is gone: ``True``, or ``False`` if it was gone already.
 
     ``timeout`` limits the whole call, in seconds; the default is ``timeouts.stop`` or 60.
-    ``timeouts`` limits each connection. Raises :class:`~clinder.errors.StopFailed`, of which
-    :class:`~clinder.errors.TokenRefused` is one.
+    ``timeouts`` limits each connection. Raises :class:`~clinder.errors.StopFailed`, or its subclass
+    :class:`~clinder.errors.TokenRefused`.
     """
     from clinder._deadline import Deadline
     from clinder.running.stop import stop

@@ -1,6 +1,6 @@
 """Every error that clinder raises: its exit code, and a hint on what to do.
 
-The code that raises an error gives its message. A launch adds the hub, the repository and the last
+The code that raises an error writes its message. A launch adds the hub, the repository and the last
 log lines as a :class:`Context`.
 """
 
@@ -29,7 +29,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
 
 @dataclass(frozen=True)
 class Context:
-    """The hub and the spec of a failed launch, its link to try in a browser, and its last log."""
+    """A failed launch's hub and spec, a link to try it in a browser, and its last log lines."""
 
     hub: str = ""
     repository: str = ""
@@ -80,7 +80,7 @@ class Refused(ClinderError):
 class UnknownProvider(Refused):
     """The hub does not support the repository provider (``builder.py``)."""
 
-    hint = "The hub lists its providers at /api/repoproviders. Or use another hub with --hub."
+    hint = "Use a provider that the hub lists at /api/repoproviders, or another hub with --hub."
 
 
 class MalformedSpec(Refused):
@@ -111,7 +111,7 @@ class NetworkRefused(Refused):
 
 
 class BotsRefused(Refused):
-    """The hub took clinder for a bot (binderhub#2107)."""
+    """The hub mistook clinder for a bot (binderhub#2107)."""
 
     hint = "Use another hub with --hub, and report this to clinder's developers."
 

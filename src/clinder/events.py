@@ -42,7 +42,7 @@ class LogLines:
 
 @dataclass(frozen=True)
 class SessionLaunched:
-    """The hub launched the session's server, which must be stopped from now on. Not usable yet."""
+    """The hub launched the session's server. It is not usable yet, but must be stopped later."""
 
     session: Session
 
@@ -71,7 +71,7 @@ class SessionStopped:
 
 @dataclass(frozen=True)
 class SessionNotStopped:
-    """clinder could not stop such a session: it might still be running. ``reason`` explains it."""
+    """clinder could not stop a session, which might still be running. ``reason`` explains why."""
 
     session: Session
     reason: str

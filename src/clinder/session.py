@@ -11,15 +11,15 @@ from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 from clinder.errors import UsageError
 
 _APPLICATION_PATH = r"(/user/[^/]+/)(?:lab|tree|notebooks|doc|edit|retro|api)(?:/.*)?$"
-_VISIBLE_ASCII = r"[!-~]+"  # what an HTTP header can contain, without blanks
+_VISIBLE_ASCII = r"[!-~]+"  # what an HTTP header can contain, without spaces
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One build request and its outcome.
 
-    ``outcome`` is ``ready`` or the name of an error, ``reason`` its message. ``seconds`` is the
-    duration, ``waited`` the pause before it.
+    ``outcome`` is ``ready`` or the name of an error; ``reason`` is the error's message. ``seconds``
+    is how long it took, ``waited`` the wait before it.
     """
 
     hub: str
@@ -33,8 +33,8 @@ class Attempt:
 class Session:
     """A running Jupyter Server and its token.
 
-    ``url`` ends in a slash. ``spec`` is the launched spec. If an environment was to be reused,
-    ``asked_spec`` is the requested spec, and ``reuse`` a sentence that explains the choice.
+    ``url`` ends in a slash. ``spec`` is the launched spec. If reuse was requested,
+    ``asked_spec`` is the requested spec, and ``reuse`` is a sentence that explains the choice.
     ``phases`` maps each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``repr`` and
     ``str`` never show the token; :attr:`uri` and :meth:`to_json` contain it. Raises
     :class:`~clinder.errors.UsageError` if the URL or the token is invalid.
@@ -132,7 +132,7 @@ def server_url(url: str) -> str:
 def _strip(url: str) -> str:
     url = url.strip()  # a line of a file ends in a newline
     if not url.isprintable() or " " in url:
-        raise UsageError("A session's URL cannot contain blanks or control characters.", hint=_HINT)
+        raise UsageError("A session's URL cannot contain spaces or control characters.", hint=_HINT)
     return url
 
 

@@ -137,7 +137,7 @@ def test_a_session_is_passed_on_to_later_steps_and_stopped(use: MakeUse, hub: Sc
     assert post.log.masks == MASKS
     assert f"The session at {url} is stopped." in post.text
     assert post.log.annotations == []
-    assert f"The session of {SPEC} is stopped after " in used.summary
+    assert f"The session of {SPEC} was stopped after " in used.summary
     assert TOKEN not in used.summary
 
 

@@ -93,7 +93,7 @@ def test_an_exception_shows_the_remote_traceback_without_colours(
     assert "in f()" in result.err
     assert "\x1b" not in result.err
     assert result.err.splitlines()[-2:] == [
-        "clinder: The code raised KeyError on the session.",
+        "clinder: The code raised KeyError in the session.",
         "  what to do: The traceback above is from the session's kernel.",
     ]
 
@@ -112,7 +112,7 @@ def test_only_a_clean_exit_succeeds(results: dict[str, Result]) -> None:
     assert (results["exits well"].code, results["exits well"].out) == (0, "1\n")
     assert "SystemExit" not in results["exits well"].err
     assert results["exits"].code == 1
-    assert "The code raised SystemExit on the session." in results["exits"].err
+    assert "The code raised SystemExit in the session." in results["exits"].err
 
 
 def test_code_that_kills_its_kernel_fails(tmp_path: Path) -> None:

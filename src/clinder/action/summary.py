@@ -46,7 +46,7 @@ def format_stopped(session: Session, now: datetime, *, ran: bool) -> str:
     if not ran:
         return f"{name} was gone before the end of the job.\n\n"
     lifetime = _lifetime(session, now)
-    return f"{name} is stopped{lifetime and f' after {lifetime}'}.\n\n"
+    return f"{name} was stopped{lifetime and f' after {lifetime}'}.\n\n"
 
 
 def format_not_stopped(reason: str) -> str:

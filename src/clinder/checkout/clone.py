@@ -35,7 +35,7 @@ def _origin(git: Git) -> str:
     remotes = git.read("remote")
     if "origin" not in remotes:
         others = f", only {', '.join(remotes)}" if remotes else ""
-        raise UsageError(f"This checkout has no remote origin{others}.", hint=EXAMPLES)
+        raise UsageError(f"This checkout has no remote named origin{others}.", hint=EXAMPLES)
     url = next(iter(git.read("remote", "get-url", "origin")), "")
     if _is_path(url):
         raise UsageError(
@@ -64,7 +64,7 @@ def _warn_if_unpushed(git: Git, commit: str, state: Mapping[str, str]) -> tuple[
         raise UsageError(
             f"Commit {commit[:12]} is not pushed yet: {state['branch.head']} is "
             f"{_plural(ahead, 'commit')} ahead of {state['branch.upstream']}.",
-            hint="Run `git push`, or name a commit or branch that is pushed with --ref.",
+            hint="Run `git push`, or use --ref to name a commit or branch that is pushed.",
         )
     return (f"Commit {commit[:12]} is on no known branch of origin. Hubs need a pushed commit.",)
 

@@ -144,7 +144,7 @@ def stop(
 
     URI is a session's URI with its token, or `-` to read URIs or JSON objects from standard
     input, one per line. Prefer `-` or a file, because other users of this machine can see a
-    command's arguments. Without arguments, the session is that of JUPYTER_BASE_URL and
+    command's arguments. If you name no session, clinder stops the one in JUPYTER_BASE_URL and
     JUPYTER_TOKEN.
 
     \b
@@ -178,8 +178,8 @@ def status(
 
     The exit code is 10 if the session is gone.
 
-    URI is a session's URI with its token, or `-` for standard input. Without arguments, the
-    session is that of JUPYTER_BASE_URL and JUPYTER_TOKEN.
+    URI is a session's URI with its token, or `-` for standard input. If you name no session,
+    clinder checks the one in JUPYTER_BASE_URL and JUPYTER_TOKEN.
 
     \b
     Examples:

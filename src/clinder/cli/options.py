@@ -156,8 +156,8 @@ def launch_options(function: _Function) -> _Function:
             envvar="CLINDER_HUB",
             show_envvar=True,
             metavar="URL",
-            help="The hub to launch on, or `local` for the embedded hub. Repeat it to name hubs"
-            " that clinder tries in order.  [default: https://mybinder.org]",
+            help="The hub to launch on, or `local` for the embedded hub. Repeat the option"
+            " for several hubs, which clinder tries in order.  [default: https://mybinder.org]",
         ),
         click.option(
             "--ref",

@@ -100,8 +100,8 @@ def require_extra() -> None:
     missing = [name for name, module in _EXTRA.items() if not _installed(module)]
     if missing:
         raise UsageError(
-            f"The embedded hub needs {' and '.join(missing)}, which is not installed.",
-            hint='Install its dependencies: pip install "clinder[local]"',
+            f"The embedded hub needs packages that are not installed: {', '.join(missing)}.",
+            hint='Install them: pip install "clinder[local]"',
         )
 
 

@@ -50,7 +50,7 @@ class LaunchOptions:
         if not 0 < self.timeout < math.inf:
             raise UsageError(f"The time limit must be more than 0 seconds, not {self.timeout:g}.")
         if not 1 <= self.attempts <= ATTEMPTS:
-            raise UsageError(f"The attempts must be from 1 to {ATTEMPTS}, not {self.attempts}.")
+            raise UsageError(f"attempts must be from 1 to {ATTEMPTS}, not {self.attempts}.")
         if not re.fullmatch(r"[!-~]*", self.build_token):
             raise UsageError("The build token contains a space or a non-ASCII character.")
         if self.reuse_environment not in (False, True, FORCE):

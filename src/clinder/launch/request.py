@@ -152,8 +152,8 @@ def _require_own_checkout(
     own = {_identity(each) for each in (clone.repository, clone.base) if each}
     if _identity(repository) not in own:
         raise UsageError(
-            f"Reusing an environment requires a clone of {repository.name}, but this is one of"
-            f" {clone.repository.name}.",
+            f"Reusing an environment requires a clone of {repository.name}, but this is a"
+            f" clone of {clone.repository.name}.",
             hint=_NO_CLONE_HINT,
         )
     return Checkout(repository, "the given repository")

@@ -46,7 +46,7 @@ def parse_doi(doi: str) -> Repository:
         if provider.dois and provider.dois.match(doi):
             return Repository(prefix, doi)
     hint = "Write the provider before the DOI: dataverse/10.5072/FK2/ABC or zenodo/10.5072/1"
-    raise UsageError(f"The DOI {redact(doi)} does not show which archive it is in.", hint=hint)
+    raise UsageError(f"The DOI {redact(doi)} does not identify its archive.", hint=hint)
 
 
 def _parse_other_host(parts: SplitResult, path: str) -> Repository:

@@ -55,7 +55,7 @@ def _parse_badge(text: str) -> ParsedTarget:
     links = {link.replace("&amp;", "&") for link in _BADGE_LINK.findall(text)}
     targets = {_parse_url(_urls.require_printable(link, "link")) for link in links}
     if len(targets) != 1:
-        problem = "Binder links to different things" if targets else "no Binder link"
+        problem = "Binder links to different targets" if targets else "no Binder link"
         raise UsageError(f"The badge contains {problem}.")
     return targets.pop()
 
@@ -97,7 +97,7 @@ def _parse_shorthand(text: str) -> Repository:
     ``git/git`` and ``zenodo/zenodo`` are GitHub repositories, not specs.
     """
     if text.startswith((".", "/", "~")):
-        hint = "To launch the checkout in the current directory, leave REPOSITORY out."
+        hint = "To launch the checkout in the current directory, omit REPOSITORY."
         raise UsageError(f"{_urls.redact(text)} is a path on this machine.", hint=hint)
     if at_ref := re.fullmatch(r"([^/]+/[^/@:%]+)@(.*)", text):
         if not at_ref[2]:

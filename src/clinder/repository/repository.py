@@ -39,7 +39,7 @@ class Repository:
         if provider.has_refs:
             object.__setattr__(self, "ref", _normalize_ref(provider, self.ref or "HEAD"))
         elif self.ref:
-            raise UsageError(f"{self.provider} has no refs: leave {redact(self.ref)} out.")
+            raise UsageError(f"{self.provider} has no refs: omit {redact(self.ref)}.")
 
     @property
     def spec(self) -> str:

@@ -208,7 +208,7 @@ def execute(
     except KernelDied as error:
         raise errors.CodeRaised(
             f"The code did not finish: {error.message}.",
-            hint="It may have used more memory than the session has.",
+            hint="The code might have used more memory than the session has.",
         ) from None
     except (errors.ServerUnreachable, errors.TokenRefused):
         status = Server(session, Transport(timeouts)).status(deadline)
@@ -216,7 +216,7 @@ def execute(
             raise errors.SessionGone(f"The session is gone: {status.message}.") from None
         raise
     if raised is not None:
-        raise errors.CodeRaised(f"The code raised {raised.name} on the session.")
+        raise errors.CodeRaised(f"The code raised {raised.name} in the session.")
     if dropped:
         message = "The session's server dropped some of the output. Its own message is above."
         raise errors.OutputDropped(message)

@@ -99,7 +99,7 @@ _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
     (r"Error resolving ref", RepositoryHostFailed, "The hub could not query the repository's host"),
     (r"Sorry, .* is not allowed to launch", Banned, "The hub does not launch this repository"),
     (r"Requests from .* are not allowed", NetworkRefused, "The hub refuses this network"),
-    (r"Bots not allowed", BotsRefused, "The hub takes clinder for a bot"),
+    (r"Bots not allowed", BotsRefused, "The hub mistakes clinder for a bot"),
     (r"Invalid build token", BuildTokenRefused, "The hub refused the build token"),
     (r"Forbidden$", LoginRequired, "The hub requires a login, which clinder does not support"),
     (r"Rate limit exceeded", RateLimited, "The hub limits the rate of build requests"),
@@ -272,7 +272,7 @@ def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
         raise ServerUnusable("The hub reported a server whose URL or token is invalid.") from None
     if secure and not url.startswith("https:"):
         raise ServerUnusable(
-            "The hub uses HTTPS but its server plain HTTP, which would expose the token."
+            "The hub uses HTTPS, but its server uses plain HTTP, which would expose the token."
         )
     names = [each.name for each in fields(Ready) if each.name not in ("url", "token")]
     texts = {name: one_line(get_text(event, name), _MAX_FIELD) for name in names}

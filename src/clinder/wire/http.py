@@ -101,7 +101,7 @@ class Transport:
             if url.startswith("https:") and not next_url.startswith("https:"):
                 raise BadRedirect("it redirects from https to http", answered=True)
             url = next_url
-        raise BadRedirect("it redirects in circles", answered=True)
+        raise BadRedirect("it redirects in a loop", answered=True)
 
 
 def _redirect_target(url: str, location: str) -> str:

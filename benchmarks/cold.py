@@ -1,4 +1,4 @@
-"""How long commands take that do almost nothing."""
+"""How long commands that do almost nothing take."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Launch:
         self.ready = time.monotonic()
 
     def note_response(self) -> None:
-        """Note that ``api/status`` was responded to."""
+        """Note that the response to ``api/status`` was sent."""
         self.responded = time.monotonic()
 
 

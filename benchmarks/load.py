@@ -1,6 +1,6 @@
 """The load of one session on a hub: the number of requests, and their bytes. Nothing is timed.
 
-Failures are play as in the tests of the fault table, on a clock that skips pauses.
+Failures are played as in the tests of the fault table, on a clock that skips pauses.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class Spread:
 
 
 def measure_in_turns(contenders: Sequence[Contender], runs: int) -> tuple[Series, ...]:
-    """Measure all contenders in so many rounds, after one that does not count."""
+    """Measure all contenders in ``runs`` rounds, after one that does not count."""
     rounds = [[each.measure() for each in contenders] for _ in range(runs + 1)][1:]
     return tuple(
         Series(contender.name, tuple(one[at] for one in rounds))

@@ -347,7 +347,7 @@ def test_a_commit_on_no_known_branch_of_origin_is_a_warning(clone: History, comm
     clone.git(*command.split())
     clone.commit()
     (warning,) = detect(clone.path, clone.environ).warnings
-    assert f"{clone.head[:12]} is on no known branch of origin." in warning
+    assert f"{clone.head[:12]} is not on a known branch of origin." in warning
 
 
 def test_a_commit_only_on_another_remote_is_a_warning(clone: History) -> None:
@@ -359,7 +359,7 @@ def test_a_commit_only_on_another_remote_is_a_warning(clone: History) -> None:
     checkout = detect(clone.path, clone.environ)
     assert checkout.repository == Repository("gh", "org/repo", clone.head)
     (warning,) = checkout.warnings
-    assert "is on fork/topic, but on no known branch of origin" in warning
+    assert "is on fork/topic, but not on a known branch of origin" in warning
 
 
 def test_uncommitted_changes_are_a_warning(clone: History) -> None:

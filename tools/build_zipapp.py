@@ -3,8 +3,8 @@
 The same sources and the same lock always give the same bytes: the file contains no times, owners or
 modes, its order is fixed, and the installer's notes about the installation are removed.
 
-It is only for the action. With click and rich, for the command line, it would have 2.7 MB instead
-of 1.0 MB, and each job would take twice as long to unpack it.
+It is only for the action. With click and rich, for the command line, it would be 2.7 MB instead of
+1.0 MB, and each job would take twice as long to unpack it.
 """
 
 from __future__ import annotations

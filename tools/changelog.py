@@ -14,7 +14,7 @@ _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 class NotReady(Exception):
-    """The version cannot be released yet. The message says what to do."""
+    """The version cannot be released yet. The message explains what to do."""
 
 
 def notes(changelog: str, version: str) -> str:

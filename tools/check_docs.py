@@ -19,7 +19,7 @@ import yaml
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 _NOWHERE = "http://127.0.0.1:9"
 _OFFLINE = {"API_URL": _NOWHERE, "npm_config_registry": _NOWHERE}
-"""MyST checks these for a newer version; nothing listens there, so it needs no network."""
+"""MyST looks for a newer version there; nothing listens, so it needs no network."""
 
 
 def main(myst: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 NAME = "python3"
 _OPTIONS = {"-I", "-S", "-B"}
-_HOME = Path(sys.executable).parents[1]  # the environment: with -S, sys.prefix is another
+_HOME = Path(sys.executable).parents[1]  # the environment; with -S, sys.prefix is a different one
 
 
 def main(program: str, *arguments: str) -> None:

@@ -1,5 +1,5 @@
-// A launch with BinderHub's own JavaScript client, such as someone would write who does not use
-// clinder: node client.mjs HUB SPEC. The build log goes to stderr, the session's URI to stdout.
+// A launch with BinderHub's own JavaScript client, like one that someone without clinder would
+// write: node client.mjs HUB SPEC. The build log goes to stderr, the session's URI to stdout.
 
 import process from "node:process";
 

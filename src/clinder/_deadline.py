@@ -21,11 +21,11 @@ class _CancelTime:
 
 
 class Deadline:
-    """A point in time, and an event that cancels. Everything that waits checks both.
+    """A point in time, and an event that cancels work. Whatever waits checks both.
 
-    ``seconds`` counts from now. ``now`` is the clock; ``pause`` waits for an event, for a maximum
-    of seconds. ``grace`` is how many seconds work continues after ``cancel`` is set: a launch
-    raises it while a server might be about to appear.
+    ``seconds`` counts from now. ``now`` is the clock; ``pause`` waits for an event, but at most
+    for a number of seconds. ``grace`` is how many seconds work continues after ``cancel`` is set:
+    a launch raises it while a server might be about to appear.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Make foreign text safe to print: remove escape sequences and control characters."""
+"""Make untrusted text safe to print: remove escape sequences and control characters."""
 
 from __future__ import annotations
 

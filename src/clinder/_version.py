@@ -4,4 +4,4 @@ from __future__ import annotations
 
 __version__ = "1.0.0"
 USER_AGENT = f"clinder/{__version__} (+https://github.com/org/clinder-action)"
-"""It avoids the words, such as "bot", for which newer hubs refuse a client (binderhub#2107)."""
+"""It contains no word, such as "bot", for which newer hubs refuse a client (binderhub#2107)."""

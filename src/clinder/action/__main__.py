@@ -20,7 +20,7 @@ _ESCAPES = (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"))
 
 def main(step: str) -> int:
     """Run a step and return its exit code. Every failure ends in one annotation."""
-    # On Windows, a pipe has another encoding and other line ends.
+    # On Windows, a pipe has a different encoding and different line endings.
     if isinstance(sys.stdout, io.TextIOWrapper):  # pragma: no branch - always true, but not to mypy
         sys.stdout.reconfigure(encoding="utf-8", errors="replace", newline="\n")
     for signum in (signal.SIGINT, signal.SIGTERM):

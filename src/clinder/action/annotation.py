@@ -1,4 +1,4 @@
-"""An error as one annotation of a workflow, with everything that helps."""
+"""An error as one annotation of a workflow, with everything that helps to fix it."""
 
 from __future__ import annotations
 

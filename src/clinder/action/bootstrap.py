@@ -1,10 +1,10 @@
 """Makes clinder and its dependencies importable without changing the user's Python.
 
-Runs before anything is installed: standard library only, any Python from 3.10, ``python -I -S``.
+Runs before anything is installed: standard library only, Python 3.10 or newer, ``python -I -S``.
 
 The packages go into one private folder of the job, which the first use of the action creates and
 later uses share. A release contains them as a zipapp. It is unpacked, so that later steps find the
-byte code of earlier ones: importing takes 0.2 s from a folder but 0.5 s from the zipapp, and
+byte code of earlier steps: importing takes 0.2 s from a folder but 0.5 s from the zipapp, and
 unpacking takes 0.1 s. A branch or commit has no zipapp, so pip installs the locked packages from
 the package index. Index, proxy and certificates are those of the user's pip configuration; its
 other settings have no effect. pip checks every file against its hash.
@@ -34,7 +34,7 @@ ONLY_PURE = (
     "--abi=none",
     "--python-version=3.10",
 )
-"""These options make pip choose wheels for every Python from 3.10 on every platform."""
+"""These options make pip choose wheels that work on every platform, with Python 3.10 or newer."""
 
 _CONNECTION = re.compile(r"PIP_.*(INDEX|LINKS|HOST|CERT|TLS|PROXY|CONFIG|TIMEOUT|KEYRING|NETRC)")
 """The pip variables that configure how to reach the index, not what to install or where."""
@@ -73,7 +73,7 @@ def fill_from_index(target: Path, action_root: Path) -> None:
 
 
 def _install_once(action_root: Path, folder: Path) -> Path:
-    """Return the folder of this version's packages. A rename makes it appear complete or never."""
+    """Return the folder of this version's packages. A rename makes it appear only when complete."""
     packages = folder / f"clinder-packages-{_digest(action_root)}"
     if packages.is_dir():
         return packages

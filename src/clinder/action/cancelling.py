@@ -12,7 +12,7 @@ from clinder._signals import SignalEvent, cancellation, exit_code
 from clinder.action.workflow import Workflow
 
 _SECONDS = 7.0
-"""Time limit for ending after a signal. The runner sends another after 7.5 s and kills at 10 s."""
+"""Time limit for ending after a signal. The runner sends another at 7.5 s and kills at 10 s."""
 _LAST_MESSAGE = b"Cancelled. The post step stops the session if there is one.\n"
 
 
@@ -20,7 +20,7 @@ _LAST_MESSAGE = b"Cancelled. The post step stops the session if there is one.\n"
 def cancel_in_time(
     workflow: Workflow, wait: Callable[[Event, float], bool] = Event.wait
 ) -> Iterator[Event]:
-    """Yield an event that a signal sets. A second signal, or a lack of time, ends the process.
+    """Yield an event that a signal sets. A second signal, or the time limit, ends the process.
 
     ``wait`` waits for an event for a number of seconds and returns whether it was set. A
     :class:`~clinder.errors.Cancelled` that leaves the context has the signal's exit code.

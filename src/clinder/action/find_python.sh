@@ -1,7 +1,7 @@
 # shellcheck shell=sh
 # Source this in sh or bash, on any runner. It sets CLINDER_PYTHON to the full path of a Python 3.10
 # or newer, or ends the step with one annotation. It runs each candidate, because "python3" on
-# Windows can be a stub that opens a shop, and a shim can point to a version that is gone.
+# Windows can be a stub that opens the Microsoft Store, and a shim can point to a version that is gone.
 
 clinder_candidates() { # one per line; the Python of actions/setup-python comes first
   if [ -n "${pythonLocation:-}" ]; then

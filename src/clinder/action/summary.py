@@ -1,4 +1,4 @@
-"""The job's summary, in Markdown. It shows foreign text only as text, and no secret."""
+"""The job's summary, in Markdown. It shows untrusted text as text only, and no secret."""
 
 from __future__ import annotations
 

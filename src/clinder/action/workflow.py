@@ -21,22 +21,22 @@ from clinder._text import printable_lines
 from clinder.errors import UsageError
 
 _HARMLESS = re.compile(r"(?:(?!::|##\[)[ -~])+")
-"""A line that cannot contain a command. ASCII only: .NET ignores some other characters in one."""
+"""A line that cannot contain a command. Only ASCII, because .NET ignores other characters."""
 _TITLE = {"title": "clinder"}  # core.error would also write all other properties, empty
 
 
 class Workflow:
     """A step's output to the runner.
 
-    Foreign text could contain commands, so the runner processes none while it is written. Before
-    each command of our own, processing is resumed.
+    Untrusted text could contain commands, so the runner processes none while this class writes such
+    text. Before each command of our own, processing is resumed.
     """
 
     def __init__(self) -> None:
         self._resume = ""
 
     def log(self, text: str) -> None:
-        """Write our own message. Commands in foreign parts of it have no effect."""
+        """Write our own message. Commands in untrusted parts of it have no effect."""
         if _HARMLESS.fullmatch(text):
             sys.stdout.write(f"{text}\n")
             sys.stdout.flush()
@@ -44,7 +44,7 @@ class Workflow:
             self.quote(text)
 
     def quote(self, text: str) -> None:
-        """Write foreign lines. Commands in them have no effect."""
+        """Write untrusted lines. Commands in them have no effect."""
         lines = printable_lines(text)
         if lines and not self._resume:
             self._resume = secrets.token_hex(16)

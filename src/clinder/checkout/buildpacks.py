@@ -61,7 +61,7 @@ _BUILDPACKS: tuple[tuple[set[str], tuple[str, ...]], ...] = (
     (set(_CONDA[:2]), _CONDA),
     ({"Pipfile", "Pipfile.lock"}, ("Pipfile", "Pipfile.lock", "requirements3.txt", *_CONDA[2:])),
 )
-"""In repo2docker's order: the files that select each, and those of its files to inspect."""
+"""In repo2docker's order: the files that select a buildpack, and which of its files to inspect."""
 _ONLY_AT_ROOT = ("setup.py", "pyproject.toml", "DESCRIPTION")
 
 
@@ -97,7 +97,7 @@ def needs_source(files: Mapping[str, str], *, at_root: bool) -> str:
 
 
 def _files_read_by(names: set[str], runtime: str) -> tuple[str, ...]:
-    """Return the files to inspect of the first buildpack that accepts these files."""
+    """Return the files to inspect for the first buildpack that these files select."""
     names = names | ({"r-"} if runtime.startswith("r-") else set())
     if runtime and not runtime.startswith("python-"):
         names -= {"Pipfile", "Pipfile.lock"}

@@ -47,7 +47,7 @@ def _detect_github(environ: Mapping[str, str]) -> Checkout:
     """Return the head of the pull request or of the completed run, otherwise ``GITHUB_SHA``.
 
     For ``pull_request_target`` that is the base: such a job has secrets, so clinder must not run
-    the foreign head.
+    the untrusted head.
     """
     event = environ.get("GITHUB_EVENT_NAME") or ""
     source = f"GitHub Actions ({event} event)" if event else "GitHub Actions"
@@ -97,10 +97,10 @@ def _base(server: str, head: Repository, payload: Any) -> Repository | None:
 
 
 def _detect_gitlab(environ: Mapping[str, str]) -> Checkout:
-    """Return the source of the merge request, also of a fork's, otherwise the pipeline's commit.
+    """Return the merge request's source, even if that is a fork, otherwise the pipeline's commit.
 
     In a merged results pipeline, ``CI_COMMIT_SHA`` is a merge commit that exists only on GitLab.
-    Only there, GitLab sets the variable for the source branch's own commit.
+    Only there does GitLab set the variable with the source branch's own commit.
     """
     url, commit = _require(environ, "GitLab CI", "CI_PROJECT_URL", "CI_COMMIT_SHA")
     url = environ.get("CI_MERGE_REQUEST_SOURCE_PROJECT_URL") or url

@@ -58,7 +58,7 @@ def _warn_if_unpushed(git: Git, commit: str, state: Mapping[str, str]) -> tuple[
     if any(branch.startswith("origin/") for branch in branches):
         return ()
     if branches:
-        return (f"Commit {commit[:12]} is on {branches[0]}, but on no known branch of origin.",)
+        return (f"Commit {commit[:12]} is on {branches[0]}, but not on a known branch of origin.",)
     ahead = int(state.get("branch.ab", "+0").split()[0])
     if ahead:
         raise UsageError(
@@ -66,7 +66,7 @@ def _warn_if_unpushed(git: Git, commit: str, state: Mapping[str, str]) -> tuple[
             f"{_plural(ahead, 'commit')} ahead of {state['branch.upstream']}.",
             hint="Run `git push`, or use --ref to name a commit or branch that is pushed.",
         )
-    return (f"Commit {commit[:12]} is on no known branch of origin. Hubs need a pushed commit.",)
+    return (f"Commit {commit[:12]} is not on a known branch of origin. Hubs need a pushed commit.",)
 
 
 def _plural(number: int, noun: str) -> str:

@@ -88,7 +88,7 @@ _GLOBAL = re.compile(
 
 
 def check_requirements(text: str) -> str:
-    """Check for what pip would look up among files, with pip's own reading of lines."""
+    """Check for requirements that pip would look up among files; read lines as pip does."""
     if continued := _continued_comment(text):
         return continued
     joined = re.sub(r"\s--hash=\S+", "", _join_lines(text.removeprefix("\ufeff")))
@@ -106,7 +106,7 @@ def _join_lines(text: str) -> str:
 
 
 def _is_local(requirement: str) -> bool:
-    """Return whether pip might look up a requirement among files: by no plain name and no URL."""
+    """Return whether pip might look up a requirement among files, not by its name or URL."""
     requirement = " ".join(requirement.split())
     option = _WITH_FILE.fullmatch(requirement) or _WITH_URL.fullmatch(requirement)
     if option:
@@ -117,7 +117,7 @@ def _is_local(requirement: str) -> bool:
 
 
 def _is_named(requirement: str) -> bool:
-    """Return whether a requirement is one by name, with a remote URL or none (PEP 508)."""
+    """Return whether a requirement is a name, with or without a remote URL (PEP 508)."""
     from packaging.requirements import InvalidRequirement, Requirement
 
     if "$" in requirement or len(requirement) > _REQUIREMENT_LIMIT:  # pip expands variables
@@ -195,7 +195,7 @@ class _NotPlainError(Exception):
 def _entries(
     event: Event, events: Iterator[Event], keys: tuple[str, ...] = ()
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the keys and other strings of what begins with ``event``, each with the keys above."""
+    """Yield the keys and strings of the node at ``event``, each with the keys of its parents."""
     from ruamel.yaml import events as kinds
 
     items = takewhile(lambda each: not isinstance(each, kinds.CollectionEndEvent), events)
@@ -289,7 +289,7 @@ _MOUNT = re.compile(r"--mount\b(?!=type=(?:cache|tmpfs)\b)")
 
 
 def check_dockerfile(text: str) -> str:
-    """Check for instructions that read files. Those of a base image's ``ONBUILD`` stay unseen."""
+    """Check for instructions that read files, except those of a base image's ``ONBUILD``."""
     for line in text.split("\n"):
         if _DIRECTIVE.match(line.lstrip()):
             return f"has a syntax of its own, {_quote(line)}"
@@ -361,7 +361,7 @@ def _reads_nothing(command: str) -> bool:
         (_PIP, lambda word: _PIP_FLAGS.fullmatch(word) or not _is_local(word)),
         (_CONDA, lambda word: _CONDA_WORD.fullmatch(word) and not _ARCHIVE.search(word)),
         (_JUPYTER, _JUPYTER_WORD.fullmatch),
-        (_LABEXTENSION, _OF_NPM.fullmatch),  # a bare name may be a folder
+        (_LABEXTENSION, _OF_NPM.fullmatch),  # a bare name might be a folder
     ):
         if found := pattern.fullmatch(command):
             words = _split_words(found["arguments"] or "")

@@ -22,7 +22,7 @@ _FOLDER, _LINK, _SUBMODULE = "040000", "120000", "160000"
 
 @dataclass(frozen=True)
 class Choice:
-    """Which commit to launch instead of the requested one, and the reason in a sentence or two.
+    """The commit to launch instead of the requested one, and the reason in a sentence or two.
 
     If ``refused``, both are the same: clinder could not tell, or the image of another commit might
     behave differently.
@@ -168,7 +168,7 @@ class _Files:
 
     @classmethod
     def at_commit(cls, git: Git, commit: str) -> _Files:
-        """Raise :class:`NotReusable` if repo2docker refuses the commit."""
+        """Return a commit's files. Raises :class:`NotReusable` if repo2docker refuses them."""
         root = _tree(git, commit)
         folders = [
             each for each in root if each.path in buildpacks.FOLDERS and each.mode == _FOLDER

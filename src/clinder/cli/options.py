@@ -60,7 +60,7 @@ class WholeNumber(click.IntRange):
 
 
 class _EnvOption(click.Option):
-    """An option that a variable can set, too; error messages name the one that was used."""
+    """An option that a variable can set, too; error messages name whichever was used."""
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
         source = ctx.get_parameter_source(self.name or "") if ctx else None
@@ -75,7 +75,7 @@ quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show only warni
 def seconds_option(
     name: str, default: float | None, text: str, *, variable: bool = False
 ) -> Callable[[_Function], _Function]:
-    """Return an option in seconds, which a variable can set, too, if there is one."""
+    """Return an option in seconds. With ``variable``, an environment variable can set it, too."""
     return click.option(
         name,
         cls=_EnvOption,
@@ -96,7 +96,7 @@ stop_timeout = seconds_option(
 
 
 def _require_not_empty(_: click.Context, __: click.Parameter, value: str | None) -> str:
-    """Return ``""`` if REPOSITORY is omitted. An empty one probably is an unset variable."""
+    """Return ``""`` if REPOSITORY is omitted. An empty one is probably an unset variable."""
     if value == "":
         raise UsageError("REPOSITORY is empty.", hint="Omit it to launch the current commit.")
     return value or ""

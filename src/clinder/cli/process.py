@@ -1,4 +1,4 @@
-"""The command that ``clinder run`` starts: signals to it, and the end of it and its children."""
+"""The command that ``clinder run`` starts: signal it, wait for it, end it and its children."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class Source:
 
 
 def read_sessions(texts: Sequence[str], files: Sequence[Path]) -> list[Source]:
-    """Return a source for each argument, in order, or without arguments the environment's.
+    """Return a source for each argument, in order; without arguments, the environment's session.
 
     Raises :class:`~clinder.errors.UsageError` if there is none at all.
     """

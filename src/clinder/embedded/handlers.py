@@ -69,7 +69,7 @@ async def serve(
     *,
     stop_servers: bool,
 ) -> None:
-    """Serve until the event is set that ``started`` receives, together with its loop."""
+    """Serve until an event is set. ``started`` receives the loop and that event."""
     server = HTTPServer(_application(state))
     server.add_socket(listening)
     closing = asyncio.Event()
@@ -93,7 +93,7 @@ class _Handler(RequestHandler):
     def prepare(self) -> None:
         """Refuse requests that another site's page could send through this user's browser.
 
-        If a foreign name resolves to this machine (DNS rebinding), ``Host`` shows it.
+        If somebody else's name resolves to this machine (DNS rebinding), ``Host`` shows it.
         """
         origin = self.request.headers.get("Origin")
         hosts = [self.request.host, *([_host(origin)] if origin is not None else [])]
@@ -121,7 +121,7 @@ class _BuildHandler(_Handler):
     _build: asyncio.Task[None] | None = None
     _client_left = False
 
-    def set_default_headers(self) -> None:  # even of refusals
+    def set_default_headers(self) -> None:  # of refusals, too
         self.set_header("Content-Type", "text/event-stream")
         self.set_header("Cache-Control", "no-cache")
 

@@ -27,7 +27,7 @@ class Hub:
     down after ``idle`` seconds without activity: a busy kernel counts as activity, a connection to
     an idle kernel does not. ``port`` 0 means any free port. If ``stop_servers`` is true, the
     servers end with the hub. ``report`` receives log lines, in the hub's thread; they can hold
-    foreign text but no secret. As in a real hub's configuration, ``keepalive`` is the number of
+    untrusted text but no secret. As in a real hub's configuration, ``keepalive`` is the number of
     seconds of silence before the hub sends a comment, and ``launch_timeout`` the time limit for
     a launch in seconds.
 

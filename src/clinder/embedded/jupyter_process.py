@@ -49,13 +49,13 @@ class EmbeddedServer(ServerApp):
         """Don't convert configuration files of IPython 3."""
 
     def load_config_file(self, *_: object, **__: object) -> None:
-        """Read no configuration, be it the user's, the machine's or the directory's."""
+        """Read no configuration: not the user's, the machine's or the directory's."""
 
     def write_server_info_file(self) -> None:
-        """Write none, because it would hold the token."""
+        """Write no file, because it would hold the token."""
 
     def init_signal(self) -> None:
-        """Shut down on any of these signals."""
+        """Shut down on any signal in :data:`_STOP_SIGNALS`."""
         for name in _STOP_SIGNALS:
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), lambda *_: self.stop(from_signal=True))

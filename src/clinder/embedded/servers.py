@@ -179,9 +179,9 @@ class Servers:
 
 
 def name_for(repo_url: str) -> str:
-    """Return a name for a server of this repository, like ``launcher.py`` of BinderHub.
+    """Return a name for a server of this repository, like BinderHub's ``launcher.py``.
 
-    Unlike there, the name has only characters that need no escaping in a URL.
+    Unlike BinderHub's, this name has only characters that need no escaping in a URL.
     """
     path = repo_url if "://" not in repo_url else urlsplit(repo_url).path
     prefix = re.sub(r"[^a-z0-9._-]+", "-", path.strip("/").lower()).removesuffix(".git")
@@ -228,7 +228,7 @@ def _start(folder: Path, variables: Mapping[str, str], log: IO[bytes]) -> subpro
         flags = subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW
     return subprocess.Popen(  # noqa: S603 - this Python, with a path of our own
         [sys.executable, "-m", "clinder.embedded.jupyter_process", str(folder)],
-        cwd=folder,  # first on the import path, so it must not hold foreign modules
+        cwd=folder,  # first on the import path, so it must not hold other modules
         env={**server_environ(os.environ), **variables, **token_file},
         stdin=subprocess.DEVNULL,
         stdout=log,

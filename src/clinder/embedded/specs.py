@@ -1,8 +1,8 @@
 """Resolve a provider's spec like BinderHub's ``repoproviders.py``, but without network requests.
 
 The repository and the ref are assumed to exist, and a branch or tag is not resolved to a commit.
-What a real hub refuses without a request is refused here with the same message, because clients
-recognise refusals by their message.
+If a real hub would refuse a spec without such a request, this one refuses it with the same message,
+because clients recognise refusals by their message.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SpecRefused(Exception):
 
 @dataclass(frozen=True)
 class ResolvedSpec:
-    """What a hub's events contain about a repository.
+    """The facts about a repository that a hub's events contain.
 
     ``ref`` and ``slug`` are the tag and the name of the image. ``ref_url`` shows the ref in a
     browser. ``spec`` is the one in ``binder_persistent_request``.

@@ -27,7 +27,7 @@ _LAUNCHING_PHASES = ("built", "launching")
 _CANCEL_GRACE = 5.0
 """After a cancellation, how long to wait for a server that the hub is launching, in seconds."""
 _CANCEL_LIMIT = 6.5
-"""Seconds after a cancellation until clinder gives up stopping a session: a CI step has 7."""
+"""Time limit for stopping a session, in seconds from a cancellation: a CI step has 7."""
 _MIN_STOP_TIME = 1.5
 _ORPHAN_WARNING = (
     "The launch ended before the server was ready. If the server still starts, nobody holds its"

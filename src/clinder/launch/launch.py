@@ -28,7 +28,7 @@ def launch(
     utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
     random: Callable[[], float] = random.random,
 ) -> Session:
-    """Launch a session on the first of the request's hubs that gives one, and return it.
+    """Launch a session on the first of the request's hubs that provides one, and return it.
 
     :mod:`clinder.launch.retries` decides which hub to try next, and when. If a session was
     launched but cannot be used, it is stopped. ``observer`` receives the events. Once the

@@ -29,8 +29,8 @@ DEFAULT_HUB = "https://mybinder.org/"
 class Request:
     """Which repository to launch, and on which hubs in order.
 
-    A hub is a base URL with a trailing slash, or ``local``. ``choice`` explains why this commit,
-    if an older one with the same environment was to be preferred.
+    A hub is a base URL with a trailing slash, or ``local``. ``choice`` explains the choice of
+    the commit, if reuse was requested.
 
     Raises :class:`~clinder.errors.UsageError` if there is no hub.
     """
@@ -143,7 +143,7 @@ def _apply_reuse(
 def _require_own_checkout(
     repository: Repository, directory: Path, environ: Mapping[str, str]
 ) -> Checkout:
-    """Return the checkout at the repository's commit, if the clone is one of the repository."""
+    """Return the checkout at the repository's commit, if the clone is of that repository."""
     try:
         clone = detect(_require_directory(directory), environ, repository.ref)
     except UsageError as error:

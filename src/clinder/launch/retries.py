@@ -60,7 +60,7 @@ class Step:
 
 @dataclass
 class _Hub:
-    """A hub and the requests that it got. ``down`` and ``full`` are about the last one."""
+    """A hub and the requests sent to it. ``down`` and ``full`` describe the last one."""
 
     url: str
     max_requests: int

@@ -18,7 +18,7 @@ _FIGSHARE_PAGE = re.compile(r"articles/(?:[^/]+/){1,2}([0-9]{5,})(?:/([0-9]{1,3}
 
 
 def parse_page(parts: SplitResult) -> Repository:
-    """Return the repository of a URL; on an unknown host this is mostly a git repository.
+    """Return the repository of a URL; on an unknown host, usually a git repository.
 
     Raises :class:`~clinder.errors.UsageError` if the page does not belong to a repository.
     """
@@ -65,7 +65,7 @@ def _parse_other_host(parts: SplitResult, path: str) -> Repository:
     return Repository("git", parts.geturl())
 
 
-# One function per host. `path` is without slashes at either end.
+# One function per host. `path` has no slashes at either end.
 
 
 def _github(path: str) -> Repository:

@@ -86,7 +86,7 @@ def _parse_url(url: str) -> ParsedTarget:
 
 
 def _is_page(host: str, link: re.Match[str]) -> bool:
-    """Whether what looks like a Binder link is a repository's page with ``v2`` in its path."""
+    """Whether an apparent Binder link is a repository's page with ``v2`` in its path."""
     unknown = link["spec"].partition("/")[0] not in PROVIDERS
     return is_known_host(host) or "/-/" in link["base"] or (unknown and link[0].endswith(".git"))
 

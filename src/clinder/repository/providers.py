@@ -13,7 +13,7 @@ from clinder.errors import UsageError
 
 DOI = re.compile(r"(?:doi:)?(10\.[0-9]{4,9}/.+)", re.IGNORECASE)
 """A DOI, group 1, with or without ``doi:``."""
-# The larger installations of Dataverse (IQSS/dataverse-installations).
+# The larger Dataverse installations (IQSS/dataverse-installations).
 _DATAVERSE_DOI = re.compile(
     r"10\.(?:5064|5683|7281|7910|15139|15454|18150|18419|18710|18738|21950"
     r"|21979|25625|26165|26193|34894|48331|57745)/"

@@ -28,7 +28,7 @@ def keep_alive_until_gone(
     timeouts: Timeouts | None = None,
     intervals: Intervals | None = None,
 ) -> str:
-    """Return a message that explains how the session was found to be gone, twice in a row.
+    """Return a message that explains how clinder found the session gone, twice in a row.
 
     For ``keep_alive`` seconds the probes are requests that the server and the hub both count as
     activity, so neither culls the session; after that the server does not count them. Returns

@@ -1,4 +1,4 @@
-"""A kernel of a session for as long as it is needed, and the code that runs on it."""
+"""A session's kernel, for as long as it is needed, and the code that runs on it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _CHECK_INTERVAL = 2.0
 
 
 class KernelNotRemoved(errors.TimedOut):
-    """The time limit was reached, and the kernel could not be deleted: it may still run."""
+    """The time limit was reached, and the kernel could not be deleted: it might still run."""
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def running_kernel(
 
     The kernel is deleted on leaving the context, which interrupts any code that it runs. If the
     response to its start is lost, clinder searches for it and deletes it. Starting and deleting the
-    kernel may each overrun the deadline by ``cleanup_timeout`` seconds. After a cancellation they
+    kernel can each overrun the deadline by ``cleanup_timeout`` seconds. After a cancellation they
     share that allowance, plus at most 1.5 s.
 
     Raises :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` if
@@ -80,7 +80,7 @@ def running_kernel(
 
 
 def _start(server: Server, name: str, deadline: Deadline, cleanup_timeout: float) -> str:
-    """Start a kernel and return its id; a cancellation waits a little for the id."""
+    """Start a kernel and return its id; after a cancellation, wait a little for the id."""
     kernelspec = server.kernelspec(name, deadline)
     label = f"clinder-{uuid4()}"
     deadline.raise_if_expired()
@@ -108,7 +108,7 @@ def _cleanup(deadline: Deadline, cleanup_timeout: float) -> Deadline:
 def _remove_by_label(server: Server, label: str, deadline: Deadline) -> bool:
     """Delete the kernel with this label once the server lists it; return whether it did.
 
-    The server may have started none. It then never lists one, and this ends with the deadline.
+    If the server has started none, it never lists one, and this ends with the deadline.
     """
     with suppress(errors.ClinderError, TransportError):
         while not (kernel_id := server.find_kernel(label, deadline)):

@@ -114,22 +114,22 @@ _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
 _FAILURE_PHASES = ("failed", "failure")
 _KNOWN_PHASES = ("", "built", "launching", "ready", *_FAILURE_PHASES)
 _MAX_PHASES = 20
-"""More than any hub has. Observers keep every phase, so the number must be limited."""
+"""More than any hub sends. Observers keep every phase, so the number must be limited."""
 _MIN_REDACTED = 16
 """Build tokens with fewer characters are not redacted because ordinary log text could match."""
 _MAX_FIELD = 1000
 _MAX_URL = 8000
-"""Characters of the URL and of the token; servers accept no longer ones in a request."""
+"""Characters of the URL and of the token; servers do not accept longer ones in a request."""
 
 
 def request_build(
     transport: Transport, hub: str, spec: str, *, deadline: Deadline, build_token: str = ""
 ) -> Generator[Redirected | Progress | Ready, None, None]:
-    """Send one build request and yield its events, of which the last is a :class:`Ready`.
+    """Send one build request and yield its events; the last one is a :class:`Ready`.
 
     ``hub`` is a base URL with a trailing slash, ``spec`` is percent-encoded. Closing the iterator
-    ends the request. Raises the error from :mod:`clinder.errors` that says how the hub refused or
-    failed, among them :class:`~clinder.errors.HubUnreachable` if the event stream ended or broke
+    ends the request. Raises the error from :mod:`clinder.errors` that fits the hub's refusal or
+    failure, among them :class:`~clinder.errors.HubUnreachable` if the event stream ended or broke
     too early, :class:`~clinder.errors.HubDown` if the request reached no hub, and
     :class:`~clinder.errors.CertificateUntrusted`.
     """

@@ -40,7 +40,7 @@ class ByteQueue:
             return True
 
     def get(self, seconds: float) -> object | None:
-        """Remove and return the first item, ``None`` if none arrives within so many seconds."""
+        """Remove and return the first item, ``None`` if none arrives within ``seconds``."""
         with self._changed:
             if not self._items:
                 self._changed.wait(seconds)

@@ -137,9 +137,9 @@ def _hooked(base: Any, **hooks: Callable[..., None]) -> type[HTTPConnection]:
 def open_socket(url: str, *, seconds: float, sockets: Sockets) -> socket.socket:
     """Return a connected socket to a URL's host, for a websocket.
 
-    Proxies, always as a tunnel, and trusted certificates are those that requests would use.
-    ``seconds`` limits each step of connecting. Each socket is added to ``sockets`` as soon as it is
-    open. Raises urllib3's errors and ``OSError``.
+    The trusted certificates and the proxies are those that requests would use, but a proxy always
+    opens a tunnel. ``seconds`` limits each step of connecting. Each socket is added to ``sockets``
+    as soon as it is open. Raises urllib3's errors and ``OSError``.
     """
     parts = urlsplit(url)
     secure = parts.scheme == "https"

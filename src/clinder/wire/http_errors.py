@@ -15,7 +15,7 @@ PROXY = "the proxy in this machine's settings"
 
 
 class TransportError(Exception):
-    """A request that brought no complete response; ``message`` is the reason.
+    """A request that got no complete response; ``message`` is the reason.
 
     ``refused``: nothing listens at that address. ``answered``: it failed after the headers arrived.
     ``untrusted``: ``https://HOST`` if the certificate of that host is not trusted.

@@ -59,7 +59,7 @@ class Status:
 
 @dataclass(frozen=True)
 class Server:
-    """The requests to one session's server. They never follow redirects, which have a meaning.
+    """The requests to one session's server. They follow no redirects, because these have a meaning.
 
     Each raises its deadline's errors, and :class:`~clinder.errors.TokenRefused` for a 401 or 403.
     """
@@ -92,7 +92,7 @@ class Server:
             return False
 
     def keep_alive(self, deadline: Deadline) -> Status:
-        """Return the status by a request that the server and the hub both count as activity."""
+        """Return the status, with a request that the server and the hub both count as activity."""
         try:
             answer = self._call("GET", "api/kernels", deadline)
         except TransportError as error:

@@ -43,7 +43,7 @@ _DEAD = ("restarting", "dead")
 
 
 class KernelDied(Exception):
-    """The kernel ended by itself; ``message`` explains how clinder noticed."""
+    """The kernel ended on its own; ``message`` explains how clinder noticed."""
 
     def __init__(self, message: str):
         super().__init__(message)

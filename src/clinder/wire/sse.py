@@ -21,7 +21,7 @@ class EventTooLarge(Exception):
 
 
 def iter_events(chunks: Iterable[bytes | bytearray]) -> Iterator[list[str]]:
-    """Yield the data of events, all that arrived together as one batch.
+    """Yield the data of events; those that arrived together are one batch.
 
     A batch costs less than handing over each event. Comments such as keepalives, and an incomplete
     event at the end, yield nothing. Raises :class:`EventTooLarge`.

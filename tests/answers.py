@@ -117,7 +117,7 @@ def ready(url: str, token: str, **fields: object) -> bytes:
 
 
 def page(status: int, body: bytes = b"<html></html>", **headers: str) -> Answer:
-    """A response that is no event stream; ``Set_Cookie`` becomes ``Set-Cookie``."""
+    """A response that is not an event stream; ``Set_Cookie`` becomes ``Set-Cookie``."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(body, status, "text/html", named, Framing.LENGTH)
 

@@ -28,7 +28,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    """Run commands, of which nothing remains after the test."""
+    """Run commands that leave nothing behind after the test."""
     world = World(tmp_path)
     yield world
     world.end()

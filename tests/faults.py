@@ -30,7 +30,7 @@ LAUNCHING = BUILT + event(phase="launching", message="Launching server...\n")
 
 @dataclass(frozen=True)
 class Stage:
-    """The clock and the hubs with which a row is run."""
+    """The clock and the hubs of a row."""
 
     clock: Clock
     hubs: list[ScriptedHub] = field(default_factory=list)

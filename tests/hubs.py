@@ -232,5 +232,5 @@ def _send(connection: socket.socket, raw: Raw) -> None:
 
 
 def _has_left(connection: socket.socket, seconds: float | None) -> bool:
-    """Wait so many seconds for the client to close the connection: it sends nothing more."""
+    """Wait ``seconds`` for the client to close the connection: it sends nothing more."""
     return bool(select.select([connection], [], [], seconds)[0])

@@ -118,7 +118,7 @@ class Soak:
         return result.code, result.err
 
     def running(self) -> list[str]:
-        """The URLs of the servers that are still running, of those whose token was received."""
+        """The URLs of the servers that are still running, among those whose token was received."""
         return sorted(url for url in self.urls if _listens(url))
 
 

@@ -286,7 +286,7 @@ HOSTILE = (
 )
 
 
-def test_foreign_text_in_the_summary_has_no_markup_or_links() -> None:
+def test_untrusted_text_in_the_summary_has_no_markup_or_links() -> None:
     texts = {each.name: HOSTILE for each in fields(Session) if each.type == "str"}
     session = Session(
         **{**texts, "url": "https://h.example/user/x/", "token": "t"},

@@ -70,7 +70,7 @@ def test_importing_a_module_first_hides_no_public_name() -> None:
     assert ran.stdout == f"module module True <class 'clinder.errors.HubFull'> False {names}\n"
 
 
-def test_start_and_stop(tmp_path: Path) -> None:
+def test_start_returns_a_session_that_stop_ends(tmp_path: Path) -> None:
     events: list[Event] = []
     session = clinder.start("o/r", hub=["local"], directory=tmp_path, observer=events.append)
     assert session.spec == "gh/o/r/HEAD"

@@ -174,7 +174,7 @@ def test_a_refusal_means_an_error(name: str, way: str) -> None:
     ],
 )
 @pytest.mark.parametrize("message", ["An unknown message\n", ""])
-def test_the_status_decides_about_an_unknown_message(
+def test_an_unknown_message_is_classified_by_its_status(
     status: int, kind: type[ClinderError], message: str
 ) -> None:
     for error in (
@@ -256,7 +256,7 @@ def test_a_hub_that_only_builds_is_recognised() -> None:
     assert "only builds" in error.message
 
 
-# A response that is no event stream, or an incomplete one.
+# A response that is not an event stream, or is an incomplete one.
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ EVENTS = ["pull_request", "pull_request_review", "pull_request_review_comment"]
 
 @pytest.mark.parametrize("event", EVENTS)
 @pytest.mark.parametrize("head", ["org/repo", "them/fork"])
-def test_a_pull_request_is_its_head_commit_also_in_a_fork(
+def test_a_pull_request_is_its_head_commit_even_in_a_fork(
     event: str, head: str, tmp_path: Path
 ) -> None:
     checkout = detect(tmp_path, github(event, pull_request(head), tmp_path))
@@ -78,7 +78,7 @@ def test_a_pull_request_is_its_head_commit_also_in_a_fork(
     )
 
 
-def test_pull_request_target_is_the_base_and_never_the_foreign_head(tmp_path: Path) -> None:
+def test_pull_request_target_is_the_base_and_never_the_untrusted_head(tmp_path: Path) -> None:
     environ = github("pull_request_target", pull_request("them/fork"), tmp_path, GITHUB_SHA=BASE)
     assert detect(tmp_path, environ).repository == Repository("gh", "org/repo", BASE)
 
@@ -370,7 +370,7 @@ def test_uncommitted_changes_are_a_warning(clone: History) -> None:
     assert warning == "The hub cannot see 2 uncommitted changes."
 
 
-def test_ignored_files_are_no_uncommitted_changes(clone: History) -> None:
+def test_ignored_files_are_not_uncommitted_changes(clone: History) -> None:
     (clone.path / ".git" / "info" / "exclude").write_text("*.log\n", encoding="utf-8")
     (clone.path / "build.log").touch()
     assert detect(clone.path, clone.environ).warnings == ()

@@ -201,7 +201,7 @@ def test_the_token_appears_nowhere(session: Event, lines: list[str]) -> None:
 
 
 @pytest.mark.posix
-def test_the_server_s_folder_and_files_are_private(session: Event, tmp_path: Path) -> None:
+def test_the_servers_folder_and_files_are_private(session: Event, tmp_path: Path) -> None:
     process = process_of(session)
     assert process.folder.stat().st_mode & 0o777 == 0o700
     assert (process.folder / "log").stat().st_mode & 0o777 == 0o600
@@ -231,7 +231,7 @@ def run_at_startup(code: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
 
 
-def test_a_kernel_s_websocket_sends_without_delay(
+def test_a_kernels_websocket_sends_without_delay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nagle's algorithm would cost 40 ms per cell."""
@@ -251,12 +251,12 @@ def test_a_kernel_s_websocket_sends_without_delay(
 
 
 @pytest.mark.posix
-def test_the_server_is_out_of_the_terminal_s_reach(session: Event) -> None:
+def test_the_server_is_out_of_the_terminals_reach(session: Event) -> None:
     pid = process_of(session).server.pid
     assert os.getsid(pid) == pid
 
 
-def test_of_jupyter_s_variables_only_those_for_kernelspecs_are_inherited() -> None:
+def test_only_those_jupyter_variables_that_find_kernelspecs_are_inherited() -> None:
     caller = {
         "PATH": "/bin",
         "JUPYTER_PATH": "/kernels",
@@ -296,7 +296,7 @@ def test_no_configuration_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("https://github.com/" + "a" * 20 + "/" + "b" * 20, "a" * 15 + "-" + "b" * 15 + "-"),
     ],
 )
-def test_a_server_s_name_is_derived_from_its_repository(repo_url: str, prefix: str) -> None:
+def test_a_servers_name_is_derived_from_its_repository(repo_url: str, prefix: str) -> None:
     name = name_for(repo_url)
     assert name.startswith(prefix)
     assert len(name) == len(prefix) + 8

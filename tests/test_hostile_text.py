@@ -1,8 +1,8 @@
-"""Reading foreign text takes time proportional to its length, whatever it contains.
+"""Reading untrusted text takes time proportional to its length, whatever it contains.
 
 A regular expression holds the interpreter, so neither a timeout nor Ctrl-C ends one that takes
 hours. These texts are so long that a pattern whose time grows with the square of the length takes
-minutes at least.
+at least minutes.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def test_a_stream_that_nobody_reads_does_not_fill_the_memory() -> None:
         assert hub.awaited().left.wait(20)
 
 
-def test_an_address_that_refuses_connections() -> None:
+def test_a_refused_connection_is_reported() -> None:
     with ScriptedHub() as hub:
         pass
     with pytest.raises(TransportError, match="connection refused") as refused:
@@ -197,19 +197,19 @@ def test_an_address_that_refuses_connections() -> None:
     assert refused.value.refused
 
 
-def test_a_name_that_does_not_resolve() -> None:
+def test_a_name_that_does_not_resolve_is_reported() -> None:
     with pytest.raises(TransportError, match="name does not resolve") as broken:
         request("http://clinder.invalid/")
     assert not broken.value.refused
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:99999/", "http://.example.org/", "http://a..b/"])
-def test_an_invalid_address(url: str) -> None:
+def test_an_invalid_address_is_an_error(url: str) -> None:
     with pytest.raises(TransportError):
         request(url)
 
 
-def test_a_server_without_tls() -> None:
+def test_a_server_without_tls_is_reported() -> None:
     with ScriptedHub() as hub, pytest.raises(TransportError, match="it does not use TLS"):
         request(f"https://127.0.0.1:{hub.port}/")
 
@@ -366,7 +366,7 @@ LATE = ReadTimeoutError(HTTPConnectionPool("hub.test"), "/", "")
         (LATE, True, "it sent nothing for 2 s"),
     ],
 )
-def test_a_timeout_is_told_from_a_failed_connection(
+def test_a_timeout_is_distinguished_from_a_failed_connection(
     error: Exception, connected: bool, message: str
 ) -> None:
     """In urllib3 every NewConnectionError is a TimeoutError, and so is a slow TLS handshake."""

@@ -166,7 +166,7 @@ def test_a_shutdown_is_one_post_with_the_token() -> None:
 
 
 @pytest.mark.parametrize("answer", [page(500), page(302, Location="/hub/"), Raw([], Ending.RESET)])
-def test_a_shutdown_that_is_not_accepted(answer: Any) -> None:
+def test_a_shutdown_that_the_server_does_not_accept_is_reported(answer: Any) -> None:
     with ScriptedHub(pages={"/user/x/api/shutdown": answer}) as hub:
         assert not local(hub).shutdown(Deadline(60))
 
@@ -177,7 +177,7 @@ def test_a_shutdown_that_is_not_accepted(answer: Any) -> None:
 SPECS = {"default": "python3", "kernelspecs": {"python3": {}, "ir": {}}}
 
 
-def test_the_kernelspecs_of_a_server(web: responses.RequestsMock) -> None:
+def test_only_a_kernelspec_of_the_server_is_accepted(web: responses.RequestsMock) -> None:
     web.get(URL + "api/kernelspecs", json=SPECS)
     assert SERVER.kernelspec("", Deadline(60)) == "python3"
     assert SERVER.kernelspec("ir", Deadline(60)) == "ir"
@@ -220,7 +220,7 @@ def test_a_long_error_of_a_server_is_truncated(web: responses.RequestsMock) -> N
 
 
 @pytest.mark.parametrize(("kernelspec", "kernel"), [("", {}), ("ir", {"name": "ir"})])
-def test_starting_a_kernel(
+def test_starting_a_kernel_returns_its_id(
     web: responses.RequestsMock, kernelspec: str, kernel: dict[str, str]
 ) -> None:
     session = {"path": "ours", "name": "ours", "type": "console", "kernel": kernel}
@@ -248,7 +248,7 @@ def test_starting_a_kernel(
         ),
     ],
 )
-def test_a_kernel_that_cannot_be_started(answer: Any, message: str) -> None:
+def test_a_kernel_that_cannot_be_started_is_an_error(answer: Any, message: str) -> None:
     pages = {"/user/x/api/sessions": answer}
     with ScriptedHub(pages=pages) as hub, pytest.raises(ServerUnreachable, match=message) as error:
         local(hub).start_kernel("", "ours", Deadline(60))
@@ -283,7 +283,9 @@ def test_a_kernel_is_found_only_by_its_own_label(
 
 
 @pytest.mark.parametrize(("code", "gone"), [(204, True), (404, True), (500, False)])
-def test_deleting_a_kernel(web: responses.RequestsMock, code: int, gone: bool) -> None:
+def test_deleting_a_kernel_returns_whether_it_is_gone(
+    web: responses.RequestsMock, code: int, gone: bool
+) -> None:
     web.delete(URL + "api/kernels/a%2Fb", status=code)
     assert SERVER.delete_kernel("a/b", Deadline(60)) is gone
 

@@ -77,7 +77,7 @@ def test_a_kernel_is_ready_once_it_has_answered_our_request() -> None:
 
 
 @pytest.mark.parametrize("state", ["restarting", "dead"])
-def test_a_kernel_that_dies_while_it_starts(state: str) -> None:
+def test_a_kernel_that_dies_while_it_starts_is_an_error(state: str) -> None:
     with pytest.raises(KernelDied, match="while it started"):
         connect(Server(lambda parent: [status(state, "")]))
 
@@ -92,7 +92,7 @@ def test_a_kernel_that_dies_while_it_starts(state: str) -> None:
         (503, TransportError, "answered 503"),
     ],
 )
-def test_a_refused_websocket(refuse: int, error: type[Exception], message: str) -> None:
+def test_a_refused_websocket_is_an_error(refuse: int, error: type[Exception], message: str) -> None:
     server = Server(lambda _: [], refuse=refuse)
     with pytest.raises(error, match=message) as raised:
         connect(server)
@@ -100,7 +100,7 @@ def test_a_refused_websocket(refuse: int, error: type[Exception], message: str) 
     assert len(server.paths) == 1, "a redirect is not followed"
 
 
-def test_a_refused_connection() -> None:
+def test_a_refused_connection_is_an_error() -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         session = Session(f"http://127.0.0.1:{bound.getsockname()[1]}/", TOKEN)
@@ -109,12 +109,12 @@ def test_a_refused_connection() -> None:
 
 
 @pytest.mark.parametrize("junk", ["no JSON", "[]", "null", "[" * 100_000])
-def test_text_that_is_not_a_message(junk: str) -> None:
+def test_text_that_is_not_a_message_is_an_error(junk: str) -> None:
     with pytest.raises(TransportError, match="is not a kernel's message"):
         connect(Server(lambda _: [junk]))
 
 
-def test_text_that_is_not_utf_8() -> None:
+def test_text_that_is_not_utf_8_is_an_error() -> None:
     frame = b'\x81\x04"\xff\xfe"'
     with pytest.raises(TransportError, match="is not a kernel's message"):
         connect(Server(lambda _: [], head=frame))
@@ -175,12 +175,12 @@ def test_a_message_of_ten_megabytes_is_whole() -> None:
 
 
 @pytest.mark.parametrize("state", ["restarting", "dead"])
-def test_a_kernel_that_dies_while_it_runs_the_code(state: str) -> None:
+def test_a_kernel_that_dies_while_it_runs_the_code_is_an_error(state: str) -> None:
     with pytest.raises(KernelDied, match="while it ran the code"):
         execute(lambda parent: status("busy", parent), lambda _: status(state, ""))
 
 
-def test_the_server_closes_the_connection_while_code_runs() -> None:
+def test_a_connection_that_closes_while_code_runs_is_an_error() -> None:
     with pytest.raises(TransportError):
         execute(lambda parent: stream("1", parent), lambda _: None)
 
@@ -194,7 +194,7 @@ def test_the_server_closes_the_connection_while_code_runs() -> None:
         (Output("stderr", "no: IOPub data rate exceeded.\n"), False),
     ],
 )
-def test_the_servers_message_that_it_dropped_output(output: Output, lost: bool) -> None:
+def test_only_the_servers_own_message_reports_dropped_output(output: Output, lost: bool) -> None:
     assert output.reports_dropped_output is lost
 
 
@@ -217,7 +217,7 @@ def test_an_endless_message_ends_with_the_deadline_or_a_cancellation(
         connect(server, deadline)
 
 
-def test_pings_between_the_parts_of_a_message() -> None:
+def test_pings_between_the_parts_of_a_message_are_ignored() -> None:
     before, after = info("PARENT").split("PARENT")
 
     def answers(parent: str) -> list[str | bytes | None]:
@@ -231,7 +231,9 @@ def test_pings_between_the_parts_of_a_message() -> None:
     assert len(server.requests) == 1
 
 
-def test_a_message_that_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_message_that_is_too_large_counts_as_dropped_output(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """It is the code's fault, so it is not reported as a network error."""
     monkeypatch.setattr(kernel_channel, "_MESSAGE_LIMIT", 1000)
     connect(Server(lambda parent: [*[stream("x" * 500, parent)] * 5, info(parent)]))
@@ -261,7 +263,7 @@ def test_code_that_a_server_does_not_read_is_bounded_by_the_deadline() -> None:
 
 
 PATIENT = Timeouts(connect=200, idle=200)
-"""Limits that do not matter even if a test turns the clock."""
+"""Limits that do not matter even if a test advances the clock."""
 
 
 def start(server: Server, deadline: Deadline, ready_timeout: float = READY_TIMEOUT) -> None:
@@ -290,7 +292,9 @@ DEAD = {
 
 @pytest.mark.parametrize("opens_after", [0, 600], ids=["after the handshake", "before it"])
 @pytest.mark.parametrize("answer", DEAD.values(), ids=DEAD)
-def test_a_kernel_that_its_server_gave_up_on(answer: tuple[int, str], opens_after: float) -> None:
+def test_a_kernel_that_its_server_gave_up_on_is_an_error(
+    answer: tuple[int, str], opens_after: float
+) -> None:
     server = Server(lambda _: [], last_state=answer, opens_after=opens_after)
     with pytest.raises(ServerNotReady, match="died while it started"):
         start(server, quick(600))
@@ -308,14 +312,14 @@ def test_a_response_that_proves_nothing_does_not_end_the_wait() -> None:
 
 
 @pytest.mark.parametrize("opens_after", [0, 600], ids=["after the handshake", "before it"])
-def test_a_kernel_that_never_answers(opens_after: float) -> None:
+def test_a_kernel_that_never_answers_is_an_error(opens_after: float) -> None:
     server = Server(lambda _: [], opens_after=opens_after)
     with pytest.raises(ServerNotReady, match="it did not answer within 10 s"):
         start(server, quick(600), ready_timeout=10)
     assert set(server.deleted) == {"k"}
 
 
-def test_kernels_that_cannot_start_on_a_real_server(tmp_path: Path) -> None:
+def test_kernels_that_a_real_server_cannot_start_are_errors(tmp_path: Path) -> None:
     """A Jupyter Server restarts a kernel five times, three seconds apart, before it gives up."""
     world = World(tmp_path)
     world.variables["JUPYTER_PATH"] = str(tmp_path / "jupyter")

@@ -106,7 +106,7 @@ def shutdowns(hub: ScriptedHub) -> int:
 
 
 def jump_after_polls(hub: ScriptedHub, polls: int, seconds: float) -> Callable[[], float]:
-    """Return a clock that jumps once the server has been polled so often."""
+    """Return a clock that jumps once the server has been polled ``polls`` times."""
     status = ("GET", "api/status")
     return lambda: time.monotonic() + (seconds if len(hub.calls(*status)) >= polls else 0)
 
@@ -396,7 +396,7 @@ def test_a_warm_up_without_a_connection_to_its_kernel_is_retried_twice() -> None
 
 
 def test_the_first_kernel_can_take_the_whole_readiness_timeout() -> None:
-    """The clock runs once the kernel is connected to, and stops when clinder gives it up."""
+    """The clock runs once clinder is connected to the kernel, and stops when it gives up."""
     seconds = itertools.count(step=5)
     with ScriptedHub() as hub:
         launchable(hub, Jupyter(TOKEN, kernel=Kernel(Mood.SILENT)))

@@ -1,4 +1,4 @@
-"""What clinder uses of other libraries without their documentation promising it.
+"""Names in other libraries that clinder uses although their documentation does not promise them.
 
 If a new version drops one of these names or parameters, its test fails here instead of a launch.
 """

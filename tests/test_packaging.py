@@ -146,7 +146,7 @@ def test_the_wheel_contains_the_package_without_the_action(dist: Dist) -> None:
 
 
 def test_the_links_in_the_description_lead_somewhere(dist: Dist) -> None:
-    """On the index the README's relative links would not work."""
+    """On the index, the README's relative links would not work."""
     version = re.escape(clinder.__version__)
     ours = re.compile(rf"https://github\.com/org/clinder-action/blob/v{version}/(.*)")
 

@@ -190,6 +190,6 @@ def test_a_password_is_neither_kept_nor_shown(address: str, form: str) -> None:
         result = read_or_refuse(parse, text)
         if isinstance(result, UsageError):
             assert SECRET not in f"{result.message} {result.hint}"
-            assert result.__suppress_context__  # the parser's own message may quote the text
+            assert result.__suppress_context__  # the parser's own message might quote the text
         else:
             assert SECRET not in f"{result} {result.repository.spec}"

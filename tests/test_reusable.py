@@ -45,7 +45,7 @@ def test_a_merge_is_one_push(book: History, capsys: Capture) -> None:
     assert report(book, capsys).startswith("1 of 2 pushes (50 %)")
 
 
-def test_only_the_last_pushes_count_but_earlier_ones_may_have_built_the_image(
+def test_only_the_last_pushes_count_but_earlier_ones_might_have_built_the_image(
     book: History, capsys: Capture
 ) -> None:
     for files in (ENVIRONMENT, None, None, OTHER, None):

@@ -203,7 +203,7 @@ def test_in_a_subfolder_the_whole_repository_counts(book: History) -> None:
     assert "setup.py belongs to a package" in choose(book, folder="docs").reason
 
 
-def test_a_repository_with_both_folders_is_refused_like_by_repo2docker(book: History) -> None:
+def test_a_repository_with_both_folders_is_refused_as_by_repo2docker(book: History) -> None:
     book.commit({"binder/apt.txt": "", ".binder/apt.txt": ""})
     book.commit()
 
@@ -215,7 +215,9 @@ def test_a_repository_with_both_folders_is_refused_like_by_repo2docker(book: His
 
 
 @pytest.mark.parametrize("topic", [[{"topic.md": "x"}], [OTHER, {**ENVIRONMENT, "topic.md": "x"}]])
-def test_a_merge_that_does_not_change_the_environment(book: History, topic: list[Files]) -> None:
+def test_a_merge_that_does_not_change_the_environment_reuses_it(
+    book: History, topic: list[Files]
+) -> None:
     first = book.commit(ENVIRONMENT)
     book.branch("topic", first)
     for files in topic:
@@ -227,7 +229,7 @@ def test_a_merge_that_does_not_change_the_environment(book: History, topic: list
     assert reused(book) == first
 
 
-def test_a_merge_that_changes_the_environment(book: History) -> None:
+def test_a_merge_that_changes_the_environment_is_launched(book: History) -> None:
     first = book.commit(ENVIRONMENT)
     book.branch("topic", first)
     changed = book.commit(OTHER)
@@ -339,7 +341,7 @@ def test_a_link_to_anything_but_a_file_of_the_repository_is_refused(
         ({"requirements.txt": "#" * 1_000_001}, "requirements.txt is too large to inspect"),
     ],
 )
-def test_such_an_environment_is_refused_with_the_reason_unless_forced(
+def test_an_environment_with_dependencies_is_refused_unless_forced(
     book: History, files: Files, reason: str
 ) -> None:
     first = book.commit(files)

@@ -72,7 +72,7 @@ NOT_AN_OBJECT = {
 
 
 @pytest.mark.parametrize("data", NOT_AN_OBJECT.values(), ids=NOT_AN_OBJECT)
-def test_an_event_that_is_no_object_is_ignored(data: bytes) -> None:
+def test_an_event_that_is_not_an_object_is_ignored(data: bytes) -> None:
     (last,) = build(data, data, ready(URL, TOKEN))
     assert isinstance(last, Ready)
 
@@ -237,7 +237,7 @@ def assert_secret(watch: Watch, done: Mapping[str, Result], token: str) -> None:
 
 
 @pytest.mark.posix
-def test_a_whole_run_on_the_embedded_hub(world: World) -> None:
+def test_a_whole_run_on_the_embedded_hub_keeps_its_token_secret(world: World) -> None:
     with Watch(world) as watch:
         uris, done = whole_run(world, watch, "--hub", "local")
     token = uris[0].partition("token=")[2]
@@ -253,7 +253,7 @@ def test_a_whole_run_on_the_embedded_hub(world: World) -> None:
 
 
 @pytest.mark.posix
-def test_a_whole_run_on_a_hub(world: World) -> None:
+def test_a_whole_run_on_a_hub_keeps_its_tokens_secret(world: World) -> None:
     """With a build token, which the hub's redirect and its log repeat."""
     world.variables["CLINDER_BUILD_TOKEN"] = BUILD_TOKEN
     built = [event(phase="building", message=f"built with {BUILD_TOKEN}\n"), event(phase="built")]

@@ -228,7 +228,7 @@ def test_a_shutdown_that_was_accepted_once_counts_even_if_a_later_one_is_not() -
 # Status.
 
 
-def test_the_status_of_a_running_session() -> None:
+def test_the_status_of_a_running_session_has_its_kernels_and_start() -> None:
     server = Jupyter(TOKEN, kernels=2, status={"started": "2026-01-01T00:00:00Z"})
     with serving(server) as hub:
         status = wait_for_status(session(hub), Deadline(60))

@@ -1,4 +1,4 @@
-"""Foreign text is made safe to print."""
+"""Untrusted text is made safe to print."""
 
 from __future__ import annotations
 

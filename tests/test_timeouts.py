@@ -172,7 +172,7 @@ def test_every_connection_of_a_function_has_the_users_limits(
 
 @contextmanager
 def slow_to_connect(seconds: float, hub: ScriptedHub) -> Iterator[Session]:
-    """A session whose server takes so many seconds for each TLS handshake."""
+    """A session whose server takes ``seconds`` for each TLS handshake."""
     hub.serve("x", Jupyter(TOKEN, after=(302,)))
     done = threading.Event()
 

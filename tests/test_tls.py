@@ -169,7 +169,7 @@ def test_a_hub_on_https_launches_a_server_on_https(settings: pytest.MonkeyPatch)
 
 @EACH_WAY
 @pytest.mark.parametrize("kind", ["missing", "garbage", "empty"])
-def test_a_bundle_without_certificates(
+def test_a_bundle_without_certificates_is_an_error(
     get: Get, kind: str, behind: str, settings: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     path = tmp_path / kind
@@ -208,7 +208,7 @@ def test_a_proxy_for_https_forwards_a_tunnel_and_sees_no_token(
     ],
 )
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
-def test_a_proxy_for_http(
+def test_a_proxy_for_http_receives_the_request(
     get: Get, request_line: str, name: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     with Proxy(behind) as proxy:
@@ -218,7 +218,7 @@ def test_a_proxy_for_http(
 
 
 @pytest.mark.parametrize("get", [request, stream])
-def test_a_proxy_behind_tls(get: Get, behind: str, settings: pytest.MonkeyPatch) -> None:
+def test_a_proxy_can_be_behind_tls(get: Get, behind: str, settings: pytest.MonkeyPatch) -> None:
     with (
         Encrypted(behind, GOOD) as front,
         Proxy(front.origin) as proxy,
@@ -231,7 +231,7 @@ def test_a_proxy_behind_tls(get: Get, behind: str, settings: pytest.MonkeyPatch)
 
 @EACH_WAY
 @pytest.mark.parametrize("excluded", ["hub.test", ".test", "test", "a.test, hub.test", "*"])
-def test_no_proxy_for_hosts_that_the_environment_excludes(
+def test_hosts_that_the_environment_excludes_use_no_proxy(
     get: Get, excluded: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     with Proxy(behind) as proxy:
@@ -244,7 +244,7 @@ def test_no_proxy_for_hosts_that_the_environment_excludes(
 
 
 @EACH_WAY
-def test_no_proxy_for_this_machine(get: Get, behind: str, settings: pytest.MonkeyPatch) -> None:
+def test_this_machine_uses_no_proxy(get: Get, behind: str, settings: pytest.MonkeyPatch) -> None:
     with Encrypted(behind, GOOD) as front, Proxy(front.origin) as proxy:
         settings.setenv("ALL_PROXY", proxy.url)
         settings.setenv("NO_PROXY", "other.test")
@@ -255,7 +255,7 @@ def test_no_proxy_for_this_machine(get: Get, behind: str, settings: pytest.Monke
 
 @EACH_WAY
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_requires_an_account(
+def test_a_proxy_that_requires_an_account_receives_it(
     get: Get, scheme: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     """Its password is percent-encoded in its URL, and never shown."""
@@ -287,7 +287,7 @@ def test_a_proxy_that_requires_an_account(
     ],
     ids=["403", "502", "not HTTP", "many headers", "long status line", "no TLS"],
 )
-def test_a_proxy_that_fails(
+def test_a_proxy_that_fails_is_an_error(
     get: Get, answers: bytes, message: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     with Proxy(behind, answers=answers) as proxy:
@@ -301,7 +301,7 @@ def test_a_proxy_that_fails(
 
 @EACH_WAY
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_proxy_that_refuses_connections(
+def test_a_proxy_that_refuses_connections_is_an_error(
     get: Get, scheme: str, behind: str, settings: pytest.MonkeyPatch
 ) -> None:
     with Proxy(behind) as gone:
@@ -314,7 +314,7 @@ def test_a_proxy_that_refuses_connections(
 
 @EACH_WAY
 @pytest.mark.parametrize("address", ["ftp://127.0.0.1:1", "http://", "http://a:hidden@[::1", "x y"])
-def test_an_invalid_address_of_a_proxy(
+def test_an_invalid_proxy_address_is_an_error(
     get: Get, address: str, settings: pytest.MonkeyPatch
 ) -> None:
     settings.setenv("HTTPS_PROXY", address)
@@ -352,7 +352,7 @@ class LatencyClock(StoppedClock):
         return super().now()
 
     def lag(self, seconds: float) -> None:
-        """Let so many seconds pass, and wait until the client has checked its time limits."""
+        """Let ``seconds`` pass, and wait until the client has checked its time limits."""
         self.jump(seconds)
         reads = self.reads + 10  # the client checks after every three
         until(lambda: self.reads >= reads or self.client_finished.is_set())
@@ -363,7 +363,7 @@ class LatencyClock(StoppedClock):
 def test_each_socket_has_the_time_limit_of_what_it_is_used_for(
     encrypted: bool, proxied: bool, settings: pytest.MonkeyPatch
 ) -> None:
-    """requests limits connecting and reading by itself, too; this ends an abandoned thread."""
+    """requests itself limits connecting and reading, too; this ends an abandoned thread."""
     opened: list[socket.socket] = []
     limits: list[float | None] = []
 

@@ -1,6 +1,6 @@
 """Every event stream recorded from a real BinderHub, through the whole command line.
 
-What each must lead to follows from BinderHub's message or, if there is none, from the log before.
+BinderHub's message determines the expected outcome or, if there is none, the log before it.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ EXPECTED: dict[str, Success | Failure] = {
     ),
     "launchtimeout": Failure(8, ("not be launched", "took too long to launch")),
 }
-"""For each transcript what it must lead to, with texts of BinderHub and of clinder."""
+"""The expected outcome of each transcript, with texts from BinderHub and from clinder."""
 
 SUCCESSES = {name: each for name, each in EXPECTED.items() if isinstance(each, Success)}
 FAILURES = {name: each for name, each in EXPECTED.items() if isinstance(each, Failure)}

@@ -1,4 +1,4 @@
-"""A world for each test or module, of which nothing remains."""
+"""A world for each test or module, which leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def test_a_job_can_continue_without_a_session_or_skip_the_step(
     assert sorted(stopped(hub)) == ["a", "b"]
 
 
-def test_commands_in_foreign_text_have_no_effect(workflow: Workflow, hub: ScriptedHub) -> None:
+def test_commands_in_untrusted_text_have_no_effect(workflow: Workflow, hub: ScriptedHub) -> None:
     """In the hub's log, and in an input of several lines that the log quotes."""
     hostile = [
         *("::error::x", "::set-output name=url::evil", "  ::add-mask::word", "::group::x"),

@@ -163,7 +163,9 @@ def test_the_token_is_not_shown_if_the_runner_has_no_file_for_it(
 
 
 @pytest.mark.parametrize("summary", ["", "/nonexistent/summary"])
-def test_a_runner_without_a_job_summary(use: MakeUse, hub: ScriptedHub, summary: str) -> None:
+def test_the_action_works_on_a_runner_without_a_job_summary(
+    use: MakeUse, hub: ScriptedHub, summary: str
+) -> None:
     hub.then(Answer(session(hub)))
     used = use(hub)
     used.variables = {"GITHUB_STEP_SUMMARY": summary}
@@ -184,7 +186,7 @@ def test_a_runner_without_a_job_summary(use: MakeUse, hub: ScriptedHub, summary:
         *[("export_environment", 2), ("fail_on_error", 2), ("build_token", 2)],
     ],
 )
-def test_commands_in_foreign_text_have_no_effect(
+def test_commands_in_untrusted_text_have_no_effect(
     use: MakeUse, hub: ScriptedHub, where: str, code: int
 ) -> None:
     """A hostile hub and hostile inputs: only our own commands have an effect."""
@@ -328,7 +330,7 @@ def run_step(
     ("name", "fail_on_error", "kind", "code"),
     [("start", "", "error", 1), ("start", "False", "warning", 0), ("stop", "", "warning", 1)],
 )
-def test_a_use_that_was_not_registered(
+def test_a_use_that_was_not_registered_is_one_annotation(
     world: World, action: Path, *, name: str, fail_on_error: str, kind: str, code: int
 ) -> None:
     result, annotation = run_step(world, action, name, CLINDER_INPUT_FAIL_ON_ERROR=fail_on_error)
@@ -336,7 +338,9 @@ def test_a_use_that_was_not_registered(
     assert (result.code, annotation.name, annotation.data) == (code, kind, UNREGISTERED)
 
 
-def test_a_private_folder_that_was_removed(world: World, action: Path, shared: Path) -> None:
+def test_a_private_folder_that_was_removed_is_one_annotation(
+    world: World, action: Path, shared: Path
+) -> None:
     used = Use(world, action, {}, shared=shared)
     used.folder.rmdir()
 

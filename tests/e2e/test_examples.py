@@ -1,8 +1,8 @@
-"""Every example works: act runs the workflows, a shell the scripts of other platforms.
+"""Every example works: act runs the workflows, and a shell runs the scripts of other platforms.
 
-The hub is the embedded one. Foreign actions and downloaded programs have stand-ins; ``myst`` runs a
-line of code on the session and writes the output as the page. The examples mostly wait, so they all
-run at once, each in its own repository.
+The hub is the embedded one. Third-party actions and downloaded programs have stand-ins; ``myst``
+runs a line of code in the session and writes the output as the page. The examples mostly wait, so
+they all run at once, each in its own repository.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from proxies import Relay, read_head
 
 @pytest.fixture(scope="module")
 def world(module_world: World) -> Iterator[World]:
-    """A world with one session, whose kernels all must be gone at the end."""
+    """A world with one session, whose kernels must all be gone at the end."""
     session = module_world.start()
     module_world.variables |= variables(session)
     yield module_world
@@ -79,7 +79,7 @@ def test_code_from_a_file_runs_on_the_chosen_kernelspec(results: dict[str, Resul
     assert results["file"] == Result(0, "\u2713\n", "")
 
 
-def test_code_from_standard_input(world: World) -> None:
+def test_code_from_standard_input_runs(world: World) -> None:
     result = world.run("exec", "-", stdin_text="for i in range(2):\n  print(i)\n")
     assert result == Result(0, "0\n1\n", "")
 
@@ -132,7 +132,7 @@ def test_code_that_takes_too_long_is_ended(results: dict[str, Result]) -> None:
     assert message == "clinder: The code did not end within 4 s, so clinder shut its kernel down."
 
 
-def test_a_kernelspec_that_the_session_does_not_have(results: dict[str, Result]) -> None:
+def test_a_missing_kernelspec_is_an_error_that_lists_the_others(results: dict[str, Result]) -> None:
     result = results["no kernelspec"]
     assert (result.code, result.out) == (3, "")
     assert "no kernelspec 'julia'" in result.err

@@ -72,7 +72,7 @@ echo '#!/bin/sh' > "$bin/python"
 echo 'exec {sys.executable} "$@" --allow-root --no-browser' >> "$bin/python"
 chmod +x "$bin/python"
 """
-"""A conda whose environments have a Python that may run a server as root."""
+"""A conda whose environments have a Python that is allowed to run a server as root."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""start, status and stop: sessions with real servers, of which nothing remains."""
+"""start, status and stop: sessions with real servers, which leave nothing behind."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_closing_the_terminal_ends_the_command_and_the_session(world: World) -> 
     until(lambda: not world.processes())
 
 
-def test_foreign_text_cannot_control_the_terminal(world: World) -> None:
+def test_untrusted_text_cannot_control_the_terminal(world: World) -> None:
     code = "print('a\\x1b[2Jb\\x1b]0;title\\x07c\\x9b31md', end=''); raise ValueError('\\x1b[2J')"
     run = [*CLINDER, "run", "--hub", "local", "-q", "--", *CLINDER, "exec", "-c", code]
     terminal = Terminal(world, run)

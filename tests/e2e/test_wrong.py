@@ -55,7 +55,7 @@ def test_a_web_page_is_neither_a_hub_nor_a_server(world: World, site: ScriptedHu
     check(world, site.origin, expected)
 
 
-def test_an_address_where_nothing_listens(world: World) -> None:
+def test_an_address_where_nothing_listens_refuses_the_connection(world: World) -> None:
     expected = {
         "start": (6, "connection refused"),
         "run": (6, "connection refused"),
@@ -66,13 +66,13 @@ def test_an_address_where_nothing_listens(world: World) -> None:
     check(world, "http://127.0.0.1:1", expected)
 
 
-def test_a_name_that_does_not_resolve(world: World) -> None:
+def test_a_name_that_does_not_resolve_is_reported(world: World) -> None:
     message = "its name does not resolve"
     expected = {name: (code, message) for name, code in UNREACHABLE.items()}
     check(world, "http://no-such-host.invalid", expected)
 
 
-def test_https_to_a_port_that_speaks_http(world: World, site: ScriptedHub) -> None:
+def test_https_to_a_port_that_speaks_http_is_reported(world: World, site: ScriptedHub) -> None:
     message = "it does not use TLS, which https requires"
     expected = {name: (code, message) for name, code in UNREACHABLE.items()}
     check(world, f"https://127.0.0.1:{site.port}", expected)

@@ -140,7 +140,7 @@ class World:
         return self.parse_session(result.out)
 
     def parse_session(self, text: str) -> dict[str, Any]:
-        """Parse a session's JSON. From now on, nothing may show its token."""
+        """Parse a session's JSON. From now on, nothing is allowed to show its token."""
         session: dict[str, Any] = json.loads(text)
         self.tokens.append(session["token"])
         return session

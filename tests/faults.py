@@ -293,14 +293,14 @@ ANSWERS = (
         "The hub fails without a message", Answer(event(phase="failed")), "fault lies with the hub"
     ),
     Fault(
-        "The hub answers with an internal error twice",
+        "The hub responds with an internal error twice",
         RETRIES,
         [[page(500), page(502), Launched()]],
         0,
         within=12,
     ),
     stays_broken(
-        "The hub always answers with an internal error", page(500), "fault lies with the hub"
+        "The hub always responds with an internal error", page(500), "fault lies with the hub"
     ),
     no_other_hub(
         "The hub fails to launch the server (it has tried four times)",
@@ -440,7 +440,7 @@ NETWORK = (
         address="http://0.0.0.0:1/",
     ),
     Fault(
-        "The hub's proxy answers 503 because the hub is down",
+        "The hub's proxy responds with 503 because the hub is down",
         RETRIES_WHILE_DOWN,
         [[page(503)] * 7],
         6,
@@ -448,14 +448,14 @@ NETWORK = (
         within=80,
     ),
     Fault(
-        "The hub restarts: the stream drops, then its proxy answers 503 for half a minute",
+        "The hub restarts: the stream drops, then its proxy responds with 503 for half a minute",
         RETRIES_WHILE_DOWN + ". Requests that do not reach it do not count",
         [[DROPPED, *(page(503),) * 5, DROPPED, Launched()]],
         0,
         within=70,
     ),
     Fault(
-        "The first hub's proxy answers 503, but the second hub works",
+        "The first hub's proxy responds with 503, but the second hub works",
         RETRIES + ", then tries the next hub",
         [[page(503)] * 3, [Launched()]],
         0,
@@ -480,7 +480,7 @@ NETWORK = (
         certificate="127.0.0.1",
     ),
     fails_at_once(
-        "The hub's address is wrong, and answers with a page", page(200), 6, "path prefix"
+        "The hub's address is wrong, and a web page responds", page(200), 6, "path prefix"
     ),
     fails_at_once(
         "The hub's path prefix is missing (404)",
@@ -550,7 +550,7 @@ NETWORK = (
         6,
         "hub's page opens",
     ),
-    stays_silent("The hub accepts the connection but never answers", mute),
+    stays_silent("The hub accepts the connection but never responds", mute),
     stays_silent("The hub falls silent during the build", silent(BUILDING)),
     Fault(
         "The hub falls silent while launching",
@@ -695,7 +695,7 @@ CANCELLED = (
 )
 
 TABLE: dict[str, tuple[Fault, ...]] = {
-    "The hub's answer": ANSWERS,
+    "The hub's response": ANSWERS,
     "A full hub": FULL_HUBS,
     "The network and the hub's proxy": NETWORK,
     "The launched server": SERVER,
@@ -733,12 +733,12 @@ STOPPING = (
     ),
     stops(
         "Runs, then shuts down (502, then 404)",
-        "treats it as gone after the second answer",
+        "treats it as gone after the second response",
         Jupyter(TOKEN, after=(502, 404)),
     ),
     stops(
         "Runs, but its proxy fails at first",
-        "polls until the answer is clear",
+        "polls until the response is clear",
         Jupyter(TOKEN, before=(502, 503, 404)),
     ),
     stops(
@@ -757,11 +757,11 @@ STOPPING = (
         within=32,
     ),
     StopFault("Redirects to a `/hub/` page", "treats it as gone", moved("/hub/user/x/"), 0, 10),
-    StopFault("Answers 424 (mybinder.org)", "treats it as gone", page(424), 0, 10),
+    StopFault("Responds with 424 (mybinder.org)", "treats it as gone", page(424), 0, 10),
     StopFault("Refuses connections, on this machine", "treats it as gone", None, 0, 10),
     StopFault("Rejects the token (403)", "fails at once", Jupyter("another"), 9, 9),
-    StopFault("Always answers 502", "polls until the time limit", page(502), 9, 6, within=32),
-    StopFault("Always answers 404", "polls until the time limit", page(404), 9, 6, within=32),
+    StopFault("Always responds with 502", "polls until the time limit", page(502), 9, 6, within=32),
+    StopFault("Always responds with 404", "polls until the time limit", page(404), 9, 6, within=32),
     StopFault(
         "Redirects to a page that is not the hub's",
         "does not follow the redirect, and polls until the time limit",
@@ -771,10 +771,10 @@ STOPPING = (
         within=32,
     ),
     StopFault(
-        "Answers with a page instead of JSON", "polls until the time limit", page(200), 9, 6, 0, 32
+        "Responds with a page instead of JSON", "polls until the time limit", page(200), 9, 6, 0, 32
     ),
     StopFault(
-        "Accepts connections but never answers",
+        "Accepts connections but never responds",
         "gives up on each request after 10 s",
         mute,
         9,

@@ -395,7 +395,7 @@ def test_an_unclear_status_is_reported_while_clinder_keeps_checking(
         assert main(["status", "--timeout", "1", uri]) == 6
         assert main(["stop", "--timeout", "1", uri]) == 9
         assert main(["stop", "--timeout", "1", "-q", uri]) == 9
-    report = f"clinder: {hub.origin}/user/x/: it answered 404; checking again for up to 1 s."
+    report = f"clinder: {hub.origin}/user/x/: it responded with 404; checking again for up to 1 s."
     assert capsys.readouterr().err.splitlines().count(report) == 2
 
 

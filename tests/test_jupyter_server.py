@@ -259,7 +259,10 @@ def test_a_kernel_that_cannot_be_started_is_an_error(answer: Any, message: str) 
 @pytest.mark.parametrize(("status", "message"), [(500, "Unhandled error"), (500, 5), (404, "No")])
 def test_a_server_that_refuses_to_start_a_kernel_is_not_ready(status: int, message: object) -> None:
     pages = {"/user/x/api/sessions": json_page(status, {"message": message})}
-    with ScriptedHub(pages=pages) as hub, pytest.raises(ServerNotReady, match=f"answered {status}"):
+    with (
+        ScriptedHub(pages=pages) as hub,
+        pytest.raises(ServerNotReady, match=f"responded with {status}"),
+    ):
         local(hub).start_kernel("", "ours", Deadline(60))
 
 

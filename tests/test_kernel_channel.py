@@ -88,8 +88,8 @@ def test_a_kernel_that_dies_while_it_starts_is_an_error(state: str) -> None:
         (404, KernelDied, "died while it started"),
         (500, KernelDied, "died while it started"),
         (302, TransportError, "no connection"),
-        (403, TransportError, "answered 403"),
-        (503, TransportError, "answered 503"),
+        (403, TransportError, "responded with 403"),
+        (503, TransportError, "responded with 503"),
     ],
 )
 def test_a_refused_websocket_is_an_error(refuse: int, error: type[Exception], message: str) -> None:
@@ -314,7 +314,7 @@ def test_a_response_that_proves_nothing_does_not_end_the_wait() -> None:
 @pytest.mark.parametrize("opens_after", [0, 600], ids=["after the handshake", "before it"])
 def test_a_kernel_that_never_answers_is_an_error(opens_after: float) -> None:
     server = Server(lambda _: [], opens_after=opens_after)
-    with pytest.raises(ServerNotReady, match="it did not answer within 10 s"):
+    with pytest.raises(ServerNotReady, match="it did not respond within 10 s"):
         start(server, quick(600), ready_timeout=10)
     assert set(server.deleted) == {"k"}
 
@@ -339,7 +339,7 @@ def test_kernels_that_a_real_server_cannot_start_are_errors(tmp_path: Path) -> N
     world.end()
     assert results["dies"].code == results["missing"].code == 8
     assert "The kernel cannot be used: the kernel died while it started." in results["dies"].err
-    assert "The session's server answered 500 to POST api/sessions" in results["missing"].err
+    assert "The session's server responded with 500 to POST api/sessions" in results["missing"].err
     assert kernels == 0
 
 
@@ -494,7 +494,7 @@ def forever(first: bytes, rest: bytes) -> Callable[[bytes], Iterable[bytes]]:
 )
 def test_an_endless_handshake_is_limited(answer: Callable[[bytes], Iterable[bytes]]) -> None:
     assert message_of_failure(answer) in (
-        "the answer on the kernel's websocket was too large",
+        "the response on the kernel's websocket was too large",
         "the kernel died while it started",  # its page was read only in part
     )
 

@@ -359,7 +359,7 @@ def test_a_server_is_polled_often_at_first_then_every_3_s_for_120_s() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "reason"), [(25, "it sent nothing for 10 s"), (5, "it did not answer in time")]
+    ("seconds", "reason"), [(25, "it sent nothing for 10 s"), (5, "it did not respond in time")]
 )
 def test_a_silent_server_is_polled_every_10_s_and_the_error_gives_the_reason(
     seconds: float, reason: str
@@ -405,7 +405,9 @@ def test_the_first_kernel_can_take_the_whole_readiness_timeout() -> None:
         def now() -> float:
             return min(float(next(seconds)), 301.0) if hub.calls("GET", "channels") else 0.0
 
-        with pytest.raises(ServerNotReady, match="usable: its first kernel did not answer in time"):
+        with pytest.raises(
+            ServerNotReady, match="usable: its first kernel did not respond in time"
+        ):
             launch(request_for(hub, timeout=1000, timeouts=timeouts, warm_up=""), now=now)
         assert shutdowns(hub) == 1
 

@@ -106,7 +106,7 @@ def test_an_accepted_shutdown_is_repeated_after_5_s(seconds: float, times: int) 
         (page(404), "404"),
         (page(200), "no Jupyter Server"),
         (Raw([], Ending.RESET), "connection broke"),
-        (Raw([], Ending.HELD), "it did not answer in time"),
+        (Raw([], Ending.HELD), "it did not respond in time"),
     ],
     ids=["503", "404", "page", "reset", "silent"],
 )
@@ -167,9 +167,9 @@ def test_a_server_that_is_absent_soon_is_checked_again_at_once(
 
 def test_nothing_is_requested_after_the_deadline() -> None:
     with serving(Jupyter(TOKEN)) as hub:
-        with pytest.raises(StopFailed, match="session still runs: it did not answer in time"):
+        with pytest.raises(StopFailed, match="session still runs: it did not respond in time"):
             stop(session(hub), Deadline(0))
-        with pytest.raises(ServerUnreachable, match="session runs: it did not answer in time"):
+        with pytest.raises(ServerUnreachable, match="session runs: it did not respond in time"):
             wait_for_status(session(hub), Deadline(0))
         assert not hub.requests
 

@@ -176,7 +176,7 @@ EXPLANATIONS = {
             "The hub responded with status …",
             "The hub lost track of the build: …",
         ),
-        "The hub answered with an internal error. clinder has tried three times.",
+        "The hub responded with an internal error. clinder has tried three times.",
     ),
     "NotABinderHub": Explanation(
         ("This is not a BinderHub's address: …",),
@@ -200,13 +200,13 @@ EXPLANATIONS = {
     "ServerUnreachable": Explanation(
         (
             "The session's server is unreachable: …",
-            "The session's server answered … to …",
+            "The session's server responded with … to …",
             "The session's kernel is unreachable: …",
             "It is unknown whether the session runs: …",
         ),
-        "Nothing answers at the session's address, or the answer does not show whether the "
+        "Nothing responds at the session's address, or the response does not show whether the "
         "session is gone. The hub's proxy might have a temporary problem.",
-        "`clinder status` checks again until the answer is clear.",
+        "`clinder status` checks again until the response is clear.",
     ),
     "OutputDropped": Explanation(
         ("The session's server dropped some of the output. Its own message is above.",),
@@ -238,7 +238,7 @@ EXPLANATIONS = {
             "The server was launched, but the warm-up failed: …",
             "The kernel cannot be used: …",
         ),
-        "The server did not answer within 120 s, or its first kernel died. If the kernel died, "
+        "The server did not respond within 120 s, or its first kernel died. If the kernel died, "
         "the usual cause is two packages that do not work together.",
         "To start a session without starting a kernel, use `--no-warm-up` or `warm-up: false`.",
     ),
@@ -252,7 +252,7 @@ EXPLANATIONS = {
     ),
     "TokenRefused": Explanation(
         ("The session's server refused the token.",),
-        "A server answers at that address, but does not accept this token. The token is "
+        "A server responds at that address, but does not accept this token. The token is "
         "incomplete, or belongs to another session.",
     ),
     "SessionGone": Explanation(

@@ -190,7 +190,7 @@ class HubUnreachable(HubError):
 
 
 class HubDown(HubUnreachable):
-    """The hub is down: its address refuses connections, or its proxy answers 503."""
+    """The hub is down: its address refuses connections, or its proxy responds with 503."""
 
     hint = (
         "Check the hub's address. If the hub is restarting, it is back in a minute or two: try "
@@ -208,7 +208,7 @@ class CertificateUntrusted(HubError):
 
 
 class HubBroken(HubError):
-    """The hub answered with an internal error."""
+    """The hub responded with an internal error."""
 
     hint = "The fault lies with the hub. Try again later, or use another hub with --hub."
 
@@ -226,7 +226,7 @@ class ServerUnusable(HubError):
 
 
 class RepositoryHostFailed(HubError):
-    """The hub could not get an answer from the repository's host.
+    """The hub could not get a response from the repository's host.
 
     A hub also reports this for a git URL that does not exist or is not public.
     """
@@ -238,7 +238,7 @@ class RepositoryHostFailed(HubError):
 
 
 class ServerUnreachable(HubError):
-    """The session's server does not answer like a Jupyter Server."""
+    """The session's server does not respond like a Jupyter Server."""
 
     hint = "Check the session's URL, and this machine's network."
 

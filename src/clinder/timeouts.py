@@ -10,7 +10,7 @@ from clinder.errors import UsageError
 HUB_IDLE = 75.0
 """A hub sends a keepalive every 25 s (BinderHub's ``builder.py``), so it has missed three."""
 SERVER_IDLE = 10.0
-"""A session's server answers at once or not at all; another request is worth more than waiting."""
+"""A session's server responds at once or not at all; another request is worth more than waiting."""
 LAUNCH_STOP = 10.0
 """For stopping a session that clinder does not hand over."""
 STOP_TIMEOUT = 60.0

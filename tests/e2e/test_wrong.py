@@ -48,9 +48,9 @@ def test_a_web_page_is_neither_a_hub_nor_a_server(world: World, site: ScriptedHu
     expected = {
         "start": (6, "BinderHub"),
         "run": (6, "BinderHub"),
-        "status": (6, "it answered 200, which no Jupyter Server does"),
-        "stop": (9, "it answered 200, which no Jupyter Server does"),
-        "exec": (6, "answered 200"),
+        "status": (6, "it responded with 200, which no Jupyter Server does"),
+        "stop": (9, "it responded with 200, which no Jupyter Server does"),
+        "exec": (6, "responded with 200"),
     }
     check(world, site.origin, expected)
 
@@ -86,7 +86,7 @@ def test_waiting_for_a_clear_status_can_be_cancelled(
     with ScriptedHub(pages={"/user/x/api/status": json_page(503, {})}) as hub:
         uris = [f"{hub.url}user/{name}/?token=secret-token" for name in sessions]
         process = world.clinder(command, *uris)
-        line_with(process.stderr, "it answered 503; checking again for up to ")
+        line_with(process.stderr, "it responded with 503; checking again for up to ")
         process.send_signal(signal.SIGINT)
         result = world.finish(process)
         paths = {request.path for request in hub.requests}

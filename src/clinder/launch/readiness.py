@@ -28,11 +28,11 @@ def wait_until_usable(
     ``timeouts.readiness``, :class:`~clinder.errors.KernelspecMissing`, and the deadline's errors.
     """
     readiness_deadline = deadline.capped(timeouts.readiness)
-    reason = "it did not answer in time"
+    reason = "it did not respond in time"
     try:
         for answer in _wait_until_running(session, readiness_deadline, timeouts):
             reason = answer
-        reason = "its first kernel did not answer in time"
+        reason = "its first kernel did not respond in time"
         if kernel is not None:
             _warm_up(session, kernel, readiness_deadline, timeouts)
     except TimedOut:
@@ -42,9 +42,9 @@ def wait_until_usable(
 
 
 def _wait_until_running(session: Session, deadline: Deadline, timeouts: Timeouts) -> Iterator[str]:
-    """Poll ``api/status`` until it answers 200, because the hub's proxy might need a moment.
+    """Poll ``api/status`` until it responds with 200, because the hub's proxy might need a moment.
 
-    Yields a description of every other answer.
+    Yields a description of every other response.
     """
     server = Server(session, Transport(timeouts))
     delay = 0.1

@@ -17,7 +17,7 @@ from clinder.wire.kernel_channel import KernelChannel, KernelDied, TooLarge
 from clinder.wire.kernel_messages import KernelError, Output
 
 READY_TIMEOUT = 180.0
-"""Time limit for a kernel to answer, in seconds: the first one on a cold machine takes 30 s."""
+"""Time limit for a kernel to respond, in seconds: the first one on a cold machine takes 30 s."""
 
 _CLEANUP_TIMEOUT = 5.0
 _SHORTEST_CLEANUP = 1.5
@@ -40,7 +40,7 @@ def running_kernel(
     ready_timeout: float = READY_TIMEOUT,
     cleanup_timeout: float = _CLEANUP_TIMEOUT,
 ) -> Iterator[KernelChannel]:
-    """Yield a kernel that has answered, of the named kernelspec (``""``: the server's default).
+    """Yield a kernel of the named kernelspec, once it responds (``""``: the server's default).
 
     The kernel is deleted on leaving the context, which interrupts any code that it runs. If the
     response to its start is lost, clinder searches for it and deletes it. Starting and deleting the
@@ -48,7 +48,7 @@ def running_kernel(
     share that allowance, plus at most 1.5 s.
 
     Raises :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` if
-    the kernel dies while it starts or does not answer within ``ready_timeout`` seconds,
+    the kernel dies while it starts or does not respond within ``ready_timeout`` seconds,
     :class:`~clinder.wire.kernel_channel.KernelDied` if it dies later,
     :class:`~clinder.errors.ServerUnreachable`, :class:`~clinder.errors.OutputDropped` for a message
     that is too large, and what the deadline raises: :class:`KernelNotRemoved` if the kernel could
@@ -136,7 +136,7 @@ def _connect(
             raise
     except errors.TimedOut:
         deadline.raise_if_expired()
-        reason = f"it did not answer within {ready_timeout:g} s"
+        reason = f"it did not respond within {ready_timeout:g} s"
     except KernelDied as error:
         reason = error.message
     else:

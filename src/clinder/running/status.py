@@ -42,5 +42,5 @@ def wait_for_status(
             deadline.wait(delay)
             delay = min(delay * 1.6, _LONGEST_DELAY)
     except TimedOut:
-        message = message or "it did not answer in time"
+        message = message or "it did not respond in time"
         raise ServerUnreachable(f"It is unknown whether the session runs: {message}.") from None

@@ -37,7 +37,7 @@ def stop(
     deadline.
     """
     server = Server(session, Transport(timeouts))
-    status = Status(State.UNCLEAR, "it did not answer in time")
+    status = Status(State.UNCLEAR, "it did not respond in time")
     accepted = ran = False
     absent, requested_at, first = 0, 0.0, True
     try:

@@ -1,7 +1,7 @@
 """One Jupyter Server: its status, its kernels, its shutdown. Each call is one request.
 
 The meaning of the responses behind a BinderHub's proxy was recorded from real hubs: after a
-shutdown, the proxy answers 503, then 302 to a ``/hub/`` page; on mybinder.org it answers 424.
+shutdown, the proxy sends 503, then 302 to a ``/hub/`` page; on mybinder.org it sends 424.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class Server:
             message = message.replace(self.session.token, "…")  # an error can echo the request
             by_server = data is not None and 400 <= answer.status <= 500  # otherwise by a proxy
             raise (error_type if by_server else ServerUnreachable)(
-                f"The session's server answered {answer.status} to {method} {path}"
+                f"The session's server responded with {answer.status} to {method} {path}"
                 + (f": {message}." if message else ".")
             )
         return data
@@ -209,8 +209,8 @@ def _classify(answer: Response) -> Status:
     if answer.status == 424:
         return Status(State.GONE, "the hub's proxy reports that the server is stopped (424)")
     if answer.status in (404, 502, 503):
-        return Status(State.ABSENT, f"it answered {answer.status}")
-    return Status(State.UNCLEAR, f"it answered {answer.status}, which no Jupyter Server does")
+        return Status(State.ABSENT, f"it responded with {answer.status}")
+    return Status(State.UNCLEAR, f"it responded with {answer.status}, which no Jupyter Server does")
 
 
 def _leads_to_hub(location: str) -> bool:

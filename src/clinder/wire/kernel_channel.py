@@ -253,7 +253,7 @@ class _Connection:
                 socket=self._socket,
             )
         except TooLarge:
-            raise TransportError("the answer on the kernel's websocket was too large") from None
+            raise TransportError("the response on the kernel's websocket was too large") from None
         except (LookupError, TypeError, ValueError):  # pragma: no cover - older versions only
             raw.close()
             raise websocket.WebSocketException from None
@@ -268,7 +268,7 @@ class _Connection:
         if status in (404, 500):
             return KernelDied("the kernel died while it started")
         if status:
-            return TransportError(f"the session answered {status} on the kernel's websocket")
+            return TransportError(f"the session responded with {status} on the kernel's websocket")
         if isinstance(error, websocket.WebSocketException):
             return TransportError(_NO_CONNECTION)
         reason = to_transport_error(error, url=self._session.url, limit=self._timeouts.connect)

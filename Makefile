@@ -1,5 +1,5 @@
-# `make demo` shows clinder at work, `make test` proves it. Both need only Python and a package
-# registry, and install everything into .venv.
+# `make demo` shows clinder at work, and `make test` checks that it works. Both need only Python and
+# a package registry, and install everything into .venv.
 
 PYTHON ?= python3
 VENV   := .venv

@@ -45,7 +45,7 @@ class Marked(Iterable[Part]):
 
 @dataclass
 class Launch:
-    """A session of the hub, and when it reached each stage, on the monotonic clock."""
+    """A session on the hub, and when it reached each stage, on the monotonic clock."""
 
     url: str
     requested: float = 0.0

@@ -1,7 +1,7 @@
 """The fault table: in each row, a hub, a server or the network fails in one way.
 
-``tests/test_faults.py`` runs the rows, ``docs/reliability.md`` shows them. Seconds are measured by
-a clock that skips pauses, and runs fast while a hub is silent.
+``tests/test_faults.py`` runs the rows, and ``docs/reliability.md`` shows them. Seconds are measured
+by a clock that skips pauses, and runs fast while a hub is silent.
 """
 
 from __future__ import annotations

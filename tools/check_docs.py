@@ -1,4 +1,4 @@
-"""Check that MyST builds docs/ without a warning: ``make docs`` runs this on a session.
+"""Check that MyST builds docs/ without a warning: ``make docs`` runs this with a session.
 
 ``python tools/check_docs.py MYST``. With a session in the environment MyST also executes the pages.
 The site's theme would have to be downloaded, so the check uses an empty one; the workflow that

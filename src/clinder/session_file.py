@@ -42,7 +42,7 @@ def _read(path: Path) -> tuple[Session, os.stat_result]:
     except OSError as error:
         raise UsageError(
             f"The session file {path} cannot be read: {error.strerror}.",
-            hint="`clinder start --session-file PATH` creates it, `clinder stop` deletes it.",
+            hint="`clinder start --session-file PATH` creates it; `clinder stop` deletes it.",
         ) from None
     except UnicodeDecodeError:
         raise _invalid_file(path) from None

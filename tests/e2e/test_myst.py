@@ -1,4 +1,4 @@
-"""The real MyST and Jupyter Book execute notebooks on a session of the embedded hub."""
+"""The real MyST and Jupyter Book execute notebooks in a session on the embedded hub."""
 
 from __future__ import annotations
 

@@ -88,8 +88,8 @@ def run(
 class _Run:
     """Runs the command and stops the session afterwards.
 
-    After the first signal clinder waits for the command, the second kills it, the third ends
-    clinder immediately.
+    After the first signal, clinder waits for the command to end. The second signal kills the
+    command, and the third ends clinder immediately.
     """
 
     def __init__(self, session: Session, options: Options, grace: Grace):

@@ -1,6 +1,6 @@
 """One Jupyter Server in its own process: ``python -m clinder.embedded.jupyter_process FOLDER``.
 
-The folder is private to the server. The hub writes ``settings.json`` and the token there, the
+The folder is private to the server. The hub writes ``settings.json`` and the token there. The
 server writes its port to the file ``port``, and removes the folder when it ends.
 """
 

@@ -5,10 +5,13 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint format soak coverage mutation bench docs docs-tables dist zipapp lock clean
+.PHONY: help demo test lint format soak coverage mutation bench docs docs-tables dist zipapp lock clean
 
 demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop it
 	$(BIN)/clinder run --hub local -- $(BIN)/clinder exec examples/hello.py
+
+help: ## List these commands
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
 test: $(VENV)/.test $(VENV)/.myst ## Run the whole suite
 	$(BIN)/pytest -n 3 --dist loadfile # most tests spend their time waiting
@@ -19,8 +22,8 @@ lint: $(VENV)/.test ## Check style and types
 	$(BIN)/mypy
 
 format: $(VENV)/.test ## Format the code, and fix what ruff can fix
-	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 
 soak: $(VENV)/.test ## Check that 200 sessions with random faults and signals leave no server; a few minutes
 	$(BIN)/python tests/soak.py

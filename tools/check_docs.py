@@ -24,6 +24,8 @@ _OFFLINE = {"API_URL": _NOWHERE, "npm_config_registry": _NOWHERE}
 
 def main(myst: str) -> None:
     """Build a copy of the documentation; exit with MyST's output if it fails or warns."""
+    if not shutil.which(myst):
+        sys.exit(f"{myst} is not installed: run `make docs`.")
     with tempfile.TemporaryDirectory(prefix="docs-") as folder:
         copy = Path(folder, "docs")
         shutil.copytree(DOCS, copy, ignore=shutil.ignore_patterns("_build"))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from answers import Answer, Ending, Framing, Raw, event, json_page, moved, page
 from clinder.events import Event, LogLines, PhaseStarted, SessionLaunched, Waiting
+from clinder.launch.retries import BROKEN_DELAYS, DOWN_DELAYS, FULL_DELAYS
 from clock import Clock
 from hubs import Jupyter, ScriptedHub
 from kernels import Kernel, Mood
@@ -134,6 +135,17 @@ def trickling(start: bytes, drop: bytes, step: float = 0.5) -> Callable[[Stage],
     return response
 
 
+def seconds(*delays: float) -> str:
+    """Return delays for a row, such as ``2, 4 and 8 s``."""
+    *first, last = (f"{delay:g}" for delay in delays)
+    return f"{', '.join(first)} and {last} s"
+
+
+RETRIES = f"retries after about {seconds(*BROKEN_DELAYS)}"
+RETRIES_WHILE_DOWN = (
+    f"retries for about a minute: after about {seconds(*BROKEN_DELAYS, *DOWN_DELAYS)}"
+)
+AFTER_FULL = f"after {seconds(*FULL_DELAYS)}"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -143,8 +155,6 @@ QUOTA = transcript("quota-cached")
 RATE = failed("Rate limit exceeded. Try again in 3600 seconds.")
 DROPPED = Answer(BUILDING, ending=Ending.BROKEN)
 DROPPED_LAUNCHING = Answer(BUILDING + LAUNCHING, ending=Ending.BROKEN)
-RETRIES = "retries after about 2 and 4 s"
-RETRIES_WHILE_DOWN = "retries for about a minute: after about 2, 4, 8, 15, 15 and 15 s"
 ONLY_HUB = "would try the next hub, but there is no other"
 ORPHAN = "nobody holds its token"
 
@@ -218,7 +228,7 @@ def stays_silent(fault: str, response: Response) -> Fault:
 
 
 def stays_full(fault: str, response: Response, hint: str) -> Fault:
-    return Fault(fault, "retries after 60 and 240 s", [[response] * 3], 5, hint, within=310)
+    return Fault(fault, f"retries {AFTER_FULL}", [[response] * 3], 5, hint, within=310)
 
 
 def limits_the_rate(fault: str, response: Response) -> Fault:
@@ -385,7 +395,7 @@ FULL_HUBS = (
     stays_full("The only hub stays full", FULL, "second hub"),
     Fault(
         "Both hubs stay full",
-        "retries both after 60 and 240 s",
+        f"retries both {AFTER_FULL}",
         [[FULL] * 3, [FULL] * 3],
         5,
         "second hub",

@@ -10,6 +10,7 @@ from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from markdown_it import MarkdownIt
@@ -112,13 +113,22 @@ def test_an_invalid_input_is_refused(name: str, value: str, message: str) -> Non
         read({f"CLINDER_INPUT_{name}": value})
 
 
+INPUTS = {f"CLINDER_INPUT_{name.upper().replace('-', '_')}": name for name in MANIFEST["inputs"]}
+
+
+def test_every_input_is_read() -> None:
+    environ = Mock(**{"get.return_value": ""})
+    read(environ)
+
+    assert {call.args[0] for call in environ.get.call_args_list} == INPUTS.keys()
+
+
 def test_every_input_reaches_the_step_through_its_environment_alone() -> None:
     (step,) = (each for each in MANIFEST["runs"]["steps"] if "run" in each)
     inputs = [name for name in step["env"] if name.startswith("CLINDER_INPUT_")]
 
     assert {name: step["env"][name] for name in inputs} == {
-        f"CLINDER_INPUT_{name.upper().replace('-', '_')}": f"${{{{ inputs.{name} }}}}"
-        for name in MANIFEST["inputs"]
+        variable: f"${{{{ inputs.{name} }}}}" for variable, name in INPUTS.items()
     }
     assert "${{" not in step["run"]
 

@@ -23,6 +23,7 @@ from clinder.cli.screen import Screen
 from clinder.errors import Cancelled, CommitMismatch, HubFull, UsageError
 from clinder.events import Event, PhaseEnded, SessionLaunched
 from clinder.launch.options import LaunchOptions
+from clinder.launch.retries import BROKEN_DELAYS
 from clinder.session import Session
 from e2e.world import CLINDER, World
 from hubs import Jupyter, ScriptedHub
@@ -303,7 +304,7 @@ def test_each_attempt_and_wait_is_shown_and_in_the_json(
     assert (failed["hub"], failed["outcome"], failed["waited"]) == (hub.url, "HubBroken", 0)
     assert failed["reason"] == "The hub responded with status 502."
     assert (ready["hub"], ready["outcome"], ready["reason"]) == (hub.url, "ready", "")
-    assert 1.5 <= ready["waited"] <= 2.5
+    assert ready["waited"] == pytest.approx(BROKEN_DELAYS[0], rel=0.25)
     lines = output.err.splitlines()
     requesting = f"clinder: Requesting gh/org/repo/HEAD from {hub.url}"
     first, second = (number for number, line in enumerate(lines) if line == requesting)

@@ -371,13 +371,13 @@ def test_each_timeout_has_an_option_and_a_variable(
     ],
 )
 def test_each_timeout_takes_effect(
-    option: str, message: str, two: Hubs, capsys: pytest.CaptureFixture[str]
+    option: str, message: str, two: Hubs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub, _ = two
     url = hub.serve("x", Jupyter(TOKEN, before=(503,) * 99))
     silent, launched = Answer((BUILDING, threading.Event())), Answer(ready(url, TOKEN))
     hub.then(launched if option == "--readiness-timeout" else silent)
-    more = ["--stop-timeout", "0.5", "--attempts", "1"]
+    more = f"--stop-timeout 0.5 --attempts 1 --session-file {tmp_path / 'session.json'}".split()
     assert main(["start", "org/repo", "--hub", hub.url, option, "0.3", *more]) in (6, 7, 8)
     assert message in capsys.readouterr().err
 

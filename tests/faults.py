@@ -331,7 +331,7 @@ ANSWERS = (
         [[Launched(before=FALLBACK_REF)]],
         0,
         ref="master",
-        warning="launches HEAD instead",
+        warning="did not find master, and launches HEAD instead",
     ),
     Fault(
         "The hub launches a commit other than the requested one",

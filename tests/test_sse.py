@@ -97,6 +97,10 @@ def test_a_stream_gives_the_data_of_its_events(stream: bytes, data: list[str]) -
     assert parse(stream) == parse_bytewise(stream) == data
 
 
+def test_a_crlf_that_is_cut_is_one_line_end() -> None:
+    assert parse(b"data: one\r", b"\ndata: two\r\n\r\n") == ["one\ntwo"]
+
+
 def test_an_event_of_the_largest_size_is_accepted() -> None:
     data = "x" * (EVENT_LIMIT - len("data: "))
     stream = f"data: {data}\n\n".encode()

@@ -23,7 +23,7 @@ TESTS = {
     "checkout.ci": ("checkout",),
     "checkout.clone": ("checkout",),
     "checkout.detection": ("checkout",),
-    "launch.attempt": _LAUNCHES,
+    "launch.attempt": (*_LAUNCHES, "timeouts"),
     "launch.launch": _LAUNCHES,
     "launch.readiness": ("launch", "faults", "timeouts"),
     "launch.request": ("request", "reuse"),

@@ -131,7 +131,7 @@ class LaunchAttempt:
             if self.launching:
                 self.observer(events.WarningIssued(_ORPHAN_WARNING))
             raise
-        raise AssertionError("a build request ends with Ready or an error")  # pragma: no cover
+        raise AssertionError("a build request ends with a session or an error")  # pragma: no cover
 
     def _build_token(self) -> str:
         """Return the build token if this is its hub: the first one, and not the embedded hub."""

@@ -180,3 +180,8 @@ def test_bounded_work_returns_its_result_or_raises_its_error() -> None:
     assert run_bounded(lambda: 6 * 7, Deadline(60)) == 42
     with pytest.raises(ZeroDivisionError):
         run_bounded(lambda: 1 // 0, Deadline(60))
+
+
+def test_abandoned_work_does_not_keep_the_program_running() -> None:
+    thread = run_bounded(threading.current_thread, Deadline(60))
+    assert (thread.daemon, thread.name) == (True, "clinder-work")

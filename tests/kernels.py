@@ -17,7 +17,7 @@ _MAGIC = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455
 
 
 class Mood(Enum):
-    """How a kernel responds to a ``kernel_info_request``."""
+    """How a kernel responds to requests. It runs no code."""
 
     ANSWERS = "answers"
     SILENT = "does not answer"
@@ -68,14 +68,11 @@ def converse(connection: socket.socket, headers: Mapping[str, str], kernel: Kern
         while (text := _message(file.read)) is not None:
             if kernel.mood is Mood.ANSWERS and text:
                 request = json.loads(text)["header"]
-                connection.sendall(_frame(_reply(request["msg_id"])))
-
-
-def _reply(request: str) -> bytes:
-    header = {"msg_type": "kernel_info_reply", "msg_id": "reply"}
-    return json.dumps(
-        {"channel": "shell", "header": header, "parent_header": {"msg_id": request}, "content": {}}
-    ).encode()
+                reply = request["msg_type"].replace("request", "reply")
+                for kind, content in ((reply, {}), ("status", {"execution_state": "idle"})):
+                    parent = {"msg_id": request["msg_id"]}
+                    message = {"header": {"msg_type": kind}, "parent_header": parent}
+                    connection.sendall(_frame(json.dumps({**message, "content": content}).encode()))
 
 
 def _frame(payload: bytes) -> bytes:

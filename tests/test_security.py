@@ -208,7 +208,7 @@ def whole_run(world: World, watch: Watch, *hub: str) -> tuple[list[str], dict[st
         {
             "status": ["status", *file],
             "status in JSON": ["status", *file, "-o", "json"],
-            "exec": [*f"exec {at_file} --timeout 10 -c".split(), "print(6 * 7)"],
+            "exec": [*f"exec {at_file} --timeout 60 -c".split(), "print(6 * 7)"],
             "exec of an unknown kernel": f"exec {at_file} --kernel x -c 1".split(),
             "start again": ["start", *hub, *file],
         }
@@ -267,7 +267,7 @@ def test_a_whole_run_on_a_hub_keeps_its_tokens_secret(world: World) -> None:
             uris, done = whole_run(world, watch, "org/repo", "--hub", hub.url)
         requests = [*hub.requests, *member.requests]
     assert uris == [f"{hub.origin}/user/one/?token={TOKEN}"] * 2
-    assert [done[name].code for name in ("start", "status", "stop", "run")] == [0] * 4
+    assert [done[name].code for name in ("start", "status", "exec", "stop", "run")] == [0] * 5
     assert_secret(watch, done, TOKEN)
     for name, result in done.items():
         assert BUILD_TOKEN not in result.out + result.err, name

@@ -11,6 +11,7 @@ import pytest
 from answers import Answer, Ending, Raw, event, json_page, page
 from e2e.world import CLINDER, World, line_with
 from hubs import Jupyter, ScriptedHub
+from kernels import Kernel, Mood
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,8 @@ def test_waiting_for_a_clear_status_can_be_cancelled(
 
 
 def test_a_kernel_that_cannot_be_shut_down_might_still_be_running(world: World) -> None:
-    servers, silent = {"x": Jupyter("secret-token")}, Raw([], Ending.HELD)
+    servers = {"x": Jupyter("secret-token", kernel=Kernel(Mood.SILENT))}
+    silent = Raw([], Ending.HELD)
     with ScriptedHub(servers=servers, pages={"/user/x/api/kernels/k1": silent}) as hub:
         uri = f"{hub.url}user/x/?token=secret-token"
         result = world.run("exec", "-c", "1", "--timeout", "1", "--session", uri)

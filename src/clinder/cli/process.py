@@ -7,12 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from clinder._deadline import Deadline
-from clinder.errors import UsageError
+from clinder.errors import TimedOut, UsageError
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _POLL = 0.05
@@ -74,11 +73,11 @@ class Process:
 
     def wait_for_children(self, grace: Deadline) -> None:
         """After the command has ended, wait for its terminated children, then kill them."""
-        while self._send(0, self._children):
-            if not grace.remaining():
-                self._send(_KILL, self._children)
-                return
-            time.sleep(_POLL)
+        try:
+            while self._send(0, self._children):
+                grace.wait(_POLL)
+        except TimedOut:
+            self._send(_KILL, self._children)
 
     def _end(self, signum: int) -> None:
         if self._process.poll() is not None:

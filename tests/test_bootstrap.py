@@ -1,4 +1,4 @@
-"""The action's packages: where they come from, and that nothing else changes."""
+"""The action takes its packages from a release or the index, and changes nothing else."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def _run_next_python(folder: Path, arguments: Sequence[str]) -> None:
 
 
 def install(folder: Path) -> None:
-    """Install this file into a folder, as a program that this Python runs."""
+    """Write a program into a folder. This Python runs it, and its code is this file's."""
     folder.mkdir(exist_ok=True)
     program = folder / NAME
     program.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text('utf-8')}", "utf-8")

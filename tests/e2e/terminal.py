@@ -97,7 +97,7 @@ class Terminal:
 
 
 def _displayed(drawn: str, columns: int) -> list[str]:
-    """Interpret text, newlines and the few sequences that clinder uses, as a terminal does."""
+    """Return the rows that a terminal shows, given the few control sequences that clinder uses."""
     rows: list[list[str]] = [[]]
     row = column = 0
     for match in _TOKEN.finditer(drawn):

@@ -13,8 +13,8 @@ from clinder.wire.jupyter_server import Server, State, Status
 
 _CONFIRMED_ABSENT = 2
 _CONFIRM_DELAY = 0.05
-"""Seconds until the next check of a server that was absent at once. One that is absent later might
-only be behind a failing proxy, so the usual delay applies."""
+"""Seconds until the second check of a server that was absent right after the shutdown. If it was
+absent later, its proxy might only have failed, so the usual delay applies."""
 _FAST_DELAYS = (0.05, *[0.1] * 12)
 """Most servers end within one or two seconds of the shutdown."""
 _LONGEST_DELAY = 2.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import os
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
@@ -25,6 +26,7 @@ from clinder.checkout.git import strip_credentials
 from clinder.embedded.specs import SpecRefused, resolve_spec
 from clinder.errors import UsageError
 from clinder.repository.parse import parse
+from clinder.wire.kernel_envelope import HEAD_LIMIT, Message, Protocol, read_content, read_head
 
 EVENT = 256 * 1024  # wire.sse reads no more of an event; of other responses four times as much
 ARGUMENT = 128 * 1024  # Linux passes no more to a program
@@ -34,10 +36,28 @@ UNITS = (
     *('"', "\\", "\x1b[", "\x1b]", "\x1b[0", "/v2/a", "/user/a/", "error", "a.", "{"),
 )
 
+
+def read_message(text: str) -> None:
+    """Read a kernel's message in both protocols, as text and with buffers, whole and cut."""
+    data = text.encode()
+    binary = struct.pack("!2I", 1, 8) + data
+    v1 = struct.pack("<7Q", 6, 56, 56, 58, 60, 62, 62 + len(data)) + b"{}{}{}" + data
+    for complete in (True, False):
+        for protocol, each in (
+            (Protocol.JSON, text),
+            (Protocol.JSON, binary),
+            (Protocol.V1, v1),
+        ):
+            read_head(Message(each, complete=complete), protocol)
+            read_content(Message(each, complete=complete), protocol)
+
+
 READERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "badge": (ARGUMENT, lambda text: parse(f"[![{text}")),
     "git output": (EVENT, strip_credentials),
     "hub": (EVENT, hub_url),
+    "kernel's message": (HEAD_LIMIT, read_message),
+    "kernel's message, inside": (HEAD_LIMIT, lambda text: read_message('{"header": ' + text)),
     "log": (EVENT, lambda text: find_failing_line(printable_lines(text))),
     "page": (ARGUMENT, lambda text: parse(f"https://example.org/{text}")),
     "page on GitLab": (ARGUMENT, lambda text: parse(f"https://gitlab.com/{text}")),

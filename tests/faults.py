@@ -15,6 +15,7 @@ from pathlib import Path
 from answers import Answer, Ending, Framing, Raw, event, json_page, moved, page
 from clinder.events import Event, LogLines, PhaseStarted, SessionLaunched, Waiting
 from clinder.launch.retries import BROKEN_DELAYS, DOWN_DELAYS, FULL_DELAYS
+from clinder.session import EMBEDDED_PATH
 from clock import Clock
 from hubs import Jupyter, ScriptedHub
 from kernels import Kernel, Mood
@@ -587,6 +588,16 @@ SERVER = (
         0,
     ),
     Fault(
+        "The hub's proxy never knows the server",
+        "warns after 120 s that the server might still run; " + ONLY_HUB,
+        [[Launched(Jupyter(TOKEN, before=(302,) * 1000))]],
+        8,
+        "another hub",
+        within=140,
+        stopped=1,
+        warning="might keep running",
+    ),
+    Fault(
         "The server never responds",
         "tries to stop it after 120 s; " + ONLY_HUB,
         [[Launched(Jupyter(TOKEN, before=(503,) * 1000))]],
@@ -719,7 +730,7 @@ class StopFault:
     """A row: what the session's server or its proxy does, and the exit codes of the commands.
 
     ``response`` is a server or the response to every request; ``None`` refuses connections.
-    ``shutdowns`` counts the shutdown requests of ``stop``.
+    ``shutdowns`` counts the shutdown requests of ``stop``. The session's path is below ``prefix``.
     """
 
     fault: str
@@ -729,12 +740,14 @@ class StopFault:
     status_exit: int
     shutdowns: int = 0
     within: float = 5.0
+    prefix: str = "/"
 
 
 def stops(fault: str, reaction: str, server: Jupyter, shutdowns: int = 1) -> StopFault:
     return StopFault(fault, reaction, server, 0, 0, shutdowns)
 
 
+UNKNOWN = "treats it as gone, but warns that it might run if the hub's proxy has just restarted"
 STOPPING = (
     stops(
         "Runs, then shuts down (503, then a redirect to the hub)",
@@ -766,9 +779,24 @@ STOPPING = (
         6,
         within=32,
     ),
-    StopFault("Redirects to a `/hub/` page", "treats it as gone", moved("/hub/user/x/"), 0, 10),
-    StopFault("Responds with 424 (mybinder.org)", "treats it as gone", page(424), 0, 10),
-    StopFault("Refuses connections, on this machine", "treats it as gone", None, 0, 10),
+    StopFault("Redirects to a `/hub/` page", UNKNOWN, moved("/hub/user/x/"), 0, 10),
+    StopFault("Responds with 424 (mybinder.org)", UNKNOWN, page(424), 0, 10),
+    StopFault(
+        "Refuses connections, like a proxy that restarts",
+        "polls until the time limit",
+        None,
+        9,
+        6,
+        within=32,
+    ),
+    StopFault(
+        "Refuses connections, and belongs to the embedded hub, which has no proxy",
+        "treats it as gone",
+        None,
+        0,
+        10,
+        prefix=EMBEDDED_PATH,
+    ),
     StopFault("Rejects the token (403)", "fails at once", Jupyter("another"), 9, 9),
     StopFault("Always responds with 502", "polls until the time limit", page(502), 9, 6, within=32),
     StopFault("Always responds with 404", "polls until the time limit", page(404), 9, 6, within=32),

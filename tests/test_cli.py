@@ -34,7 +34,7 @@ HEAVY = {
     *("clinder.running", "clinder.wire"),
 }
 COMMANDS = sorted(cli.commands)
-GONE = "http://127.0.0.1:1/user/x/"
+GONE = "http://127.0.0.1:1/clinder-hub/user/x/"
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}  # because `make coverage` imports modules, too
 
 
@@ -439,3 +439,18 @@ def test_the_timeout_is_granted_once_for_working_out_and_launching(world: World)
     assert "did not finish within 1 s: clinder was still working out what to launch." in result.err
     for process in world.processes("sleep 600"):
         process.kill()
+
+
+def test_each_command_warns_that_a_session_that_its_hub_does_not_know_might_run(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A proxy that has just restarted passes all requests to the hub."""
+    with ScriptedHub() as hub:
+        uri = f"{hub.origin}/user/x/?token=t"
+        codes = {}
+        for command in (["stop", "-q", uri], ["status", uri], ["exec", "--session", uri, "-c1"]):
+            codes[command[0]] = main(command)
+            err = capsys.readouterr().err
+            assert "the hub does not know it" in err
+            assert "If the hub's proxy has just restarted, the session might keep running" in err
+    assert codes == {"stop": 0, "status": 10, "exec": 10}

@@ -150,7 +150,7 @@ def test_a_launch_sends_the_events_of_a_hub(stream: list[Event], session: Event)
 def test_ready_has_every_field_of_a_real_hub(hub: Hub, session: Event) -> None:
     """The spec keeps its percent-encoding."""
     path = urlsplit(session["url"]).path
-    assert path.startswith("/user/a-b-c-")
+    assert path.startswith("/clinder-hub/user/a-b-c-")
     assert path.endswith("/")
     assert session["url"].startswith("http://127.0.0.1:")
     assert session["token"]

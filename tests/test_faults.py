@@ -128,7 +128,7 @@ def _launch_and_stop(request: Request, observer: Observer, stage: Stage) -> tupl
         session = launch(request, deadline, observer)
     except ClinderError as error:
         return error.exit_code, "\n".join(format_error(error))
-    assert stop(session, Deadline(30)) is True
+    assert stop(session, Deadline(30)).ran
     return 0, ""
 
 
@@ -141,6 +141,7 @@ def test_stop_and_status_have_the_expected_outcome(row: StopFault, command: str)
         if isinstance(row.response, Jupyter):
             hub.serve("x", row.response)
         elif row.response is None:
+            session = Session(f"{hub.origin}{row.prefix}user/x/", TOKEN)
             hub.__exit__(None, None, None)
         else:
             hub.pages["/user/x/api/status"] = _page(row.response, stage)

@@ -100,6 +100,7 @@ def test_the_state_that_another_response_proves(
     web.get(URL + path, status=code, headers={"Location": location} if location else {})
     result = probe(SERVER)
     assert result.state is state
+    assert result.certain == (state is not State.GONE), "a restarted proxy sends it to the hub"
     assert result.message
     assert len(web.calls) == 1, "a redirect is not followed"
 
@@ -126,16 +127,21 @@ def test_a_refused_token_is_an_error(web: responses.RequestsMock, code: int) -> 
     assert TOKEN not in f"{refused.value} {refused.value!r}"
 
 
-def test_a_refused_connection_proves_that_a_server_of_this_machine_is_gone() -> None:
+def test_a_refused_connection_proves_only_that_the_embedded_hubs_server_is_gone() -> None:
     with ScriptedHub() as hub:
         pass
-    assert status(local(hub)).state is State.GONE
-    assert keep_alive(local(hub)).state is State.GONE
+    assert status(local(hub)).state is State.ABSENT
+    embedded = Server(Session(f"{hub.origin}/clinder-hub/user/x/", TOKEN), Transport())
+    for probe in (status, keep_alive):
+        assert probe(embedded) == Status(State.GONE, "nothing listens at its address")
 
 
-def test_a_refused_connection_elsewhere_proves_nothing(web: responses.RequestsMock) -> None:
-    web.get(URL + "api/status", body=requests.ConnectionError(ConnectionRefusedError()))
-    assert status(SERVER).state is State.ABSENT
+@pytest.mark.parametrize("url", [URL, "https://hub.test/clinder-hub/user/x/"])
+def test_a_refused_connection_elsewhere_proves_nothing(
+    web: responses.RequestsMock, url: str
+) -> None:
+    web.get(url + "api/status", body=requests.ConnectionError(ConnectionRefusedError()))
+    assert status(Server(Session(url, TOKEN), Transport())).state is State.ABSENT
 
 
 @pytest.mark.parametrize("answer", [Raw([], Ending.HELD), Raw([], Ending.RESET), Raw([b"no"])])

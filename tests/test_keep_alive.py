@@ -14,7 +14,7 @@ from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"
 GONE, RUNNING, REFUSED = 302, 200, 403
-QUICK = Intervals(every=0.01, confirm=0.01)
+QUICK = Intervals(every=0.01, confirm=0.01, unknown=0.0)
 
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
@@ -29,7 +29,8 @@ def watch(
     """Keep a session alive whose server gives these responses, and runs after them."""
     session = Session(hub.serve("x", Jupyter(TOKEN, before=statuses)), TOKEN)
     deadline = deadline or Deadline(60)
-    return keep_alive_until_gone(session, deadline, keep_alive=keep_alive, intervals=intervals)
+    gone = keep_alive_until_gone(session, deadline, keep_alive=keep_alive, intervals=intervals)
+    return gone.message if gone else ""
 
 
 def probes(hub: ScriptedHub) -> list[str]:
@@ -41,7 +42,7 @@ def test_two_probes_prove_that_a_session_is_gone() -> None:
     with ScriptedHub() as hub:
         message = watch(hub, GONE, GONE)
         tokens = [each.headers["authorization"] for each in hub.requests]
-    assert message == "the hub has no such running server"
+    assert message == "the hub does not know it"
     assert tokens == [f"token {TOKEN}"] * 2
 
 
@@ -61,12 +62,33 @@ def test_probes_count_as_activity_only_during_the_keep_alive_time() -> None:
         assert probes(hub) == ["api/kernels", "api/kernels", "api/status", "api/status"]
 
 
-def test_a_probe_every_minute_and_after_10_s_to_confirm_that_the_session_is_gone() -> None:
+@pytest.mark.parametrize("gone", [302, 424])
+def test_a_session_that_its_hub_does_not_know_for_a_minute_is_gone(gone: int) -> None:
+    """Before that, a hub whose proxy has restarted might know the session again."""
     clock = StoppedClock()
     deadline = Deadline(3600, now=clock.now, pause=clock.pause)
     with ScriptedHub() as hub:
-        assert watch(hub, RUNNING, GONE, RUNNING, GONE, GONE, deadline=deadline, intervals=None)
-    assert clock.pauses == [60, 60, 10, 60, 10]
+        known_again = (*[gone] * 6, RUNNING)
+        assert watch(hub, *known_again, *[gone] * 7, deadline=deadline, intervals=None)
+    assert clock.pauses == [60, *[10] * 6, 60, *[10] * 6]
+
+
+def test_a_session_of_the_embedded_hub_is_gone_once_two_connections_are_refused() -> None:
+    clock = StoppedClock()
+    deadline = Deadline(3600, now=clock.now, pause=clock.pause)
+    session = Session("http://127.0.0.1:1/clinder-hub/user/x/", TOKEN)
+    gone = keep_alive_until_gone(session, deadline, keep_alive=60)
+    assert gone
+    assert gone.message == "nothing listens at its address"
+    assert clock.pauses == [60, 10]
+
+
+def test_a_session_of_another_hub_is_not_gone_if_connections_are_refused() -> None:
+    clock = StoppedClock()
+    deadline = Deadline(3600, now=clock.now, pause=clock.pause)
+    session = Session("http://127.0.0.1:1/user/x/", TOKEN)
+    assert keep_alive_until_gone(session, deadline, keep_alive=60) is None
+    assert set(clock.pauses) == {60}
 
 
 def test_a_cancellation_does_not_wait_for_the_next_probe() -> None:

@@ -17,7 +17,7 @@ from clinder.errors import EXIT_CODES
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent
-INHERITED = ("HOME", "TMPDIR", "COVERAGE_PROCESS_CONFIG")
+INHERITED = ("HOME", "TMPDIR", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG")
 
 
 def blocks(language: str) -> list[str]:
@@ -100,7 +100,9 @@ def test_the_python_block_runs(tmp_path: Path) -> None:
         check=False,
     )
 
-    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/user/[\w-]+/\n", result.stdout), result.stderr
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/clinder-hub/user/[\w-]+/\n", result.stdout), (
+        result.stderr
+    )
     assert result.stderr == ""
 
 

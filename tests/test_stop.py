@@ -14,7 +14,7 @@ from answers import Answer, Ending, Raw, page
 from clinder._deadline import Deadline
 from clinder.errors import Cancelled, ServerUnreachable, StopFailed, TokenRefused
 from clinder.running.status import wait_for_status
-from clinder.running.stop import stop
+from clinder.running.stop import Stopped, stop
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.jupyter_server import State
@@ -55,7 +55,7 @@ def shutdowns(hub: ScriptedHub) -> int:
 )
 def test_a_session_is_shut_down_once_and_then_gone(after: tuple[int, ...]) -> None:
     with serving(Jupyter(TOKEN, after=after)) as hub:
-        assert stop(session(hub), Deadline(60)) is True
+        assert stop(session(hub), Deadline(60)).ran
         assert shutdowns(hub) == 1
         assert {each.headers["authorization"] for each in hub.requests} == {f"token {TOKEN}"}
 
@@ -63,10 +63,38 @@ def test_a_session_is_shut_down_once_and_then_gone(after: tuple[int, ...]) -> No
 @pytest.mark.parametrize("gone", [302, 424])
 def test_a_session_that_is_already_gone_is_not_shut_down_again(gone: int) -> None:
     with serving(Jupyter(TOKEN, after=(gone,))) as hub:
-        assert [stop(session(hub), Deadline(60)) for _ in range(2)] == [True, False]
+        assert [stop(session(hub), Deadline(60)) for _ in range(2)] == [
+            Stopped(ran=True),
+            Stopped(ran=False, certain=False),
+        ]
         assert shutdowns(hub) == 1
         assert len(hub.calls("GET", "api/status")) == 3
-    assert stop(session(hub), Deadline(60)) is False  # nothing listens there any more
+
+
+def test_a_session_of_the_embedded_hub_is_gone_once_a_connection_is_refused() -> None:
+    session = Session("http://127.0.0.1:1/clinder-hub/user/x/", TOKEN)
+    assert stop(session, Deadline(60)) == Stopped(ran=False)
+    assert wait_for_status(session, Deadline(60)).certain
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_refused_connection_does_not_prove_that_another_hubs_session_is_gone(host: str) -> None:
+    """On this machine, `kubectl port-forward` might be restarting."""
+    session = Session(f"http://{host}:1/user/x/", TOKEN)
+    with pytest.raises(StopFailed, match=r"It is unknown .*: nothing listens at its address"):
+        stop(session, Deadline(0.5))
+
+
+def test_a_session_that_its_hub_does_not_know_might_run_unless_it_accepted_a_shutdown() -> None:
+    """A proxy that has just restarted sends each request to the hub."""
+    with serving(Jupyter(TOKEN, shutdown=(500,), after=(302,))) as hub:
+
+        def pause(*_: object) -> None:
+            hub.serve("x", Jupyter(TOKEN, before=(302,)))
+
+        stopped = stop(session(hub), Deadline(60, pause=pause))
+    assert stopped == Stopped(ran=True, certain=False)
+    assert str(stopped).startswith("is gone: the hub does not know it. If the hub's proxy has just")
 
 
 @pytest.mark.parametrize("call", [stop, wait_for_status])
@@ -84,7 +112,7 @@ def test_a_shutdown_that_was_not_accepted_is_repeated_at_once(status: int) -> No
     """An accepted one is repeated only after 5 s."""
     clock = StoppedClock()
     with serving(Jupyter(TOKEN, shutdown=(status, 200))) as hub:
-        assert stop(session(hub), Deadline(4, now=clock.now, pause=clock.pause)) is True
+        assert stop(session(hub), Deadline(4, now=clock.now, pause=clock.pause)).ran
         assert shutdowns(hub) == 2
 
 
@@ -161,7 +189,7 @@ def test_a_server_that_is_absent_soon_is_checked_again_at_once(
             if clock.passed > after:
                 hub.serve("x", Jupyter(TOKEN, before=(503,) * 9))
 
-        assert stop(session(hub), Deadline(60, now=clock.now, pause=pause)) is True
+        assert stop(session(hub), Deadline(60, now=clock.now, pause=pause)).ran
     assert clock.pauses[-1] == confirmed_after
 
 
@@ -208,7 +236,7 @@ def test_an_answer_in_between_means_that_the_server_was_not_absent_twice() -> No
     with scripted(
         ("status", 200), ("shutdown", 200), *(("status", code) for code in (503, 200, 503, 503))
     ):
-        assert stop(Session(URL, TOKEN), Deadline(60)) is True
+        assert stop(Session(URL, TOKEN), Deadline(60)).ran
 
 
 def test_a_shutdown_that_was_accepted_once_counts_even_if_a_later_one_is_not() -> None:
@@ -222,7 +250,7 @@ def test_a_shutdown_that_was_accepted_once_counts_even_if_a_later_one_is_not() -
         ("status", 503),
         ("status", 503),
     ):
-        assert stop(Session(URL, TOKEN), deadline) is True
+        assert stop(Session(URL, TOKEN), deadline).ran
 
 
 # Status.

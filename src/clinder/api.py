@@ -89,6 +89,9 @@ def stop(
 ) -> bool:
     """Stop a session and return once it is gone: ``True``, or ``False`` if it was gone already.
 
+    A session that its hub does not know counts as gone. If the hub's proxy has just restarted, the
+    session might keep running until the hub culls it.
+
     ``timeout`` limits the whole call, in seconds; the default is ``timeouts.stop`` or 60.
     ``timeouts`` limits each connection. Raises :class:`~clinder.errors.StopFailed`, or its subclass
     :class:`~clinder.errors.TokenRefused`.
@@ -98,7 +101,7 @@ def stop(
 
     timeouts = timeouts or Timeouts()
     seconds = timeouts.stop_limit(STOP_TIMEOUT) if timeout is None else timeout
-    return stop(session, Deadline(seconds, cancel=cancel), timeouts=timeouts)
+    return stop(session, Deadline(seconds, cancel=cancel), timeouts=timeouts).ran
 
 
 def _as_context_manager(

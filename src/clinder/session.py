@@ -8,7 +8,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeGuard
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
+from clinder._urls import is_loopback
 from clinder.errors import UsageError
+
+EMBEDDED_PATH = "/clinder-hub/"
+"""How the path of each of the embedded hub's sessions begins."""
 
 _APPLICATION_PATH = r"(/user/[^/]+/)(?:lab|tree|notebooks|doc|edit|retro|api)(?:/.*)?$"
 _VISIBLE_ASCII = r"[!-~]+"  # what an HTTP header can contain, without spaces
@@ -72,6 +76,11 @@ class Session:
     def variables(self) -> dict[str, str]:
         """The environment variables that let MyST and Jupyter Book use an existing server."""
         return {"JUPYTER_BASE_URL": self.url, "JUPYTER_TOKEN": self.token}
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the embedded hub launched it, so that no proxy is in front of its server."""
+        return is_loopback(self.url) and urlsplit(self.url).path.startswith(EMBEDDED_PATH)
 
     @classmethod
     def from_uri(cls, uri: str) -> Session:

@@ -60,9 +60,9 @@ def test_an_address_where_nothing_listens_refuses_the_connection(world: World) -
     expected = {
         "start": (6, "connection refused"),
         "run": (6, "connection refused"),
-        "status": (10, "is gone: nothing listens at its address"),
-        "stop": (0, "was already gone"),
-        "exec": (10, "is gone: nothing listens at its address"),
+        "status": (6, "It is unknown whether the session runs: nothing listens at its address"),
+        "stop": (9, "It is unknown whether the session still runs: nothing listens"),
+        "exec": (6, "connection refused"),
     }
     check(world, "http://127.0.0.1:1", expected)
 

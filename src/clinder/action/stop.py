@@ -58,7 +58,7 @@ def _read(path: Path, workflow: Workflow) -> Session | None:
 
 def _stop(session: Session, folder: Folder, workflow: Workflow, deadline: Deadline) -> None:
     try:
-        ran = stop_session(session, deadline)
+        stopped = stop_session(session, deadline)
     except ClinderError as error:
         workflow.warning(
             f"The session at {session.url} might still be running: {error}\n{error.hint}"
@@ -66,5 +66,6 @@ def _stop(session: Session, folder: Folder, workflow: Workflow, deadline: Deadli
         workflow.add_summary(summary.format_not_stopped(str(error)))
         return
     folder.forget(session)
-    workflow.log(f"The session at {session.url} {'is stopped' if ran else 'was already gone'}.")
-    workflow.add_summary(summary.format_stopped(session, datetime.now(timezone.utc), ran=ran))
+    workflow.log(f"The session at {session.url} {stopped}")
+    now = datetime.now(timezone.utc)
+    workflow.add_summary(summary.format_stopped(session, now, ran=stopped.ran))

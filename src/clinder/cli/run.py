@@ -27,6 +27,7 @@ from clinder.timeouts import STOP_TIMEOUT
 
 if TYPE_CHECKING:
     from clinder.running.keep_alive import Intervals
+    from clinder.wire.jupyter_server import Status
 
 _TICK = 1.0
 
@@ -51,7 +52,7 @@ class _Signal:
 
 @dataclass(frozen=True)
 class _SessionGone:
-    message: str
+    status: Status
 
 
 @dataclass(frozen=True)
@@ -143,15 +144,15 @@ class _Run:
     ) -> None:
         from clinder.running.keep_alive import keep_alive_until_gone
 
-        message = keep_alive_until_gone(
+        gone = keep_alive_until_gone(
             self._session,
             Deadline(math.inf, cancel=done),
             keep_alive=seconds,
             timeouts=self._options.launch.timeouts,
             intervals=intervals,
         )
-        if message:
-            self._events.put(_SessionGone(message))
+        if gone:
+            self._events.put(_SessionGone(gone))
 
     def _wait_for_end(self, process: Process) -> int:
         """Return the command's exit code once it has ended, and act on events until then."""
@@ -169,8 +170,10 @@ class _Run:
                         "clinder: Waiting for the command to end. Press Ctrl-C again to kill it."
                     )
                     process.forward(signum)
-                case _SessionGone(message):
-                    print_status(f"clinder: The session is gone: {message}. Ending the command.")
+                case _SessionGone(status):
+                    print_status(
+                        f"clinder: The session is gone: {status.message}. Ending the command."
+                    )
                     end_by = Deadline(self._grace.end)
                     process.terminate()
                 case None:  # pragma: no branch - there are no other events
@@ -196,10 +199,10 @@ class _Run:
         timeouts = self._options.launch.timeouts
         deadline = Deadline(timeouts.stop_limit(self._grace.stop), cancel=self._stop_now)
         deadline.grace = self._grace.hurried_stop
-        ran = stop_or_keep(self._session, deadline, timeouts, self._options.session_file)
+        stopped = stop_or_keep(self._session, deadline, timeouts, self._options.session_file)
         self._stop_now.close()
-        if ran is not None:
-            self._print(f"The session {'is stopped' if ran else 'was already gone'}.")
+        if stopped and not (stopped.certain and self._options.quiet):
+            print_status(f"clinder: The session {stopped}")
 
 
 def _start_thread(work: Callable[..., None], *arguments: object) -> None:

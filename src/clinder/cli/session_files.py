@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clinder import session_file
 from clinder._deadline import Deadline
@@ -14,6 +15,9 @@ from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
 from clinder.events import Event, SessionLaunched, SessionNotStopped, SessionStopped
 from clinder.session import Session
 from clinder.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from clinder.running.stop import Stopped
 
 _CLAIM_TIMEOUT = 10.0
 
@@ -89,8 +93,8 @@ class SessionFile:
 
 def stop_or_keep(
     session: Session, deadline: Deadline, timeouts: Timeouts, path: Path | None
-) -> bool | None:
-    """Stop a session and remove its file; return whether the session was running.
+) -> Stopped | None:
+    """Stop a session, remove its file, and return the outcome.
 
     If that fails, print the command that stops the session and return ``None``. The session is
     then in its file, or in a new one that only this user can read.
@@ -98,7 +102,7 @@ def stop_or_keep(
     from clinder.running.stop import stop
 
     try:
-        ran = stop(session, deadline, timeouts=timeouts)
+        stopped = stop(session, deadline, timeouts=timeouts)
     except ClinderError as error:
         reason = "A second signal cut the stop short." if isinstance(error, Cancelled) else error
         print_status(
@@ -107,7 +111,7 @@ def stop_or_keep(
         )
         return None
     forget(session, path)
-    return ran
+    return stopped
 
 
 def forget(session: Session, path: Path | None) -> None:

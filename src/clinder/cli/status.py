@@ -9,7 +9,7 @@ from clinder._deadline import Deadline
 from clinder.cli.interrupts import cancellation
 from clinder.cli.sources import read_session
 from clinder.cli.streams import report_unclear, write
-from clinder.errors import ClinderError, SessionGone
+from clinder.errors import ClinderError
 from clinder.timeouts import Timeouts
 
 
@@ -17,7 +17,7 @@ def status(
     uri: str | None, file: Path | None, *, timeout: float, timeouts: Timeouts, output: str
 ) -> None:
     """Write a session's status. Raises :class:`~clinder.errors.SessionGone` if it is gone."""
-    from clinder.running.status import wait_for_status
+    from clinder.running.status import session_gone, wait_for_status
     from clinder.wire.jupyter_server import State
 
     session = read_session([] if uri is None else [uri], [] if file is None else [file])
@@ -41,4 +41,4 @@ def status(
     elif current.state is State.RUNNING:
         write("".join(f"{name + ':':<15}{value}\n" for name, value in fields.items()))
     if current.state is State.GONE:
-        raise SessionGone(f"The session at {session.url} is gone: {current.message}.")
+        raise session_gone(f"The session at {session.url} is gone: {current.message}.", current)

@@ -43,12 +43,11 @@ def _stop(
         raise session
     report = (lambda _: None) if quiet else report_unclear(session.url, timeout)
     try:
-        ran = stop_session(session, deadline, timeouts=timeouts, on_unclear=report)
+        stopped = stop_session(session, deadline, timeouts=timeouts, on_unclear=report)
     except ClinderError as error:
         error.message = f"{error.message} ({session.url})"
         raise
     if source.file:
         remove_file(source.file)
-    if not quiet:
-        outcome = "is stopped" if ran else "was already gone"
-        print_status(f"clinder: The session at {session.url} {outcome}.")
+    if not (stopped.certain and quiet):
+        print_status(f"clinder: The session at {session.url} {stopped}")

@@ -22,6 +22,8 @@ from urllib.parse import urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
+from clinder.session import EMBEDDED_PATH
+
 HANDED_OVER = "handed-over"  # this file tells a server's process that a client has its token
 POLL = 0.02  # seconds between two checks of a file or a process
 TERMINATE = 3.0  # time limit, in seconds, for a server to shut down
@@ -134,7 +136,7 @@ class Servers:
         self.report(f"{server.name}: server ready at {server.url}")
 
     async def _wait_until_ready(self, server: Server) -> None:
-        server.url = f"http://127.0.0.1:{await self._wait_for_port(server)}/user/{server.name}/"
+        server.url = f"http://127.0.0.1:{await self._wait_for_port(server)}{_path(server.name)}"
         client = AsyncHTTPClient(force_instance=True)
         try:
             while server.runs:
@@ -191,11 +193,15 @@ def name_for(repo_url: str) -> str:
     return f"{prefix}-{''.join(secrets.choice(letters) for _ in range(8))}"
 
 
+def _path(name: str) -> str:
+    return f"{EMBEDDED_PATH}user/{name}/"
+
+
 def prepare(folder: Path, name: str, directory: Path, idle: float) -> str:
     """Write a server's token and settings into its folder (mode 0600), and return the token."""
     token = secrets.token_urlsafe(16)
     settings = {
-        "base_url": f"/user/{name}/",
+        "base_url": _path(name),
         "root_dir": str(directory),
         "idle": idle,
         "starter": os.getpid(),

@@ -197,8 +197,10 @@ class LaunchAttempt:
             remaining = _CANCEL_LIMIT - self.deadline.cancelled_for
             seconds = min(seconds, max(_MIN_STOP_TIME, remaining))
         try:
-            stop(session, self.deadline.uncancelled(seconds), timeouts=timeouts)
+            stopped = stop(session, self.deadline.uncancelled(seconds), timeouts=timeouts)
         except errors.StopFailed as error:
             self.observer(events.SessionNotStopped(session, error.message))
         else:
             self.observer(events.SessionStopped(session))
+            if not stopped.certain:
+                self.observer(events.WarningIssued(f"The session {stopped}"))

@@ -9,15 +9,20 @@ from clinder.errors import Cancelled, TimedOut, TokenRefused
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
-from clinder.wire.jupyter_server import Server, State
+from clinder.wire.jupyter_server import Server, State, Status
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Seconds between two probes, and before the one that confirms that a session is gone."""
+    """Seconds between two probes, and before each that confirms that a session is gone.
+
+    ``unknown`` is how long its hub must not know a session before it counts as gone: a hub whose
+    proxy has restarted soon knows its sessions again.
+    """
 
     every: float = 60.0
     confirm: float = 10.0
+    unknown: float = 60.0
 
 
 def keep_alive_until_gone(
@@ -27,28 +32,31 @@ def keep_alive_until_gone(
     keep_alive: float,
     timeouts: Timeouts | None = None,
     intervals: Intervals | None = None,
-) -> str:
-    """Return a message that explains how clinder found the session gone, twice in a row.
+) -> Status | None:
+    """Return the status of the session once it is gone, at least twice in a row.
 
     For ``keep_alive`` seconds the probes are requests that the server and the hub both count as
     activity, so neither culls the session; after that the server does not count them. Returns
-    ``""`` at the deadline or if it is cancelled.
+    ``None`` at the deadline or if it is cancelled.
     """
     intervals = intervals or Intervals()
     server = Server(session, Transport(timeouts))
     active = deadline.capped(keep_alive)
-    was_gone = False
+    gone_since: float | None = None
     try:
         while True:
-            deadline.wait(intervals.confirm if was_gone else intervals.every)
+            deadline.wait(intervals.every if gone_since is None else intervals.confirm)
             probe = server.keep_alive if active.remaining() else server.status
             try:
                 status = probe(deadline)
             except TokenRefused:
-                was_gone = False
+                gone_since = None
                 continue
-            if status.state is State.GONE and was_gone:
-                return status.message
-            was_gone = status.state is State.GONE
+            if status.state is not State.GONE:
+                gone_since = None
+            elif gone_since is None:
+                gone_since = deadline.now()
+            elif status.certain or deadline.now() - gone_since >= intervals.unknown:
+                return status
     except (Cancelled, TimedOut):
-        return ""
+        return None

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from clinder import errors
 from clinder._deadline import Deadline
+from clinder.running.status import session_gone
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
@@ -213,7 +214,7 @@ def execute(
     except (errors.ServerUnreachable, errors.TokenRefused):
         status = Server(session, Transport(timeouts)).status(deadline)
         if status.state is State.GONE:
-            raise errors.SessionGone(f"The session is gone: {status.message}.") from None
+            raise session_gone(f"The session is gone: {status.message}.", status) from None
         raise
     if raised is not None:
         raise errors.CodeRaised(f"The code raised {raised.name} in the session.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clinder._deadline import Deadline
-from clinder.errors import ServerUnreachable, TimedOut
+from clinder.errors import ServerUnreachable, SessionGone, TimedOut
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
@@ -13,6 +13,11 @@ from clinder.wire.jupyter_server import Server, State, Status
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 5.0
+
+MIGHT_RUN = (
+    "If the hub's proxy has just restarted, the session might keep running until the hub culls it."
+)
+"""The doubt about a session that is gone according to its hub only."""
 
 
 def wait_for_status(
@@ -44,3 +49,9 @@ def wait_for_status(
     except TimedOut:
         message = message or "it did not respond in time"
         raise ServerUnreachable(f"It is unknown whether the session runs: {message}.") from None
+
+
+def session_gone(message: str, status: Status) -> SessionGone:
+    """Return the error for a session that is gone, with a hint that states any doubt."""
+    hint = SessionGone.hint
+    return SessionGone(message, hint=hint if status.certain else f"{hint} {MIGHT_RUN}")

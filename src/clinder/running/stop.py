@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 from clinder._deadline import Deadline
 from clinder.errors import StopFailed, TimedOut, TokenRefused
+from clinder.running.status import MIGHT_RUN
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
@@ -21,14 +23,31 @@ _LONGEST_DELAY = 2.0
 _REPEAT_SHUTDOWN = 5.0
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """A session that is gone: whether it ran before, and whether it is certain that it is gone.
+
+    It is not certain if the hub does not know the session, and no server accepted the shutdown.
+    """
+
+    ran: bool
+    certain: bool = True
+
+    def __str__(self) -> str:
+        """Return the outcome as a sentence about the session, without its subject."""
+        if not self.certain:
+            return f"is gone: the hub does not know it. {MIGHT_RUN}"
+        return "is stopped." if self.ran else "was already gone."
+
+
 def stop(
     session: Session,
     deadline: Deadline,
     *,
     timeouts: Timeouts | None = None,
     on_unclear: Callable[[str], None] = lambda _: None,
-) -> bool:
-    """Shut the session's server down and return once it is gone: whether it ran before.
+) -> Stopped:
+    """Shut the session's server down and return once it is gone.
 
     A server is gone if its response proves it (:class:`~clinder.wire.jupyter_server.State`), or if
     it accepted the shutdown and was absent twice in a row. If the first response shows neither
@@ -45,7 +64,7 @@ def stop(
             status = server.status(deadline)
             absent = absent + 1 if status.state is State.ABSENT else 0
             if status.state is State.GONE or (accepted and absent >= _CONFIRMED_ABSENT):
-                return ran
+                return Stopped(ran, certain=accepted or status.certain)
             if first and status.state is not State.RUNNING:
                 on_unclear(status.message)
             first = False

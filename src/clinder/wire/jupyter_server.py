@@ -14,7 +14,6 @@ from urllib.parse import quote, urlsplit
 
 from clinder._deadline import Deadline
 from clinder._text import one_line, truncate
-from clinder._urls import is_loopback
 from clinder.errors import (
     ClinderError,
     KernelspecMissing,
@@ -47,7 +46,9 @@ class Status:
     """The state of a server with the reason for it, and what a running server reports.
 
     ``kernels`` is their number. ``started`` and ``last_activity`` are the server's own times in ISO
-    8601; a request to ``api/status`` does not count as activity.
+    8601; a request to ``api/status`` does not count as activity. ``certain`` is false for a server
+    that seems gone only because the hub responds in its place: after a restart, the hub's proxy has
+    lost its routes, and passes the requests for running servers to the hub, too.
     """
 
     state: State
@@ -55,6 +56,7 @@ class Status:
     kernels: int = 0
     started: str = ""
     last_activity: str = ""
+    certain: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Server:
         try:
             answer = self._call("GET", "api/status", deadline)
         except TransportError as error:
-            return _unreached(error, self.session.url)
+            return self._unreached(error)
         if answer.status == 200 and (data := parse_object(answer.body)) is not None:
             kernels = data.get("kernels")
             return Status(
@@ -96,7 +98,7 @@ class Server:
         try:
             answer = self._call("GET", "api/kernels", deadline)
         except TransportError as error:
-            return _unreached(error, self.session.url)
+            return self._unreached(error)
         return Status(State.RUNNING, "running") if answer.status == 200 else _classify(answer)
 
     def kernelspec(self, name: str, deadline: Deadline) -> str:
@@ -155,6 +157,13 @@ class Server:
         """Delete a kernel; return whether it is gone, even if it was gone before."""
         return self._call("DELETE", _kernel_path(kernel_id), deadline).status in (204, 404)
 
+    def _unreached(self, error: TransportError) -> Status:
+        """Return what a failed request proves. A proxy that restarts refuses connections, too."""
+        if error.refused:
+            state = State.GONE if self.session.is_embedded else State.ABSENT
+            return Status(state, "nothing listens at its address")
+        return Status(State.UNCLEAR, error.message)
+
     def _call(
         self, method: str, path: str, deadline: Deadline, json: object | None = None
     ) -> Response:
@@ -195,19 +204,12 @@ def _kernel_path(kernel_id: str) -> str:
     return f"api/kernels/{quote(kernel_id, safe='')}"
 
 
-def _unreached(error: TransportError, url: str) -> Status:
-    if error.refused:
-        state = State.GONE if is_loopback(url) else State.ABSENT
-        return Status(state, "nothing listens at its address")
-    return Status(State.UNCLEAR, error.message)
-
-
 def _classify(answer: Response) -> Status:
     """Return what a response other than the expected 200 proves about the server."""
     if answer.status == 302 and _leads_to_hub(answer.headers.get("Location", "")):
-        return Status(State.GONE, "the hub has no such running server")
+        return Status(State.GONE, "the hub does not know it", certain=False)
     if answer.status == 424:
-        return Status(State.GONE, "the hub's proxy reports that the server is stopped (424)")
+        return Status(State.GONE, "the hub reports that it is stopped (424)", certain=False)
     if answer.status in (404, 502, 503):
         return Status(State.ABSENT, f"it responded with {answer.status}")
     return Status(State.UNCLEAR, f"it responded with {answer.status}, which no Jupyter Server does")

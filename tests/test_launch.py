@@ -27,6 +27,7 @@ from clinder.events import (
     PhaseStarted,
     SessionLaunched,
     SessionNotStopped,
+    SessionReady,
     Waiting,
     WarningIssued,
 )
@@ -145,6 +146,7 @@ def test_a_launch_returns_a_session_and_reports_each_step() -> None:
         PhaseStarted("readiness"),
         SessionLaunched(launched),
         PhaseEnded("readiness", 0.0),
+        SessionReady(session),
     ]
     assert session.phases == {"waiting": 0, "built": 0, "launching": 0, "readiness": 0}
     assert [each.outcome for each in session.attempts] == ["ready"]

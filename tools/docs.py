@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import FunctionType
-from typing import Any
+from types import FunctionType, ModuleType
+from typing import Any, get_args
 
 import click
 import yaml
@@ -22,11 +23,13 @@ import clinder.running.kernels
 from clinder import errors, events
 from clinder.checkout.buildpacks import ROOT as ENVIRONMENT_FILES
 from clinder.checkout.buildpacks import ROOT_PATTERNS
+from clinder.cli import event_log
 from clinder.cli.main import RepositoryCommand, cli
 from clinder.repository.parse import FORMS
 from clinder.session import Attempt, Session
 from clinder.timeouts import Timeouts
 from messages import EXPLANATIONS, FAMILIES
+from sample_events import SAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -168,18 +171,19 @@ def _variables() -> str:
 def _python() -> str:
     functions = [_function(name) for name in ("start", "stop", "open_session")]
     values = [Session, Attempt, Timeouts, errors.ClinderError, errors.Context]
-    return "\n".join([*functions, *map(_value, values), _events()])
+    return "\n".join([*functions, *map(_value, values), _function("to_json", events)])
 
 
-def _function(name: str) -> str:
-    function = getattr(clinder, name)
+def _function(name: str, module: ModuleType = clinder) -> str:
+    function = getattr(module, name)
     parameters = inspect.signature(function).parameters.values()
     lines = "".join(f"    {line},\n" for line in _parameters(parameters))
     return_type = {"open_session": "AbstractContextManager[Session]"}.get(name) or str(
         inspect.signature(function).return_annotation
     )
     return (
-        f"## clinder.{name}\n\n```python\nclinder.{name}(\n{lines}) -> {return_type}\n```\n\n"
+        f"## {module.__name__}.{name}\n\n"
+        f"```python\n{module.__name__}.{name}(\n{lines}) -> {return_type}\n```\n\n"
         f"{_markdown(function)}\n"
     )
 
@@ -216,19 +220,51 @@ def _signature(name: str, member: property | classmethod[Any, Any, Any] | Functi
     return f"{name}({', '.join(list(inspect.signature(function).parameters)[1:])})"
 
 
+# The events
+
+
 def _events() -> str:
-    kinds = [
-        kind
-        for kind in vars(events).values()
-        if inspect.isclass(kind) and kind.__module__ == events.__name__
-    ]
-    rows = ((f"`{kind.__name__}`", _fields(kind), _markdown(kind)) for kind in kinds)
-    head = "## The events\n\nAn `observer` receives these objects of `clinder.events`.\n\n"
-    return head + _table(("event", "fields", "when"), *rows)
+    return _event_table(get_args(events.Event), ("event", "class", "fields", "when"))
 
 
-def _fields(kind: Any) -> str:
-    return ", ".join(f"`{each.name}`" for each in dataclasses.fields(kind))
+def _event_lines() -> str:
+    own = [each for each in get_args(event_log.Line) if each not in get_args(events.Event)]
+    return _event_table(own, ("event", "fields", "when"))
+
+
+def _event_table(kinds: Sequence[Any], columns: tuple[str, ...]) -> str:
+    cells = {
+        "event": lambda kind: f"`{events.json_name(kind)}`",
+        "class": lambda kind: f"`{kind.__name__}`",
+        "fields": lambda kind: ", ".join(map(_event_field, dataclasses.fields(kind))),
+        "when": _markdown,
+    }
+    return _table(columns, *(tuple(cells[each](kind) for each in columns) for kind in kinds))
+
+
+_JSON_TYPES = {
+    "str": "string",
+    "int": "integer",
+    "float": "number",
+    "tuple[str, ...]": "array of strings",
+    "Session": "object",
+    "Attempt": "object",
+}
+
+
+def _event_field(field: dataclasses.Field[Any]) -> str:
+    return f"`{field.name}` ({_JSON_TYPES[str(field.type)]})"
+
+
+def _event_example() -> str:
+    """Return one line of each kind. All but the URL of a session is left out."""
+    lines = (json.dumps(_shorten(events.to_json(each)), ensure_ascii=False) for each in SAMPLES)
+    return "```json\n" + "\n".join(lines) + "\n```"
+
+
+def _shorten(fields: dict[str, Any]) -> dict[str, Any]:
+    session = fields.get("session")
+    return {**fields, "session": {"url": session["url"], "…": "…"}} if session else fields
 
 
 def _markdown(documented: object) -> str:
@@ -292,6 +328,9 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "environment-files": _environment_files,
     "variables": _variables,
     "python": _python,
+    "events": _events,
+    "event-lines": _event_lines,
+    "event-example": _event_example,
     "messages": _messages,
 }
 

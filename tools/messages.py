@@ -40,6 +40,7 @@ EXPLANATIONS = {
             "This checkout has no remote named origin",
             "There is no session: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
             "The session in … is still running.",
+            "The events cannot be written to …",
             "There is no command to run.",
             "The command … does not exist or is not executable.",
             "clinder exec runs plain code, not notebooks.",

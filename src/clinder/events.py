@@ -1,11 +1,20 @@
-"""The events of a launch: the values that an observer receives."""
+"""The events of a launch: the values that an observer receives, and their form in JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
 
 from clinder.session import Attempt, Session
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SCHEMA = 1
+"""The version of the events' form in JSON. It changes if a field is removed or changes its meaning,
+but not if an event or a field is added."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,13 @@ class SessionLaunched:
 
 
 @dataclass(frozen=True)
+class SessionReady:
+    """The session is usable, and the launch ends. ``session`` has its phases and attempts now."""
+
+    session: Session
+
+
+@dataclass(frozen=True)
 class AttemptFailed:
     """An attempt ended without a usable session, and the launch continues."""
 
@@ -64,7 +80,7 @@ class Waiting:
 
 @dataclass(frozen=True)
 class SessionStopped:
-    """clinder stopped a launched session because the launch failed or was cancelled."""
+    """clinder stopped a session, for example because its launch failed or was cancelled."""
 
     session: Session
 
@@ -90,6 +106,7 @@ Event = (
     | PhaseEnded
     | LogLines
     | SessionLaunched
+    | SessionReady
     | AttemptFailed
     | Waiting
     | SessionStopped
@@ -113,6 +130,9 @@ def describe(event: Event) -> str:
             message = f"Trying {event.hub} again in {event.seconds:.0f} s."
         case SessionLaunched():
             message = f"The session is at {event.session.url}"
+        case SessionReady(session):
+            seconds = sum(each.waited + each.seconds for each in session.attempts)
+            message = f"The session is ready after {seconds:.0f} s."
         case SessionStopped():
             message = f"The session at {event.session.url} is stopped."
         case SessionNotStopped():
@@ -120,3 +140,32 @@ def describe(event: Event) -> str:
         case WarningIssued():
             message = event.message
     return message
+
+
+def to_json(event: DataclassInstance) -> dict[str, Any]:
+    """Return an event as a JSON object: its name as ``event``, then its fields.
+
+    A session is an object, too, but without its token. Seconds are rounded to milliseconds.
+    """
+    return {"event": json_name(type(event)), **_fields_of(event)}
+
+
+def json_name(kind: type) -> str:
+    """Return the name of an event's class in JSON: ``phase_ended`` for ``PhaseEnded``."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+
+
+def _fields_of(value: DataclassInstance) -> dict[str, Any]:
+    return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Session):
+        return _plain(value.without_token())
+    if is_dataclass(value) and not isinstance(value, type):
+        return _fields_of(value)
+    if isinstance(value, float):
+        return round(value, 3)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(each) for name, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, tuple | list) else value

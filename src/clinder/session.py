@@ -118,6 +118,10 @@ class Session:
         """Return the fields for a JSON object, including the token and the URI."""
         return {"url": self.url, "token": self.token, "uri": self.uri, **asdict(self)}
 
+    def without_token(self) -> dict[str, Any]:
+        """Return the fields for a JSON object that others can see: no token, and no URI."""
+        return {name: value for name, value in asdict(self).items() if name != "token"}
+
 
 _HINT = "Use the session's URI, https://HUB/user/NAME/?token=TOKEN, or a session file."
 

@@ -58,6 +58,8 @@ class _Observer:
             case events.SessionLaunched():
                 self.folder.keep(event.session)
                 self.workflow.mask(event.session.token)
+            case events.SessionReady():
+                self.folder.keep(event.session)  # now with its phases
             case events.SessionStopped():
                 self.folder.forget(event.session)
             case events.AttemptFailed():
@@ -79,7 +81,6 @@ def _launch(
     finally:
         observer.log.close()
         observer.folder.end()
-    observer.folder.keep(session)  # now with its phases
     return session
 
 
@@ -90,8 +91,6 @@ def _set_outputs(session: Session, inputs: Inputs, workflow: Workflow) -> None:
         workflow.output(name, getattr(session, name))
     workflow.output("started", "true")
     workflow.add_summary(summary.format_started(session))
-    seconds = sum(session.phases.values())
-    workflow.log(f"The session at {session.url} is ready after {seconds:.0f} s.")
 
 
 def _report_failure(

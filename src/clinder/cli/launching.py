@@ -9,29 +9,40 @@ from clinder._deadline import Deadline
 from clinder.cli.options import Options
 from clinder.cli.screen import Screen
 from clinder.cli.session_files import SessionFile, claim
-from clinder.events import WarningIssued
+from clinder.events import Event, Observer, WarningIssued
 from clinder.launch.options import LOCAL
 from clinder.launch.request import Resolution, resolve
 from clinder.session import Session
 
 
-def launch_session(options: Options, screen: Screen, cancel: threading.Event) -> Session:
+def launch_session(
+    options: Options,
+    screen: Screen,
+    cancel: threading.Event,
+    observer: Observer = lambda _: None,
+) -> Session:
     """Launch a session, show its progress, and write it to the session file once launched.
 
-    Raises :class:`~clinder.errors.ClinderError`. By then, a session that was launched is stopped
-    and its file removed, or a line on the screen explains how to stop it.
+    ``observer`` receives the events, too. Raises :class:`~clinder.errors.ClinderError`. By then, a
+    session that was launched is stopped and its file removed, or a line on the screen explains how
+    to stop it.
     """
     deadline = Deadline(options.launch.timeout, cancel=cancel)
     resolution = resolve(options.launch, deadline, os.environ)
+    for warning in resolution.warnings:
+        observer(WarningIssued(warning))
     _announce(resolution, screen)  # before importing wire/, which takes a moment
     timeouts, path = options.launch.timeouts, options.session_file
     previous = claim(path, deadline, timeouts) if path else None
     from clinder.launch.launch import launch
 
     file = SessionFile(screen, path, previous)
-    session = launch(resolution.request, deadline, file.observe)
-    file.complete(session)
-    return session
+
+    def observe(event: Event) -> None:
+        observer(event)
+        file.observe(event)
+
+    return launch(resolution.request, deadline, observe)
 
 
 def _announce(resolution: Resolution, screen: Screen) -> None:

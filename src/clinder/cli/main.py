@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from clinder._version import __version__
 from clinder.cli.options import (
+    STDOUT,
     WholeNumber,
     build_options,
     connection_options,
@@ -122,6 +124,12 @@ def start(output: str, **options: Any) -> None:
     """
     from clinder.cli.start import start as start_session
 
+    context = click.get_current_context()
+    if (
+        options["events"] == STDOUT
+        and context.get_parameter_source("output") is not ParameterSource.DEFAULT
+    ):
+        raise UsageError("With `--events -`, no session is written to stdout, so omit --output.")
     start_session(build_options(**options), output)
 
 

@@ -23,16 +23,19 @@ from clinder.timeouts import HUB_IDLE, LAUNCH_STOP, SERVER_IDLE, STOP_TIMEOUT, T
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Result = TypeVar("_Result")
 _A_YEAR = 366 * 86400.0
+STDOUT = "-"
+"""As the value of ``--events``: standard output."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options of ``start`` and ``run``."""
+    """The options of ``start`` and ``run``. ``events`` is a path, or :data:`STDOUT`, or empty."""
 
     launch: LaunchOptions
     session_file: Path | None
     quiet: bool
     verbose: bool
+    events: str = ""
 
 
 def parse_seconds(text: str | float) -> float:
@@ -227,6 +230,13 @@ def launch_options(function: _Function) -> _Function:
             type=click.Path(path_type=Path),
             help="Also write the session to this file (JSON, mode 0600) as soon as it is launched.",
         ),
+        click.option(
+            "--events",
+            metavar="PATH|-",
+            default="",
+            help="Write each event of the launch to this file as a JSON object on a line of its"
+            " own. `-`: write them to standard output instead of anything else.",
+        ),
         quiet_option,
         click.option("-v", "--verbose", is_flag=True, help="Show the whole build log."),
     ]
@@ -243,6 +253,7 @@ def build_options(
     session_file: Path | None,
     quiet: bool,
     verbose: bool,
+    events: str,
     **values: Any,
 ) -> Options:
     """Return the options of ``start`` and ``run``. Raises :class:`~clinder.errors.UsageError`."""
@@ -255,7 +266,7 @@ def build_options(
         timeouts=Timeouts(**{name: values.pop(f"{name}_timeout") for name in names}),
         **values,
     )
-    return Options(launch, session_file, quiet, verbose)
+    return Options(launch, session_file, quiet, verbose, events)
 
 
 def read_build_token(argument: str) -> str:

@@ -37,16 +37,22 @@ class Process:
 
     On a terminal the command shares clinder's process group, so that Ctrl-C reaches it directly
     and job control works. Otherwise it leads a group of its own, which its children belong to.
-    On Windows it always shares the console, whose Ctrl-C and Ctrl-Break reach it directly.
+    On Windows it always shares the console, whose Ctrl-C and Ctrl-Break reach it directly. With
+    ``output_to_stderr``, its standard output goes to standard error.
     """
 
-    def __init__(self, command: Sequence[str], environ: Mapping[str, str]):
+    def __init__(
+        self, command: Sequence[str], environ: Mapping[str, str], *, output_to_stderr: bool = False
+    ):
         self._in_our_group = _in_foreground()
         self._children: list[int] = []
         path = find_executable(command[0])
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the user's own command is run
-                [path, *command[1:]], env=environ, start_new_session=not self._in_our_group
+                [path, *command[1:]],
+                env=environ,
+                start_new_session=not self._in_our_group,
+                stdout=_stderr() if output_to_stderr else None,
             )
         except OSError as error:
             message = f"The command {command[0]!r} did not start: {error.strerror}."
@@ -103,6 +109,11 @@ class Process:
                     send(pid, signum)
                     sent = True
         return sent
+
+
+def _stderr() -> int:
+    """Return the descriptor of standard error, unless it is closed."""
+    return subprocess.DEVNULL if sys.stderr is None else sys.stderr.fileno()
 
 
 def kill_tree(pid: int) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
 from clinder._signals import SignalEvent, exit_code, handle_signals
+from clinder.cli.event_log import CommandEnded, CommandStarted, EventLog, event_log
 from clinder.cli.interrupts import SESSION_MIGHT_REMAIN, cancellation, exit_immediately
 from clinder.cli.launching import launch_session
-from clinder.cli.options import Options
+from clinder.cli.options import STDOUT, Options
 from clinder.cli.process import Process, find_executable
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_or_keep
@@ -78,12 +79,14 @@ def run(
     :class:`~clinder.errors.SessionGone` if the session is gone before the command ends.
     """
     find_executable(command[0])
-    with cancellation(SESSION_MIGHT_REMAIN) as cancel:
+    with event_log(options, "run") as log, cancellation(SESSION_MIGHT_REMAIN) as cancel:
         with closing(choose_screen(cancel, options)) as screen:
-            session = launch_session(options, screen, cancel)
-        return _Run(session, options, grace or Grace()).run(
+            log.warn = screen.warn
+            session = launch_session(options, screen, cancel, log.observe)
+        log.exit_code = _Run(session, options, grace or Grace(), log).run(
             command, cancel, keep_alive=keep_alive, intervals=intervals
         )
+        return log.exit_code
 
 
 class _Run:
@@ -93,10 +96,11 @@ class _Run:
     command, and the third ends clinder immediately.
     """
 
-    def __init__(self, session: Session, options: Options, grace: Grace):
+    def __init__(self, session: Session, options: Options, grace: Grace, log: EventLog):
         self._session = session
         self._options = options
         self._grace = grace
+        self._log = log
         self._events: queue.SimpleQueue[_RunEvent] = queue.SimpleQueue()
         self._signals: list[int] = []
         self._stop_now = SignalEvent()
@@ -116,7 +120,10 @@ class _Run:
                 if cancel.is_set():
                     raise Cancelled("Cancelled.")
                 self._print(f"Running {shlex.join(command)}")
-                process = Process(command, {**os.environ, **self._session.variables})
+                environ = {**os.environ, **self._session.variables}
+                to_stderr = self._options.events == STDOUT
+                process = Process(command, environ, output_to_stderr=to_stderr)
+                self._log.observe(CommandStarted())
                 _start_thread(self._report_end, process)
                 _start_thread(self._keep_alive, keep_alive, intervals, done)
                 return self._wait_for_end(process)
@@ -161,6 +168,7 @@ class _Run:
         while True:
             match self._next(end_by):
                 case _CommandEnded(code):
+                    self._log.observe(CommandEnded(code))
                     break
                 case _Signal(signum) if len(self._signals) > 1:
                     killed_by = signum
@@ -199,7 +207,8 @@ class _Run:
         timeouts = self._options.launch.timeouts
         deadline = Deadline(timeouts.stop_limit(self._grace.stop), cancel=self._stop_now)
         deadline.grace = self._grace.hurried_stop
-        stopped = stop_or_keep(self._session, deadline, timeouts, self._options.session_file)
+        path = self._options.session_file
+        stopped = stop_or_keep(self._session, deadline, timeouts, path, self._log.observe)
         self._stop_now.close()
         if stopped and not (stopped.certain and self._options.quiet):
             print_status(f"clinder: The session {stopped}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from clinder import events
 from clinder.cli.options import Options
-from clinder.cli.streams import print_status
+from clinder.cli.streams import print_status, print_warning
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _DUMB = ("dumb", "unknown")
 _WARNINGS = (events.WarningIssued, events.SessionNotStopped)
-_PERMANENT = (*_WARNINGS, events.AttemptFailed, events.Waiting)
+_PERMANENT = (*_WARNINGS, events.AttemptFailed, events.Waiting, events.SessionReady)
 _RESERVED = 4  # columns, so that a terminal can echo ^C without breaking the line
 
 
@@ -32,7 +32,11 @@ class Screen:
     def observe(self, event: events.Event) -> None:
         """Show an event."""
         if isinstance(event, _WARNINGS):
-            print_status(f"clinder: {_describe(event)}")
+            print_warning(events.describe(event))
+
+    def warn(self, message: str) -> None:
+        """Show a warning."""
+        self.observe(events.WarningIssued(message))
 
     def show(self, message: str) -> None:
         """Show a message that is not an event."""

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING
 from clinder import session_file
 from clinder._deadline import Deadline
 from clinder.cli.screen import Screen
-from clinder.cli.streams import print_status
+from clinder.cli.streams import print_status, print_warning
 from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
-from clinder.events import Event, SessionLaunched, SessionNotStopped, SessionStopped
+from clinder.events import (
+    Event,
+    Observer,
+    SessionLaunched,
+    SessionNotStopped,
+    SessionReady,
+    SessionStopped,
+)
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 
@@ -66,6 +73,8 @@ class SessionFile:
         """Write or remove the file, and show the event."""
         if isinstance(event, SessionLaunched) and self._path:
             self._write(self._path, event.session)
+        if isinstance(event, SessionReady):
+            self._complete(event.session)
         if isinstance(event, SessionStopped):
             forget(event.session, self._path)
         self._screen.observe(event)
@@ -84,7 +93,7 @@ class SessionFile:
             message = f"The session file {path} cannot be written: {error.strerror}."
             raise UsageError(message) from None
 
-    def complete(self, session: Session) -> None:
+    def _complete(self, session: Session) -> None:
         """Add the phases and attempts of the launch to the file."""
         if self._path and session_file.holds(self._path, session):
             with suppress(OSError):
@@ -92,24 +101,30 @@ class SessionFile:
 
 
 def stop_or_keep(
-    session: Session, deadline: Deadline, timeouts: Timeouts, path: Path | None
+    session: Session,
+    deadline: Deadline,
+    timeouts: Timeouts,
+    path: Path | None,
+    observer: Observer = lambda _: None,
 ) -> Stopped | None:
     """Stop a session, remove its file, and return the outcome.
 
     If that fails, print the command that stops the session and return ``None``. The session is
-    then in its file, or in a new one that only this user can read.
+    then in its file, or in a new one that only this user can read. ``observer`` receives the
+    outcome.
     """
+    from clinder.running.status import MIGHT_RUN
     from clinder.running.stop import stop
 
     try:
         stopped = stop(session, deadline, timeouts=timeouts)
     except ClinderError as error:
         reason = "A second signal cut the stop short." if isinstance(error, Cancelled) else error
-        print_status(
-            "clinder: Warning: The session might still be running."
-            f" {reason} {how_to_stop(session, path)}"
-        )
+        observer(SessionNotStopped(session, str(reason)))
+        print_warning(f"The session might still be running. {reason} {how_to_stop(session, path)}")
         return None
+    certain = stopped.certain
+    observer(SessionStopped(session) if certain else SessionNotStopped(session, MIGHT_RUN))
     forget(session, path)
     return stopped
 
@@ -125,9 +140,7 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        print_status(
-            f"clinder: Warning: The session file {path} cannot be removed: {error.strerror}."
-        )
+        print_warning(f"The session file {path} cannot be removed: {error.strerror}.")
 
 
 def how_to_stop(session: Session, path: Path | None) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from clinder import session_file
 from clinder._urls import is_cleartext
-from clinder.cli.streams import print_status, read_text
+from clinder.cli.streams import print_warning, read_text
 from clinder.errors import UsageError
 from clinder.session import Session
 
@@ -72,9 +72,8 @@ def _warn_of_cleartext(sources: list[Source]) -> list[Source]:
     """Print a warning for each token that travels unencrypted, and return the sources."""
     for each in sources:
         if isinstance(each.session, Session) and is_cleartext(each.session.url):
-            print_status(
-                f"clinder: Warning: {each.session.url} uses plain HTTP,"
-                " so others on the network can see its token."
+            print_warning(
+                f"{each.session.url} uses plain HTTP, so others on the network can see its token."
             )
     return sources
 

@@ -74,6 +74,11 @@ def print_status(text: str) -> None:
         discard(sys.stderr)  # what is still buffered would turn the exit code into 120
 
 
+def print_warning(message: str) -> None:
+    """Write a warning to stderr."""
+    print_status(f"clinder: Warning: {message}")
+
+
 def print_error(error: ClinderError) -> None:
     """Write an error with its context and hint to stderr."""
     print_status("clinder: " + "\n".join(format_error(error)))

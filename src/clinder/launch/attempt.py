@@ -77,14 +77,16 @@ class LaunchAttempt:
             options = self.request.options
             wait_until_usable(session, options.warm_up, self.deadline, timeouts=options.timeouts)
             self._start_phase("")
+            usable = replace(
+                session,
+                phases={name: round(seconds, 3) for name, seconds in self._phases.items()},
+                attempts=(*failed, self.record("ready")),
+            )
+            self.observer(events.SessionReady(usable))
         except BaseException:
             self._stop(session)
             raise
-        return replace(
-            session,
-            phases={name: round(seconds, 3) for name, seconds in self._phases.items()},
-            attempts=(*failed, self.record("ready")),
-        )
+        return usable
 
     def other_members(self) -> Sequence[str]:
         """Return the federation's members except the one to which it redirected the request."""

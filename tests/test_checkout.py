@@ -15,11 +15,7 @@ from clinder.checkout.git import Git
 from clinder.errors import UsageError
 from clinder.repository import Repository
 from histories import History, write_hanging_git
-
-HEAD = "1f" * 20
-BASE = "2e" * 20
-MERGE = "3d" * 20
-
+from payloads import BASE, HEAD, MERGE, merge_group, pull_request, workflow_run
 
 # GitHub Actions
 
@@ -35,30 +31,6 @@ def github(event: str, payload: Any, tmp_path: Path, **more: str) -> dict[str, s
         "GITHUB_SERVER_URL": "https://github.com",
         "GITHUB_SHA": MERGE,
         **more,
-    }
-
-
-def pull_request(head: str | None = "org/repo") -> dict[str, Any]:
-    repo = head and {"full_name": head}
-    return {
-        "pull_request": {
-            "head": {"ref": "topic", "sha": HEAD, "repo": repo},
-            "base": {"ref": "main", "sha": BASE, "repo": {"full_name": "org/repo"}},
-            "merge_commit_sha": MERGE,
-        },
-        "repository": {"full_name": "org/repo", "default_branch": "main"},
-    }
-
-
-def workflow_run(head: str | None = "org/repo") -> dict[str, Any]:
-    return {
-        "workflow_run": {
-            "head_branch": "topic",
-            "head_sha": HEAD,
-            "head_repository": head and {"full_name": head},
-            "repository": {"full_name": "org/repo"},
-        },
-        "repository": {"full_name": "org/repo"},
     }
 
 
@@ -85,9 +57,20 @@ def test_pull_request_target_is_the_base_and_never_the_untrusted_head(tmp_path: 
 
 @pytest.mark.parametrize("head", ["org/repo", "them/fork"])
 def test_a_workflow_run_is_the_head_of_the_completed_run(head: str, tmp_path: Path) -> None:
-    checkout = detect(tmp_path, github("workflow_run", workflow_run(head), tmp_path))
-    assert checkout.repository == Repository("gh", head, HEAD)
-    assert checkout.warnings == ()
+    environ = github("workflow_run", workflow_run(head), tmp_path, GITHUB_SHA=BASE)
+    assert detect(tmp_path, environ) == Checkout(
+        Repository("gh", head, HEAD),
+        "GitHub Actions (workflow_run event)",
+        base=None if head == "org/repo" else Repository("gh", "org/repo", BASE),
+    )
+
+
+@pytest.mark.parametrize("sha", ["", "main"])
+def test_without_a_commit_of_its_own_a_workflow_run_has_no_base(sha: str, tmp_path: Path) -> None:
+    environ = github("workflow_run", workflow_run("them/fork"), tmp_path, GITHUB_SHA=sha)
+    checkout = detect(tmp_path, environ)
+    assert checkout.repository == Repository("gh", "them/fork", HEAD)
+    assert checkout.base is None
 
 
 @pytest.mark.parametrize(
@@ -99,7 +82,7 @@ def test_a_workflow_run_is_the_head_of_the_completed_run(head: str, tmp_path: Pa
         ("schedule", {"schedule": "0 6 * * 1"}),
         ("workflow_dispatch", {"inputs": {"hub": "x"}, "ref": "refs/heads/main"}),
         ("release", {"action": "published", "release": {"target_commitish": "main"}}),
-        ("merge_group", {"action": "checks_requested", "merge_group": {"head_sha": MERGE}}),
+        ("merge_group", merge_group()),
         ("issue_comment", {"action": "created", "issue": {"number": 7, "pull_request": {}}}),
     ],
 )
@@ -123,10 +106,13 @@ def test_without_an_event_it_is_the_repository_at_github_sha(tmp_path: Path) -> 
     ("event", "payload"),
     [("pull_request", pull_request(None)), ("workflow_run", workflow_run(None))],
 )
-def test_a_deleted_fork_is_an_error(event: str, payload: dict[str, Any], tmp_path: Path) -> None:
+def test_a_deleted_fork_is_an_error_that_names_a_commit_of_the_target(
+    event: str, payload: dict[str, Any], tmp_path: Path
+) -> None:
     with pytest.raises(UsageError, match="the fork was deleted") as caught:
-        detect(tmp_path, github(event, payload, tmp_path))
-    assert HEAD in caught.value.hint
+        detect(tmp_path, github(event, payload, tmp_path, GITHUB_SHA=BASE))
+    assert "a hub cannot clone it" in caught.value.hint
+    assert caught.value.hint.endswith(f": gh/org/repo/{BASE}.")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +136,10 @@ def test_a_malformed_event_falls_back_to_github_sha_with_a_warning(
     checkout = detect(tmp_path, github("pull_request", payload, tmp_path))
     assert checkout.repository == Repository("gh", "org/repo", MERGE)
     (warning,) = checkout.warnings
-    assert warning == "The pull_request event has no head commit, so clinder uses GITHUB_SHA."
+    assert warning == (
+        "The pull_request event has no head commit, so clinder uses GITHUB_SHA. A hub cannot clone"
+        " it if it is a pull request's merge commit."
+    )
 
 
 @pytest.mark.parametrize("path", ["", "no/such/file.json", None])
@@ -249,6 +238,69 @@ def test_read_the_docs_and_netlify_name_url_and_commit(url: str, tmp_path: Path)
 
     checkout = detect(tmp_path, {"NETLIFY": "true", "REPOSITORY_URL": url, "COMMIT_REF": HEAD})
     assert checkout == Checkout(Repository("gh", "org/repo", HEAD), "the build on Netlify")
+
+
+PLATFORMS = {
+    "Read the Docs": {
+        "READTHEDOCS": "True",
+        "READTHEDOCS_GIT_CLONE_URL": "https://github.com/org/repo",
+        "READTHEDOCS_VERSION_TYPE": "external",
+    },
+    "Netlify": {
+        "NETLIFY": "true",
+        "REPOSITORY_URL": "https://github.com/org/repo",
+        "PULL_REQUEST": "true",
+    },
+}
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_a_commit_of_a_pull_request_that_no_branch_has_is_a_warning(
+    platform: str, tmp_path: Path
+) -> None:
+    clone = make_clone(tmp_path / "clone")
+    main = clone.head
+    clone.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    clone.git("switch", "--quiet", "--create", "external-7", "--no-track")
+    commit = clone.commit()
+    environ = {**clone.environ, **PLATFORMS[platform]}
+    environ |= {"READTHEDOCS_GIT_COMMIT_HASH": commit, "COMMIT_REF": commit}
+
+    checkout = detect(clone.path, environ)
+
+    assert checkout.repository == Repository("gh", "org/repo", commit)
+    assert checkout.base == Repository("gh", "org/repo", main)
+    (warning,) = checkout.warnings
+    assert f"If it is a fork, a hub cannot clone commit {commit[:12]} from org/repo." in warning
+    assert warning.startswith(platform)
+
+    clone.mark_pushed("origin/topic")
+    assert detect(clone.path, environ).warnings == ()
+
+
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_without_a_clone_a_commit_of_a_pull_request_is_a_warning(
+    platform: str, tmp_path: Path
+) -> None:
+    environ = {**PLATFORMS[platform], "READTHEDOCS_GIT_COMMIT_HASH": HEAD, "COMMIT_REF": HEAD}
+    checkout = detect(tmp_path, {**environ, "PATH": os.environ["PATH"]})
+    assert checkout.base is None
+    assert len(checkout.warnings) == 1
+
+
+@pytest.mark.parametrize(
+    ("platform", "name", "value"),
+    [
+        ("Read the Docs", "READTHEDOCS_VERSION_TYPE", "branch"),
+        ("Read the Docs", "READTHEDOCS_VERSION_TYPE", "tag"),
+        ("Netlify", "PULL_REQUEST", "false"),
+    ],
+)
+def test_a_build_of_a_branch_or_tag_needs_no_warning(
+    platform: str, name: str, value: str, tmp_path: Path
+) -> None:
+    environ = {**PLATFORMS[platform], "READTHEDOCS_GIT_COMMIT_HASH": HEAD, "COMMIT_REF": HEAD}
+    assert detect(tmp_path, {**environ, name: value}).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -350,16 +402,49 @@ def test_a_commit_on_no_known_branch_of_origin_is_a_warning(clone: History, comm
     assert f"{clone.head[:12]} is not on a known branch of origin." in warning
 
 
-def test_a_commit_only_on_another_remote_is_a_warning(clone: History) -> None:
-    clone.git("remote", "add", "fork", "https://github.com/me/repo")
+@pytest.fixture
+def topic(clone: History) -> History:
+    """A clone whose HEAD is only on a branch of the remote ``fork``, which has no URL yet."""
+    clone.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
     clone.git("switch", "--quiet", "--create", "topic")
     clone.commit()
     clone.mark_pushed("fork/topic")
-    clone.git("branch", "--quiet", "--set-upstream-to=fork/topic")
-    checkout = detect(clone.path, clone.environ)
-    assert checkout.repository == Repository("gh", "org/repo", clone.head)
+    return clone
+
+
+def test_a_commit_only_on_another_remote_is_launched_from_there(topic: History) -> None:
+    topic.git("remote", "add", "fork", "https://github.com/me/repo")
+    topic.git("branch", "--quiet", "--set-upstream-to=fork/topic")
+    checkout = detect(topic.path, topic.environ)
+    assert checkout.repository == Repository("gh", "me/repo", topic.head)
+    assert checkout.source == "this checkout's fork and HEAD"
+    assert checkout.base == Repository("gh", "org/repo", topic.git("rev-parse", "HEAD^"))
+    assert checkout.warnings == ()
+    (note,) = checkout.notes
+    assert note == (
+        f"Commit {topic.head[:12]} is on fork/topic, but not on a known branch of origin, so"
+        " clinder launches me/repo instead of org/repo."
+    )
+
+
+@pytest.mark.parametrize("url", ["/srv/mirror", "https://localhost", "ftp://example.org/r.git"])
+def test_a_commit_only_on_a_remote_that_hubs_cannot_clone_is_a_warning(
+    url: str, topic: History
+) -> None:
+    topic.git("remote", "add", "fork", url)
+    checkout = detect(topic.path, topic.environ)
+    assert checkout.repository == Repository("gh", "org/repo", topic.head)
     (warning,) = checkout.warnings
-    assert "is on fork/topic, but not on a known branch of origin" in warning
+    assert "is not on a known branch of origin" in warning
+
+
+def test_a_commit_on_a_tag_is_pushed(clone: History) -> None:
+    """`git clone --branch v1.0 --depth 1` creates no remote-tracking branch."""
+    clone.git("checkout", "--quiet", "--detach")
+    clone.commit()
+    clone.git("tag", "v1.0")
+    clone.git("update-ref", "-d", "refs/remotes/origin/main")
+    assert detect(clone.path, clone.environ).warnings == ()
 
 
 def test_uncommitted_changes_are_a_warning(clone: History) -> None:
@@ -368,6 +453,18 @@ def test_uncommitted_changes_are_a_warning(clone: History) -> None:
     clone.git("add", "staged.md")
     (warning,) = detect(clone.path, clone.environ).warnings
     assert warning == "The hub cannot see 2 uncommitted changes."
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"), [("_build", 0), ("b\u00fccher/_build", 0), ("my_build", 1), ("_built", 1)]
+)
+def test_mysts_output_is_not_an_uncommitted_change(name: str, changes: int, clone: History) -> None:
+    (clone.path / "b\u00fccher").mkdir()
+    clone.commit({"b\u00fccher/index.md": "x"})
+    clone.mark_pushed()
+    (clone.path / name / "html").mkdir(parents=True)
+    (clone.path / name / "html" / "index.html").touch()
+    assert len(detect(clone.path, clone.environ).warnings) == changes
 
 
 def test_ignored_files_are_not_uncommitted_changes(clone: History) -> None:
@@ -402,14 +499,73 @@ def test_detection_writes_nothing_to_the_clone(clone: History) -> None:
     [
         ("git@github.com:org/repo.git", "gh", "org/repo"),
         ("https://gitlab.com/a/b/c.git", "gl", "a/b/c"),
-        ("git@example.org:a/b.git", "git", "ssh://git@example.org/a/b.git"),
-        ("ssh://git@example.org:22/a/b.git", "git", "ssh://git@example.org:22/a/b.git"),
+        ("https://example.org/a/b.git", "git", "https://example.org/a/b.git"),
+        ("git://example.org/a/b.git", "git", "git://example.org/a/b.git"),
     ],
 )
 def test_origin_can_be_any_git_url(url: str, provider: str, name: str, tmp_path: Path) -> None:
     clone = make_clone(tmp_path / "clone", url)
-    repository = detect(clone.path, clone.environ).repository
-    assert repository == Repository(provider, name, clone.head)
+    checkout = detect(clone.path, clone.environ)
+    assert checkout.repository == Repository(provider, name, clone.head)
+    assert checkout.notes == checkout.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("url", "https"),
+    [
+        ("git@codeberg.org:o/r.git", "https://codeberg.org/o/r.git"),
+        ("ssh://git@codeberg.org:22/o/r.git", "https://codeberg.org/o/r.git"),
+        ("git@bitbucket.org:o/r.git", "https://bitbucket.org/o/r.git"),
+        ("ssh://git@altssh.bitbucket.org:443/o/r.git", "https://bitbucket.org/o/r.git"),
+        ("git@git.sr.ht:~o/r", "https://git.sr.ht/~o/r"),
+        ("git@ssh.dev.azure.com:v3/o/p/r", "https://dev.azure.com/o/p/_git/r"),
+        ("git@hf.co:o/r", "https://huggingface.co/o/r"),
+        ("me@git.launchpad.net:~me/r", "https://git.launchpad.net/~me/r"),
+        ("git@gitlab.example.org:group/sub/r.git", "https://gitlab.example.org/group/sub/r.git"),
+        ("ssh://git@gitlab.example.org:7999/g/r.git", "https://gitlab.example.org/g/r.git"),
+        ("git@gitea.com:o/r.git", "https://gitea.com/o/r.git"),
+        ("git@lab.gitea.example.org:o/r.git", "https://lab.gitea.example.org/o/r.git"),
+    ],
+)
+def test_an_ssh_origin_becomes_an_https_url_if_its_rule_is_known(
+    url: str, https: str, tmp_path: Path
+) -> None:
+    clone = make_clone(tmp_path / "clone", url)
+    checkout = detect(clone.path, clone.environ)
+    assert checkout.repository == Repository("git", https, clone.head)
+    (note,) = checkout.notes
+    assert note.startswith(f"clinder launches {https}, because a public hub has no ssh key")
+    assert checkout.warnings == ()
+    assert detect(clone.path, clone.environ, "main").repository == Repository("git", https, "main")
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("git@example.org:a/b.git", "ssh://git@example.org/a/b.git"),
+        ("ssh://git@example.org:22/a/b.git", "ssh://git@example.org:22/a/b.git"),
+        ("git@ssh.dev.azure.com:o/r", "ssh://git@ssh.dev.azure.com/o/r"),
+        ("git@gitlab:o/r", "ssh://git@gitlab/o/r"),
+    ],
+)
+def test_any_other_ssh_origin_is_a_warning(url: str, name: str, tmp_path: Path) -> None:
+    clone = make_clone(tmp_path / "clone", url)
+    checkout = detect(clone.path, clone.environ)
+    assert checkout.repository == Repository("git", name, clone.head)
+    assert checkout.notes == ()
+    (warning,) = checkout.warnings
+    assert warning.startswith(f"A public hub has no ssh key to clone {name}.")
+
+
+def test_the_base_of_a_build_is_an_https_url_too(tmp_path: Path) -> None:
+    clone = make_clone(tmp_path / "clone", "git@codeberg.org:o/r.git")
+    clone.git("symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    docs = {**PLATFORMS["Read the Docs"], "READTHEDOCS_GIT_COMMIT_HASH": HEAD}
+    docs["READTHEDOCS_GIT_CLONE_URL"] = "git@codeberg.org:o/r.git"
+    checkout = detect(clone.path, {**clone.environ, **docs})
+    url = "https://codeberg.org/o/r.git"
+    assert checkout.repository == Repository("git", url, HEAD)
+    assert checkout.base == Repository("git", url, clone.head)
 
 
 def test_origin_is_rewritten_by_insteadof(clone: History) -> None:

@@ -16,6 +16,7 @@ from clinder.checkout.clone import detect_clone
 from clinder.checkout.git import Git
 from clinder.errors import UsageError
 from clinder.repository import Repository
+from clinder.repository.https import is_over_ssh, over_https
 
 
 def detect(directory: Path, environ: Mapping[str, str], ref: str = "") -> Checkout:
@@ -24,10 +25,31 @@ def detect(directory: Path, environ: Mapping[str, str], ref: str = "") -> Checko
     ``ref`` selects another ref of the same repository; HEAD need not be pushed then. Raises
     :class:`~clinder.errors.UsageError` if there is no repository or if HEAD is not pushed.
     """
-    checkout = detect_ci(environ)
+    git = Git(directory, environ)
+    checkout = detect_ci(environ, git)
     if checkout is None:
-        return detect_clone(Git(directory, environ), ref)
-    return replace(checkout, repository=checkout.repository.with_ref(ref)) if ref else checkout
+        checkout = detect_clone(git, ref)
+    elif ref:
+        checkout = replace(checkout, repository=checkout.repository.with_ref(ref), warnings=())
+    return _avoid_ssh(checkout) if is_over_ssh(checkout.repository) else checkout
+
+
+def _avoid_ssh(checkout: Checkout) -> Checkout:
+    """Replace the ssh URL of a checkout by an https URL, or add a warning if it is unknown.
+
+    Whoever cloned the repository had a key. A public hub has none.
+    """
+    url = checkout.repository.name
+    repository = over_https(checkout.repository)
+    if repository is None:
+        warning = (
+            f"A public hub has no ssh key to clone {url}. If the repository is public, name its"
+            " https URL, as in https://HOST/ORG/REPO."
+        )
+        return replace(checkout, warnings=(*checkout.warnings, warning))
+    note = f"clinder launches {repository.name}, because a public hub has no ssh key for {url}."
+    base = checkout.base and (over_https(checkout.base) or checkout.base)
+    return replace(checkout, repository=repository, base=base, notes=(*checkout.notes, note))
 
 
 def local_repository(directory: Path, environ: Mapping[str, str]) -> Repository:

@@ -18,7 +18,10 @@ EXAMPLES = (
     "Name the repository, for example ORG/REPO@REF, or copy its URL from a browser: "
     "https://github.com/ORG/REPO."
 )
+_NO_PROGRAM = ("-c", "core.fsmonitor=false")
+"""The clone might be from an untrusted artifact; git starts this program to read the index."""
 _UNATTENDED = {
+    "GIT_ALLOW_PROTOCOL": "none",  # older versions do not read GIT_NO_LAZY_FETCH
     "GIT_GRAFT_FILE": os.devnull,  # grafts and replacements are local: hubs do not have them
     "GIT_NO_LAZY_FETCH": "1",  # a partial clone would fetch each missing object
     "GIT_NO_REPLACE_OBJECTS": "1",
@@ -42,7 +45,7 @@ class Git:
 
         try:
             return subprocess.run(  # noqa: S603 - no shell, and the arguments are ours
-                ["git", "-C", str(self.directory), *arguments],  # noqa: S607 - the user's own git
+                ["git", *_NO_PROGRAM, "-C", str(self.directory), *arguments],  # noqa: S607 - the user's
                 env={**self.environ, **_UNATTENDED},
                 stdin=subprocess.DEVNULL,
                 capture_output=True,

@@ -13,8 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from answers import Answer, Ending, Framing, Raw, event, json_page, moved, page
+from clinder.checkout.reuse import Choice
 from clinder.events import Event, LogLines, PhaseStarted, SessionLaunched, Waiting
 from clinder.launch.retries import BROKEN_DELAYS, DOWN_DELAYS, FULL_DELAYS
+from clinder.repository import Repository
 from clinder.session import EMBEDDED_PATH
 from clock import Clock
 from hubs import Jupyter, ScriptedHub
@@ -60,8 +62,9 @@ class Fault:
     """A row: a fault, how clinder reacts, and the outcome.
 
     ``hubs`` holds each hub's responses, one for every build request that it must receive. If the
-    first hub is a ``federation``, clinder is not given the others. ``hint`` and ``warning`` are
-    parts of the hint and of the only warning. ``within`` is the maximum duration in seconds.
+    first hub is a ``federation``, clinder is not given the others. ``fallback`` is the commit that
+    replaces the requested one. ``hint`` and ``warning`` are parts of the hint and of the only
+    warning. ``within`` is the maximum duration in seconds.
     ``stopped`` and ``not_stopped`` count servers. The hub uses TLS if it has a ``certificate``,
     which names this host, and whose authority is trusted.
     """
@@ -82,6 +85,7 @@ class Fault:
     address: str = ""
     federation: bool = False
     certificate: str = ""
+    fallback: Choice | None = None
 
     @property
     def requests(self) -> list[int]:
@@ -156,6 +160,10 @@ QUOTA = transcript("quota-cached")
 RATE = failed("Rate limit exceeded. Try again in 3600 seconds.")
 DROPPED = Answer(BUILDING, ending=Ending.BROKEN)
 DROPPED_LAUNCHING = Answer(BUILDING + LAUNCHING, ending=Ending.BROKEN)
+FORK = Repository("gh", "them/fork", "2e" * 20)
+SAME = Choice(FORK, Repository("gh", "org/repo", COMMIT), "org/repo has the same environment.")
+DIFFERS = Choice(FORK, FORK, "No commit of org/repo is launched: apt.txt differs.", refused=True)
+NOT_ALLOWED = failed("Sorry, them/fork/main is not allowed to launch. Please contact admins!")
 ONLY_HUB = "would try the next hub, but there is no other"
 ORPHAN = "nobody holds its token"
 
@@ -274,7 +282,29 @@ ANSWERS = (
     fails_at_once(
         "The repository does not exist or is private", transcript("bad-repo"), 3, "is public"
     ),
-    fails_at_once("The hub has banned the repository", transcript("banned-spec"), 3),
+    no_other_hub("The hub has banned the repository", transcript("banned-spec"), 3, "banned"),
+    next_hub_works(
+        "The hub launches only listed repositories, but a second hub launches any", NOT_ALLOWED
+    ),
+    Fault(
+        "The hub launches only listed repositories, and a fork's pull request does not change the"
+        " environment",
+        "launches the target repository's commit, and warns",
+        [[NOT_ALLOWED, Launched()]],
+        0,
+        ref=FORK.ref,
+        fallback=SAME,
+        warning="org/repo has the same environment",
+    ),
+    Fault(
+        "The hub launches only listed repositories, and a fork's pull request changes the"
+        " environment",
+        "fails at once, and explains why the target repository does not help",
+        [[NOT_ALLOWED]],
+        3,
+        hint="apt.txt differs",
+        fallback=DIFFERS,
+    ),
     fails_at_once(
         "The build token is invalid or expired", failed("Invalid build token"), 3, "Get a new one"
     ),

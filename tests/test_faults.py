@@ -105,7 +105,8 @@ def test_a_fault_has_the_expected_outcome(
             urls = (f"{proxy.origin}/",)
         repository = Repository("gh", "org/repo", row.ref)
         options = LaunchOptions(timeout=row.timeout, warm_up=row.kernel)
-        exit_code, report = _launch_and_stop(Request(repository, urls, options), observer, stage)
+        launched = Request(repository, urls, options, fallback=row.fallback)
+        exit_code, report = _launch_and_stop(launched, observer, stage)
         assert (exit_code, [len(hub.builds) for hub in stage.hubs]) == (row.exit_code, row.requests)
         assert row.hint in report
         assert stage.clock.passed < row.within

@@ -246,6 +246,72 @@ def test_a_final_error_ends_the_launch_at_the_first_hub() -> None:
     assert raised.value.context.hub == first.url
 
 
+FORK = Repository("gh", "them/fork", "b" * 40)
+FALLBACK = Choice(FORK, REPOSITORY.with_ref(COMMIT), "org/repo has the same environment.")
+NOT_ALLOWED = Answer(event(phase="failed", message="Sorry, them/fork is not allowed to launch."))
+
+
+def request_for_fork(*hubs: ScriptedHub, **options: Any) -> Request:
+    return replace(request_for(*hubs, **options), repository=FORK, fallback=FALLBACK)
+
+
+def test_a_refused_forks_commit_is_replaced_with_a_warning() -> None:
+    recorder = Recorder()
+    with ScriptedHub(NOT_ALLOWED) as hub:
+        launchable(hub)
+        session = launch(request_for_fork(hub, build_token="b.u1ld-t0ken"), recorder)
+        paths = [each.path for each in hub.builds]
+    spec = f"gh/org/repo/{COMMIT}"
+    assert paths == [f"/build/{FORK.spec}?build_token=b.u1ld-t0ken", f"/build/{spec}"]
+    assert (session.spec, session.asked_spec) == (spec, FORK.spec)
+    assert session.reuse == FALLBACK.reason
+    assert [each.outcome for each in session.attempts] == ["Banned", "ready"]
+    assert recorder.of(WarningIssued) == [WarningIssued(FALLBACK.reason)]
+
+
+def test_a_fork_that_the_hub_launches_is_not_replaced() -> None:
+    with ScriptedHub() as hub:
+        url = hub.serve("x", Jupyter(TOKEN))
+        persistent = f"v2/gh/them/fork/{FORK.ref}"
+        hub.then(Answer(ready(url, TOKEN, binder_persistent_request=persistent)))
+        session = launch(request_for_fork(hub))
+    assert (session.spec, session.asked_spec, session.reuse) == (FORK.spec, "", "")
+
+
+def test_the_warning_is_issued_once_per_hub_and_not_by_a_retry() -> None:
+    recorder = Recorder()
+    with ScriptedHub(NOT_ALLOWED, FULL) as first, ScriptedHub(NOT_ALLOWED, FULL) as second:
+        launchable(first)
+        launch(request_for_fork(first, second, timeout=200), recorder, clock=Clock())
+    assert recorder.of(WarningIssued) == [WarningIssued(FALLBACK.reason)] * 2
+
+
+def test_the_launched_commit_must_be_the_replacement() -> None:
+    with ScriptedHub(NOT_ALLOWED) as hub:
+        persistent = f"v2/gh/org/repo/{FORK.ref}"
+        url = hub.serve("x", Jupyter(TOKEN))
+        hub.then(Answer(ready(url, TOKEN, binder_persistent_request=persistent)))
+        with pytest.raises(errors.CommitMismatch, match=f"launched {FORK.ref}, not {COMMIT}"):
+            launch(request_for_fork(hub))
+
+
+def test_a_refusal_of_both_names_the_repository_that_was_refused_last() -> None:
+    refused = Answer(event(phase="failed", message="Sorry, org/repo is not allowed to launch."))
+    with ScriptedHub(NOT_ALLOWED, refused) as hub, pytest.raises(errors.Banned) as raised:
+        launch(request_for_fork(hub))
+    assert raised.value.context.repository == f"gh/org/repo/{COMMIT}"
+    assert raised.value.hint == errors.Banned.hint
+
+
+def test_without_a_request_left_the_hint_names_the_replacement() -> None:
+    with ScriptedHub(NOT_ALLOWED) as hub, pytest.raises(errors.Banned) as raised:
+        launch(request_for_fork(hub, attempts=1))
+    assert raised.value.hint == (
+        f"{errors.Banned.hint} gh/org/repo/{COMMIT} has the same environment, but clinder has no"
+        " build request to this hub left."
+    )
+
+
 def test_the_last_hubs_error_is_raised_with_its_context() -> None:
     log = b"".join(event(message=f"line {number}\n") for number in range(30))
     with (

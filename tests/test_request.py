@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +21,7 @@ from clinder.launch.request import DEFAULT_HUB, Request, Resolution, resolve
 from clinder.repository import Repository
 from histories import History
 from hubs import Jupyter, ScriptedHub
+from payloads import MERGE, Payload, pull_request, workflow_run
 
 TOKEN = "s3cret-token"
 BUILD_TOKEN = "b.u1ld-t0ken"
@@ -205,6 +209,119 @@ def test_a_named_commit_can_be_reused_although_head_is_not_pushed(tmp_path: Path
     assert resolution.request.repository == Repository("gh", "org/repo", first)
     assert resolution.notes[0] == f"Requested: gh/org/repo/{pushed}, from the given repository."
     assert resolution.warnings == ()
+
+
+# A fork's pull request
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A job for a fork's pull request, with a clone that has the target's commits, too."""
+
+    clone: History
+    environ: Mapping[str, str]
+    base: str
+    head: str
+
+    def resolve(self, **more: Any) -> Resolution:
+        options = LaunchOptions(directory=self.clone.path, **more)
+        return resolve(options, Deadline(60), self.environ)
+
+
+def make_fork(event: str, folder: Path, environment: Mapping[str, str]) -> Fork:
+    clone = History(folder / "clone")
+    base = clone.commit(environment)
+    clone.branch("topic", "main")
+    head = clone.commit()
+    payloads: dict[str, Payload] = {
+        "pull_request": pull_request("them/fork", head, base),
+        "workflow_run": workflow_run("them/fork", head),
+    }
+    path = folder / "event.json"
+    path.write_text(json.dumps(payloads[event]), encoding="utf-8")
+    sha = {"pull_request": MERGE, "workflow_run": base}[event]
+    job = {"GITHUB_EVENT_NAME": event, "GITHUB_EVENT_PATH": str(path), "GITHUB_SHA": sha}
+    return Fork(clone, {**clone.environ, **IN_CI, **job}, base, head)
+
+
+@pytest.fixture(params=["pull_request", "workflow_run"])
+def fork(request: pytest.FixtureRequest, tmp_path: Path) -> Fork:
+    return make_fork(request.param, tmp_path, {"environment.yml": "dependencies: [numpy]\n"})
+
+
+def test_a_forks_commit_is_requested_first_and_the_targets_replaces_it(fork: Fork) -> None:
+    resolution = fork.resolve()
+
+    request, base = resolution.request, Repository("gh", "org/repo", fork.base)
+    assert request.repository == Repository("gh", "them/fork", fork.head)
+    assert request.choice is None
+    assert request.fallback is not None
+    assert (request.fallback.requested, request.fallback.launched) == (request.repository, base)
+    assert resolution.warnings == ()
+    assert request.for_fallback().repository == base
+
+
+def test_with_reuse_the_targets_commit_is_requested_at_once(fork: Fork) -> None:
+    resolution = fork.resolve(reuse_environment=True)
+
+    request = resolution.request
+    assert request.repository == Repository("gh", "org/repo", fork.base)
+    assert request.fallback is None
+    assert resolution.warnings == ()
+
+
+def test_with_reuse_an_environment_of_the_fork_has_an_explained_fallback(fork: Fork) -> None:
+    changed = fork.clone.commit({"environment.yml": "dependencies: [scipy]\n"})
+
+    request = fork.resolve(ref=changed, reuse_environment=True).request
+
+    assert request.repository == Repository("gh", "them/fork", changed)
+    assert request.fallback is not None
+    assert request.fallback.refused
+    assert request.fallback.reason.endswith("environment.yml differs.")
+
+
+def test_without_force_a_build_that_might_read_other_files_has_no_replacement(
+    tmp_path: Path,
+) -> None:
+    fork = make_fork("pull_request", tmp_path, {"setup.py": ""})
+
+    assert not fork.resolve(reuse_environment=True).request.has_fallback
+
+    repository = fork.resolve(reuse_environment="force").request.repository
+    assert repository == Repository("gh", "org/repo", fork.base)
+
+
+@pytest.mark.parametrize("more", [{"ref": "topic"}, {"hubs": ("local",)}, {"repository": "a/b"}])
+def test_a_branch_another_repository_or_a_directory_has_no_fallback(
+    more: dict[str, Any], fork: Fork
+) -> None:
+    assert fork.resolve(**more).request.fallback is None
+
+
+def test_a_hub_with_a_list_launches_the_targets_commit_and_clinder_warns(
+    fork: Fork, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refusal = f"Sorry, them/fork/{fork.head} is not allowed to launch. Please contact admins!"
+    with ScriptedHub(Answer(event(phase="failed", message=refusal))) as hub:
+        persistent = f"v2/gh/org/repo/{fork.base}"
+        url = hub.serve("x", Jupyter(TOKEN))
+        hub.then(Answer(ready(url, TOKEN, binder_persistent_request=persistent)))
+        monkeypatch.chdir(fork.clone.path)
+        for name, value in fork.environ.items():
+            monkeypatch.setenv(name, value)
+
+        code = main(["start", "--hub", hub.url, "--no-warm-up", "-o", "json"])
+
+        paths = [each.path for each in hub.builds]
+    out, err = capfd.readouterr()
+    assert code == 0, err
+    assert paths == [f"/build/gh/them/fork/{fork.head}", f"/build/gh/org/repo/{fork.base}"]
+    session = json.loads(out)
+    assert session["spec"] == f"gh/org/repo/{fork.base}"
+    assert session["asked_spec"] == f"gh/them/fork/{fork.head}"
+    assert f"clinder: Warning: {session['reuse']}\n" in err
+    assert f"so clinder launches commit {fork.base[:12]} of org/repo" in session["reuse"]
 
 
 # The command line and its variables

@@ -20,6 +20,7 @@ NEXT_HUB = (
     errors.LaunchFailed,
     errors.ServerNotReady,
     errors.ServerUnusable,
+    errors.Banned,
     errors.NetworkRefused,
     errors.BotsRefused,
     errors.LoginRequired,
@@ -28,7 +29,6 @@ NEXT_HUB = (
 )
 FINAL = (
     errors.RefNotFound,
-    errors.Banned,
     errors.BuildFailed,
     errors.TimedOut,
     errors.Cancelled,
@@ -43,10 +43,12 @@ def steps(
     member_of_a: str = "",
     other_members: tuple[str, ...] = (),
     random: float = 0.5,
+    has_fallback: bool = False,
 ) -> list[Step | None]:
     """Return all steps of a launch whose requests fail in this order.
 
     ``member_of_a`` is the member to which the hub A, a federation, redirects its requests.
+    ``has_fallback``: another commit can replace the requested one.
     """
     retries = Retries(hubs, limit, lambda: random)
     step: Step | None = retries.first_step()
@@ -57,6 +59,7 @@ def steps(
             launching=launching,
             member=member_of_a if step and step.address == A else "",
             other_members=lambda: other_members,
+            has_fallback=has_fallback and step is not None and not step.fallback,
         )
         result.append(step)
     return result
@@ -260,6 +263,49 @@ def test_requests_through_a_federation_count_for_its_member_too(
     assert [each.address if each else None for each in result] == expected
 
 
+# A refused commit
+
+
+def test_the_hub_that_refuses_a_commit_is_asked_for_the_other_one_at_once() -> None:
+    assert steps(errors.Banned, errors.LaunchFailed, has_fallback=True) == [
+        Step(A, A),
+        Step(A, A, fallback=True),
+        Step(B, B),
+    ]
+
+
+def test_each_hub_is_asked_for_the_requested_commit_first() -> None:
+    assert steps(*[errors.Banned] * 4, has_fallback=True) == [
+        Step(A, A),
+        Step(A, A, fallback=True),
+        Step(B, B),
+        Step(B, B, fallback=True),
+        None,
+    ]
+
+
+def test_a_retry_is_for_the_same_commit() -> None:
+    failures = (errors.Banned, errors.HubFull, errors.HubDown, errors.HubBroken)
+    assert steps(*failures, hubs=(A,), has_fallback=True) == [
+        Step(A, A),
+        Step(A, A, fallback=True),
+        Step(A, A, 60, fallback=True),
+        Step(A, A, 2, True, fallback=True),
+        None,
+    ]
+
+
+def test_the_other_commit_counts_as_a_request() -> None:
+    refused = [errors.Banned] * 2
+    assert steps(*refused, limit=1, has_fallback=True) == [Step(A, A), Step(B, B), None]
+    hubs, member = (A, MEMBER), MEMBER
+    assert steps(*refused, hubs=hubs, member_of_a=member, limit=2, has_fallback=True) == [
+        Step(A, A),
+        Step(A, A, fallback=True),
+        None,
+    ]
+
+
 # Other failures
 
 
@@ -277,7 +323,11 @@ def test_a_failure_that_every_hub_would_repeat_is_final(failure: type[ClinderErr
     hubs=st.lists(st.sampled_from([A, B, "https://c.example/"]), min_size=1, unique=True),
     limit=st.integers(1, 3),
     failures=st.lists(
-        st.tuples(st.sampled_from([*BROKEN, *FULL, *NEXT_HUB, errors.HubDown]), st.booleans()),
+        st.tuples(
+            st.sampled_from([*BROKEN, *FULL, *NEXT_HUB, errors.HubDown]),
+            st.booleans(),
+            st.booleans(),
+        ),
         min_size=40,
         max_size=40,
     ),
@@ -287,7 +337,7 @@ def test_a_failure_that_every_hub_would_repeat_is_final(failure: type[ClinderErr
 def test_every_launch_ends_and_no_hub_gets_too_many_requests(
     hubs: list[str],
     limit: int,
-    failures: list[tuple[type[ClinderError], bool]],
+    failures: list[tuple[type[ClinderError], bool, bool]],
     members: tuple[str, ...],
     random: float,
 ) -> None:
@@ -297,7 +347,7 @@ def test_every_launch_ends_and_no_hub_gets_too_many_requests(
     unreached: Counter[str] = Counter()
     rate_limited: set[str] = set()
     waited = 0.0
-    for failure, launching in failures:
+    for failure, launching, has_fallback in failures:
         if step is None:
             break
         assert step.hub not in rate_limited
@@ -306,7 +356,11 @@ def test_every_launch_ends_and_no_hub_gets_too_many_requests(
         if failure is errors.RateLimited:
             rate_limited.add(step.hub)
         step = retries.step_after(
-            failure("x"), launching=launching, member="", other_members=lambda: members
+            failure("x"),
+            launching=launching,
+            member="",
+            other_members=lambda: members,
+            has_fallback=has_fallback and not step.fallback,
         )
     assert step is None
     assert set(requests | unreached) == set(hubs)

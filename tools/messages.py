@@ -83,7 +83,12 @@ EXPLANATIONS = {
     ),
     "Banned": Explanation(
         ("The hub does not launch this repository: …",),
-        "The hub's operators have banned the repository or its owner.",
+        "The hub's operators have banned the repository or its owner, or the hub launches only the "
+        "repositories on a list. Project Pythia's hub has such a list, so it refuses each fork's "
+        "pull request. clinder then launches the target repository's commit, with a warning, if it "
+        "can tell that both have the same environment.",
+        "For a fork's pull request, the last sentence of the hint explains why clinder did not "
+        "launch the target repository's commit: see [Forks](previews.md#forks).",
     ),
     "NetworkRefused": Explanation(
         ("The hub refuses this network: …",),

@@ -99,9 +99,13 @@ class RefNotFound(Refused):
 
 
 class Banned(Refused):
-    """The hub does not launch this repository."""
+    """The hub does not launch this repository: it is banned, or not on the hub's list."""
 
-    hint = "Contact the hub's operators, or use another hub with --hub."
+    hint = (
+        "The hub has banned this repository, or launches only those on a list. A fork is not on "
+        "that list even if its original is. Contact the hub's operators, or use another hub with "
+        "--hub."
+    )
 
 
 class NetworkRefused(Refused):

@@ -37,8 +37,9 @@ class Attempt:
 class Session:
     """A running Jupyter Server and its token.
 
-    ``url`` ends in a slash. ``spec`` is the launched spec. If reuse was requested,
-    ``asked_spec`` is the requested spec, and ``reuse`` is a sentence that explains the choice.
+    ``url`` ends in a slash. ``spec`` is the launched spec. If reuse was requested, or the hub
+    refused a fork's commit, ``asked_spec`` is the requested spec, and ``reuse`` is a sentence that
+    explains the choice.
     ``phases`` maps each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``repr`` and
     ``str`` never show the token; :attr:`uri` and :meth:`to_json` contain it. Raises
     :class:`~clinder.errors.UsageError` if the URL or the token is invalid.

@@ -6,7 +6,7 @@ It stays the same for every push until the environment files change, so a hub bu
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +103,32 @@ def find_oldest_equivalent(git: Git, commit: str, *, force: bool = False) -> Reu
     return Reusable(oldest, int(newer), files.description)
 
 
+def find_same_environment(
+    git: Git, commit: str, others: Iterable[str], *, force: bool = False
+) -> tuple[str, str]:
+    """Return the first of these other commits with the same environment, and that environment.
+
+    No history is needed, and commits that this clone does not have are skipped. Raises
+    :class:`NotReusable` if there is none or if its image might differ, and
+    :class:`~clinder.errors.UsageError` if git does not run.
+    """
+    present = [each for each in others if _has_commit(git, each)]
+    if not _has_commit(git, commit) or not present:
+        raise NotReusable(f"there is no clone with both commits. {_how_to_fetch_all(git)}")
+    files = _Files.at_commit(git, commit)
+    difference = ""
+    for other in present:
+        diff = ("diff-tree", "-r", "--name-only", other, commit, "--", *files.pathspecs(git))
+        changed = _read(git, *diff).splitlines()
+        difference = difference or next(iter(changed), "")
+        if changed:
+            continue
+        if not force and (obstacle := files.find_obstacle(git)):
+            raise NotReusable(f"{obstacle}. To reuse an image anyway, use `force`")
+        return other, files.description
+    raise NotReusable(f"{difference} differs")
+
+
 def _require_full_history(git: Git, commit: str) -> None:
     """Raise :class:`NotReusable` if the clone does not have the whole history of the commit."""
     shallow = git.run("rev-parse", "--is-shallow-repository")
@@ -112,8 +138,12 @@ def _require_full_history(git: Git, commit: str) -> None:
         raise _unreadable(git, shallow.stderr)
     if shallow.stdout.strip() == "true":
         raise NotReusable(f"this clone is shallow. {_how_to_fetch_all(git)}")
-    if git.run("cat-file", "-e", f"{commit}^{{commit}}").returncode:
+    if not _has_commit(git, commit):
         raise NotReusable(f"it is not in this clone. {_how_to_fetch_all(git)}")
+
+
+def _has_commit(git: Git, commit: str) -> bool:
+    return git.run("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
 
 
 def _read(git: Git, *arguments: str) -> str:
@@ -125,7 +155,7 @@ def _read(git: Git, *arguments: str) -> str:
 
 
 def _unreadable(git: Git, message: str) -> NotReusable:
-    if "lazy fetching disabled" in message:
+    if "lazy fetching disabled" in message or "promisor remote" in message:
         advice = "Clone without `--filter`"
         if git.environ.get("GITHUB_ACTIONS"):
             advice = "Remove `filter` and `sparse-checkout` from actions/checkout"

@@ -8,16 +8,20 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
 from clinder.errors import Cancelled, ClinderError, HubBusy, TimedOut
-from clinder.events import AttemptFailed, Observer, Waiting
+from clinder.events import AttemptFailed, Observer, Waiting, WarningIssued
 from clinder.launch.attempt import LaunchAttempt
 from clinder.launch.options import LOCAL
 from clinder.launch.request import Request
-from clinder.launch.retries import Retries, Step
+from clinder.launch.retries import TRY_FALLBACK, Retries, Step
 from clinder.session import Attempt, Session
 from clinder.wire.http import Transport
+
+if TYPE_CHECKING:
+    from clinder.checkout.reuse import Choice
 
 
 def launch(
@@ -82,12 +86,16 @@ class _Launch:
                     launching=attempt.launching,
                     member=attempt.member,
                     other_members=attempt.other_members,
+                    has_fallback=attempt.request.has_fallback,
                 )
                 if next_step is None or next_step.wait >= self.deadline.remaining():
                     self._add_history(error, next_step)
+                    _explain_refusal(error, attempt.request.fallback)
                     raise
                 self._failed.append(attempt.record(type(error).__name__, error.message))
                 self.observer(AttemptFailed(self._failed[-1]))
+                if attempt.request.fallback and next_step.fallback and next_step.hub == step.hub:
+                    self.observer(WarningIssued(attempt.request.fallback.reason))
                 step = next_step
 
     def _start_attempt(self, step: Step) -> LaunchAttempt:
@@ -98,7 +106,7 @@ class _Launch:
         if not step.pinned:  # a new transport has no cookies
             self._transport = Transport(self.request.options.timeouts)
         return LaunchAttempt(
-            self.request,
+            self.request.for_fallback() if step.fallback else self.request,
             step,
             len(self._failed) + 1,
             self._transport,
@@ -121,3 +129,16 @@ class _Launch:
                 f" The next retry, in {next_step.wait:.0f} s, would exceed the time limit of"
                 f" {timeout:g} s."
             )
+
+
+def _explain_refusal(error: ClinderError, fallback: Choice | None) -> None:
+    """Add to a fork's refusal why the target repository's commit is not launched instead."""
+    if not isinstance(error, TRY_FALLBACK) or fallback is None:
+        return
+    if fallback.refused:
+        error.hint += f" {fallback.reason}"
+    else:
+        error.hint += (
+            f" {fallback.launched.spec} has the same environment, but clinder has no build request"
+            " to this hub left."
+        )

@@ -17,6 +17,7 @@ from clinder.checkout.detection import detect, local_repository
 from clinder.errors import TimedOut, UsageError
 from clinder.launch.options import FORCE, LOCAL, LaunchOptions
 from clinder.repository import Repository
+from clinder.repository.https import over_https
 from clinder.repository.parse import parse
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Request:
     """Which repository to launch, and on which hubs in order.
 
     A hub is a base URL with a trailing slash, or ``local``. ``choice`` explains the choice of
-    the commit, if reuse was requested.
+    the commit, if it is not the requested one or reuse was requested. ``fallback`` is the choice
+    if the hub refuses a fork's commit or cannot clone it.
 
     Raises :class:`~clinder.errors.UsageError` if there is no hub.
     """
@@ -39,10 +41,23 @@ class Request:
     hubs: tuple[str, ...] = (DEFAULT_HUB,)
     options: LaunchOptions = field(default_factory=LaunchOptions)
     choice: Choice | None = None
+    fallback: Choice | None = None
 
     def __post_init__(self) -> None:
         if not self.hubs:
             raise UsageError("No hub is given.")
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether there is another commit to launch."""
+        return self.fallback is not None and not self.fallback.refused
+
+    def for_fallback(self) -> Request:
+        """Return the request for the fallback's commit, for which a build token is not valid."""
+        if self.fallback is None:
+            return self
+        options, launched = replace(self.options, build_token=""), self.fallback.launched
+        return Request(launched, self.hubs, options, choice=self.fallback)
 
 
 @dataclass(frozen=True)
@@ -89,14 +104,32 @@ def _resolve(options: LaunchOptions, environ: Mapping[str, str]) -> Resolution:
     else:
         checkout = detect(_require_directory(options.directory), environ, ref)
         repository, warnings = checkout.repository, checkout.warnings
-        notes = (f"Launching {repository.spec}, from {checkout.source}.",)
+        notes = (f"Launching {repository.spec}, from {checkout.source}.", *checkout.notes)
     warnings += tuple(
         f"{hub} uses plain HTTP: others on the network can see the session's token."
         for hub in urls
         if is_cleartext(hub)
     )
-    resolution = Resolution(Request(repository, urls or (DEFAULT_HUB,), options), notes, warnings)
+    request = Request(
+        repository,
+        urls or (DEFAULT_HUB,),
+        options,
+        fallback=_find_fallback(checkout, options, environ),
+    )
+    resolution = Resolution(request, notes, warnings)
     return _apply_reuse(resolution, checkout, environ) if options.reuse_environment else resolution
+
+
+def _find_fallback(
+    checkout: Checkout | None, options: LaunchOptions, environ: Mapping[str, str]
+) -> Choice | None:
+    """Return what to launch if the hub cannot launch a fork's commit, or ``None`` if none is."""
+    if checkout is None or checkout.base is None:
+        return None
+    from clinder.checkout.fallback import find_fallback
+
+    force = options.reuse_environment == FORCE
+    return find_fallback(checkout, options.directory, environ, force=force)
 
 
 def _with_ref(repository: Repository, ref: str) -> Repository:
@@ -133,11 +166,14 @@ def _apply_reuse(
         return replace(resolution, warnings=(*resolution.warnings, warning))
     force = options.reuse_environment == FORCE
     choice = choose_commit(checkout, options.directory, environ, force=force)
-    request = replace(request, repository=choice.launched, choice=choice)
+    is_base = choice.launched.name != choice.requested.name
+    fallback = None if is_base else request.fallback
+    request = replace(request, repository=choice.launched, choice=choice, fallback=fallback)
     if choice.refused:
         return replace(resolution, request=request, warnings=(*resolution.warnings, choice.reason))
     note = f"Requested: {checkout.repository.spec}, from {checkout.source}."
-    return replace(resolution, request=request, notes=(note, choice.reason))
+    notes = (note, *checkout.notes, choice.reason)
+    return replace(resolution, request=request, notes=notes)
 
 
 def _require_own_checkout(
@@ -163,6 +199,7 @@ _NO_CLONE_HINT = "Omit --reuse-environment, or run clinder in a clone of the rep
 
 
 def _identity(repository: Repository) -> tuple[str, str]:
+    repository = over_https(repository) or repository
     return repository.provider, repository.name.lower()
 
 

@@ -5,6 +5,8 @@ The hubs are tried in rounds. In a round, each hub gets its turn:
 - If it **broke** (a dropped stream, an internal error), it is retried after BROKEN_DELAYS.
 - If it is **down**, it is retried after the same delays. Such requests do not count.
 - If it is a federation and its member is **full**, one other member is tried, once per launch.
+- If it **refuses a fork's commit**, the target repository's commit is tried at once, if there is
+  one with the same environment.
 - Otherwise, or if it has no requests left, the next hub has its turn.
 
 After the last hub's turn, another round starts: after one of DOWN_DELAYS with the hubs that are
@@ -33,7 +35,10 @@ FULL_DELAYS = (60.0, 240.0)
 
 _BROKEN = (errors.HubUnreachable, errors.HubBroken)
 _FULL = (errors.HubFull, errors.QuotaReached)
+TRY_FALLBACK = (errors.Banned,)
+"""How a hub can refuse a fork's commit although it launches the target repository."""
 _TRY_NEXT_HUB = (
+    *TRY_FALLBACK,
     errors.HubBusy,
     errors.HubError,
     errors.LaunchFailed,
@@ -49,18 +54,22 @@ class Step:
 
     ``address`` differs from ``hub`` if the hub is a federation and one of its members is meant.
     If ``pinned``, the request sends the cookies of the previous one, and so reaches the same member
-    and the same build.
+    and the same build. If ``fallback``, it is for the commit that replaces a refused one.
     """
 
     hub: str
     address: str
     wait: float = 0.0
     pinned: bool = False
+    fallback: bool = False
 
 
 @dataclass
 class _Hub:
-    """A hub and the requests sent to it. ``down`` and ``full`` describe the last one."""
+    """A hub and the requests sent to it. ``down`` and ``full`` describe the last one.
+
+    ``fallback``: it refused the requested commit.
+    """
 
     url: str
     max_requests: int
@@ -71,6 +80,7 @@ class _Hub:
     times_down: int = 0
     down: bool = False
     full: bool = False
+    fallback: bool = False
     other_member_tried: bool = False
 
 
@@ -110,11 +120,13 @@ class Retries:
         launching: bool,
         member: str,
         other_members: Callable[[], Sequence[str]],
+        has_fallback: bool = False,
     ) -> Step | None:
         """Return the step after the last one failed with ``error``, or ``None`` to give up.
 
         ``launching``: the hub was launching a server. ``member``: the address to which the hub, a
         federation, redirected the request. ``other_members`` returns its other members' addresses.
+        ``has_fallback``: another commit can replace the one of this request.
         """
         if not isinstance(error, _TRY_NEXT_HUB):
             return None
@@ -124,6 +136,8 @@ class Retries:
             return self._after_down(hub)
         hub.last_member = member
         self._requests_to[member] += 1
+        if has_fallback and isinstance(error, TRY_FALLBACK) and self._has_requests_left(hub):
+            return self._after_refused(hub)
         host_failed = isinstance(error, errors.RepositoryHostFailed) and not launching
         if isinstance(error, _BROKEN) or host_failed:
             return self._after_broken(hub, launching=launching)
@@ -143,6 +157,10 @@ class Retries:
             return self._end_turn()
         hub.times_broken += 1
         return self._retry(hub, hub.times_broken)
+
+    def _after_refused(self, hub: _Hub) -> Step:
+        hub.fallback = True
+        return self._step(hub, hub.last_address)
 
     def _after_full(self, hub: _Hub, other_members: Callable[[], Sequence[str]]) -> Step | None:
         """Try another member of a federation, or end the hub's turn."""
@@ -191,4 +209,4 @@ class Retries:
         hub.requests += 1
         hub.last_address = address
         self._requests_to[address] += 1
-        return Step(hub.url, address, wait, pinned)
+        return Step(hub.url, address, wait, pinned, hub.fallback)

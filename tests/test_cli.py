@@ -19,7 +19,9 @@ import pytest
 from answers import Answer, page, ready
 from clinder import __version__
 from clinder._signals import SignalEvent
+from clinder.cli.help import DOCUMENTATION, WIDTH, options_in_order
 from clinder.cli.main import cli, main
+from clinder.cli.options import GROUPS, Option
 from clinder.cli.session_files import how_to_stop
 from clinder.cli.start import format_session
 from clinder.errors import EXIT_CODES
@@ -33,6 +35,7 @@ HEAVY = {
     *("clinder.embedded", "clinder.events", "clinder.launch.launch"),
     *("clinder.running", "clinder.wire"),
 }
+ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = sorted(cli.commands)
 GONE = "http://127.0.0.1:1/clinder-hub/user/x/"
 UNMEASURED = {"COVERAGE_PROCESS_CONFIG": ""}  # because `make coverage` imports modules, too
@@ -69,6 +72,52 @@ def test_every_command_shows_an_example(command: str, capsys: pytest.CaptureFixt
     out, err = capsys.readouterr()
     assert f"\n    clinder {command}" in out.partition("Examples:")[2]
     assert err == ""
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([command, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_groups_the_options_in_one_order(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = help_of(command, capsys)
+    positions = [text.find(f"\n{title}:\n") for title in (*GROUPS, "Environment variables")]
+    present = [each for each in positions if each >= 0]
+    assert present == sorted(present)
+    for option in options_in_order(cli.commands[command]):
+        assert isinstance(option, Option), f"{option.name} has no group"
+        start = text.index(f"\n{option.group}:\n")
+        section = text[start : text.index("\n\n", start)]
+        assert f"\n  {', '.join(option.opts)} " in section
+        if option.envvar:
+            assert f"\n  {option.envvar} " in text.partition("Environment variables:")[2]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_links_to_the_section_of_its_command(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = (ROOT / "pyproject.toml").read_text("utf-8")
+    page = (ROOT / "docs" / "commands.md").read_text("utf-8")
+    link = help_of(command, capsys).splitlines()[-1]
+    assert link == f"Documentation: {DOCUMENTATION}commands/#clinder-{command}"
+    assert f'Documentation = "{DOCUMENTATION}"' in project
+    assert f"\n## clinder {command}\n" in page
+
+
+@pytest.mark.parametrize(("columns", "widest"), [(60, 60), (110, 110), (500, WIDTH)])
+def test_help_uses_the_width_of_the_terminal(
+    columns: int,
+    widest: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    options = help_of("start", capsys).partition("\nWhat:\n")[2].partition("\nEnvironment")[0]
+    assert widest - 15 < max(map(len, options.splitlines())) < widest
 
 
 def test_help_contains_the_table_of_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,8 @@ from clinder import errors, events
 from clinder.checkout.buildpacks import ROOT as ENVIRONMENT_FILES
 from clinder.checkout.buildpacks import ROOT_PATTERNS
 from clinder.cli import event_log
-from clinder.cli.main import RepositoryCommand, cli
+from clinder.cli.help import RepositoryCommand, options_in_order
+from clinder.cli.main import cli
 from clinder.repository.parse import FORMS
 from clinder.session import Attempt, Session
 from clinder.timeouts import Timeouts
@@ -109,7 +110,7 @@ def _command(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=f"clinder {name}")
     usage = " ".join([f"clinder {name}", *command.collect_usage_pieces(context)])
     text, _, examples = inspect.cleandoc(command.help or "").partition("\b\nExamples:\n")
-    options = [each for each in command.params if isinstance(each, click.Option)]
+    options = options_in_order(command)
     forms = "\nThe [forms of REPOSITORY](commands.md#forms-of-repository) are below.\n"
     return (
         f"## clinder {name}\n\n```text\n{usage}\n```\n\n{_unwrap(text.strip())}\n\n"

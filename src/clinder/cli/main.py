@@ -12,12 +12,17 @@ import click
 from click.core import ParameterSource
 
 from clinder._version import __version__
+from clinder.cli.help import DOCUMENTATION, LAUNCH, SESSION, WIDTH, Command, RepositoryCommand
 from clinder.cli.options import (
+    OUTPUT,
     STDOUT,
+    WHAT,
+    WHERE,
     WholeNumber,
     build_options,
     connection_options,
     launch_options,
+    option,
     quiet_option,
     seconds_option,
     stop_timeout,
@@ -30,30 +35,6 @@ _COMMAND = "clinder.command"
 _COMPLETION_VARIABLE = "_CLINDER_COMPLETE"
 
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES)
-
-
-class _Command(click.Command):
-    """A command whose usage errors all point to its own help."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        try:
-            return super().parse_args(ctx, args)
-        except click.UsageError as error:
-            error.ctx = error.ctx or ctx
-            raise
-
-
-class RepositoryCommand(_Command):
-    """A command whose help ends with the forms of REPOSITORY."""
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the forms, then the epilog."""
-        from clinder.repository.parse import FORMS
-
-        with formatter.section("Forms of REPOSITORY"):
-            for form, example in FORMS:
-                formatter.write(f"  {form:<24}{example}\n")
-        super().format_epilog(ctx, formatter)
 
 
 class _RunCommand(RepositoryCommand):
@@ -80,8 +61,8 @@ def _no_command() -> UsageError:
 
 
 @click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=_EXIT_CODES,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDTH},
+    epilog=f"Documentation: {DOCUMENTATION}\n\n{_EXIT_CODES}",
 )
 @click.version_option(__version__, message="clinder %(version)s")
 def cli() -> None:
@@ -99,11 +80,12 @@ def cli() -> None:
     """
 
 
-@cli.command(cls=RepositoryCommand)
+@cli.command(cls=RepositoryCommand, variables=LAUNCH)
 @launch_options
-@click.option(
+@option(
     "-o",
     "--output",
+    group=OUTPUT,
     type=click.Choice(["uri", "json", "shell"]),
     default="uri",
     show_default=True,
@@ -133,11 +115,12 @@ def start(output: str, **options: Any) -> None:
     start_session(build_options(**options), output)
 
 
-@cli.command(cls=_Command)
+@cli.command(cls=Command, variables=SESSION)
 @click.argument("uris", nargs=-1, metavar="[URI]...")
-@click.option(
+@option(
     "--session-file",
     "files",
+    group=WHAT,
     type=click.Path(path_type=Path),
     multiple=True,
     help="A session file, which is removed once its session is gone. Can be repeated.",
@@ -166,14 +149,21 @@ def stop(
     return stop_sessions(uris, files, timeout=timeout, timeouts=timeouts, quiet=quiet)
 
 
-@cli.command(cls=_Command)
+@cli.command(cls=Command, variables=SESSION)
 @click.argument("uri", required=False)
-@click.option("--session-file", "file", type=click.Path(path_type=Path), help="A session file.")
+@option(
+    "--session-file",
+    "file",
+    group=WHAT,
+    type=click.Path(path_type=Path),
+    help="A session file.",
+)
 @stop_timeout
 @connection_options
-@click.option(
+@option(
     "-o",
     "--output",
+    group=OUTPUT,
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
@@ -199,7 +189,7 @@ def status(
     write_status(uri, file, timeout=timeout, timeouts=timeouts, output=output)
 
 
-@cli.command(cls=_RunCommand)
+@cli.command(cls=_RunCommand, variables=LAUNCH)
 @launch_options
 @seconds_option(
     "--keep-alive",
@@ -226,16 +216,17 @@ def run(keep_alive: float, **options: Any) -> int:
     return run_command(build_options(**options), command, keep_alive=keep_alive)
 
 
-@cli.command("exec", cls=_Command)
+@cli.command("exec", cls=Command, variables=SESSION)
 @click.argument("file", required=False)
-@click.option("-c", "--code", help="The code to run.")
-@click.option(
+@option("-c", "--code", group=WHAT, help="The code to run.")
+@option(
     "--session",
+    group=WHERE,
     metavar="URI|-|@FILE",
     help="The session's URI, `-` for standard input, or a session file."
     "  [default: JUPYTER_BASE_URL and JUPYTER_TOKEN]",
 )
-@click.option("--kernel", default="", help="The kernelspec to use.  [default: the server's]")
+@option("--kernel", group=WHERE, default="", help="The kernelspec to use.  [default: the server's]")
 @seconds_option("--timeout", 3600, "Time limit for the code.")
 @connection_options
 def execute(
@@ -263,16 +254,18 @@ def execute(
     execute_code(file, code, session=session, kernel=kernel, timeout=timeout, timeouts=timeouts)
 
 
-@cli.command(cls=_Command)
-@click.option(
+@cli.command(cls=Command, variables={})
+@option(
     "--port",
+    group=WHERE,
     default=8585,
     show_default=True,
     type=WholeNumber(0, 65535),
     help="The port to listen on; 0 picks a free one.",
 )
-@click.option(
+@option(
     "--directory",
+    group=WHAT,
     default=Path(),
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="The directory that sessions run in.  [default: .]",

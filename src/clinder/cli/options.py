@@ -62,32 +62,47 @@ class WholeNumber(click.IntRange):
         raise click.BadParameter(message, ctx, param)
 
 
-class _EnvOption(click.Option):
-    """An option that a variable can set, too; error messages name whichever was used."""
+WHAT, WHERE, LIMITS, OUTPUT = GROUPS = ("What", "Where", "Time limits", "Output")
+"""The groups of options in every command's help, in this order."""
+
+
+class Option(click.Option):
+    """An option of a group. If a variable can set it, errors name whichever was used."""
+
+    def __init__(self, *arguments: Any, group: str, **settings: Any):
+        super().__init__(*arguments, **settings)
+        self.group = group
 
     def get_error_hint(self, ctx: click.Context | None) -> str:
+        """Return the name of the variable or of the option."""
         source = ctx.get_parameter_source(self.name or "") if ctx else None
         if source is ParameterSource.ENVIRONMENT:
             return str(self.envvar)
         return click.Parameter.get_error_hint(self, ctx)
 
 
-quiet_option = click.option("-q", "--quiet", is_flag=True, help="Show only warnings and errors.")
+def option(*names: str, group: str, **settings: Any) -> Callable[[_Function], _Function]:
+    """Return :func:`click.option` for an option of a group."""
+    return click.option(*names, cls=Option, group=group, **settings)
+
+
+quiet_option = option(
+    "-q", "--quiet", group=OUTPUT, is_flag=True, help="Show only warnings and errors."
+)
 
 
 def seconds_option(
     name: str, default: float | None, text: str, *, variable: bool = False
 ) -> Callable[[_Function], _Function]:
     """Return an option in seconds. With ``variable``, an environment variable can set it, too."""
-    return click.option(
+    return option(
         name,
-        cls=_EnvOption,
+        group=LIMITS,
         type=parse_seconds,
         metavar="SECONDS",
         default=None if default is None else f"{default:g}",
         show_default=True,
         envvar=f"CLINDER_{name.strip('-').replace('-', '_').upper()}" if variable else None,
-        show_envvar=True,
         help=text,
     )
 
@@ -152,20 +167,66 @@ def launch_options(function: _Function) -> _Function:
     """Add the options that ``start`` and ``run`` share."""
     options = [
         click.argument("repository", required=False, callback=_require_not_empty),
-        click.option(
+        option(
+            "--ref",
+            group=WHAT,
+            default="",
+            help="Branch, tag or commit, if REPOSITORY does not name one.  [default: HEAD]",
+        ),
+        option(
+            "--reuse-environment",
+            group=WHAT,
+            is_flag=False,
+            flag_value="true",
+            default="",
+            metavar="[force]",
+            callback=_reuse,
+            help="Launch the oldest commit whose environment files are identical, so that the hub"
+            " can reuse its image. `force`: reuse it even if the build might depend on other"
+            " files.",
+        ),
+        option(
+            "--warm-up",
+            group=WHAT,
+            is_flag=False,
+            flag_value="",
+            default="",
+            metavar="[KERNEL]",
+            callback=_kernelspec,
+            help="Before handing the session over, start a kernel of this kernelspec, wait until it"
+            " responds, and shut it down.  [default: the server's default kernelspec]",
+        ),
+        option(
+            "--no-warm-up",
+            group=WHAT,
+            is_flag=True,
+            help="Hand the session over without starting a kernel first.",
+        ),
+        option(
             "--hub",
             "hubs",
+            group=WHERE,
             multiple=True,
             envvar="CLINDER_HUB",
-            show_envvar=True,
             metavar="URL",
             help="The hub to launch on, or `local` for the embedded hub. Repeat the option"
             " for several hubs, which clinder tries in order.  [default: https://mybinder.org]",
         ),
-        click.option(
-            "--ref",
+        option(
+            "--build-token",
+            group=WHERE,
+            metavar="@FILE",
             default="",
-            help="Branch, tag or commit, if REPOSITORY does not name one.  [default: HEAD]",
+            help="Read the hub's build token from FILE. Or set CLINDER_BUILD_TOKEN to the token.",
+        ),
+        option(
+            "--attempts",
+            group=WHERE,
+            type=WholeNumber(1, ATTEMPTS),
+            default=ATTEMPTS,
+            show_default=True,
+            envvar="CLINDER_ATTEMPTS",
+            help="Maximum number of build requests to send to one hub if it fails or is full.",
         ),
         _time_limit(
             "--timeout", TIMEOUT, "Time limit for the launch, including waits and retries."
@@ -183,65 +244,25 @@ def launch_options(function: _Function) -> _Function:
             "Extra time for stopping the session."
             f"  [default: {LAUNCH_STOP:g}; after `run`'s COMMAND: {STOP_TIMEOUT:g}]",
         ),
-        click.option(
-            "--attempts",
-            cls=_EnvOption,
-            type=WholeNumber(1, ATTEMPTS),
-            default=ATTEMPTS,
-            show_default=True,
-            envvar="CLINDER_ATTEMPTS",
-            show_envvar=True,
-            help="Maximum number of build requests to send to one hub if it fails or is full.",
-        ),
-        click.option(
-            "--warm-up",
-            is_flag=False,
-            flag_value="",
-            default="",
-            metavar="[KERNEL]",
-            callback=_kernelspec,
-            help="Before handing the session over, start a kernel of this kernelspec, wait until it"
-            " responds, and shut it down.  [default: the server's default kernelspec]",
-        ),
-        click.option(
-            "--no-warm-up",
-            is_flag=True,
-            help="Hand the session over without starting a kernel first.",
-        ),
-        click.option(
-            "--reuse-environment",
-            is_flag=False,
-            flag_value="true",
-            default="",
-            metavar="[force]",
-            callback=_reuse,
-            help="Launch the oldest commit whose environment files are identical, so that the hub"
-            " can reuse its image. `force`: reuse it even if the build might depend on other"
-            " files.",
-        ),
-        click.option(
-            "--build-token",
-            metavar="@FILE",
-            default="",
-            help="Read the hub's build token from FILE. Or set CLINDER_BUILD_TOKEN to the token.",
-        ),
-        click.option(
+        option(
             "--session-file",
+            group=OUTPUT,
             type=click.Path(path_type=Path),
             help="Also write the session to this file (JSON, mode 0600) as soon as it is launched.",
         ),
-        click.option(
+        option(
             "--events",
+            group=OUTPUT,
             metavar="PATH|-",
             default="",
             help="Write each event of the launch to this file as a JSON object on a line of its"
             " own. `-`: write them to standard output instead of anything else.",
         ),
         quiet_option,
-        click.option("-v", "--verbose", is_flag=True, help="Show the whole build log."),
+        option("-v", "--verbose", group=OUTPUT, is_flag=True, help="Show the whole build log."),
     ]
-    for option in reversed(options):
-        function = option(function)
+    for add in reversed(options):
+        function = add(function)
     return function
 
 

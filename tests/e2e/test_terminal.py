@@ -10,15 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from answers import Answer, Ending, event
+from answers import Answer, Ending, event, ready
 from e2e.terminal import CTRL_C, Terminal
 from e2e.world import CLINDER, World, until
-from hubs import ScriptedHub
+from hubs import Jupyter, ScriptedHub
 
 pytestmark = pytest.mark.posix
 
 START = [*CLINDER, "start", "--hub", "local", "--no-warm-up"]
 LAUNCHING = "launching  0:0"
+TOKEN = "s3cret"
+COMMIT = "1f" * 20
 
 
 def read_uri(world: World, terminal: Terminal) -> str:
@@ -42,11 +44,56 @@ def test_one_line_is_redrawn_and_removed_at_the_end(world: World) -> None:
     uris = [read_uri(world, terminal) for terminal in terminals]
     for terminal in terminals:
         assert terminal.finish() == 0
-        message = "".join(terminal.lines)  # a long line is wrapped
-        assert re.fullmatch(r"clinder: The session is ready after \d+ s\.", message)
+        messages = "".join(terminal.lines)  # a long line is wrapped
+        assert re.match(r"clinder: The session is ready after \d+ s\.clinder: ", messages)
         assert terminal.cursor
         assert "Built image" not in terminal.drawn.split(LAUNCHING)[1]
     assert world.run("stop", "-", "-q", stdin_text="\n".join(uris)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "use", "stop"),
+    [
+        ([], "open the URI in a browser", "clinder stop -, which reads the URI: paste it, and"),
+        (["-o", "shell"], "clinder exec FILE", "clinder stop"),
+        (
+            ["--session-file", "my session.json"],
+            "clinder exec --session @'my session.json' FILE",
+            "clinder stop --session-file 'my session.json'",
+        ),
+    ],
+)
+def test_a_person_reads_what_runs_where_and_how_to_use_and_stop_it(
+    world: World, arguments: list[str], use: str, stop: str
+) -> None:
+    with ScriptedHub() as hub:
+        terminal = start_scripted(world, hub, *arguments)
+        *_, what, where, used, stopped = terminal.lines
+    assert what == f"clinder: gh/o/r/{COMMIT} is running."
+    assert where == f"  where:       {hub.origin}/user/x/, on {hub.url}"
+    assert used == f"  how to use:  {use}"
+    assert stopped.startswith(f"  how to stop: {stop}")
+    assert TOKEN not in terminal.drawn
+
+
+@pytest.mark.parametrize(("arguments", "is_shown"), [([], True), (["-q"], False)])
+def test_advice_is_shown_on_a_dumb_terminal_but_not_with_quiet(
+    world: World, arguments: list[str], is_shown: bool
+) -> None:
+    world.variables["TERM"] = "dumb"
+    with ScriptedHub() as hub:
+        terminal = start_scripted(world, hub, *arguments)
+    assert ("  how to stop: clinder stop -" in terminal.drawn) == is_shown
+
+
+def start_scripted(world: World, hub: ScriptedHub, *arguments: str) -> Terminal:
+    """Start a session, its output in a pipe, on a terminal wide enough for each line."""
+    url = hub.serve("x", Jupyter(TOKEN))
+    hub.then(Answer(ready(url, TOKEN, binder_persistent_request=f"v2/gh/o/r/{COMMIT}")))
+    command = [*CLINDER, "start", "o/r", "--hub", hub.url, "--no-warm-up", *arguments]
+    terminal = Terminal(world, command, columns=200, stdout=subprocess.PIPE)
+    assert terminal.finish() == 0
+    return terminal
 
 
 def test_a_launch_is_announced_before_the_wire_is_imported(world: World) -> None:

@@ -41,6 +41,9 @@ class Screen:
     def show(self, message: str) -> None:
         """Show a message that is not an event."""
 
+    def advise(self, text: str) -> None:
+        """Show advice to somebody who is sitting at this terminal."""
+
     def close(self) -> None:
         """Restore the terminal."""
 
@@ -53,6 +56,11 @@ class LogScreen(Screen):
         print_status(f"clinder: {message}")
 
     show = announce
+
+    def advise(self, text: str) -> None:
+        """Write the advice if this is a terminal, which is a dumb one."""
+        if sys.stderr is not None and sys.stderr.isatty():
+            print_status(text)
 
     def observe(self, event: events.Event) -> None:
         """Write the event as lines."""
@@ -107,6 +115,10 @@ class LineScreen(Screen):
     def show(self, message: str) -> None:
         """Write a message above the redrawn line."""
         self._print(f"clinder: {message}")
+
+    def advise(self, text: str) -> None:
+        """Write the advice."""
+        self._print(text)
 
     def close(self) -> None:
         """Remove the line and show the cursor again."""

@@ -42,7 +42,7 @@ def claim(path: Path, deadline: Deadline, timeouts: Timeouts) -> Session | None:
     from clinder.wire.jupyter_server import State
 
     previous = session_file.read(path)
-    hint = f"Run `{_stop_command(path)}`, or use another file."
+    hint = f"Run `{stop_command(path)}`, or use another file."
     try:
         limit = deadline.capped(max(_CLAIM_TIMEOUT, timeouts.connect))
         status = wait_for_status(previous, limit, timeouts=timeouts)
@@ -149,10 +149,11 @@ def how_to_stop(session: Session, path: Path | None) -> str:
         kept = path if path and session_file.holds(path, session) else _keep_in_new_file(session)
     except OSError as error:
         return f"It is at {session.url}; clinder could not save it in a file: {error.strerror}."
-    return f"Stop the session with: {_stop_command(kept)}"
+    return f"Stop the session with: {stop_command(kept)}"
 
 
-def _stop_command(path: Path) -> str:
+def stop_command(path: Path) -> str:
+    """Return the command that stops the session in a file."""
     return f"clinder stop --session-file {shlex.quote(str(path))}"
 
 

@@ -12,9 +12,10 @@ from clinder.cli.interrupts import SESSION_MIGHT_REMAIN, cancellation
 from clinder.cli.launching import launch_session
 from clinder.cli.options import STDOUT, Options
 from clinder.cli.screen import choose_screen
-from clinder.cli.session_files import stop_or_keep
+from clinder.cli.session_files import stop_command, stop_or_keep
 from clinder.cli.streams import OutputLost, write
 from clinder.errors import Cancelled, UsageError
+from clinder.launch.options import LOCAL
 from clinder.session import Session
 from clinder.timeouts import LAUNCH_STOP
 
@@ -44,6 +45,7 @@ def start(options: Options, output: str) -> None:
         except Cancelled:
             _stop(session, options, log)
             raise
+        screen.advise(format_advice(session, options, output))
 
 
 def _stop(session: Session, options: Options, log: EventLog) -> bool:
@@ -60,3 +62,22 @@ def format_session(session: Session, output: str) -> str:
     if output == "shell":
         return "\n".join(f"export {k}={shlex.quote(v)}" for k, v in session.variables.items())
     return session.uri
+
+
+def format_advice(session: Session, options: Options, output: str) -> str:
+    """Return what runs where, how to use it and how to stop it, without the token."""
+    spec = session.persistent_spec or session.spec
+    hub = "this machine" if LOCAL in options.launch.hubs else session.hub
+    if path := options.session_file:
+        use, stop = f"clinder exec --session @{shlex.quote(str(path))} FILE", stop_command(path)
+    elif output == "shell":
+        use, stop = "clinder exec FILE", "clinder stop"
+    else:
+        use = "open the URI in a browser"
+        stop = "clinder stop -, which reads the URI: paste it, and press Enter and Ctrl-D"
+    return (
+        f"clinder: {spec} is running.\n"
+        f"  where:       {session.url}, on {hub}\n"
+        f"  how to use:  {use}\n"
+        f"  how to stop: {stop}"
+    )

@@ -1,0 +1,119 @@
+"""What ran on one kernel, cell by cell, for the report. Its size is bounded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from clinder._text import one_line, strip_controls, truncate
+from clinder.gateway.failures import Cause
+from clinder.gateway.report import CellError, Kernel, SlowCell
+from clinder.gateway.request import Kind, Request
+
+MAX_LISTED = 50
+"""At most so many errors, and so many cells of each kind, are listed."""
+
+_MAX_SLOWEST = 5
+_MAX_NAME = 200
+_MAX_TEXT = 1000
+
+
+class CellLog:
+    """Counts cells and remembers their errors."""
+
+    def __init__(self, page: str):
+        self.number = 0
+        """The number of the last cell that was sent."""
+        self._kernel = Kernel(page=page)
+        self._slowest: list[SlowCell] = []
+        self._errors: list[CellError] = []
+        self._time_limits: list[int] = []
+        self._across: list[int] = []
+        self._dropped: list[int] = []
+
+    def record(self) -> Kernel:
+        """Return what has happened so far."""
+        return replace(
+            self._kernel,
+            slowest=tuple(self._slowest),
+            errors=tuple(self._errors),
+            time_limits=tuple(self._time_limits),
+            across_reconnections=tuple(self._across),
+            dropped_output=tuple(self._dropped),
+        )
+
+    def count_cell(self, kind: Kind) -> int:
+        """Count a cell that was sent, and return its number."""
+        if kind is Kind.CELL:
+            self.number += 1
+        return self.number
+
+    def restart(self) -> None:
+        """Count cells from 1 again."""
+        self.number = 0
+
+    def count_death(self) -> None:
+        """Count that the kernel died."""
+        self._kernel = replace(self._kernel, deaths=self._kernel.deaths + 1)
+
+    def count_reconnection(self) -> None:
+        """Count that the connection to the server broke and was established again."""
+        self._kernel = replace(self._kernel, reconnections=self._kernel.reconnections + 1)
+
+    def follow(self) -> None:
+        """Note that a cell runs after the errors so far, which did not end their page then."""
+        for index in reversed(range(len(self._errors))):
+            if self._errors[index].followed:
+                break
+            self._errors[index] = replace(self._errors[index], followed=True)
+
+    def end(self, request: Request, now: float) -> None:
+        """Add a request that is done, unless the kernel never ran it."""
+        if _was_restarted(request):
+            self.abandon(request, now)
+        elif request.counts and request.status != "aborted":
+            self.follow()
+            if request.kind is Kind.CELL:
+                self._kernel = replace(self._kernel, cells=self._kernel.cells + 1)
+            self._add(request, now)
+
+    def abandon(self, request: Request, now: float) -> None:
+        """Add a request whose consumer, or whose kernel, is gone before it was done."""
+        if request.counts:
+            self._kernel = replace(self._kernel, unfinished=self._kernel.unfinished + 1)
+            self._add(request, now)
+
+    def _add(self, request: Request, now: float) -> None:
+        if request.started is not None:
+            self._add_seconds(request, now - request.started)
+        if request.error is not None and not _was_restarted(request):
+            self.add_error(request)
+        for applies, numbers in (
+            (request.interrupted is not None, self._time_limits),
+            (request.crossed, self._across),
+            (request.dropped, self._dropped),
+        ):
+            if applies and request.number not in numbers and len(numbers) < MAX_LISTED:
+                numbers.append(request.number)
+
+    def _add_seconds(self, request: Request, seconds: float) -> None:
+        self._kernel = replace(self._kernel, seconds=self._kernel.seconds + seconds)
+        if request.kind is Kind.CELL:
+            cells = [*self._slowest, SlowCell(request.number, seconds)]
+            self._slowest = sorted(cells, key=lambda each: -each.seconds)[:_MAX_SLOWEST]
+
+    def add_error(self, request: Request) -> None:
+        """Add the error of a request. If there are too many, the last one is kept."""
+        name, text = request.error or ("", "")
+        error = CellError(
+            request.number,
+            request.kind.value,
+            one_line(name, _MAX_NAME),
+            truncate(strip_controls(text).strip(), _MAX_TEXT),
+        )
+        self._errors = [*self._errors[: MAX_LISTED - 1], error]
+        self._kernel = replace(self._kernel, error_count=self._kernel.error_count + 1)
+
+
+def _was_restarted(request: Request) -> bool:
+    """Whether somebody restarted the kernel while it ran: that is no error."""
+    return request.failure is not None and request.failure.cause is Cause.RESTARTED

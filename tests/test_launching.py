@@ -16,7 +16,7 @@ import pytest
 
 from answers import Answer, event, page, ready
 from clinder import session_file
-from clinder.cli.launching import launch_session
+from clinder.cli.launching import launch_consequence, launch_session
 from clinder.cli.main import main
 from clinder.cli.options import Options
 from clinder.cli.screen import Screen
@@ -228,6 +228,21 @@ def test_if_the_file_cannot_be_written_the_session_is_stopped(
 
 
 # Messages
+
+
+@pytest.mark.parametrize(
+    ("hubs", "end"),
+    [
+        ((), "its hub culls it"),
+        (("https://hub.example.org",), "its hub culls it"),
+        (("Local",), "it has been idle for an hour"),
+    ],
+)
+def test_ending_immediately_leaves_a_session_to_its_hub(hubs: tuple[str, ...], end: str) -> None:
+    """Nothing culls the embedded hub's sessions, but they end on their own."""
+    options = Options(LaunchOptions(hubs=hubs), session_file=None, quiet=False, verbose=False)
+    message = launch_consequence(options)
+    assert message == f"a session being launched might keep running until {end}"
 
 
 @pytest.mark.posix

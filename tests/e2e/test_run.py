@@ -131,8 +131,25 @@ def test_a_signal_is_forwarded_to_the_command_and_the_session_is_stopped(world: 
     for name, process in running.items():
         result = world.finish(process)
         assert (result.code, result.out) == (7, f"got {name}\n")
-        assert "Waiting for the command to end. Press Ctrl-C again to kill it." in result.err
+        assert "Waiting up to 5 s for the command to end. Press Ctrl-C again" in result.err
         assert result.err.endswith("clinder: The session is stopped.\n")
+
+
+@pytest.mark.posix
+def test_a_command_that_ignores_a_signal_is_killed_with_its_children(world: World) -> None:
+    """Each signal, at once to save time. Without a terminal, somebody wants the command to end."""
+    command = [*CHILD, "ignore", "child"]
+    codes = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 143}
+    running = {name: start_driver(world, command, cancel=0.3) for name in codes}
+    for name, process in running.items():
+        line_with(process.stdout, "ready")
+        process.send_signal(getattr(signal, name))
+    for name, process in running.items():
+        result = world.finish(process)
+        assert (result.code, {*result.out.split()}) == (codes[name], {"got", name})
+        assert "clinder: Waiting up to 0.3 s for the command to end. Press Ctrl-C" in result.err
+        assert result.err.endswith("clinder: The session is stopped.\n")
+    until(lambda: not world.processes())
 
 
 @pytest.mark.posix
@@ -171,7 +188,8 @@ def test_two_signals_cut_a_stop_short(world: World) -> None:
         process = start_driver(world, ["true"], hub=hub.url, stop=3600.0, hurried_stop=1.0)
         hub.awaited("POST", "api/shutdown")
         process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGINT)  # not SIGTERM, because two can merge
+        line_with(process.stderr, "Stopping the session. Press Ctrl-C again to give up after 1 s.")
+        process.send_signal(signal.SIGINT)
         result = world.finish(process)
         requests = len(hub.calls("GET", "api/status"))
     assert result.code == 0, "the command's code"
@@ -182,6 +200,19 @@ def test_two_signals_cut_a_stop_short(world: World) -> None:
     Path(warning[1]).unlink()
     Path(warning[1]).parent.rmdir()
     assert requests < 40, "the interval between requests stays the same"
+
+
+def test_waiting_for_a_session_that_the_command_has_stopped_is_reported(world: World) -> None:
+    """A hub notices only after up to 30 s that a server has ended."""
+    with ScriptedHub() as hub:
+        url = hub.serve("x", Jupyter("s3cret", after=(*(503,) * 9, 302)))
+        hub.then(Answer(ready(url, "s3cret")))
+        result = world.finish(start_driver(world, [*CLINDER, "stop"], hub=hub.url))
+    stopped, unclear, gone = result.err.splitlines()[-3:]
+    assert stopped == f"clinder: The session at {url} is stopped."
+    assert unclear == f"clinder: {url}: it responded with 503; checking again for up to 60 s."
+    assert gone.startswith("clinder: The session is gone: the hub does not know it. If the hub's")
+    assert result.code == 0
 
 
 @pytest.mark.posix

@@ -168,6 +168,28 @@ def test_an_interrupt_reaches_the_command_exactly_once(world: World) -> None:
     assert "again: None" in terminal.lines
 
 
+IGNORE = """
+import signal, time
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+print("ready", flush=True)
+signal.sigwait([signal.SIGINT])
+time.sleep(0.5)
+print("done", flush=True)
+"""
+
+
+def test_a_command_that_handles_an_interrupt_can_continue(world: World) -> None:
+    """On a terminal, an interactive program decides whether Ctrl-C ends it."""
+    driver = str(Path(__file__).with_name("driver.py"))
+    command = [sys.executable, driver, '{"cancel": 0.1}', sys.executable, "-c", IGNORE]
+    terminal = Terminal(world, command)
+    terminal.read_until("ready\r\n")
+    terminal.type(CTRL_C)
+    assert terminal.finish() == 0
+    assert "Waiting for the command to end. Press Ctrl-C again to kill it." in terminal.drawn
+    assert "done" in terminal.lines
+
+
 def test_two_interrupts_kill_the_command_and_its_children(world: World) -> None:
     child = str(Path(__file__).with_name("child.py"))
     script = f"trap '' INT; {sys.executable} {child} ignore & wait"

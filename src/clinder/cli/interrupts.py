@@ -10,8 +10,12 @@ from contextlib import AbstractContextManager, suppress
 from clinder import _signals
 
 _SHOW_CURSOR = b"\x1b[?25h\n"
-SESSION_MIGHT_REMAIN = "a session being launched might keep running until its hub culls it"
-"""The consequence of ending a launch immediately."""
+
+
+def might_remain(session: str, *, embedded: bool) -> str:
+    """Return the consequence of ending immediately, before a session is stopped."""
+    end = "it has been idle for an hour" if embedded else "its hub culls it"
+    return f"{session} might keep running until {end}"
 
 
 def cancellation(consequence: str) -> AbstractContextManager[threading.Event]:
@@ -25,8 +29,14 @@ def cancellation(consequence: str) -> AbstractContextManager[threading.Event]:
 def exit_immediately(signum: int, consequence: str) -> None:
     """Restore the terminal's cursor, print the consequence, and end the process."""
     with suppress(OSError, ValueError):
-        if sys.stderr is not None:
-            if sys.stderr.isatty():
-                os.write(sys.stderr.fileno(), _SHOW_CURSOR)
-            os.write(sys.stderr.fileno(), f"clinder: Ended immediately: {consequence}.\n".encode())
+        if sys.stderr is not None and sys.stderr.isatty():
+            os.write(sys.stderr.fileno(), _SHOW_CURSOR)
+    write_from_handler(f"clinder: Ended immediately: {consequence}.\n")
     os._exit(_signals.exit_code(signum))
+
+
+def write_from_handler(text: str) -> None:
+    """Write to stderr in a signal handler, which might have interrupted a buffered write."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            os.write(sys.stderr.fileno(), text.encode())

@@ -6,6 +6,7 @@ import os
 import threading
 
 from clinder._deadline import Deadline
+from clinder.cli.interrupts import might_remain
 from clinder.cli.options import Options
 from clinder.cli.screen import Screen
 from clinder.cli.session_files import SessionFile, claim
@@ -43,6 +44,12 @@ def launch_session(
         file.observe(event)
 
     return launch(resolution.request, deadline, observe)
+
+
+def launch_consequence(options: Options) -> str:
+    """Return the consequence of ending a launch immediately."""
+    embedded = all(hub.lower() == LOCAL for hub in options.launch.hubs or ("",))
+    return might_remain("a session being launched", embedded=embedded)
 
 
 def _announce(resolution: Resolution, screen: Screen) -> None:

@@ -63,10 +63,13 @@ class Process:
         code = self._process.wait()
         return 128 - code if code < 0 else code
 
+    def receives(self, signum: int) -> bool:
+        """Return whether the terminal or the console sends this signal to the command, too."""
+        return signum == signal.SIGINT and (self._in_our_group or sys.platform == "win32")
+
     def forward(self, signum: int) -> None:
         """Pass a signal on, unless the command has received it from the terminal."""
-        received = self._in_our_group and signum == signal.SIGINT
-        if sys.platform != "win32" and self._process.poll() is None and not received:
+        if sys.platform != "win32" and self._process.poll() is None and not self.receives(signum):
             self._send(signum, [self._process.pid])
 
     def terminate(self) -> None:

@@ -15,8 +15,13 @@ from typing import TYPE_CHECKING
 from clinder._deadline import Deadline
 from clinder._signals import SignalEvent, exit_code, handle_signals
 from clinder.cli.event_log import CommandEnded, CommandStarted, EventLog, event_log
-from clinder.cli.interrupts import SESSION_MIGHT_REMAIN, cancellation, exit_immediately
-from clinder.cli.launching import launch_session
+from clinder.cli.interrupts import (
+    cancellation,
+    exit_immediately,
+    might_remain,
+    write_from_handler,
+)
+from clinder.cli.launching import launch_consequence, launch_session
 from clinder.cli.options import STDOUT, Options
 from clinder.cli.process import Process, find_executable
 from clinder.cli.screen import choose_screen
@@ -37,11 +42,13 @@ _TICK = 1.0
 class Grace:
     """Grace periods in seconds.
 
-    ``end``: for the command after SIGTERM. ``stop``: for stopping the session. ``hurried_stop``:
-    for stopping it after a second signal.
+    ``end``: for the command after SIGTERM, if the session is gone. ``cancel``: for the command
+    after a first signal; a CI job that is cancelled has about ten seconds in total. ``stop``: for
+    stopping the session. ``hurried_stop``: for stopping it after a second signal.
     """
 
     end: float = 10.0
+    cancel: float = 5.0
     stop: float = STOP_TIMEOUT
     hurried_stop: float = 5.0
 
@@ -79,7 +86,7 @@ def run(
     :class:`~clinder.errors.SessionGone` if the session is gone before the command ends.
     """
     find_executable(command[0])
-    with event_log(options, "run") as log, cancellation(SESSION_MIGHT_REMAIN) as cancel:
+    with event_log(options, "run") as log, cancellation(launch_consequence(options)) as cancel:
         with closing(choose_screen(cancel, options)) as screen:
             log.warn = screen.warn
             session = launch_session(options, screen, cancel, log.observe)
@@ -92,8 +99,10 @@ def run(
 class _Run:
     """Runs the command and stops the session afterwards.
 
-    After the first signal, clinder waits for the command to end. The second signal kills the
-    command, and the third ends clinder immediately.
+    After the first signal, clinder waits for the command to end. If that was a Ctrl-C on a
+    terminal, the command has received it, too, and can handle it and continue, as interactive
+    programs do; otherwise clinder kills a command that does not end in time. The second signal
+    kills the command, and the third ends clinder immediately.
     """
 
     def __init__(self, session: Session, options: Options, grace: Grace, log: EventLog):
@@ -104,6 +113,7 @@ class _Run:
         self._events: queue.SimpleQueue[_RunEvent] = queue.SimpleQueue()
         self._signals: list[int] = []
         self._stop_now = SignalEvent()
+        self._is_stopping = False
 
     def run(
         self,
@@ -134,9 +144,15 @@ class _Run:
     def _handle(self, signum: int) -> None:
         self._signals.append(signum)
         if len(self._signals) > 2:
-            exit_immediately(signum, "the session might keep running until its hub culls it")
+            embedded = self._session.is_embedded
+            exit_immediately(signum, might_remain("the session", embedded=embedded))
         if len(self._signals) > 1:
             self._stop_now.set_from_handler()
+        elif self._is_stopping:
+            write_from_handler(
+                "clinder: Stopping the session."
+                f" Press Ctrl-C again to give up after {self._grace.hurried_stop:g} s.\n"
+            )
         self._events.put(_Signal(signum))
 
     def _print(self, message: str) -> None:
@@ -164,7 +180,8 @@ class _Run:
     def _wait_for_end(self, process: Process) -> int:
         """Return the command's exit code once it has ended, and act on events until then."""
         killed_by = 0
-        end_by: Deadline | None = None  # set once the session is gone
+        gone = False
+        end_by: Deadline | None = None  # then clinder kills the command
         while True:
             match self._next(end_by):
                 case _CommandEnded(code):
@@ -174,19 +191,26 @@ class _Run:
                     killed_by = signum
                     process.kill()
                 case _Signal(signum):
+                    seconds = ""
+                    if not process.receives(signum):
+                        end_by = end_by or Deadline(self._grace.cancel)
+                        seconds = f" up to {round(end_by.remaining(), 1):g} s"
                     print_status(
-                        "clinder: Waiting for the command to end. Press Ctrl-C again to kill it."
+                        f"clinder: Waiting{seconds} for the command to end."
+                        " Press Ctrl-C again to kill it."
                     )
                     process.forward(signum)
                 case _SessionGone(status):
                     print_status(
                         f"clinder: The session is gone: {status.message}. Ending the command."
                     )
-                    end_by = Deadline(self._grace.end)
+                    gone = True
+                    end_by = end_by or Deadline(self._grace.end)
                     process.terminate()
                 case None:  # pragma: no branch - there are no other events
+                    killed_by = self._signals[0] if self._signals else 0
                     process.kill()
-        if end_by is not None:
+        if gone and end_by:
             process.wait_for_children(end_by)
             raise SessionGone(
                 "The session is gone, so clinder ended the command.",
@@ -205,10 +229,10 @@ class _Run:
 
     def _stop(self) -> None:
         timeouts = self._options.launch.timeouts
+        self._is_stopping = True
         deadline = Deadline(timeouts.stop_limit(self._grace.stop), cancel=self._stop_now)
         deadline.grace = self._grace.hurried_stop
-        path = self._options.session_file
-        stopped = stop_or_keep(self._session, deadline, timeouts, path, self._log.observe)
+        stopped = stop_or_keep(self._session, deadline, self._options, self._log.observe)
         self._stop_now.close()
         if stopped and not (stopped.certain and self._options.quiet):
             print_status(f"clinder: The session {stopped}")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from clinder import session_file
 from clinder._deadline import Deadline
+from clinder.cli.options import Options
 from clinder.cli.screen import Screen
-from clinder.cli.streams import print_status, print_warning
+from clinder.cli.streams import print_status, print_warning, report_unclear
 from clinder.errors import Cancelled, ClinderError, TokenRefused, UsageError
 from clinder.events import (
     Event,
@@ -101,11 +102,7 @@ class SessionFile:
 
 
 def stop_or_keep(
-    session: Session,
-    deadline: Deadline,
-    timeouts: Timeouts,
-    path: Path | None,
-    observer: Observer = lambda _: None,
+    session: Session, deadline: Deadline, options: Options, observer: Observer = lambda _: None
 ) -> Stopped | None:
     """Stop a session, remove its file, and return the outcome.
 
@@ -116,8 +113,10 @@ def stop_or_keep(
     from clinder.running.status import MIGHT_RUN
     from clinder.running.stop import stop
 
+    path, timeouts = options.session_file, options.launch.timeouts
+    report = report_unclear(session.url, deadline.remaining(), quiet=options.quiet)
     try:
-        stopped = stop(session, deadline, timeouts=timeouts)
+        stopped = stop(session, deadline, timeouts=timeouts, on_unclear=report)
     except ClinderError as error:
         reason = "A second signal cut the stop short." if isinstance(error, Cancelled) else error
         observer(SessionNotStopped(session, str(reason)))
@@ -152,9 +151,10 @@ def how_to_stop(session: Session, path: Path | None) -> str:
     return f"Stop the session with: {stop_command(kept)}"
 
 
-def stop_command(path: Path) -> str:
-    """Return the command that stops the session in a file."""
-    return f"clinder stop --session-file {shlex.quote(str(path))}"
+def stop_command(*paths: Path) -> str:
+    """Return the command that stops the sessions in files."""
+    options = " ".join(f"--session-file {shlex.quote(str(path))}" for path in paths)
+    return f"clinder stop {options}"
 
 
 def _keep_in_new_file(session: Session) -> Path:

@@ -8,8 +8,8 @@ from contextlib import closing
 
 from clinder._deadline import Deadline
 from clinder.cli.event_log import EventLog, event_log
-from clinder.cli.interrupts import SESSION_MIGHT_REMAIN, cancellation
-from clinder.cli.launching import launch_session
+from clinder.cli.interrupts import cancellation
+from clinder.cli.launching import launch_consequence, launch_session
 from clinder.cli.options import STDOUT, Options
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_command, stop_or_keep
@@ -30,7 +30,7 @@ def start(options: Options, output: str) -> None:
             "With `--events -`, clinder writes only events to stdout, and no session.",
             hint="Add --session-file FILE, or write the events to a file.",
         )
-    with event_log(options, "start") as log, cancellation(SESSION_MIGHT_REMAIN) as cancel:
+    with event_log(options, "start") as log, cancellation(launch_consequence(options)) as cancel:
         with closing(choose_screen(cancel, options)) as screen:
             log.warn = screen.warn
             session = launch_session(options, screen, cancel, log.observe)
@@ -49,10 +49,8 @@ def start(options: Options, output: str) -> None:
 
 
 def _stop(session: Session, options: Options, log: EventLog) -> bool:
-    timeouts = options.launch.timeouts
-    deadline = Deadline(timeouts.stop_limit(LAUNCH_STOP))
-    path = options.session_file
-    return stop_or_keep(session, deadline, timeouts, path, log.observe) is not None
+    deadline = Deadline(options.launch.timeouts.stop_limit(LAUNCH_STOP))
+    return stop_or_keep(session, deadline, options, log.observe) is not None
 
 
 def format_session(session: Session, output: str) -> str:

@@ -86,10 +86,12 @@ def print_error(error: ClinderError) -> None:
         print_status("  what to do: `clinder COMMAND --help` lists the arguments and options.")
 
 
-def report_unclear(url: str, seconds: float) -> Callable[[str], None]:
+def report_unclear(url: str, seconds: float, *, quiet: bool = False) -> Callable[[str], None]:
     """Return a function that reports an unclear status, which clinder is going to check again."""
 
     def report(message: str) -> None:
-        print_status(f"clinder: {url}: {message}; checking again for up to {seconds:g} s.")
+        if not quiet:
+            limit = f"{round(seconds, 1):g} s"
+            print_status(f"clinder: {url}: {message}; checking again for up to {limit}.")
 
     return report

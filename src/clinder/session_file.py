@@ -131,5 +131,6 @@ def require_writable(path: Path) -> None:
 def _invalid_file(path: Path) -> UsageError:
     return UsageError(
         f"{path} is not a session file.",
-        hint="A session file is the JSON that `clinder start` writes, with `url` and `token`.",
+        hint="A session file is the JSON that `clinder start` writes, with `url` and `token`. To"
+        " create one, choose another name: clinder does not overwrite other files.",
     )

@@ -55,10 +55,10 @@ def test_one_line_is_redrawn_and_removed_at_the_end(world: World) -> None:
     ("arguments", "use", "stop"),
     [
         ([], "open the URI in a browser", "clinder stop -, which reads the URI: paste it, and"),
-        (["-o", "shell"], "clinder exec FILE", "clinder stop"),
+        (["-o", "shell"], "clinder exec SCRIPT", "clinder stop"),
         (
             ["--session-file", "my session.json"],
-            "clinder exec --session @'my session.json' FILE",
+            "clinder exec --session-file 'my session.json' SCRIPT",
             "clinder stop --session-file 'my session.json'",
         ),
     ],

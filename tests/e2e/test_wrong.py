@@ -92,7 +92,12 @@ def test_waiting_for_a_clear_status_can_be_cancelled(
         result = world.finish(process)
         paths = {request.path for request in hub.requests}
     assert (result.code, result.out) == (130, "")
-    assert result.err.startswith("clinder: Cancelled by SIGINT.")
+    message, *hint = result.err.splitlines()
+    assert message == "clinder: Cancelled by SIGINT."
+    if command == "stop":
+        (line,) = hint
+        assert all(uri.partition("?")[0] in line for uri in uris)
+        assert line.endswith("might still be running. To stop them, run the same command again.")
     assert paths == {"/user/x/api/status"}
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
 from clinder._text import strip_controls
 from clinder.cli.interrupts import cancellation
-from clinder.cli.sources import STDIN, read_environ, read_session
+from clinder.cli.sources import STDIN, names_session, read_session
 from clinder.cli.streams import print_status, read_text, write
 from clinder.errors import TimedOut, UsageError
-from clinder.session import Session
 from clinder.timeouts import Timeouts
 
 if TYPE_CHECKING:
@@ -20,17 +20,23 @@ if TYPE_CHECKING:
 
 
 def execute(
-    file: str | None,
-    code: str | None,
+    arguments: Sequence[str],
+    files: Sequence[Path],
     *,
     session: str | None,
+    code: str | None,
     kernel: str,
     timeout: float,
     timeouts: Timeouts,
 ) -> None:
-    """Run code in a session. Raises :class:`~clinder.errors.CodeRaised` if the code raises."""
-    target = _read_session(session)
-    source = _read_code(file, code)
+    """Run code in a session. Raises :class:`~clinder.errors.CodeRaised` if the code raises.
+
+    ``arguments`` name the session, the file with the code, or both in this order; ``session`` names
+    the session, too, and ``files`` are session files.
+    """
+    sessions, code_files = _split(arguments, session, code)
+    target = read_session(sessions, files)
+    source = _read_code(code_files, code)
     from clinder.running.kernels import KernelNotRemoved
     from clinder.running.kernels import execute as execute_on
 
@@ -51,28 +57,41 @@ def execute(
             ) from None
 
 
-def _read_session(text: str | None) -> Session:
-    if text is None:
-        return read_environ(hint="Use --session @FILE, or --session - for standard input.")
-    if text.startswith("@"):
-        return read_session([], [Path(text[1:])])
-    return read_session([text], [])
+def _split(
+    arguments: Sequence[str], session: str | None, code: str | None
+) -> tuple[list[str], list[str]]:
+    """Return the arguments that name sessions, and those that name files with code.
 
-
-def _read_code(file: str | None, code: str | None) -> str:
-    if (file is None) == (code is None):
+    Raises :class:`~clinder.errors.UsageError` unless the code is given exactly once.
+    """
+    sessions = [] if session is None else [session]
+    sessions += [each for each in arguments if names_session(each)]
+    rest = [each for each in arguments if not names_session(each)]
+    if rest[:1] == [STDIN] and not sessions and len(rest) == (2 if code is None else 1):
+        sessions = [rest.pop(0)]  # the session, because it comes before the code
+    if len(rest) != (code is None):
         raise UsageError(
-            "Pass the code exactly once: as FILE, as `-` for standard input, or with -c.",
+            "Pass the code exactly once: as SCRIPT, as `-` for standard input, or with -c.",
             hint='For example: clinder exec -c "import xarray"',
         )
-    if code is not None:
-        return code
-    if str(file).endswith(".ipynb"):
+    if STDIN in sessions and STDIN in rest:
+        raise UsageError(
+            "Standard input cannot contain both the session and the code.",
+            hint="Name a session file, as in @session.json, or a file with the code.",
+        )
+    if rest and rest[0].endswith(".ipynb"):
         raise UsageError(
             "clinder exec runs plain code, not notebooks.",
             hint="To execute notebooks, use MyST: clinder run -- myst build --execute",
         )
-    return read_text(None if file == STDIN else Path(str(file)))
+    return sessions, rest
+
+
+def _read_code(files: Sequence[str], code: str | None) -> str:
+    if code is not None:
+        return code
+    (file,) = files
+    return read_text(None if file == STDIN else Path(file))
 
 
 def _write(output: Output | KernelError) -> None:

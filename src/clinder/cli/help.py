@@ -78,8 +78,10 @@ class RepositoryCommand(Command):
 
 
 def options_in_order(command: click.Command) -> list[click.Option]:
-    """Return a command's options in the order of its help, without ``--help``."""
-    options = [each for each in command.params if isinstance(each, click.Option)]
+    """Return a command's visible options in the order of its help, without ``--help``."""
+    options = [
+        each for each in command.params if isinstance(each, click.Option) and not each.hidden
+    ]
     return sorted(options, key=lambda option: GROUPS.index(_group(option)))
 
 
@@ -91,7 +93,7 @@ def _records(command: click.Command, ctx: click.Context, group: str) -> Iterator
     for option in command.get_params(ctx):
         if isinstance(option, click.Option) and _group(option) == group:
             record = option.get_help_record(ctx)
-            if record:  # pragma: no branch - no option is hidden
+            if record:  # it has none if it is hidden
                 yield record
 
 

@@ -24,7 +24,9 @@ from clinder.cli.options import (
     launch_options,
     option,
     quiet_option,
+    refuse_empty,
     seconds_option,
+    session_files,
     stop_timeout,
 )
 from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status
@@ -72,7 +74,7 @@ def cli() -> None:
     Examples:
       clinder run ORG/REPO -- myst build --execute
       clinder start ORG/REPO@REF --session-file session.json
-      clinder stop --session-file session.json
+      clinder stop @session.json
 
     \b
     Shell completion (also zsh_source, fish_source):
@@ -116,48 +118,41 @@ def start(output: str, **options: Any) -> None:
 
 
 @cli.command(cls=Command, variables=SESSION)
-@click.argument("uris", nargs=-1, metavar="[URI]...")
-@option(
-    "--session-file",
-    "files",
-    group=WHAT,
-    type=click.Path(path_type=Path),
-    multiple=True,
-    help="A session file, which is removed once its session is gone. Can be repeated.",
-)
+@click.argument("sessions", nargs=-1, metavar="[SESSION]...")
+@session_files(WHAT, "The same as `@FILE`. Can be repeated.")
 @stop_timeout
 @connection_options
 @quiet_option
 def stop(
-    uris: tuple[str, ...], files: tuple[Path, ...], timeout: float, timeouts: Timeouts, quiet: bool
+    sessions: tuple[str, ...],
+    files: tuple[Path, ...],
+    timeout: float,
+    timeouts: Timeouts,
+    quiet: bool,
 ) -> int:
     """Stop sessions and wait until they are gone.
 
-    URI is a session's URI with its token, or `-` to read URIs or JSON objects from standard
-    input, one per line. Prefer `-` or a file, because other users of this machine can see a
-    command's arguments. If you name no session, clinder stops the one in JUPYTER_BASE_URL and
-    JUPYTER_TOKEN.
+    A session file is removed once its session is gone.
+
+    SESSION is a session's URI with its token, `@FILE` to read a session file, or `-` to read URIs
+    or JSON objects from standard input, one per line. Prefer a file or `-`, because other users of
+    this machine can see a command's arguments. If you name no session, clinder stops the one in
+    JUPYTER_BASE_URL and JUPYTER_TOKEN.
 
     \b
     Examples:
-      clinder stop --session-file session.json
+      clinder stop @session.json
       clinder stop - < uris.txt
       clinder stop
     """
     from clinder.cli.stop import stop as stop_sessions
 
-    return stop_sessions(uris, files, timeout=timeout, timeouts=timeouts, quiet=quiet)
+    return stop_sessions(sessions, files, timeout=timeout, timeouts=timeouts, quiet=quiet)
 
 
 @cli.command(cls=Command, variables=SESSION)
-@click.argument("uri", required=False)
-@option(
-    "--session-file",
-    "file",
-    group=WHAT,
-    type=click.Path(path_type=Path),
-    help="A session file.",
-)
+@click.argument("sessions", nargs=-1, metavar="[SESSION]...")
+@session_files(WHAT, "The same as `@FILE`. Can be repeated.")
 @stop_timeout
 @connection_options
 @option(
@@ -170,23 +165,29 @@ def stop(
     help="Format of the output.",
 )
 def status(
-    uri: str | None, file: Path | None, timeout: float, timeouts: Timeouts, output: str
-) -> None:
-    """Show whether a session is running.
+    sessions: tuple[str, ...],
+    files: tuple[Path, ...],
+    timeout: float,
+    timeouts: Timeouts,
+    output: str,
+) -> int:
+    """Show whether sessions are running.
 
-    The exit code is 10 if the session is gone.
+    The exit code is 10 if a session is gone. With several sessions, it is that of the first one
+    that is gone or cannot be checked. `-o json` writes one line for each session.
 
-    URI is a session's URI with its token, or `-` for standard input. If you name no session,
-    clinder checks the one in JUPYTER_BASE_URL and JUPYTER_TOKEN.
+    SESSION is a session's URI with its token, `@FILE` to read a session file, or `-` to read URIs
+    or JSON objects from standard input, one per line. If you name no session, clinder checks the
+    one in JUPYTER_BASE_URL and JUPYTER_TOKEN.
 
     \b
     Examples:
-      clinder status --session-file session.json
-      clinder status -o json - < uri.txt
+      clinder status @session.json
+      clinder status -o json - < uris.txt
     """
     from clinder.cli.status import status as write_status
 
-    write_status(uri, file, timeout=timeout, timeouts=timeouts, output=output)
+    return write_status(sessions, files, timeout=timeout, timeouts=timeouts, output=output)
 
 
 @cli.command(cls=_RunCommand, variables=LAUNCH)
@@ -217,41 +218,39 @@ def run(keep_alive: float, **options: Any) -> int:
 
 
 @cli.command("exec", cls=Command, variables=SESSION)
-@click.argument("file", required=False)
+@click.argument("arguments", nargs=-1, metavar="[SESSION] [SCRIPT]")
 @option("-c", "--code", group=WHAT, help="The code to run.")
+@session_files(WHERE, "The same as `@FILE`.")
+@option("--session", group=WHERE, hidden=True)  # the same as SESSION
 @option(
-    "--session",
+    "--kernel",
     group=WHERE,
-    metavar="URI|-|@FILE",
-    help="The session's URI, `-` for standard input, or a session file."
-    "  [default: JUPYTER_BASE_URL and JUPYTER_TOKEN]",
+    default="",
+    callback=refuse_empty,
+    help="The kernelspec to use.  [default: the server's]",
 )
-@option("--kernel", group=WHERE, default="", help="The kernelspec to use.  [default: the server's]")
 @seconds_option("--timeout", 3600, "Time limit for the code.")
 @connection_options
-def execute(
-    file: str | None,
-    code: str | None,
-    session: str | None,
-    kernel: str,
-    *,
-    timeout: float,
-    timeouts: Timeouts,
-) -> None:
+def execute(arguments: tuple[str, ...], files: tuple[Path, ...], **options: Any) -> None:
     """Run code in a session and show its output.
 
-    FILE contains the code; `-` is standard input. If the code raises, clinder shows the remote
-    traceback and the exit code is 1. The code runs on a kernel of its own, which is shut down
-    afterwards.
+    SCRIPT is a file with the code; `-` is standard input. If the code raises, clinder shows the
+    remote traceback and the exit code is 1. The code runs on a kernel of its own, which is shut
+    down afterwards.
+
+    SESSION is a session's URI with its token, `@FILE` to read a session file, or `-` to read a URI
+    or JSON object from standard input. If you name no session, the code runs in the one in
+    JUPYTER_BASE_URL and JUPYTER_TOKEN.
 
     \b
     Examples:
       clinder run ORG/REPO -- clinder exec -c "import xarray"
-      clinder exec --session @session.json script.py
+      clinder exec @session.json script.py
+      clinder exec --session-file session.json -c "print(1)"
     """
     from clinder.cli.execute import execute as execute_code
 
-    execute_code(file, code, session=session, kernel=kernel, timeout=timeout, timeouts=timeouts)
+    execute_code(arguments, files, **options)
 
 
 @cli.command(cls=Command, variables={})

@@ -86,6 +86,33 @@ def option(*names: str, group: str, **settings: Any) -> Callable[[_Function], _F
     return click.option(*names, cls=Option, group=group, **settings)
 
 
+def parse_path(text: str) -> Path:
+    """Return the path of a session file. Raises :class:`~clinder.errors.UsageError` if empty."""
+    if not text:
+        raise UsageError(
+            "The path of the session file is empty.", hint="Is it a variable that is not set?"
+        )
+    return Path(text)
+
+
+class SessionFilePath(click.Path):
+    """The path of a session file."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path. Raises :class:`~clinder.errors.UsageError` if it is empty."""
+        return parse_path(str(super().convert(value, param, ctx)))
+
+
+def refuse_empty(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Return the value of an option, unless it is given but empty."""
+    if value == "" and ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+        raise UsageError(
+            f"{param.opts[-1]} is empty.",
+            hint=f"Is it a variable that is not set? Omit {param.opts[-1]} to use the default.",
+        )
+    return value
+
+
 quiet_option = option(
     "-q", "--quiet", group=OUTPUT, is_flag=True, help="Show only warnings and errors."
 )
@@ -130,8 +157,9 @@ def _kernelspec(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
-def _reuse(_: click.Context, __: click.Parameter, value: str) -> bool | str:
+def _reuse(ctx: click.Context, param: click.Parameter, value: str) -> bool | str:
     """Return a boolean or ``force``; ``--reuse-environment`` might have swallowed REPOSITORY."""
+    refuse_empty(ctx, param, value)
     if value not in ("", "true", FORCE):
         raise UsageError(
             f"--reuse-environment accepts `force` or no value, not {value!r}.",
@@ -163,6 +191,19 @@ def connection_options(function: Callable[..., _Result]) -> Callable[..., _Resul
     return _connect_timeout(_idle_timeout(f"{SERVER_IDLE:g}")(command))
 
 
+def session_files(group: str, text: str) -> Callable[[_Function], _Function]:
+    """Return the option that names sessions by their files."""
+    return option(
+        "--session-file",
+        "files",
+        group=group,
+        type=SessionFilePath(),
+        multiple=True,
+        metavar="FILE",
+        help=text,
+    )
+
+
 def launch_options(function: _Function) -> _Function:
     """Add the options that ``start`` and ``run`` share."""
     options = [
@@ -171,6 +212,7 @@ def launch_options(function: _Function) -> _Function:
             "--ref",
             group=WHAT,
             default="",
+            callback=refuse_empty,
             help="Branch, tag or commit, if REPOSITORY does not name one.  [default: HEAD]",
         ),
         option(
@@ -217,6 +259,7 @@ def launch_options(function: _Function) -> _Function:
             group=WHERE,
             metavar="@FILE",
             default="",
+            callback=refuse_empty,
             help="Read the hub's build token from FILE. Or set CLINDER_BUILD_TOKEN to the token.",
         ),
         option(
@@ -247,7 +290,7 @@ def launch_options(function: _Function) -> _Function:
         option(
             "--session-file",
             group=OUTPUT,
-            type=click.Path(path_type=Path),
+            type=SessionFilePath(),
             help="Also write the session to this file (JSON, mode 0600) as soon as it is launched.",
         ),
         option(

@@ -1,44 +1,50 @@
-"""Sessions from arguments: URIs, standard input, session files or environment variables."""
+"""The sessions that a command's arguments name: URIs, standard input, session files, variables."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from clinder import session_file
-from clinder._urls import is_cleartext
+from clinder._urls import is_cleartext, is_url
+from clinder.cli.options import parse_path
 from clinder.cli.streams import print_warning, read_text
 from clinder.errors import UsageError
 from clinder.session import Session
 
 STDIN = "-"
+FILE = "@"
+"""How an argument begins that names a session file."""
 
 
 @dataclass(frozen=True)
 class Source:
     """A session or the error in its place, and the file that it came from, if any."""
 
-    session: Session | UsageError
+    outcome: Session | UsageError
     file: Path | None = None
 
+    @property
+    def session(self) -> Session:
+        """The session. Raises the :class:`~clinder.errors.UsageError` in its place."""
+        if isinstance(self.outcome, UsageError):
+            raise self.outcome
+        return self.outcome
 
-def read_sessions(texts: Sequence[str], files: Sequence[Path]) -> list[Source]:
-    """Return a source for each argument, in order; without arguments, the environment's session.
 
-    Raises :class:`~clinder.errors.UsageError` if there is none at all.
+def read_sessions(arguments: Sequence[str], files: Sequence[Path]) -> list[Source]:
+    """Return a source for each session, in order; without arguments, the environment's session.
+
+    An argument is a session's URI or JSON object, ``@FILE``, or ``-`` for standard input. Raises
+    :class:`~clinder.errors.UsageError` if there is no session at all.
     """
-    if not texts and not files:
-        return _warn_of_cleartext([Source(read_environ())])
-    sources: list[Source] = []
-    for argument in texts:
-        try:
-            sources += [_source(partial(Session.parse, text)) for text in _expand(argument)]
-        except UsageError as error:
-            sources.append(Source(error))
-    sources += [_source(partial(session_file.read, path), path) for path in files]
+    if not arguments and not files:
+        return _warn_of_cleartext([Source(_read_environ())])
+    sources = [source for argument in arguments for source in _read(argument)]
+    sources += [_read_file(path) for path in files]
     if not sources:
         raise UsageError(
             "Standard input contains no session.", hint="Write one URI or JSON object per line."
@@ -46,24 +52,26 @@ def read_sessions(texts: Sequence[str], files: Sequence[Path]) -> list[Source]:
     return _warn_of_cleartext(sources)
 
 
-def read_session(texts: Sequence[str], files: Sequence[Path]) -> Session:
+def read_session(arguments: Sequence[str], files: Sequence[Path]) -> Session:
     """Return the only session. Raises :class:`~clinder.errors.UsageError` if there are more."""
-    source, *more = read_sessions(texts, files)
+    source, *more = read_sessions(arguments, files)
     if more:
         raise UsageError("There is more than one session, but this command takes only one.")
-    if isinstance(source.session, UsageError):
-        raise source.session
     return source.session
 
 
-def read_environ(
-    hint: str = "Use --session-file PATH, or `-` to read a session's URI from standard input.",
-) -> Session:
-    """Return the session of ``JUPYTER_BASE_URL`` and ``JUPYTER_TOKEN``."""
+def names_session(argument: str) -> bool:
+    """Return whether an argument can only name a session; ``-`` can mean other things, too."""
+    return argument.startswith((FILE, "{")) or is_url(argument)
+
+
+def _read_environ() -> Session:
     url, token = os.environ.get("JUPYTER_BASE_URL", ""), os.environ.get("JUPYTER_TOKEN", "")
     if not url or not token:
         raise UsageError(
-            "There is no session: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.", hint=hint
+            "There is no session: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
+            hint="Name a session file, as in @session.json, or use `-` to read a session's URI"
+            " from standard input.",
         )
     return Session(url, token)
 
@@ -71,17 +79,29 @@ def read_environ(
 def _warn_of_cleartext(sources: list[Source]) -> list[Source]:
     """Print a warning for each token that travels unencrypted, and return the sources."""
     for each in sources:
-        if isinstance(each.session, Session) and is_cleartext(each.session.url):
+        if isinstance(each.outcome, Session) and is_cleartext(each.outcome.url):
             print_warning(
-                f"{each.session.url} uses plain HTTP, so others on the network can see its token."
+                f"{each.outcome.url} uses plain HTTP, so others on the network can see its token."
             )
     return sources
 
 
-def _expand(argument: str) -> list[str]:
-    if argument != STDIN:
-        return [argument]
-    return [line for line in read_text(None).split("\n") if line.strip()]
+def _read(argument: str) -> Iterator[Source]:
+    try:
+        if argument.startswith(FILE):
+            yield _read_file(parse_path(argument.removeprefix(FILE)))
+        elif argument != STDIN:
+            yield _source(partial(Session.parse, argument))
+        else:
+            for line in read_text(None).split("\n"):
+                if line.strip():
+                    yield _source(partial(Session.parse, line))
+    except UsageError as error:
+        yield Source(error)
+
+
+def _read_file(path: Path) -> Source:
+    return _source(partial(session_file.read, path), path)
 
 
 def _source(read: Callable[[], Session], file: Path | None = None) -> Source:

@@ -67,9 +67,12 @@ def format_advice(session: Session, options: Options, output: str) -> str:
     spec = session.persistent_spec or session.spec
     hub = "this machine" if LOCAL in options.launch.hubs else session.hub
     if path := options.session_file:
-        use, stop = f"clinder exec --session @{shlex.quote(str(path))} FILE", stop_command(path)
+        use, stop = (
+            f"clinder exec --session-file {shlex.quote(str(path))} SCRIPT",
+            stop_command(path),
+        )
     elif output == "shell":
-        use, stop = "clinder exec FILE", "clinder stop"
+        use, stop = "clinder exec SCRIPT", "clinder stop"
     else:
         use = "open the URI in a browser"
         stop = "clinder stop -, which reads the URI: paste it, and press Enter and Ctrl-D"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from clinder._deadline import Deadline
 from clinder.cli.interrupts import cancellation
-from clinder.cli.session_files import remove_file
+from clinder.cli.session_files import remove_file, stop_command
 from clinder.cli.sources import Source, read_sessions
 from clinder.cli.streams import print_error, print_status, report_unclear
 from clinder.errors import Cancelled, ClinderError, UsageError
@@ -15,17 +15,23 @@ from clinder.timeouts import Timeouts
 
 
 def stop(
-    uris: Sequence[str], files: Sequence[Path], *, timeout: float, timeouts: Timeouts, quiet: bool
+    arguments: Sequence[str],
+    files: Sequence[Path],
+    *,
+    timeout: float,
+    timeouts: Timeouts,
+    quiet: bool,
 ) -> int:
     """Stop all sessions, even if one fails; return the exit code of the first failure, or 0."""
     codes: list[int] = []
-    sources = read_sessions(uris, files)
+    sources = read_sessions(arguments, files)
     with cancellation("the session might keep running") as cancel:
-        for source in sources:
+        for number, source in enumerate(sources):
             try:
                 deadline = Deadline(timeout, cancel=cancel)
                 _stop(source, deadline, timeout, timeouts, quiet=quiet)
-            except Cancelled:
+            except Cancelled as error:
+                error.hint = how_to_continue(sources[number:])
                 raise
             except ClinderError as error:
                 print_error(error)
@@ -39,9 +45,7 @@ def _stop(
     from clinder.running.stop import stop as stop_session
 
     session = source.session
-    if isinstance(session, UsageError):
-        raise session
-    report = (lambda _: None) if quiet else report_unclear(session.url, timeout)
+    report = report_unclear(session.url, timeout, quiet=quiet)
     try:
         stopped = stop_session(session, deadline, timeouts=timeouts, on_unclear=report)
     except ClinderError as error:
@@ -51,3 +55,15 @@ def _stop(
         remove_file(source.file)
     if not (stopped.certain and quiet):
         print_status(f"clinder: The session at {session.url} {stopped}")
+
+
+def how_to_continue(sources: Sequence[Source]) -> str:
+    """Return which sessions might still be running after a cancellation, and how to stop them."""
+    remaining = [each for each in sources if not isinstance(each.outcome, UsageError)]
+    urls = [each.session.url for each in remaining]
+    files = [each.file for each in remaining if each.file]
+    command = f"`{stop_command(*files)}`" if len(files) == len(urls) else "the same command again"
+    subject, them = ("The session", "it") if len(urls) == 1 else ("The sessions", "them")
+    return (
+        f"{subject} at {' and '.join(urls)} might still be running. To stop {them}, run {command}."
+    )

@@ -77,7 +77,9 @@ def converse(connection: socket.socket, headers: Mapping[str, str], kernel: Kern
 
 def _frame(payload: bytes) -> bytes:
     """Return a text frame, of less than 64 KiB."""
-    return b"\x81\x7e" + len(payload).to_bytes(2, "big") + payload
+    size = len(payload)
+    head = bytes([size]) if size < 126 else b"\x7e" + size.to_bytes(2, "big")
+    return b"\x81" + head + payload
 
 
 def _message(read: Callable[[int], bytes]) -> bytes | None:

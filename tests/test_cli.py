@@ -31,7 +31,7 @@ from histories import write_hanging_git
 from hubs import Jupyter, ScriptedHub
 
 HEAVY = {
-    *("requests", "rich", "tornado", "websocket", "json", "traceback", "packaging", "ruamel"),
+    *("requests", "rich", "tornado", "h11", "wsproto", "json", "traceback", "packaging", "ruamel"),
     *("clinder.embedded", "clinder.events", "clinder.launch.launch"),
     *("clinder.running", "clinder.wire"),
 }

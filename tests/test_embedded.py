@@ -20,11 +20,13 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 import requests
-import websocket
 
+from clinder._deadline import Deadline
 from clinder.embedded.hub import HOST, Hub
 from clinder.embedded.servers import Server, name_for, prepare, server_environ
 from clinder.errors import UsageError
+from clinder.session import Session
+from clinder.wire.kernel_channel import KernelChannel
 from e2e.world import until
 
 COMMIT = "dc436b39f6ea56b46170624f330d57936d8452af"
@@ -240,12 +242,10 @@ def test_a_kernels_websocket_sends_without_delay(
     with Hub(tmp_path, stop_servers=True) as hub:
         session = ready(hub)
         kernel = post(session, "api/kernels").json()["id"]
-        channels = f"{session['url'].replace('http', 'ws', 1)}api/kernels/{kernel}/channels"
-        connection = websocket.create_connection(
-            channels, header=authorization(session), timeout=60
-        )
-        connection.recv()
-        connection.close()
+        deadline = Deadline(60)
+        client = Session(session["url"], session["token"])
+        with KernelChannel(client, kernel, deadline=deadline) as channel:
+            channel.wait_until_ready(deadline)
 
     assert (tmp_path / "nodelay").read_text() == "True"
 

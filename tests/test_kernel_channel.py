@@ -222,7 +222,7 @@ def test_pings_between_the_parts_of_a_message_are_ignored() -> None:
 
     def answers(parent: str) -> list[str | bytes | None]:
         first, last = (before + parent).encode(), after.encode()
-        server.head = b"\x01\x7e" + len(first).to_bytes(2, "big") + first + b"\x89\x00"
+        server.head = bytes([0x01, len(first)]) + first + b"\x89\x00"
         server.head += bytes([0x80, len(last)]) + last
         return []
 

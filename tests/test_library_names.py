@@ -13,7 +13,6 @@ import requests
 import requests.adapters
 import requests.utils
 import urllib3
-import websocket
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
 NAMES: list[tuple[object, str]] = [
@@ -23,7 +22,6 @@ NAMES: list[tuple[object, str]] = [
     (requests.exceptions, "InvalidProxyURL"),
     (requests.utils, "DEFAULT_CA_BUNDLE_PATH"),
     (requests.Session, "resolve_redirects"),
-    (websocket.WebSocket, "getstatus"),
 ]
 
 
@@ -48,7 +46,6 @@ def test_a_name_that_clinder_uses_exists(owner: object, name: str) -> None:
             "self url proxies stream verify cert",
         ),
         (requests.utils.select_proxy, "url proxies"),
-        (websocket.create_connection, "url timeout class_ options"),
     ],
 )
 def test_a_function_has_the_parameters_that_clinder_passes(

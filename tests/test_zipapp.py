@@ -73,8 +73,8 @@ def test_it_contains_clinder_and_the_locked_packages(zipapp: Path) -> None:
         names = archive.namelist()
 
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {
-        *("__main__.py", "actions_toolkit", "certifi", "charset_normalizer", "clinder"),
-        *("idna", "packaging", "requests", "ruamel", "sseclient", "urllib3", "websocket"),
+        *("__main__.py", "actions_toolkit", "certifi", "charset_normalizer", "clinder", "h11"),
+        *("idna", "packaging", "requests", "ruamel", "sseclient", "urllib3", "wsproto"),
     }
     assert not [name for name in names if name.endswith((".pyc", ".so", ".pyd", "/RECORD"))]
     assert [name for name in names if "LICENSE" in name.upper()]

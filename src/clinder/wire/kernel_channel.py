@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import json
 import queue
-import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
 import urllib3
-import websocket
 
 from clinder._deadline import Deadline, no_op, run_bounded
 from clinder._version import USER_AGENT
 from clinder.session import Session
 from clinder.timeouts import Timeouts
-from clinder.wire import kernel_messages
+from clinder.wire import kernel_messages, websocket
+from clinder.wire.duplex import Duplex
 from clinder.wire.http_connection import Sockets, open_socket
 from clinder.wire.http_errors import TransportError, to_transport_error
 from clinder.wire.kernel_messages import KernelError, Output
@@ -30,15 +29,12 @@ from clinder.wire.kernel_messages import KernelError, Output
 _TICK = 0.1
 _HANDSHAKE_TIMEOUT = 150.0
 """A server opens the websocket only once the kernel responds, for which it waits two minutes."""
-_SEND_TIMEOUT = 60.0
-"""Time limit in seconds for the server to accept more of a message. It also keeps the socket
-non-blocking: otherwise one thread's TLS read blocks another's write (python/cpython#137583)."""
 _MESSAGE_LIMIT = 64 * 1024 * 1024
-_HEAD_LIMIT = 64 * 1024
 _QUEUED_MESSAGES = 4
 """The reader pauses while this many messages wait to be processed."""
 
 _NO_CONNECTION = "no connection to the kernel's websocket"
+_BROKEN = "the connection to the kernel broke"
 _DEAD = ("restarting", "dead")
 
 
@@ -76,7 +72,7 @@ class KernelChannel:
         path = f"api/kernels/{quote(kernel_id, safe='')}/channels?session_id={self._session_id}"
         self._connection = _Connection(session, path, timeouts or Timeouts())
         self._connection.open(deadline, poll)
-        self._queue: queue.Queue[str | bytes | BaseException] = queue.Queue(_QUEUED_MESSAGES)
+        self._queue: queue.Queue[str | bytes | BaseException | None] = queue.Queue(_QUEUED_MESSAGES)
         threading.Thread(target=self._read, name="clinder-kernel", daemon=True).start()
 
     def __enter__(self) -> KernelChannel:
@@ -157,7 +153,7 @@ class KernelChannel:
                 continue
             if isinstance(data, BaseException):
                 raise data
-            if not data:
+            if data is None:
                 raise TransportError("the session closed the connection to the kernel")
             if isinstance(data, str):  # binary messages carry widgets' buffers
                 yield kernel_messages.parse(data)
@@ -165,54 +161,26 @@ class KernelChannel:
     def _read(self) -> None:
         """Feed the queue, in a thread, because reading a whole message has no time limit."""
         try:
-            while data := self._connection.receive():
+            while (data := self._connection.receive()) is not None:
                 self._put(data)
-            self._put("")
+            self._put(None)
         except BaseException as error:  # noqa: BLE001 - not hidden: the caller raises it
             self._put(error)
         finally:
             self._connection.close()
 
-    def _put(self, item: str | bytes | BaseException) -> None:
+    def _put(self, item: str | bytes | BaseException | None) -> None:
         while not self._connection.sockets.ended.is_set():
             with suppress(queue.Full):
                 self._queue.put(item, timeout=_TICK)
                 return
 
 
-class _BoundedSocket:
-    """A socket that stops reading after ``allowance`` bytes: websocket-client has no limit."""
-
-    def __init__(self, raw: socket.socket):
-        self._raw = raw
-        self.allowance = _HEAD_LIMIT
-
-    def recv(self, size: int) -> bytes:
-        if self.allowance <= 0:
-            raise TooLarge("a message was too large")
-        chunk = self._raw.recv(min(size, self.allowance))
-        self.allowance -= len(chunk)
-        return chunk
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._raw, name)
-
-
-@contextmanager
-def _broken_as_transport_error() -> Iterator[None]:
-    try:
-        yield
-    except UnicodeDecodeError:
-        raise kernel_messages.MalformedMessage from None
-    except (OSError, websocket.WebSocketException):
-        raise TransportError("the connection to the kernel broke") from None
-
-
 class _Connection:
     """A websocket with limits, which any thread can end with its ``sockets``."""
 
     _websocket: websocket.WebSocket
-    _socket: _BoundedSocket
+    _messages: Iterator[str | bytes]
 
     def __init__(self, session: Session, path: str, timeouts: Timeouts):
         self._session = session
@@ -231,62 +199,74 @@ class _Connection:
 
         try:
             run_bounded(self._open, deadline, poll_and_check)
-        except (OSError, urllib3.exceptions.HTTPError, websocket.WebSocketException) as error:
-            raise self._to_error(error) from None
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            reason = to_transport_error(error, url=self._session.url, limit=connect)
+            message = f"{_NO_CONNECTION}: {reason.message}"
+            raise TransportError(message, untrusted=reason.untrusted) from None
         except BaseException:
             self.sockets.end()
             raise
 
     def _open(self) -> None:
-        url = self._session.url
-        raw = open_socket(url, seconds=self._timeouts.connect, sockets=self.sockets)
+        session = self._session
+        raw = open_socket(session.url, seconds=self._timeouts.connect, sockets=self.sockets)
         self._connected.set()
-        raw.settimeout(max(_HANDSHAKE_TIMEOUT, self._timeouts.idle or 0.0))
-        self._socket = _BoundedSocket(raw)
         try:
-            self._websocket = websocket.create_connection(
-                f"ws{url.removeprefix('http')}{self._path}",
-                header=[f"Authorization: token {self._session.token}", f"User-Agent: {USER_AGENT}"],
-                redirect_limit=0,
-                skip_utf8_validation=True,  # it takes 1 s for 3 MB; decoding finds the same errors
-                suppress_origin=True,
-                socket=self._socket,
+            self._websocket = websocket.connect(
+                Duplex(raw, self.sockets),
+                session.url + self._path,
+                headers=[("Authorization", f"token {session.token}"), ("User-Agent", USER_AGENT)],
+                seconds=max(_HANDSHAKE_TIMEOUT, self._timeouts.idle or 0.0),
             )
-        except TooLarge:
-            raise TransportError("the response on the kernel's websocket was too large") from None
-        except (LookupError, TypeError, ValueError):  # pragma: no cover - older versions only
+        except (websocket.Broken, websocket.Refused) as error:
             raw.close()
-            raise websocket.WebSocketException from None
-        if self._websocket.getstatus() != 101:  # pragma: no cover - older versions accept redirects
-            self.close()
-            raise websocket.WebSocketException
-        self._websocket.settimeout(_SEND_TIMEOUT)
-        self._socket.allowance = _MESSAGE_LIMIT
-
-    def _to_error(self, error: Exception) -> Exception:
-        status = getattr(error, "status_code", None)
-        if status in (404, 500):
-            return KernelDied("the kernel died while it started")
-        if status:
-            return TransportError(f"the session responded with {status} on the kernel's websocket")
-        if isinstance(error, websocket.WebSocketException):
-            return TransportError(_NO_CONNECTION)
-        reason = to_transport_error(error, url=self._session.url, limit=self._timeouts.connect)
-        return TransportError(f"{_NO_CONNECTION}: {reason.message}", untrusted=reason.untrusted)
+            raise _to_error(error) from None
+        self._messages = _join_pieces(self._websocket)
 
     def send(self, data: str, deadline: Deadline) -> None:
-        with _broken_as_transport_error():
+        try:
             run_bounded(lambda: self._websocket.send(data), deadline)
+        except websocket.Broken:
+            raise TransportError(_BROKEN) from None
 
-    def receive(self) -> str | bytes:
-        """Return the next message, ``""`` once the connection is closed."""
-        with _broken_as_transport_error():
-            while not self.sockets.ended.is_set():
-                with suppress(websocket.WebSocketTimeoutException):
-                    data = self._websocket.recv()
-                    self._socket.allowance = _MESSAGE_LIMIT
-                    return data
-        return ""
+    def receive(self) -> str | bytes | None:
+        """Return the next message, ``None`` once the connection is closed."""
+        try:
+            return next(self._messages, None)
+        except websocket.InvalidText:
+            raise kernel_messages.MalformedMessage from None
+        except websocket.Broken:
+            raise TransportError(_BROKEN) from None
 
     def close(self) -> None:
-        self._websocket.shutdown()
+        self._websocket.stream.close()
+
+
+def _to_error(error: websocket.Broken | websocket.Refused) -> Exception:
+    if isinstance(error, websocket.HeadTooLarge):
+        return TransportError("the response on the kernel's websocket was too large")
+    if isinstance(error, websocket.Broken):
+        return TransportError(_NO_CONNECTION)
+    if error.status in (404, 500):
+        return KernelDied("the kernel died while it started")
+    if 300 <= error.status < 400:
+        return TransportError(_NO_CONNECTION)
+    return TransportError(f"the session responded with {error.status} on the kernel's websocket")
+
+
+def _join_pieces(channel: websocket.WebSocket) -> Iterator[str | bytes]:
+    """Yield whole messages. Raises :class:`TooLarge`."""
+    parts: list[str | bytes] = []
+    size = 0
+    for piece in channel.pieces():
+        parts.append(piece.data)
+        size += _count_bytes(piece.data)
+        if size > _MESSAGE_LIMIT:
+            raise TooLarge("a message was too large")
+        if piece.final:
+            yield websocket.join(parts)
+            parts, size = [], 0
+
+
+def _count_bytes(data: str | bytes) -> int:
+    return len(data.encode() if isinstance(data, str) and not data.isascii() else data)

@@ -20,7 +20,15 @@ from clinder.errors import (
     ServerUnusable,
 )
 from clinder.timeouts import Timeouts
-from clinder.wire.binderhub import Progress, Ready, Redirected, members, request_build
+from clinder.wire.binderhub import (
+    Built,
+    Progress,
+    Ready,
+    Redirected,
+    is_api_only,
+    members,
+    request_build,
+)
 from clinder.wire.http import Stream, Transport
 from hubs import ScriptedHub
 
@@ -32,7 +40,9 @@ SPEC = "gh/org/repo/HEAD"
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
 
 
-def build(*events: bytes, status: int = 200, hub: str = HUB) -> list[Redirected | Progress | Ready]:
+def build(
+    *events: bytes, status: int = 200, hub: str = HUB
+) -> list[Redirected | Progress | Ready | Built]:
     """What a build request yields if the hub sends these events."""
     with responses.RequestsMock() as mock:
         mock.get(
@@ -250,10 +260,28 @@ def test_a_hub_on_plain_http_can_have_servers_on_plain_http() -> None:
     assert build(ready(plain, TOKEN), hub="http://hub.test/") == [Ready(plain, TOKEN)]
 
 
-def test_a_hub_that_only_builds_is_recognised() -> None:
-    error = refusal(event(phase="ready", imageName="image:tag", message="Done!"))
-    assert type(error) is NotABinderHub
-    assert "only builds" in error.message
+def test_a_ready_event_without_a_server_means_that_the_hub_only_built() -> None:
+    events = build(event(phase="ready", imageName="image:tag", message="Done!"))
+    assert events == [Built("image:tag")]
+
+
+@pytest.mark.parametrize(
+    ("root", "versions", "expected"),
+    [
+        (page(404), json_page(200, {"binderhub": "1.0"}), True),
+        (page(200), json_page(200, {"binderhub": "1.0"}), False),
+        (page(404), json_page(200, {"other": "1.0"}), False),
+        (page(404), json_page(404, {"binderhub": "1.0"}), False),
+        (page(404), page(200), False),
+        (Raw([b"nonsense"]), page(200), False),
+    ],
+)
+def test_a_binderhub_without_pages_is_in_api_only_mode(
+    root: Answer | Raw, versions: Answer, *, expected: bool
+) -> None:
+    with ScriptedHub(pages={"/prefix/": root, "/prefix/versions": versions}) as hub:
+        url = f"{hub.origin}/prefix/"
+        assert is_api_only(Transport(Timeouts(5, 5)), url, deadline=Deadline(20)) is expected
 
 
 # A response that is not an event stream, or is an incomplete one.
@@ -410,10 +438,36 @@ def test_only_a_redirect_to_another_hubs_build_names_the_member(url: str, member
         json_page(200, {"active_hosts": ["http://127.0.0.1/"]}),
         json_page(200, []),
         page(404),
-        Raw([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{"]),
     ],
-    ids=["invalid members", "a list", "no object", "not found", "incomplete"],
+    ids=["invalid members", "a list", "no object", "not found"],
 )
 def test_a_response_that_lists_no_members_means_none(listing: Answer | Raw) -> None:
     with ScriptedHub(pages={"/active_hosts": listing}) as hub:
         assert members(Transport(Timeouts(5, 5)), hub.url, deadline=Deadline(20)) == ()
+
+
+@pytest.mark.parametrize(
+    ("listing", "kind"),
+    [
+        (page(503), HubBroken),
+        (Raw([b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n{"]), HubUnreachable),
+    ],
+)
+def test_a_federation_that_cannot_list_its_members_is_an_error(
+    listing: Answer | Raw, kind: type[ClinderError]
+) -> None:
+    with ScriptedHub(pages={"/active_hosts": listing}) as hub:
+        with pytest.raises(ClinderError, match="The hub did not list its members: ") as error:
+            members(Transport(Timeouts(5, 5)), hub.url, deadline=Deadline(20))
+        assert type(error.value) is kind
+
+
+def test_a_member_that_gets_no_launches_is_no_member() -> None:
+    hosts = {
+        "a": {"url": "https://a.test", "weight": 1},
+        "b": {"url": "https://b.test", "weight": 0},
+        "c": {"url": "https://c.test"},
+    }
+    with ScriptedHub(pages={"/active_hosts": json_page(200, {"active_hosts": hosts})}) as hub:
+        listed = members(Transport(Timeouts(5, 5)), hub.url, deadline=Deadline(20))
+        assert listed == ("https://a.test/", "https://c.test/")

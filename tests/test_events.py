@@ -254,6 +254,7 @@ def test_a_session_that_run_cannot_stop_is_recorded(tmp_path: Path, capfd: Captu
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["--events", ""], "--events is empty."),
         (["--events", "-"], "Add --session-file FILE"),
         (["--events", "-", "-o", "json", "--session-file", "f"], "omit --output"),
         (["--events", "missing/e.jsonl"], "written to missing/e.jsonl: No such file or directory."),

@@ -215,7 +215,6 @@ FORKS = f"someone/caller/{FORK}"
         ("pages.yml", ["the page: executed for v2/gh/{commit}\n", "uploaded"]),
         ("preview.yml", [f"the page: executed for v2/gh/{FORKS}\n", "uploaded"]),
         ("still-launches.yml", [f"Requesting gh/{CALLER}/HEAD from"]),
-        ("warm-image.yml", ["Requesting gh/{commit} from"]),
         ("two-hubs.yml", ["the page: executed for v2/gh/{commit}\n"]),
     ],
 )
@@ -228,6 +227,14 @@ def test_a_workflow_uses_a_session_and_stops_it(
     for text in expected:
         assert text.format(commit=f"{CALLER}/{workflow.commit}") in output
     assert len(STOPPED.findall(output)) == 1
+
+
+def test_a_workflow_warms_the_image_of_its_commit(runs: dict[str, Run]) -> None:
+    output, workflow = runs["warm-image.yml"].output(), runs["warm-image.yml"].workflow
+
+    assert workflow
+    assert f"Launching gh/{CALLER}/{workflow.commit}, from GitHub Actions (push event)." in output
+    assert re.search(r"/: launched and stopped after \d+ s$", output, re.MULTILINE)
 
 
 def test_a_workflow_whose_hubs_are_both_down_does_not_execute_the_page(

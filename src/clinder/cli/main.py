@@ -28,6 +28,7 @@ from clinder.cli.options import (
     seconds_option,
     session_files,
     stop_timeout,
+    warm_options,
 )
 from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
@@ -215,6 +216,41 @@ def run(keep_alive: float, **options: Any) -> int:
     if not command:
         raise _no_command()
     return run_command(build_options(**options), command, keep_alive=keep_alive)
+
+
+@cli.command(cls=RepositoryCommand, variables=LAUNCH)
+@warm_options
+@option(
+    "--all-members",
+    group=WHERE,
+    is_flag=True,
+    help="If a hub is a federation, such as mybinder.org, warm each of its members.",
+)
+@option(
+    "-o",
+    "--output",
+    group=OUTPUT,
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of the lines, one for each hub.",
+)
+def warm(output: str, *, all_members: bool, **options: Any) -> int:
+    """Have the image built on each hub, so that later launches need not wait for it.
+
+    clinder launches REPOSITORY on every hub, waits until the session's server responds, and stops
+    the session. A hub that can only build does just that. Up to four hubs build at the same time,
+    each with its own time limit. The exit code is the highest one of all hubs.
+
+    \b
+    Examples:
+      clinder warm ORG/REPO --all-members
+      clinder warm ORG/REPO@v1.0 --hub https://hub.example.org --hub https://hub2.example.org
+    """
+    from clinder.cli.warm import warm as warm_hubs
+
+    launch = build_options(no_warm_up=True, **options)
+    return warm_hubs(launch, all_members=all_members, output=output)
 
 
 @cli.command("exec", cls=Command, variables=SESSION)

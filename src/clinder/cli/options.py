@@ -29,7 +29,10 @@ STDOUT = "-"
 
 @dataclass(frozen=True)
 class Options:
-    """The options of ``start`` and ``run``. ``events`` is a path, or :data:`STDOUT`, or empty."""
+    """The options of ``start``, ``run`` and ``warm``.
+
+    ``events`` is a path, or :data:`STDOUT`, or empty.
+    """
 
     launch: LaunchOptions
     session_file: Path | None
@@ -204,106 +207,147 @@ def session_files(group: str, text: str) -> Callable[[_Function], _Function]:
     )
 
 
+_repository = click.argument("repository", required=False, callback=_require_not_empty)
+_ref = option(
+    "--ref",
+    group=WHAT,
+    default="",
+    callback=refuse_empty,
+    help="Branch, tag or commit, if REPOSITORY does not name one.  [default: HEAD]",
+)
+_reuse_environment = option(
+    "--reuse-environment",
+    group=WHAT,
+    is_flag=False,
+    flag_value="true",
+    default="",
+    metavar="[force]",
+    callback=_reuse,
+    help="Launch the oldest commit whose environment files are identical, so that the hub"
+    " can reuse its image. `force`: reuse it even if the build might depend on other"
+    " files.",
+)
+_warm_up = option(
+    "--warm-up",
+    group=WHAT,
+    is_flag=False,
+    flag_value="",
+    default="",
+    metavar="[KERNEL]",
+    callback=_kernelspec,
+    help="Before handing the session over, start a kernel of this kernelspec, wait until it"
+    " responds, and shut it down.  [default: the server's default kernelspec]",
+)
+_no_warm_up = option(
+    "--no-warm-up",
+    group=WHAT,
+    is_flag=True,
+    help="Hand the session over without starting a kernel first.",
+)
+
+
+def _hubs(text: str) -> Callable[[_Function], _Function]:
+    return option(
+        "--hub",
+        "hubs",
+        group=WHERE,
+        multiple=True,
+        envvar="CLINDER_HUB",
+        metavar="URL",
+        help=f"{text}  [default: https://mybinder.org]",
+    )
+
+
+_build_token = option(
+    "--build-token",
+    group=WHERE,
+    metavar="@FILE",
+    default="",
+    callback=refuse_empty,
+    help="Read the hub's build token from FILE. Or set CLINDER_BUILD_TOKEN to the token.",
+)
+_attempts = option(
+    "--attempts",
+    group=WHERE,
+    type=WholeNumber(1, ATTEMPTS),
+    default=ATTEMPTS,
+    show_default=True,
+    envvar="CLINDER_ATTEMPTS",
+    help="Maximum number of build requests to send to one hub if it fails or is full.",
+)
+_limits = [
+    _time_limit("--timeout", TIMEOUT, "Time limit for the launch, including waits and retries."),
+    _connect_timeout,
+    _idle_timeout(f"{HUB_IDLE:g} for the hub, {SERVER_IDLE:g} for the session"),
+    _time_limit(
+        "--readiness-timeout",
+        Timeouts.readiness,
+        "Time limit, after launch, for the server and its first kernel to respond.",
+    ),
+    _time_limit(
+        "--stop-timeout",
+        None,
+        "Extra time for stopping the session."
+        f"  [default: {LAUNCH_STOP:g}; after `run`'s COMMAND and in `warm`: {STOP_TIMEOUT:g}]",
+    ),
+]
+_session_file = option(
+    "--session-file",
+    group=OUTPUT,
+    type=SessionFilePath(),
+    help="Also write the session to this file (JSON, mode 0600) as soon as it is launched.",
+)
+_events = option(
+    "--events",
+    group=OUTPUT,
+    metavar="PATH|-",
+    default="",
+    callback=refuse_empty,
+    help="Write each event of the launch to this file as a JSON object on a line of its"
+    " own. `-`: write them to standard output instead of anything else.",
+)
+_verbose = option("-v", "--verbose", group=OUTPUT, is_flag=True, help="Show the whole build log.")
+
+
 def launch_options(function: _Function) -> _Function:
     """Add the options that ``start`` and ``run`` share."""
-    options = [
-        click.argument("repository", required=False, callback=_require_not_empty),
-        option(
-            "--ref",
-            group=WHAT,
-            default="",
-            callback=refuse_empty,
-            help="Branch, tag or commit, if REPOSITORY does not name one.  [default: HEAD]",
+    return _add(
+        function,
+        _repository,
+        _ref,
+        _reuse_environment,
+        _warm_up,
+        _no_warm_up,
+        _hubs(
+            "The hub to launch on, or `local` for the embedded hub. Repeat the option for several"
+            " hubs, which clinder tries in order."
         ),
-        option(
-            "--reuse-environment",
-            group=WHAT,
-            is_flag=False,
-            flag_value="true",
-            default="",
-            metavar="[force]",
-            callback=_reuse,
-            help="Launch the oldest commit whose environment files are identical, so that the hub"
-            " can reuse its image. `force`: reuse it even if the build might depend on other"
-            " files.",
-        ),
-        option(
-            "--warm-up",
-            group=WHAT,
-            is_flag=False,
-            flag_value="",
-            default="",
-            metavar="[KERNEL]",
-            callback=_kernelspec,
-            help="Before handing the session over, start a kernel of this kernelspec, wait until it"
-            " responds, and shut it down.  [default: the server's default kernelspec]",
-        ),
-        option(
-            "--no-warm-up",
-            group=WHAT,
-            is_flag=True,
-            help="Hand the session over without starting a kernel first.",
-        ),
-        option(
-            "--hub",
-            "hubs",
-            group=WHERE,
-            multiple=True,
-            envvar="CLINDER_HUB",
-            metavar="URL",
-            help="The hub to launch on, or `local` for the embedded hub. Repeat the option"
-            " for several hubs, which clinder tries in order.  [default: https://mybinder.org]",
-        ),
-        option(
-            "--build-token",
-            group=WHERE,
-            metavar="@FILE",
-            default="",
-            callback=refuse_empty,
-            help="Read the hub's build token from FILE. Or set CLINDER_BUILD_TOKEN to the token.",
-        ),
-        option(
-            "--attempts",
-            group=WHERE,
-            type=WholeNumber(1, ATTEMPTS),
-            default=ATTEMPTS,
-            show_default=True,
-            envvar="CLINDER_ATTEMPTS",
-            help="Maximum number of build requests to send to one hub if it fails or is full.",
-        ),
-        _time_limit(
-            "--timeout", TIMEOUT, "Time limit for the launch, including waits and retries."
-        ),
-        _connect_timeout,
-        _idle_timeout(f"{HUB_IDLE:g} for the hub, {SERVER_IDLE:g} for the session"),
-        _time_limit(
-            "--readiness-timeout",
-            Timeouts.readiness,
-            "Time limit, after launch, for the server and its first kernel to respond.",
-        ),
-        _time_limit(
-            "--stop-timeout",
-            None,
-            "Extra time for stopping the session."
-            f"  [default: {LAUNCH_STOP:g}; after `run`'s COMMAND: {STOP_TIMEOUT:g}]",
-        ),
-        option(
-            "--session-file",
-            group=OUTPUT,
-            type=SessionFilePath(),
-            help="Also write the session to this file (JSON, mode 0600) as soon as it is launched.",
-        ),
-        option(
-            "--events",
-            group=OUTPUT,
-            metavar="PATH|-",
-            default="",
-            help="Write each event of the launch to this file as a JSON object on a line of its"
-            " own. `-`: write them to standard output instead of anything else.",
-        ),
+        _build_token,
+        _attempts,
+        *_limits,
+        _session_file,
+        _events,
         quiet_option,
-        option("-v", "--verbose", group=OUTPUT, is_flag=True, help="Show the whole build log."),
-    ]
+        _verbose,
+    )
+
+
+def warm_options(function: _Function) -> _Function:
+    """Add the options of ``warm`` that ``start`` and ``run`` have, too."""
+    return _add(
+        function,
+        _repository,
+        _ref,
+        _hubs("The hub to warm. Repeat the option for several hubs."),
+        _build_token,
+        _attempts,
+        *_limits,
+        quiet_option,
+        _verbose,
+    )
+
+
+def _add(function: _Function, *options: Callable[[_Function], _Function]) -> _Function:
     for add in reversed(options):
         function = add(function)
     return function
@@ -312,15 +356,18 @@ def launch_options(function: _Function) -> _Function:
 def build_options(
     *,
     build_token: str,
-    warm_up: str,
-    no_warm_up: bool,
-    session_file: Path | None,
     quiet: bool,
     verbose: bool,
-    events: str,
+    warm_up: str = "",
+    no_warm_up: bool = False,
+    session_file: Path | None = None,
+    events: str = "",
     **values: Any,
 ) -> Options:
-    """Return the options of ``start`` and ``run``. Raises :class:`~clinder.errors.UsageError`."""
+    """Return the options of ``start``, ``run`` or ``warm``.
+
+    Raises :class:`~clinder.errors.UsageError`.
+    """
     if warm_up and no_warm_up:
         raise UsageError("--warm-up and --no-warm-up contradict each other.")
     names = (each.name for each in fields(Timeouts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,7 +19,7 @@ from clinder.launch.retries import Step
 from clinder.running.stop import stop
 from clinder.session import Attempt, Session
 from clinder.timeouts import LAUNCH_STOP
-from clinder.wire.binderhub import Progress, Ready, Redirected, members, request_build
+from clinder.wire.binderhub import Built, Progress, Ready, Redirected, members, request_build
 from clinder.wire.http import Transport
 
 _LOG_LINES = 20
@@ -33,6 +33,15 @@ _ORPHAN_WARNING = (
     "The launch ended before the server was ready. If the server still starts, nobody holds its"
     " token, and the hub culls it."
 )
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image that a hub has, and how it came about."""
+
+    name: str
+    phases: Mapping[str, float]
+    attempts: tuple[Attempt, ...]
 
 
 @dataclass
@@ -66,7 +75,13 @@ class LaunchAttempt:
 
         Raises the errors of :mod:`clinder.errors`, after stopping the session if there is one.
         """
-        session = self._make_session(self._wait_for_ready())
+        ready = self._wait_for_end()
+        if isinstance(ready, Built):
+            raise errors.NotABinderHub(
+                "The hub only builds images and launches no servers (API-only mode).",
+                hint="Use another hub with --hub.",
+            )
+        session = self._make_session(ready)
         try:
             self._start_phase("readiness")
             self.observer(events.SessionLaunched(session))
@@ -79,7 +94,7 @@ class LaunchAttempt:
             self._start_phase("")
             usable = replace(
                 session,
-                phases={name: round(seconds, 3) for name, seconds in self._phases.items()},
+                phases=self._rounded_phases(),
                 attempts=(*failed, self.record("ready")),
             )
             self.observer(events.SessionReady(usable))
@@ -88,13 +103,24 @@ class LaunchAttempt:
             raise
         return usable
 
+    def build(self, failed: Sequence[Attempt]) -> Image:
+        """Return the image that the hub builds; ``failed`` are the earlier attempts.
+
+        Raises the errors of :mod:`clinder.errors`.
+        """
+        built = self._wait_for_end(build_only=True)
+        self._start_phase("")
+        if isinstance(built, Ready):  # from a hub that ignores the wish to build only
+            self._stop(self._make_session(built))
+        return Image(built.image, self._rounded_phases(), (*failed, self.record("built")))
+
     def other_members(self) -> Sequence[str]:
         """Return the federation's members except the one to which it redirected the request."""
         if not self.member:
             return ()
         try:
             urls = members(self.transport, self.step.hub, deadline=self.deadline.capped(10))
-        except errors.TimedOut:
+        except (errors.TimedOut, errors.HubError):
             return ()
         return [url for url in urls if url != self.member]
 
@@ -115,18 +141,23 @@ class LaunchAttempt:
         waited = round(self.step.wait, 3)
         return Attempt(self.step.address, outcome, reason, seconds, waited)
 
-    def _wait_for_ready(self) -> Ready:
+    def _wait_for_end(self, *, build_only: bool = False) -> Ready | Built:
         spec = self.request.repository.spec
         self.deadline.grace = 0.0
         self.observer(events.BuildRequested(self.step.address, spec, self.number))
         address, token = self.step.address, self._build_token()
         requested = request_build(
-            self.transport, address, spec, deadline=self.deadline, build_token=token
+            self.transport,
+            address,
+            spec,
+            deadline=self.deadline,
+            build_token=token,
+            build_only=build_only,
         )
         try:
             with closing(requested):
                 for event in requested:
-                    if isinstance(event, Ready):
+                    if isinstance(event, Ready | Built):
                         return event
                     self._handle(event)
         except (errors.Cancelled, errors.TimedOut, errors.HubError):
@@ -165,6 +196,9 @@ class LaunchAttempt:
         self._phase, self._phase_started = phase, now
         if phase:
             self.observer(events.PhaseStarted(phase))
+
+    def _rounded_phases(self) -> dict[str, float]:
+        return {name: round(seconds, 3) for name, seconds in self._phases.items()}
 
     def _make_session(self, ready: Ready) -> Session:
         persistent = ready.binder_persistent_request.removeprefix("v2/")

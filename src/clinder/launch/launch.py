@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from clinder._deadline import Deadline
 from clinder.errors import Cancelled, ClinderError, HubBusy, TimedOut
 from clinder.events import AttemptFailed, Observer, Waiting, WarningIssued
-from clinder.launch.attempt import LaunchAttempt
+from clinder.launch.attempt import Image, LaunchAttempt
 from clinder.launch.options import LOCAL
 from clinder.launch.request import Request
 from clinder.launch.retries import TRY_FALLBACK, Retries, Step
@@ -23,13 +23,19 @@ from clinder.wire.http import Transport
 if TYPE_CHECKING:
     from clinder.checkout.reuse import Choice
 
+_Result = TypeVar("_Result")
+
+
+def _utc_now() -> datetime:
+    return datetime.now(timezone.utc)
+
 
 def launch(
     request: Request,
     deadline: Deadline,
     observer: Observer | None = None,
     *,
-    utc: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+    utc: Callable[[], datetime] = _utc_now,
     random: Callable[[], float] = random.random,
 ) -> Session:
     """Launch a session on the first of the request's hubs that provides one, and return it.
@@ -44,7 +50,17 @@ def launch(
     with ExitStack() as stack:
         hubs = [stack.enter_context(_base_url(hub, options.directory)) for hub in request.hubs]
         retries = Retries(hubs, options.attempts, random)
-        return _Launch(request, retries, observer or (lambda _: None), deadline, utc).run()
+        attempts = _Attempts(request, retries, observer or (lambda _: None), deadline, utc)
+        return attempts.make(LaunchAttempt.run)
+
+
+def build(request: Request, deadline: Deadline, observer: Observer) -> Image:
+    """Have a hub build the image without launching it, which only API-only mode permits.
+
+    The hubs, the attempts and the errors are those of :func:`launch`.
+    """
+    retries = Retries(request.hubs, request.options.attempts, random.random)
+    return _Attempts(request, retries, observer, deadline, _utc_now).make(LaunchAttempt.build)
 
 
 @contextmanager
@@ -59,7 +75,7 @@ def _base_url(hub: str, directory: Path) -> Iterator[str]:
 
 
 @dataclass
-class _Launch:
+class _Attempts:
     request: Request
     retries: Retries
     observer: Observer
@@ -68,12 +84,13 @@ class _Launch:
     _failed: list[Attempt] = field(default_factory=list)
     _transport: Transport = field(init=False)
 
-    def run(self) -> Session:
+    def make(self, perform: Callable[[LaunchAttempt, Sequence[Attempt]], _Result]) -> _Result:
+        """Return the result of the first attempt that succeeds."""
         step = self.retries.first_step()
         while True:
             attempt = self._start_attempt(step)
             try:
-                return attempt.run(self._failed)
+                return perform(attempt, self._failed)
             except ClinderError as error:
                 if self.deadline.cancel.is_set():
                     raise Cancelled("Cancelled.", context=attempt.context()) from None

@@ -85,6 +85,13 @@ class Ready:
     binder_persistent_request: str = ""
 
 
+@dataclass(frozen=True)
+class Built:
+    """The hub has the image, and launches no server."""
+
+    image: str
+
+
 _FALLBACK_REF = re.compile(r"^Trying again with (\S+) instead of ", re.MULTILINE)  # builder.py
 
 _REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
@@ -123,19 +130,27 @@ _MAX_URL = 8000
 
 
 def request_build(
-    transport: Transport, hub: str, spec: str, *, deadline: Deadline, build_token: str = ""
-) -> Generator[Redirected | Progress | Ready, None, None]:
+    transport: Transport,
+    hub: str,
+    spec: str,
+    *,
+    deadline: Deadline,
+    build_token: str = "",
+    build_only: bool = False,
+) -> Generator[Redirected | Progress | Ready | Built, None, None]:
     """Send one build request and yield its events; the last one is a :class:`Ready`.
 
-    ``hub`` is a base URL with a trailing slash, ``spec`` is percent-encoded. Closing the iterator
-    ends the request. Raises the error from :mod:`clinder.errors` that fits the hub's refusal or
-    failure, among them :class:`~clinder.errors.HubUnreachable` if the event stream ended or broke
-    too early, :class:`~clinder.errors.HubDown` if the request reached no hub, and
+    ``hub`` is a base URL with a trailing slash, ``spec`` is percent-encoded. The last event is a
+    :class:`Built` if the hub launches no server: with ``build_only``, which only hubs in API-only
+    mode permit (see :func:`is_api_only`). Closing the iterator ends the request. Raises the error
+    from :mod:`clinder.errors` that fits the hub's refusal or failure, among them
+    :class:`~clinder.errors.HubUnreachable` if the event stream ended or broke too early,
+    :class:`~clinder.errors.HubDown` if the request reached no hub, and
     :class:`~clinder.errors.CertificateUntrusted`.
     """
-    url = f"{hub}build/{spec}"
-    if build_token:
-        url += f"?build_token={quote(build_token, safe='')}"
+    query = {"build_token": build_token, "build_only": "true" if build_only else ""}
+    given = [f"{name}={quote(value, safe='')}" for name, value in query.items() if value]
+    url = f"{hub}build/{spec}" + ("?" + "&".join(given) if given else "")
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
     try:
         with transport.stream(url, deadline=deadline, headers=headers) as stream:
@@ -162,16 +177,35 @@ def request_build(
 def members(transport: Transport, hub: str, *, deadline: Deadline) -> tuple[str, ...]:
     """Return the base URLs of a federation's members, or none if the hub is not a federation.
 
-    mybinder.org lists them at ``active_hosts`` (mybinder.org-deploy, ``federation-redirect``).
+    mybinder.org lists those that are healthy at ``active_hosts``, and sends no launches to one with
+    the weight 0 (mybinder.org-deploy, ``federation-redirect``). Raises
+    :class:`~clinder.errors.HubError` if the hub fails to respond.
     """
     try:
         response = transport.request("GET", f"{hub}active_hosts", deadline=deadline)
-    except TransportError:
-        return ()
-    listed = get_object(parse_object(response.body) or {}, "active_hosts")
-    urls = [_hub_url(get_text(one, "url")) for one in listed.values() if isinstance(one, dict)]
+    except TransportError as error:
+        raise HubUnreachable(f"The hub did not list its members: {error.message}.") from None
+    if response.status >= 500:
+        raise HubBroken(f"The hub did not list its members: status {response.status}.")
+    listed = get_object(parse_object(response.body) or {}, "active_hosts").values()
+    hosts = [one for one in listed if isinstance(one, dict) and one.get("weight") != 0]
+    urls = [_hub_url(get_text(one, "url")) for one in hosts]
     secure = hub.startswith("https:")
     return tuple(url for url in urls if url.startswith("https:" if secure else "http"))
+
+
+def is_api_only(transport: Transport, hub: str, *, deadline: Deadline) -> bool:
+    """Return whether the hub is in API-only mode, in which it can build without launching.
+
+    It then has no pages, only an API (BinderHub's ``app.py``).
+    """
+    try:
+        if transport.request("GET", hub, deadline=deadline).status != 404:
+            return False
+        response = transport.request("GET", f"{hub}versions", deadline=deadline)
+    except TransportError:
+        return False
+    return response.status == 200 and "binderhub" in (parse_object(response.body) or {})
 
 
 def _hub_url(text: str) -> str:
@@ -196,7 +230,7 @@ def _parts(hub: str) -> tuple[str, str | None, int | None, str]:
     return parts.scheme, parts.hostname, port, unquote(parts.path)
 
 
-def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress | Ready]:
+def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress | Ready | Built]:
     """Yield the events; successive events of one phase that arrive together become one."""
     seen: list[str] = []
     for batch in iter_events(stream.chunks):
@@ -255,13 +289,10 @@ def _failure(event: Mapping[str, Any], response_status: int, seen: Sequence[str]
     return HubBroken("The hub failed and gave no reason.")
 
 
-def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready:
+def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready | Built:
     url, token = get_text(event, "url"), get_text(event, "token")
     if "url" not in event and "token" not in event:
-        raise NotABinderHub(
-            "The hub only builds images and launches no servers (API-only mode).",
-            hint="Use another hub with --hub.",
-        )
+        return Built(one_line(get_text(event, "imageName"), _MAX_FIELD))
     if not url or not token:
         raise ServerUnusable("The hub reported a ready server, but no URL or no token.")
     if len(url) > _MAX_URL or len(token) > _MAX_URL:

@@ -301,6 +301,10 @@ python -m pip install --no-cache-dir numpy 'scipy>=1' && pip install git+https:/
 conda install --yes -c conda-forge xarray>=2023.1
 jupyter labextension install @jupyter-widgets/jupyterlab-manager --no-build
 jupyter lab build --minimize=False; jupyter serverextension enable --py nbgitpuller --sys-prefix
+jupyter labextension install jupyterlab-drawio dask-labextension@5.1 @jupyterlab/x@^2.0
+jupyter contrib nbextension install --user
+jupyter nbextension install --py --sys-prefix ipyleaflet
+jupyter nbextensions_configurator enable --user && mkdir -p ~/.jupyter/lab "$HOME/x" ${CONDA_DIR}
 exec "$@"
 """
 
@@ -321,7 +325,10 @@ def test_a_script_of_known_commands_does_not_need_the_repository(file: str) -> N
         "source env.sh", "export PYTHONPATH=src", "export X=./y", "export X=`cat x`",
         "if true; then",
         "conda install x.tar.bz2", "conda install --file names", "conda env update -f more.yml",
-        "jupyter labextension install folder", "jupyter labextension install ./folder",
+        "jupyter labextension install ./folder", "jupyter labextension install folder/x",
+        "jupyter-lab", "jupyter nbextension install folder", "jupyter lab workspaces import x",
+        "python -m build", "python x.py", "Rscript x.R", "bash", "bash x.sh arguments", ". x",
+        "sed -i -e 's/a/b/' x", "sed s/a/b/ binder/x", "cp x /srv", "wget https://example.org",
         "echo $(cat x)", "echo 'a # b' && make", "pip install \\\n  .", "pip install 'x",
     ],
 )  # fmt: skip

@@ -22,7 +22,11 @@ from clinder._text import printable_lines
 from clinder._urls import hub_url
 from clinder.action.annotation import find_failing_line
 from clinder.checkout import environment_files
+from clinder.checkout.addresses import Own, find_moving
 from clinder.checkout.git import strip_credentials
+from clinder.checkout.requirements import check_requirements
+from clinder.checkout.scripts import check_script
+from clinder.checkout.surroundings import LIMIT, SLOW_LIMIT, Check, Place, Surroundings
 from clinder.embedded.specs import SpecRefused, resolve_spec
 from clinder.errors import UsageError
 from clinder.repository.parse import parse
@@ -90,22 +94,42 @@ def test_no_reader_takes_more_than_linear_time(reader: str) -> None:
                 read_text(beginning + unit * (size // len(unit)))
 
 
-LIMITS: dict[Callable[[str], str], int] = {
+OWN = Own(frozenset({"a/a"}), frozenset({"a"}))
+
+
+class ManyFiles:
+    """A file at every path, so that whatever a text names is followed; each is empty."""
+
+    def text(self, path: str) -> str | None:
+        return ""
+
+    def has(self, path: str) -> bool:
+        return True
+
+
+def find_addresses(text: str, _: Place) -> str:
+    """Read a text of any language, as far as it concerns addresses."""
+    return "".join((OWN.find(text), *find_moving(text)))
+
+
+LIMITS: dict[Check, int] = {
+    find_addresses: LIMIT,
     environment_files.check_conda: environment_files.YAML_LIMIT,
-    environment_files.check_dockerfile: environment_files.LIMIT,
-    environment_files.check_julia: environment_files.LIMIT,
-    environment_files.check_nix: environment_files.LIMIT,
-    environment_files.check_pipfile: environment_files.LIMIT,
-    environment_files.check_pyproject: environment_files.LIMIT,
-    environment_files.check_r_script: environment_files.LIMIT,
-    environment_files.check_requirements: environment_files.SLOW_LIMIT,
-    environment_files.check_script: environment_files.SLOW_LIMIT,
+    environment_files.check_dockerfile: LIMIT,
+    environment_files.check_julia: LIMIT,
+    environment_files.check_nix: LIMIT,
+    environment_files.check_pipfile: LIMIT,
+    environment_files.check_pyproject: LIMIT,
+    environment_files.check_r_script: LIMIT,
+    check_requirements: SLOW_LIMIT,
+    check_script: SLOW_LIMIT,
 }
 CHARACTERS = "a \t\n\\'\"[](){}<>=;,/:!~$#\x00\ufeff"
 PIECES = (
     *("a.", "a\n", "\r\n", "\\\n", " #", "()", "[a]", "<a", ">1", "==1", "://", "path=", "x @ "),
     *(": ", "- ", "- a\n", "a: b\n", "? ", "&a ", "*a ", "|\n", "--hash=a ", "-r ", "FROM a\n"),
-    *("RUN ", "COPY ", "pip install ", "echo ", "set -a"),
+    *("RUN ", "COPY ", "pip install ", "echo ", "set -a", "a/a", "a.a/a", "git://a", "--pre\n"),
+    *("workspace", "projects", "uuid = 'a'\n", "install_github('a/", "sed -i s|", "cp a a\n"),
 )
 pieces = st.sampled_from((*CHARACTERS, *PIECES))
 
@@ -121,9 +145,17 @@ pieces = st.sampled_from((*CHARACTERS, *PIECES))
 @example("a", [" --hash=a"], " /")
 @example("", ["["], "")
 @example("", ["- a\n"], "")
+@example("", ["a/a"], "")
+@example("", ["a.a/"], "")
+@example("", ["git+"], "://a")
+@example("", ["install_github('a"], "")
+@example("workspace", ["projects"], "")
+@example("", ["'a' "], "")
+@example("", [":a"], "")
 def test_no_environment_file_takes_more_than_linear_time(
-    check: Callable[[str], str], beginning: str, repeated: list[str], end: str
+    check: Check, beginning: str, repeated: list[str], end: str
 ) -> None:
     unit = "".join(repeated)
 
-    check(beginning + unit * ((LIMITS[check] - 50) // len(unit)) + end)
+    place = Place("binder/Project.toml", Surroundings(ManyFiles(), OWN, frozenset({"a"})))
+    check(beginning + unit * ((LIMITS[check] - 50) // len(unit)) + end, place)

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clinder.checkout.git import Git
-from clinder.checkout.reuse import NotReusable, find_oldest_equivalent
+from clinder.checkout.reuse import find_oldest_equivalent
+from clinder.checkout.tree import NotReusable
 from clinder.errors import UsageError
 
 

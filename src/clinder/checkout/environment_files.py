@@ -1,8 +1,8 @@
 """Whether an environment file stands alone, or refers to other files of the repository.
 
-Each check takes the text of one kind of file. It returns the rest of a sentence that begins with
-the file's name, or ``""`` if the build needs nothing but this file. Whatever a check does not
-understand counts as referring to other files.
+Each check takes the text of one kind of file, and its place. It returns the rest of a sentence
+that begins with the file's name, or ``""`` if the build needs nothing but this file and those that
+it names. Whatever a check does not understand counts as referring to other files.
 
 A fork's pull request controls these texts, and ``re`` cannot be interrupted. So every check takes
 time proportional to the length of the text: no pattern scans the same characters again from its
@@ -11,125 +11,38 @@ next starting point, and texts for slow parsers are short.
 
 from __future__ import annotations
 
+import posixpath
 import re
-import shlex
 from collections.abc import Iterator
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from clinder.checkout.addresses import normalize
+from clinder.checkout.requirements import ARCHIVE, check_requirements
+from clinder.checkout.surroundings import TOO_LARGE, Place, quote, reads, refers
+
 if TYPE_CHECKING:
     from ruamel.yaml.events import Event
-
-LIMIT = 500_000
-"""Characters of the largest file that is inspected."""
-
-SLOW_LIMIT = 64_000
-"""Characters of the largest requirements, without hashes, and scripts: each takes 0.5 s."""
 
 YAML_LIMIT = 48_000
 """Characters of the largest YAML, for which ruamel.yaml takes 0.5 s."""
 
-TOO_LARGE = "is too large to inspect"
-_REQUIREMENT_LIMIT = 2_000
-_COMMAND_LIMIT = 10_000  # the time of shlex grows with the square of a word
 _YAML_EVENTS = 8_000
 _YAML_BRACKETS = 100  # ruamel.yaml's time grows with the square of the open ones
 _YAML_DEPTH = 8
 
 
-def check_package(_: str) -> str:
+def check_package(_: str, __: Place | None = None) -> str:
     """Report that the file makes the repository a package."""
     return "belongs to a package that the build installs"
 
 
-def _refers(subject: str) -> str:
-    return f"{subject}, which might refer to files of the repository"
-
-
-def _reads(subject: str) -> str:
-    return f"{subject}, which might read the repository"
-
-
-def _quote(text: str) -> str:
-    line = " ".join(text.split())
-    return f"`{line if len(line) <= 80 else line[:79] + '…'}`"
-
-
-def _without_comment_lines(text: str) -> str:
+def without_comment_lines(text: str) -> str:
+    """Return a text without the lines that begin with ``#``."""
     return "\n".join(line for line in text.split("\n") if not line.lstrip(" \t").startswith("#"))
 
 
-def _continued_comment(text: str) -> str:
-    """Report a comment that ends in a backslash, which pip and the shell do not continue.
-
-    Other readers might.
-    """
-    for line in text.split("\n"):
-        _, mark, comment = line.partition("#")
-        if comment.rstrip().endswith("\\"):
-            return f"has a comment that seems to continue, {_quote(mark + comment)}"
-    return ""
-
-
 # Python
-
-_ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tgz|tbz|txz|tar\.\w+|conda)$", re.IGNORECASE)
-_REMOTE = re.compile(
-    r"(?:git\+|hg\+|svn\+|bzr\+)?(?:https?|ssh|git)://[A-Za-z0-9][^$\s]*", re.IGNORECASE
-)
-_WITH_FILE = re.compile(
-    r"(?:-[rcef]|--(?:requirement|constraint|editable|find-links))(?:\s*=\s*|\s*)(?P<file>.*)"
-)
-_WITH_URL = re.compile(r"(?:-i|--index-url|--extra-index-url)(?:\s*=\s*|\s+)(?P<file>.*)")
-_GLOBAL = re.compile(
-    r"--(?:pre|prefer-binary|no-index|require-hashes|use-pep517|(?:no|only)-binary[=\s]\s*[\w:,.-]+"
-    r"|trusted-host[=\s]\s*[\w:.-]+)"
-)
-
-
-def check_requirements(text: str) -> str:
-    """Check for requirements that pip would look up among files; read lines as pip does."""
-    if continued := _continued_comment(text):
-        return continued
-    joined = re.sub(r"\s--hash=\S+", "", _join_lines(text.removeprefix("\ufeff")))
-    if len(joined) > SLOW_LIMIT:
-        return TOO_LARGE
-    for line in joined.splitlines():
-        requirement = re.sub(r"(?:^|\s)#.*", "", line).strip()
-        if requirement and _is_local(requirement):
-            return _refers(f"has the line {_quote(requirement)}")
-    return ""
-
-
-def _join_lines(text: str) -> str:
-    return text.replace("\\\r\n", " ").replace("\\\n", " ")
-
-
-def _is_local(requirement: str) -> bool:
-    """Return whether pip might look up a requirement among files, not by its name or URL."""
-    requirement = " ".join(requirement.split())
-    option = _WITH_FILE.fullmatch(requirement) or _WITH_URL.fullmatch(requirement)
-    if option:
-        return not _REMOTE.fullmatch(option["file"].strip("\"' "))
-    if _GLOBAL.fullmatch(requirement) or _REMOTE.fullmatch(requirement):
-        return False
-    return not _is_named(requirement)
-
-
-def _is_named(requirement: str) -> bool:
-    """Return whether a requirement is a name, with or without a remote URL (PEP 508)."""
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    if "$" in requirement or len(requirement) > _REQUIREMENT_LIMIT:  # pip expands variables
-        return False
-    try:
-        parsed = Requirement(requirement)
-    except (InvalidRequirement, RecursionError):
-        return False
-    if parsed.url:
-        return bool(_REMOTE.fullmatch(parsed.url))
-    return not any(map(_ARCHIVE.search, (parsed.name, requirement.partition(";")[0].rstrip())))
-
 
 _TOML_KEY = re.compile(r"[\"']?([\w-]+)[\"']?\s*[\].=]")
 
@@ -144,32 +57,35 @@ def _toml_keys(text: str) -> Iterator[tuple[str, str]]:
             yield found[1], line
 
 
-def check_pyproject(text: str) -> str:
+def check_pyproject(text: str, _: Place | None = None) -> str:
     """Check for a package, by repo2docker's own rule: the file might only configure tools."""
     keys = {key for key, _ in _toml_keys(text)}
     return check_package(text) if {"project", "build-system"} <= keys else ""
 
 
-def check_pipfile(text: str) -> str:
+def check_pipfile(text: str, _: Place | None = None) -> str:
     """Check a ``Pipfile`` or its lock for packages by path."""
     found = re.search(r"[\"']?\b(?:path|file)\b[\"']?\s*[=:]\s*[\"'](?!https?://)[^\"']*", text)
     found = found or re.search(r"\bfile:[^\"',}\s]*", text)
     found = found or re.search(
         r"[\"']?\b(?:git|hg|svn|bzr)\b[\"']?\s*[=:]\s*[\"'](?!\w+://[A-Za-z0-9])[^\"']*", text
     )
-    return _refers(f"has {_quote(found[0])}") if found else ""
+    return refers(f"has {quote(found[0])}") if found else ""
 
 
 # Conda
 
 _PATH = re.compile(r"\.{1,2}(?:/|$)|/|~|file:")
+_PACKAGE = re.compile(r"(?:(?P<channel>[^\s:]+)::)?(?P<name>[\w.-]+)(?P<version>.*)")
+_PUBLIC_CHANNELS = re.compile(r"conda-forge|(?:no)?defaults|bioconda|pkgs/\w+")
 _FOR_PIP = ("dependencies", "pip")
 
 
-def check_conda(text: str) -> str:
+def check_conda(text: str, place: Place | None = None) -> str:
     """Check the requirements for pip, and all other entries for paths."""
     if len(text) > YAML_LIMIT:
         return TOO_LARGE
+    place = place or Place()
     events = _plain_events(text)
     try:
         entries = [entry for event in events for entry in _entries(event, events)]
@@ -179,13 +95,35 @@ def check_conda(text: str) -> str:
         if "pip" in keys and keys != _FOR_PIP:
             return "has a list for pip outside its dependencies"
         if keys != _FOR_PIP and keys[:1] != ("prefix",) and _has_path(entry):
-            return _refers(f"has the entry {_quote(entry)}")
-    return check_requirements("\n".join(entry for keys, entry in entries if keys == _FOR_PIP))
+            return refers(f"has the entry {quote(entry)}")
+        if keys == ("dependencies",):
+            note_conda_package(entry, place)
+        elif keys == ("channels",):
+            note_channel(entry, place)
+    requirements = "\n".join(entry for keys, entry in entries if keys == _FOR_PIP)
+    return check_requirements(requirements, place)
+
+
+def note_conda_package(entry: str, place: Place) -> None:
+    """Note whether a package can change, and whether it is the repository's own."""
+    if not (found := _PACKAGE.fullmatch(entry)):
+        return
+    if "*" in found["version"] or not re.match(r"\s*={1,2}\s*\d", found["version"]):
+        place.around.packages.add(normalize(found["name"]))
+    if normalize(found["name"]) in place.around.own.packages:
+        place.around.releases["conda"].packages.append(entry)
+        note_channel(found["channel"] or "defaults", place)
+
+
+def note_channel(channel: str, place: Place) -> None:
+    """Note a channel that might have more than public releases."""
+    if not _PUBLIC_CHANNELS.fullmatch(channel):
+        place.around.releases["conda"].options.append(f"the channel {channel}")
 
 
 def _has_path(entry: str) -> bool:
     words = re.split(r"[\s,\[\]\"'{}]+", entry)
-    return any(_PATH.match(word) or (_ARCHIVE.search(word) and "://" not in word) for word in words)
+    return any(_PATH.match(word) or (ARCHIVE.search(word) and "://" not in word) for word in words)
 
 
 class _NotPlainError(Exception):
@@ -238,22 +176,83 @@ def _parse_yaml(text: str) -> Iterator[Event]:
         raise _NotPlainError from None
 
 
-# Julia, R, Nix
+# Julia
+
+_JULIA_PROJECTS = ("JuliaProject.toml", "Project.toml")  # in the order of Base.project_names
+_JULIA_MANIFEST = re.compile(r"(?:Julia)?Manifest(?:-v[\d.]+)?\.toml")
+_UUID = re.compile(r"^uuid[ \t]*=[ \t]*[\"']([\w-]+)", re.MULTILINE)
 
 
-def check_julia(text: str) -> str:
-    """Check for a package, which has a UUID of its own, and for packages by path."""
-    beginning = f"\n{text}".partition("\n[")[0]
-    if any(key == "uuid" for key, _ in _toml_keys(beginning)):
+def check_julia(text: str, place: Place | None = None) -> str:
+    """Check for a package, which has a UUID of its own, and for packages by path.
+
+    If the root's project has a workspace that includes this one, its files are followed.
+    """
+    place = place or Place()
+    if _own_uuids(text):
         return "belongs to a package that the build precompiles"
     for key, line in _toml_keys(text):
         if key in {"workspace", "manifest"}:
-            return _refers(f"has {_quote(line)}")
+            return refers(f"has {quote(line)}")
+    if reason := _check_julia_paths(text, place):
+        return reason
+    folder, _, name = place.path.rpartition("/")
+    return _check_workspace(text, folder, place) if folder and name in _JULIA_PROJECTS else ""
+
+
+def _own_uuids(text: str) -> list[str]:
+    beginning = f"\n{text}".partition("\n[")[0]
+    if any(key == "uuid" for key, _ in _toml_keys(beginning)):
+        return _UUID.findall(beginning) or [beginning]
+    return []
+
+
+def _check_julia_paths(text: str, _: Place) -> str:
     found = re.search(
         r"\b(?:path|repo-url|url)[\"']?\s*=\s*[\"'](?!https?://|git@|ssh://)[^\"']*", text
     )
-    return _refers(f"has {_quote(found[0])}") if found else ""
+    return refers(f"has {quote(found[0])}") if found else ""
 
+
+def _check_workspace(text: str, folder: str, place: Place) -> str:
+    """Follow the projects and manifests of the workspace that includes a folder (``base_project``).
+
+    All its projects count, because their packages are resolved together.
+    """
+    root = place.around.files
+    base = next(filter(None, map(root.text, _JULIA_PROJECTS)), "")
+    members = _workspace_projects(base)
+    if folder not in members:
+        return ""
+    names = [name for name in place.around.root if _JULIA_MANIFEST.fullmatch(name)]
+    names += [posixpath.join(each, name) for each in ("", *members) for name in _JULIA_PROJECTS]
+    for name in names:
+        project = root.text(name)
+        if project is None or name == place.path:
+            continue
+        if any(uuid in text for uuid in _own_uuids(project)):
+            return refers(f"needs the package of {name}")
+        reason = place.follow(name, _check_julia_paths, "")
+        if reason != "":
+            return reason or refers(f"is in a workspace with {name}")
+    return ""
+
+
+def _workspace_projects(text: str) -> list[str]:
+    """Return the folders in ``projects = […]`` after ``workspace``."""
+    after = text.partition("workspace")[2].partition("projects")[2].partition("[")[2]
+    names = re.findall(r"[\"']([^\"'\n]*)[\"']", after.partition("]")[0])
+    return [posixpath.normpath(name) for name in names]
+
+
+def check_artifacts(_: str, place: Place | None = None) -> str:
+    """Check for a program that selects artifacts; Pkg runs it."""
+    place = place or Place()
+    selector = posixpath.join(posixpath.dirname(place.path), ".pkg/select_artifacts.jl")
+    return reads(f"needs {selector}") if place.around.files.has(selector) else ""
+
+
+# R, Nix
 
 _R_CALL = re.compile(r"(?<![\w.:`])([\w.:`]+)\s*\(")
 _HARMLESS_R_CALL = re.compile(
@@ -264,114 +263,94 @@ _HARMLESS_R_CALL = re.compile(
 )
 
 
-def check_r_script(text: str) -> str:
+_PUBLIC_R = re.compile(
+    r"https?://(?:[\w-]+\.)*(?:r-project\.org|packagemanager\.posit\.co|rstudio\.com"
+    r"|bioconductor\.org)"
+)
+
+
+def check_r_script(text: str, place: Place | None = None) -> str:
     """Check for calls beyond those that install packages by name."""
-    code = _without_comment_lines(text)
+    code = without_comment_lines(text)
     for call in _R_CALL.findall(code):
         if not _HARMLESS_R_CALL.fullmatch(call):
-            return _reads(f"calls `{call.strip('`')}`")
+            return reads(f"calls `{call.strip('`')}`")
     found = re.search(r"[\"'](?:[./~]|file:)[^\"']*|\.(?:tar|tgz|zip)\b|\bNULL\b", code)
-    return _refers(f"has {_quote(found[0])}") if found else ""
+    if place:
+        _note_r_packages(code, place)
+    return refers(f"has {quote(found[0])}") if found else ""
 
 
-def check_nix(text: str) -> str:
+def _note_r_packages(code: str, place: Place) -> None:
+    """Note the repository's own packages, and package repositories other than CRAN's mirrors."""
+    own = place.around.releases["R"]
+    names = re.findall(r"[\"']([A-Za-z][\w.]*)[\"']", code)
+    own.packages += [name for name in names if normalize(name) in place.around.own.packages]
+    own.options += [url for url in re.findall(r"https?://[^\s\"'/]+", code)
+                    if not _PUBLIC_R.fullmatch(url)]  # fmt: skip
+
+
+def check_nix(text: str, _: Place | None = None) -> str:
     """Check for paths."""
-    code = re.sub(r"(?<!\w)\w+://[^\s\"';]*|<[\w./-]+>|//", " ", _without_comment_lines(text))
+    code = re.sub(r"(?<!\w)\w+://[^\s\"';]*|<[\w./-]+>|//", " ", without_comment_lines(text))
     slash = code.find("/")
     found = re.search(r"[\w.]*/[\w./]*", code[max(0, slash - 20) : slash + 40])
-    return f"names {_quote(found[0])}, which might be files of the repository" if found else ""
+    return f"names {quote(found[0])}, which might be files of the repository" if found else ""
 
 
 # Docker
 
 _DIRECTIVE = re.compile(r"#\s*(?:escape|syntax)\s*=(?!\s*docker/dockerfile\b)", re.IGNORECASE)
 _MOUNT = re.compile(r"--mount\b(?!=type=(?:cache|tmpfs)\b)")
+_ONBUILD_IMAGE = re.compile(r"onbuild|pangeo/base-image|andrewosh/binder-base", re.IGNORECASE)
+_COPIES = 20
+_ATTRIBUTE = re.compile(r"--(?:chown|chmod|link|checksum)\b\S*")
 
 
-def check_dockerfile(text: str) -> str:
-    """Check for instructions that read files, except those of a base image's ``ONBUILD``."""
+def check_dockerfile(text: str, place: Place | None = None) -> str:
+    """Check for instructions that read files; files that they copy by name are followed.
+
+    A base image's ``ONBUILD`` is not visible, except in images that are known for it.
+    """
     for line in text.split("\n"):
         if _DIRECTIVE.match(line.lstrip()):
-            return f"has a syntax of its own, {_quote(line)}"
-    lines = (line for line in _without_comment_lines(text).split("\n") if line.strip())
+            return f"has a syntax of its own, {quote(line)}"
+    place = place or Place()
+    lines = (line for line in without_comment_lines(text).split("\n") if line.strip())
     for line in re.sub(r"\\[ \t]*\r?\n", " ", "\n".join(lines)).splitlines():
         instruction, *rest = line.split(maxsplit=1)[:2] or [""]
-        arguments = "".join(rest)
-        match instruction.upper():
-            case "COPY" | "ADD":
-                reads = not arguments.startswith("--from=")
-            case "RUN":
-                reads = bool(_MOUNT.search(arguments))
-            case name:
-                reads = name == "ONBUILD"
-        if reads:
-            return _reads(f"has the line {_quote(line)}")
+        reason = _check_instruction(instruction.upper(), "".join(rest), place)
+        if reason is None:
+            return reads(f"has the line {quote(line)}")
+        if reason:
+            return reason
     return ""
 
 
-# Shell scripts: each command is one that is known to read no file, or might read any.
-
-_SHELL = re.compile(r"#!\s*(?:/usr)?/bin/(?:env\s+)?(?:ba|da|z)?sh(?:\s+-[a-z]+)*\s*")
-_COMMENT = re.compile(r"(?:^|[ \t])#")
-_SET = re.compile(r"set( [+-][a-z]+( pipefail)?)+|:|true|exec \"?\$@\"?|echo( [^$`<>&|;]*)?")
-_EXPORT = re.compile(
-    r"(?:export\s+)?(?!\w*(?:PATH|HOME|ENV)=)(?!(?i:pip|uv|conda|mamba|npm|yarn|jupyter|r|julia)_)"
-    r"[A-Za-z_]\w*=([\"']?)(?![./~])[\w:,@+.=-]*\1"
-)
-_PIP = re.compile(r"(?:python3?\s+-m\s+)?pip3?\s+install\s+(?P<arguments>.*)")
-_PIP_FLAGS = re.compile(r"-U|-q|-v|--(?:upgrade|quiet|no-cache-dir|no-deps|user|pre)")
-_CONDA = re.compile(r"(?:conda|mamba|micromamba)\s+(?:install|clean|update)\s+(?P<arguments>.*)")
-_CONDA_WORD = re.compile(
-    r"-[ynqc]|--(?:yes|quiet|all|channel|name|freeze-installed)|\w[\w.:=<>*-]*"
-)
-_JUPYTER = re.compile(
-    r"jupyter[\s-](?:lab(?:extension)?|nbextension|server\s?extension)\s+"
-    r"(?:enable|disable|clean|list)\b(?P<arguments>.*)"
-    r"|jupyter[\s-]lab\s+build(?: --(?:minimize|dev-build)=(?:True|False))*"
-)
-_JUPYTER_WORD = re.compile(r"--(?:sys-prefix|user|system|py|no-build)|@[\w.-]+/[\w.@^-]+|\w[\w.-]*")
-_LABEXTENSION = re.compile(r"jupyter[\s-]labextension\s+install\s+(?P<arguments>.*)")
-_OF_NPM = re.compile(r"--?[a-z][a-z-]*(?:=True|=False)?|@[\w.-]+/[\w.@^-]+")
+def _check_instruction(name: str, arguments: str, place: Place) -> str | None:
+    """Check an instruction. Return ``None`` if it might read any file."""
+    match name:
+        case "COPY" | "ADD":
+            return "" if arguments.startswith("--from=") else _check_copy(arguments, place)
+        case "RUN":
+            return None if _MOUNT.search(arguments) else ""
+        case "FROM":
+            return None if _ONBUILD_IMAGE.search(arguments) else ""
+        case _:
+            return None if name == "ONBUILD" else ""
 
 
-def check_script(text: str) -> str:
-    """Check for commands beyond those that are known to read no file."""
-    if len(text) > SLOW_LIMIT:
-        return TOO_LARGE
-    first = text.partition("\n")[0]
-    if first.startswith("#!") and not _SHELL.fullmatch(first):
-        return _reads(f"is a program ({_quote(first)})")
-    if continued := _continued_comment(text):
-        return continued
-    for line in _without_comment_lines(_join_lines(text)).split("\n"):
-        after_quotes = max(line.rfind("'"), line.rfind('"')) + 1
-        comment = _COMMENT.search(line, after_quotes)
-        for command in re.split(r"&&|;", line[: comment.start()] if comment else line):
-            if command.strip() and not _reads_nothing(command.strip()):
-                return _reads(f"runs {_quote(command)}")
-    return ""
-
-
-def _reads_nothing(command: str) -> bool:
-    if len(command) > _COMMAND_LIMIT:
-        return False
-    if _SET.fullmatch(command) or _EXPORT.fullmatch(command):
-        return True
-    for pattern, is_harmless in (
-        (_PIP, lambda word: _PIP_FLAGS.fullmatch(word) or not _is_local(word)),
-        (_CONDA, lambda word: _CONDA_WORD.fullmatch(word) and not _ARCHIVE.search(word)),
-        (_JUPYTER, _JUPYTER_WORD.fullmatch),
-        (_LABEXTENSION, _OF_NPM.fullmatch),  # a bare name might be a folder
-    ):
-        if found := pattern.fullmatch(command):
-            words = _split_words(found["arguments"] or "")
-            return words is not None and all(map(is_harmless, words))
-    return False
-
-
-def _split_words(text: str) -> list[str] | None:
-    """Return the words of a command, ``None`` if the shell does more than split them."""
-    try:
-        return None if re.search(r"[$`(){}|&]|(?:^|\s)~|<<|>>|\s[<>]", text) else shlex.split(text)
-    except ValueError:
+def _check_copy(arguments: str, place: Place) -> str | None:
+    words = arguments.split()
+    while words and _ATTRIBUTE.fullmatch(words[0]):
+        words.pop(0)
+    *sources, _ = words or [""]
+    reasons = [place.follow(source, _check_copied, "") for source in sources[:_COPIES]]
+    if not reasons or len(sources) > _COPIES or None in reasons:
         return None
+    return "".join(filter(None, reasons))
+
+
+def _check_copied(_: str, __: Place) -> str:
+    """Report nothing: an image that has a single file has nothing else that the file names."""
+    return ""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from clinder.checkout.checkout import Checkout
 from clinder.checkout.git import Git
-from clinder.checkout.reuse import Choice, NotReusable, find_same_environment
+from clinder.checkout.reuse import Choice, find_same_environment, own_names
+from clinder.checkout.tree import NotReusable
 from clinder.errors import UsageError
 
 
@@ -26,7 +27,9 @@ def find_fallback(
     short, target = requested.ref[:12], base.name
     try:
         commits = list(_commits(git, requested.ref, base.ref))
-        commit, environment = find_same_environment(git, requested.ref, commits, force=force)
+        commit, environment = find_same_environment(
+            git, requested.ref, commits, force=force, own=own_names(checkout, git)
+        )
     except (NotReusable, UsageError) as error:
         reason = f"No commit of {target} is launched instead of {short}: {error}"
         return Choice(requested, requested, reason.rstrip(".") + ".", refused=True)

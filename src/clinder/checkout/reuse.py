@@ -5,19 +5,22 @@ It stays the same for every push until the environment files change, so a hub bu
 
 from __future__ import annotations
 
-import posixpath
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from clinder.checkout import buildpacks
-from clinder.checkout.checkout import Checkout
-from clinder.checkout.environment_files import LIMIT, TOO_LARGE
-from clinder.checkout.git import Git, strip_credentials
+from clinder.checkout.age_limit import AgeLimit
+from clinder.checkout.checkout import Checkout, repository_at
+from clinder.checkout.environment import Environment, read_environment
+from clinder.checkout.git import Git
+from clinder.checkout.tree import NotReusable, Tree, read, unreadable
 from clinder.errors import UsageError
 from clinder.repository import Repository
 
-_FOLDER, _LINK, _SUBMODULE = "040000", "120000", "160000"
+_SHOWN = 5  # of the inputs that move
+_FORCE = "To reuse an image anyway, use `force`"
 
 
 @dataclass(frozen=True)
@@ -25,108 +28,219 @@ class Choice:
     """The commit to launch instead of the requested one, and the reason in a sentence or two.
 
     If ``refused``, both are the same: clinder could not tell, or the image of another commit might
-    behave differently.
+    behave differently. Otherwise ``note`` lists the inputs of the build that can change although no
+    file does, or is ``""``.
     """
 
     requested: Repository
     launched: Repository
     reason: str
     refused: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Reusable:
     """The oldest ``commit`` with the same environment, ``newer`` commits before the requested one.
 
-    ``environment`` lists the files that they share.
+    ``older`` commits have that environment too, but are too old. ``environment`` lists the files
+    that all of them share, and ``moving`` the inputs that can change although no file does.
     """
 
     commit: str
     newer: int
     environment: str
-
-
-class NotReusable(Exception):
-    """No other commit's image can be reused. The message continues a sentence after a colon."""
+    older: int = 0
+    moving: tuple[str, ...] = ()
 
 
 def choose_commit(
-    checkout: Checkout, directory: Path, environ: Mapping[str, str], *, force: bool = False
+    checkout: Checkout,
+    directory: Path,
+    environ: Mapping[str, str],
+    *,
+    force: bool = False,
+    since: AgeLimit | None = None,
+    now: Callable[[], float] = time.time,
 ) -> Choice:
     """Return what to launch for the commit of a checkout; never raises.
 
-    ``force`` ignores that the build might read the rest of the repository.
+    ``force`` ignores that the build might read the rest of the repository. ``since`` limits how old
+    the commit can be; ``now`` returns the seconds since 1970.
     """
     requested = checkout.repository
     git = Git(directory, environ)
     try:
-        reusable = find_oldest_equivalent(git, requested.ref, force=force)
+        reusable = find_oldest_equivalent(
+            git, requested.ref, force=force, own=own_names(checkout, git), since=since, now=now
+        )
     except (NotReusable, UsageError) as error:
         reason = f"Commit {requested.ref[:12]} is launched as requested: {error}"
         return Choice(requested, requested, reason.rstrip(".") + ".", refused=True)
     launched = requested.with_ref(reusable.commit)
     if checkout.base and _is_ancestor(git, reusable.commit, checkout.base.ref):
         launched = checkout.base.with_ref(reusable.commit)
-    return Choice(requested, launched, _explain(requested, launched, reusable))
+    reason = _explain(requested, launched, reusable, since)
+    return Choice(requested, launched, reason, note=_list_moving(reusable))
 
 
-def _explain(requested: Repository, launched: Repository, reusable: Reusable) -> str:
+def own_names(checkout: Checkout, git: Git) -> Iterator[Repository]:
+    """Yield the names of a checkout's repository: its own, its base's, and the remotes'."""
+    yield checkout.repository
+    if checkout.base:
+        yield checkout.base
+    listed = (line.split() for line in git.run("remote", "--verbose").stdout.splitlines())
+    for url in dict.fromkeys(words[1] for words in listed if len(words) > 1):
+        with suppress(UsageError):  # a path on this machine
+            yield repository_at(url, "")
+
+
+def _explain(
+    requested: Repository, launched: Repository, reusable: Reusable, since: AgeLimit | None
+) -> str:
     short = launched.ref[:12]
-    if launched == requested:
-        return (
-            f"Commit {short} is launched as requested: it is the first with its environment"
-            f" ({reusable.environment})."
+    too_old = ""
+    if since and reusable.older:
+        older = "1 older commit" if reusable.older == 1 else f"{reusable.older} older commits"
+        verb = "is" if reusable.older == 1 else "are"
+        too_old = (
+            f"{older} with that environment {verb} not reused because of the age limit {since.text}"
         )
+    if launched == requested:
+        why = too_old or f"it is the first with its environment ({reusable.environment})"
+        return f"Commit {short} is launched as requested: {why}."
     of_base = f" of {launched.name}" if launched.name != requested.name else ""
     newer = "1 commit" if reusable.newer == 1 else f"{reusable.newer} commits"
     return (
         f"Commit {short}{of_base} is launched instead of {requested.ref[:12]}, which is {newer}"
-        f" newer and has the same environment ({reusable.environment}). The server has the files"
-        f" of {short}."
+        f" newer and has the same environment ({reusable.environment})."
+        f"{too_old and f' {too_old}.'} The server has the files of {short}."
     )
 
 
-def find_oldest_equivalent(git: Git, commit: str, *, force: bool = False) -> Reusable:
+def _list_moving(reusable: Reusable) -> str:
+    """Return a note about the inputs that can change although no file does, or ``""``."""
+    if not (reusable.moving and reusable.newer):
+        return ""
+    more = len(reusable.moving) - _SHOWN
+    listed = ", ".join(reusable.moving[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return (
+        "These inputs of the build can change although no file does. The image of"
+        f" {reusable.commit[:12]} has them as they were when the hub built it: {listed}."
+    )
+
+
+def find_oldest_equivalent(
+    git: Git,
+    commit: str,
+    *,
+    force: bool = False,
+    own: Iterable[Repository] = (),
+    since: AgeLimit | None = None,
+    now: Callable[[], float] = time.time,
+) -> Reusable:
     """Return the oldest commit of the unbroken run of first parents with the same environment.
 
-    Raises :class:`NotReusable` if the history is incomplete or the image might differ, and
+    ``own`` are the names of the repository; the rest is as for :func:`choose_commit`. Raises
+    :class:`NotReusable` if the history is incomplete or the image might differ, and
     :class:`~clinder.errors.UsageError` if git does not run.
     """
     _require_full_history(git, commit)
-    files = _Files.at_commit(git, commit)
-    if not force and (obstacle := files.find_obstacle(git)):
-        raise NotReusable(f"{obstacle}. To reuse an image anyway, use `force`")
-    walk = ("rev-list", "--first-parent")
-    changed = _read(git, *walk, "--max-count=1", commit, "--", *files.pathspecs(git)).split()
-    (oldest,) = changed or _read(git, *walk, "--max-parents=0", commit).split()
-    newer = _read(git, *walk, "--count", f"{oldest}..{commit}")
-    return Reusable(oldest, int(newer), files.description)
+    own = tuple(own)
+    tree = Tree(git, commit)
+    environment = read_environment(tree, own)
+    if environment.obstacle and not force:
+        raise NotReusable(f"{environment.obstacle}. {_FORCE}")
+
+    def is_same(candidate: str) -> bool:
+        return candidate == commit or _has(git, candidate, environment, own, force=force)
+
+    run = _run_of_commits(git, commit, environment.pathspecs(tree))
+    first = _find_first([each for each, _ in run], is_same)
+    run = run[first:]
+    chosen = since.choose([time for _, time in run], now()) if since else 0
+    if chosen and not is_same(run[chosen][0]):
+        chosen = len(run) - 1
+    return Reusable(
+        run[chosen][0],
+        len(run) - 1 - chosen,
+        environment.description,
+        older=chosen,
+        moving=environment.moving,
+    )
 
 
 def find_same_environment(
-    git: Git, commit: str, others: Iterable[str], *, force: bool = False
+    git: Git,
+    commit: str,
+    others: Iterable[str],
+    *,
+    force: bool = False,
+    own: Iterable[Repository] = (),
 ) -> tuple[str, str]:
     """Return the first of these other commits with the same environment, and that environment.
 
-    No history is needed, and commits that this clone does not have are skipped. Raises
-    :class:`NotReusable` if there is none or if its image might differ, and
-    :class:`~clinder.errors.UsageError` if git does not run.
+    No history is needed, and commits that this clone does not have are skipped. ``own`` are the
+    names of the repository. Raises :class:`NotReusable` if there is none or if its image might
+    differ, and :class:`~clinder.errors.UsageError` if git does not run.
     """
     present = [each for each in others if _has_commit(git, each)]
     if not _has_commit(git, commit) or not present:
         raise NotReusable(f"there is no clone with both commits. {_how_to_fetch_all(git)}")
-    files = _Files.at_commit(git, commit)
+    own = tuple(own)
+    environment = read_environment(Tree(git, commit), own)
     difference = ""
-    for other in present:
-        diff = ("diff-tree", "-r", "--name-only", other, commit, "--", *files.pathspecs(git))
-        changed = _read(git, *diff).splitlines()
-        difference = difference or next(iter(changed), "")
-        if changed:
-            continue
-        if not force and (obstacle := files.find_obstacle(git)):
-            raise NotReusable(f"{obstacle}. To reuse an image anyway, use `force`")
-        return other, files.description
+    for each in present:
+        other = read_environment(Tree(git, each), own)
+        if paths := environment.difference(other):
+            difference = difference or paths[0]
+        elif (obstacle := environment.obstacle or other.obstacle) and not force:
+            raise NotReusable(f"{obstacle}. {_FORCE}")
+        else:
+            return each, environment.description
     raise NotReusable(f"{difference} differs")
+
+
+def _run_of_commits(git: Git, commit: str, paths: Sequence[str]) -> list[tuple[str, float]]:
+    """Return the first parents of a commit since one changed the paths, and their times.
+
+    The first is the commit that changed them.
+    """
+    walk = ("rev-list", "--first-parent")
+    changed = read(git, *walk, "--max-count=1", commit, "--", *paths).split()
+    (oldest,) = changed or read(git, *walk, "--max-parents=0", commit).split()
+    timed = (*walk, "--timestamp", "--reverse")
+    lines = read(git, *timed, "--max-count=1", oldest).splitlines()
+    lines += read(git, *timed, f"{oldest}..{commit}").splitlines()
+    return [(each, float(time)) for time, each in map(str.split, lines)]
+
+
+def _has(
+    git: Git, commit: str, environment: Environment, own: tuple[Repository, ...], *, force: bool
+) -> bool:
+    """Return whether a commit has an environment, as far as clinder can tell."""
+    try:
+        other = read_environment(Tree(git, commit), own)
+    except NotReusable:
+        return False
+    return not environment.difference(other) and (force or not other.obstacle)
+
+
+def _find_first(commits: Sequence[str], is_same: Callable[[str], bool]) -> int:
+    """Return the index of the first commit that is the same as the last.
+
+    That is nearly always the first of all. If not, the commits differ in something that no path
+    shows, and a bisection finds one that is the same.
+    """
+    low, high = 0, len(commits) - 1
+    middle = 0
+    while low < high:
+        if is_same(commits[middle]):
+            high = middle
+        else:
+            low = middle + 1
+        middle = (low + high) // 2
+    return high
 
 
 def _require_full_history(git: Git, commit: str) -> None:
@@ -135,7 +249,7 @@ def _require_full_history(git: Git, commit: str) -> None:
     if "not a git repository" in shallow.stderr:
         raise NotReusable(f"there is no clone, so no history. {_how_to_fetch_all(git)}")
     if shallow.returncode:
-        raise _unreadable(git, shallow.stderr)
+        raise unreadable(git, shallow.stderr)
     if shallow.stdout.strip() == "true":
         raise NotReusable(f"this clone is shallow. {_how_to_fetch_all(git)}")
     if not _has_commit(git, commit):
@@ -144,24 +258,6 @@ def _require_full_history(git: Git, commit: str) -> None:
 
 def _has_commit(git: Git, commit: str) -> bool:
     return git.run("cat-file", "-e", f"{commit}^{{commit}}").returncode == 0
-
-
-def _read(git: Git, *arguments: str) -> str:
-    """Return git's output. Raises :class:`NotReusable` if git fails."""
-    done = git.run(*arguments)
-    if done.returncode:
-        raise _unreadable(git, done.stderr)
-    return done.stdout
-
-
-def _unreadable(git: Git, message: str) -> NotReusable:
-    if "lazy fetching disabled" in message or "promisor remote" in message:
-        advice = "Clone without `--filter`"
-        if git.environ.get("GITHUB_ACTIONS"):
-            advice = "Remove `filter` and `sparse-checkout` from actions/checkout"
-        return NotReusable(f"this is a partial clone, without some of the files. {advice}")
-    first_line = strip_credentials(message.strip()).partition("\n")[0]
-    return NotReusable(f"git cannot read this clone: {first_line}")
 
 
 def _how_to_fetch_all(git: Git) -> str:
@@ -174,113 +270,3 @@ def _how_to_fetch_all(git: Git) -> str:
 
 def _is_ancestor(git: Git, commit: str, other: str) -> bool:
     return git.run("merge-base", "--is-ancestor", commit, other).returncode == 0
-
-
-@dataclass(frozen=True)
-class _Entry:
-    mode: str
-    id: str
-    size: int
-    path: str
-
-
-@dataclass(frozen=True)
-class _Files:
-    """The environment files of a commit: everything in ``folder``, or those at the root.
-
-    ``settings`` is a file or folder at the root that tools treat as the user's settings.
-    """
-
-    commit: str
-    folder: str
-    entries: tuple[_Entry, ...]
-    settings: str
-
-    @classmethod
-    def at_commit(cls, git: Git, commit: str) -> _Files:
-        """Return a commit's files. Raises :class:`NotReusable` if repo2docker refuses them."""
-        root = _tree(git, commit)
-        folders = [
-            each for each in root if each.path in buildpacks.FOLDERS and each.mode == _FOLDER
-        ]
-        if len(folders) > 1:
-            raise NotReusable("it has both binder/ and .binder/, which repo2docker refuses")
-        settings = next((each.path for each in root if each.path in buildpacks.SETTINGS), "")
-        if folders:
-            inside = _tree(git, commit, folders[0].path, deep=True)
-            return cls(commit, folders[0].path, tuple(inside), settings)
-        links = [
-            each
-            for each in root
-            if each.path in buildpacks.FOLDERS and each.mode in (_LINK, _SUBMODULE)
-        ]
-        files = [each for each in root if buildpacks.is_environment_file(each.path)]
-        return cls(commit, "", (*links, *files), settings)
-
-    @property
-    def description(self) -> str:
-        """The names of the files, for a message."""
-        names = [each.path for each in self.entries]
-        listed = ", ".join(names[:3]) + (" and more" if names[3:] else "")
-        return f"{self.folder}/" if self.folder else listed or "no files"
-
-    def pathspecs(self, git: Git) -> list[str]:
-        """Return the paths that git compares; nothing else can change this environment."""
-        names = [*buildpacks.FOLDERS, *(() if self.folder else buildpacks.ROOT)]
-        names += [self._target(git, each) for each in self.entries if each.mode == _LINK]
-        patterns = () if self.folder else buildpacks.ROOT_PATTERNS
-        return [
-            *(f":(top,literal){name}" for name in names if _is_inside(name)),
-            *(f":(top,glob){pattern}" for pattern in patterns),
-        ]
-
-    def find_obstacle(self, git: Git) -> str:
-        """Return why the build might read more than these files, or ``""`` if it does not."""
-        texts: dict[str, str] = {}
-        for entry in self.entries:
-            name = entry.path.removeprefix(f"{self.folder}/") if self.folder else entry.path
-            if entry.mode == _SUBMODULE:
-                return f"{entry.path} is a submodule, whose files are not in this clone"
-            file = self._file(git, entry)
-            if file is None:
-                return f"{entry.path} is a symbolic link, but not to a file of this repository"
-            if buildpacks.is_inspected(name):
-                if file.size > LIMIT:
-                    return f"{entry.path} {TOO_LARGE}"
-                texts[name] = _read(git, "cat-file", "blob", file.id)
-        if self.settings and "postBuild" in texts:
-            return f"postBuild might read its settings from {self.settings}"
-        return buildpacks.needs_source(texts, at_root=not self.folder)
-
-    def _target(self, git: Git, entry: _Entry) -> str:
-        """Return the target of a symbolic link. It is a path relative to the repository's root."""
-        target = _read(git, "cat-file", "blob", entry.id)
-        return posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), target))
-
-    def _file(self, git: Git, entry: _Entry) -> _Entry | None:
-        """Return the file that an entry is or links to, or ``None`` if there is no such file."""
-        if entry.mode != _LINK:
-            return entry
-        target = self._target(git, entry)
-        if not _is_inside(target):
-            return None
-        others = (_LINK, _SUBMODULE, _FOLDER)
-        entries = _tree(git, self.commit, target)
-        return next((one for one in entries if one.path == target and one.mode not in others), None)
-
-
-def _is_inside(path: str) -> bool:
-    return not path.startswith(("/", "../")) and path not in (".", "..")
-
-
-def _tree(git: Git, commit: str, path: str = "", *, deep: bool = False) -> list[_Entry]:
-    """Return the entries of a commit's root, or those of a path in it; all below it if ``deep``."""
-    options = ["-z", "--long", "--full-tree", *(["-r"] if deep else [])]
-    paths = ["--", path] if path else []
-    entries = []
-    output = _read(git, "--literal-pathspecs", "ls-tree", *options, commit, *paths)
-    for line in filter(None, output.split("\0")):
-        fields, _, name = line.partition("\t")
-        mode, _, object_id, size = fields.split()
-        entries.append(_Entry(mode, object_id, int(size) if size.isdigit() else 0, name))
-    return entries

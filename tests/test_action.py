@@ -59,6 +59,7 @@ def test_inputs_are_read_from_the_environment() -> None:
         "TIMEOUT": "60",
         "WARM_UP": "False",
         "REUSE_ENVIRONMENT": "True",
+        "REUSE_ENVIRONMENT_SINCE": "90d",
         "EXPORT_ENVIRONMENT": "False",
         "FAIL_ON_ERROR": "FALSE",
     }
@@ -74,6 +75,7 @@ def test_inputs_are_read_from_the_environment() -> None:
             timeout=60.0,
             warm_up=None,
             reuse_environment=True,
+            reuse_environment_since="90d",
         ),
         export_environment=False,
         fail_on_error=False,
@@ -105,6 +107,7 @@ def test_reuse_environment_is_off_on_or_forced(text: str, reuse: bool | str) -> 
         ("FAIL_ON_ERROR", "perhaps", "The input fail-on-error"),
         ("BUILD_TOKEN", "two words", "The build token contains a space"),
         ("HUB_URL", "https://a.example local", "The action does not include the embedded hub"),
+        ("REUSE_ENVIRONMENT_SINCE", "90d", "--reuse-environment-since limits --reuse-environment"),
         ("REUSE_ENVIRONMENT", "yes", "reuse-environment is not `true`, `false` or `force`"),
     ],
 )

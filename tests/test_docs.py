@@ -38,6 +38,7 @@ OPTIONS_OF_OTHERS = {
         *("--binder-url", "--repo", "--ref", "--binder-start-timeout", "--nb-timeout"),
         *("--output-dir", "--download", "--no-download", "--pass-env-var"),
     },
+    "pip": {"-c", "-e", "-r", "--pre"},
     "2i2c-org/clinder": {"--github-repo", "--github-ref", "--json"},
 }
 VARIABLES_OF_OTHERS = {
@@ -192,7 +193,7 @@ def test_options_exist(page: Path) -> None:
     texts = [token.content for token in tokens(page) if token.type == "code_inline"]
     options = {option for text in texts for option in re.findall(r"^--?[a-z-]+\b", text)}
 
-    assert options <= options_of("").union({"-e"}, *OPTIONS_OF_OTHERS.values())
+    assert options <= options_of("").union(*OPTIONS_OF_OTHERS.values())
 
 
 # The action

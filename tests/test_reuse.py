@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,12 @@ import pytest
 
 from answers import Answer, ready
 from clinder._deadline import Deadline
+from clinder.checkout.age_limit import AgeLimit
 from clinder.checkout.checkout import Checkout
+from clinder.checkout.environment import environment_hash
+from clinder.checkout.git import Git
 from clinder.checkout.reuse import Choice, choose_commit
+from clinder.checkout.tree import Tree
 from clinder.cli.main import main
 from clinder.errors import UsageError
 from clinder.launch.options import LaunchOptions
@@ -116,11 +122,17 @@ def test_a_file_that_is_added_or_removed_changes_the_environment(
 
 
 ROOT_FILES = (
-    "apt.txt", "default.nix", "DESCRIPTION", "Dockerfile", "environment.yaml", "environment.yml",
-    "install.R", "JuliaManifest.toml", "JuliaProject.toml", "LocalPreferences.toml",
-    "Manifest.toml", "Pipfile", "Pipfile.lock", "postBuild", "Project.toml", "pyproject.toml",
-    "REQUIRE", "requirements.txt", "requirements3.txt", "runtime.txt", "setup.py", "start",
-    ".containerignore", ".dockerignore", "Manifest-v1.11.toml", "JuliaManifest-v1.11.toml",
+    "apt.txt", "Artifacts.toml", "CondaPkg.toml", "default.nix", "DESCRIPTION", "Dockerfile",
+    "environment.yaml", "environment.yml", "install.R", "JuliaArtifacts.toml",
+    "JuliaLocalPreferences.toml", "JuliaManifest.toml", "JuliaProject.toml",
+    "LocalPreferences.toml", "Manifest.toml", "Pipfile", "Pipfile.lock", "postBuild",
+    "Project.toml", "pyproject.toml", "REQUIRE", "requirements.txt", "requirements3.txt",
+    "runtime.txt", "setup.py", "start", ".containerignore", ".dockerignore", "Manifest-v1.11.toml",
+    "JuliaManifest-v1.11.toml",
+)  # fmt: skip
+SETTINGS = (
+    ".bash_profile", ".condarc", ".config/pip/pip.conf", ".gitattributes", ".jupyter/x.json",
+    ".local/bin/x", "jupyter_server_config.py",
 )  # fmt: skip
 
 
@@ -133,6 +145,21 @@ def test_each_file_that_repo2docker_reads_belongs_to_the_environment(
     book.commit()
 
     assert choose(book, force=True).launched.ref == changed
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+@pytest.mark.parametrize("environment", [ENVIRONMENT, BINDER])
+def test_settings_at_the_root_belong_to_the_environment(
+    book: History, name: str, environment: Files
+) -> None:
+    book.commit(environment)
+    added = book.commit({name: "# one\n"})
+    book.commit()
+    assert reused(book) == added
+
+    removed = book.commit({name: None})
+    book.commit()
+    assert reused(book) == removed
 
 
 @pytest.mark.parametrize(
@@ -167,6 +194,8 @@ def test_a_changed_mode_changes_the_environment(book: History) -> None:
 @pytest.mark.parametrize(
     ("before", "later"),
     [
+        (ENVIRONMENT, {"start/a.md": "x", "Dockerfile/b.md": "x", "start/b.md": "x"}),
+        ({**ENVIRONMENT, "start/a.md": "x", "setup.py/x": "x"}, {"start/a.md": "y"}),
         (ENVIRONMENT, {"postbuild": "x", "Environment.yml": "x", "docs/environment.yml": "x"}),
         (ENVIRONMENT, {"Binder/apt.txt": "x", "environment/a.md": "x"}),
         ({**ENVIRONMENT, "binder": "a file"}, {"a.md": "x"}),
@@ -209,6 +238,58 @@ def test_a_repository_with_both_folders_is_refused_as_by_repo2docker(book: Histo
 
     assert refusal(book) == "it has both binder/ and .binder/, which repo2docker refuses."
     assert choose(book, force=True).refused
+
+
+@pytest.mark.parametrize("name", ["start", "Dockerfile"])
+def test_a_file_that_replaces_a_folder_of_its_name_changes_the_environment(
+    book: History, name: str
+) -> None:
+    book.commit({**ENVIRONMENT, f"{name}/a.md": "x"})
+    book.git("rm", "-rq", name)
+    changed = book.commit({name: "FROM a\n" if name == "Dockerfile" else "true\n"})
+    book.commit()
+
+    assert reused(book) == changed
+
+
+# Files that environment files name
+
+
+def test_a_file_that_requirements_include_belongs_to_the_environment(book: History) -> None:
+    book.commit({"requirements.txt": "-r sub/more.txt\n", "sub/more.txt": "numpy\n"})
+    changed = book.commit({"sub/more.txt": "scipy\n"})
+    book.commit({"sub/other.txt": "x"})
+    assert reused(book) == changed
+
+    book.commit({"sub/more.txt": "-e .\n"})
+    assert refusal(book).startswith(
+        "requirements.txt reads sub/more.txt, which has the line `-e .`"
+    )
+
+
+def test_an_older_commit_that_names_other_files_has_another_environment(book: History) -> None:
+    workspace = '[workspace]\nprojects = ["binder"]\n'
+    book.commit({"Project.toml": workspace, "binder/Project.toml": "[deps]\n"})
+    book.commit()
+    changed = book.commit({"Project.toml": "[deps]\n"})
+    book.commit()
+    last = book.commit()
+
+    assert reused(book, last) == changed
+    assert reused(book, changed) == changed
+
+
+def test_an_older_commit_whose_build_might_read_more_has_another_environment(
+    book: History,
+) -> None:
+    script = {"postBuild": "jupyter labextension install drawio\n"}
+    book.commit({**script, "drawio/package.json": "{}"})
+    book.commit()
+    book.commit()
+    changed = book.commit({"drawio/package.json": None})
+    book.commit()
+
+    assert reused(book) == changed
 
 
 # Merges
@@ -354,6 +435,53 @@ def test_an_environment_with_dependencies_is_refused_unless_forced(
     assert (forced.launched.ref, forced.refused) == (first, False)
 
 
+REFERENCES = {
+    "requirements.txt": "git+https://github.com/{}@main\n",
+    "Dockerfile": "FROM ghcr.io/{}:latest\n",
+}
+
+
+@pytest.mark.parametrize(("file", "text"), REFERENCES.items())
+@pytest.mark.parametrize("name", ["org/repo", "them/fork", "up/stream"])
+def test_an_environment_that_refers_to_the_repository_is_refused_by_every_name(
+    book: History, file: str, text: str, name: str
+) -> None:
+    """The checkout is a fork's pull request to org/repo, in a clone with another remote."""
+    book.git("remote", "set-url", "origin", "../elsewhere")
+    book.git("remote", "add", "upstream", "git@github.com:up/stream.git")
+    first = book.commit({file: text.format("some/other")})
+    head = book.commit()
+    assert choose_for_fork(book, head, head).launched.ref == first
+
+    base = book.commit({file: text.format(name)})
+    head = book.commit()
+    choice = choose_for_fork(book, head, base)
+
+    assert (choice.refused, choice.launched.ref) == (True, head)
+    line = text.format(name).strip()
+    reason = f"{file} has the line `{line}`, which refers to this repository itself. To reuse"
+    assert choice.reason.startswith(f"Commit {head[:12]} is launched as requested: {reason}")
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("pyproject.toml", '[project]\nname = "some-name"\n'),
+        ("setup.cfg", "[metadata]\nname = Some_Name\n"),
+        ("setup.py", "setup(\n    name='some.name',\n)\n"),
+        ("DESCRIPTION", "Package: some.name\n"),
+        ("index.md", ""),
+    ],
+)
+def test_the_names_of_packages_come_from_their_metadata(
+    book: History, file: str, text: str
+) -> None:
+    book.commit({"binder/requirements.txt": "--pre\nsome-name\n", file: text})
+    book.commit()
+
+    assert choose(book).refused is (text != "")
+
+
 # Incomplete histories
 
 
@@ -451,6 +579,101 @@ def test_a_git_that_is_missing_or_fails_is_refused_with_its_message(
     assert "git could not be run" in missing
 
 
+# A hash of the environment
+
+
+def hash_of(book: History, commit: str) -> str:
+    return environment_hash(Tree(Git(book.path, book.environ), commit))
+
+
+def test_the_hash_is_the_same_exactly_for_the_same_environment(book: History) -> None:
+    first = book.commit(ENVIRONMENT)
+    second = book.commit()
+    changed = book.commit({**ENVIRONMENT, "apt.txt": "git\n"})
+    reverted = book.commit({"apt.txt": None})
+
+    assert hash_of(book, first) == hash_of(book, second) == hash_of(book, reverted)
+    assert hash_of(book, first) != hash_of(book, changed)
+
+
+def test_the_hash_is_that_of_all_files_if_the_environment_might_depend_on_them(
+    book: History,
+) -> None:
+    first = book.commit({"postBuild": "make\n"})
+    second = book.commit()
+
+    assert hash_of(book, first) != hash_of(book, second)
+
+
+# The age of a commit
+
+
+def choose_since(book: History, since: str, now: str) -> Choice:
+    seconds = datetime.fromisoformat(f"{now}T00:00+00:00").timestamp()
+    checkout = Checkout(Repository("gh", "org/repo", book.head), "a test")
+    return choose_commit(
+        checkout, book.path, book.environ, since=AgeLimit(since), now=lambda: seconds
+    )
+
+
+def test_a_commit_that_is_too_old_is_not_reused(book: History) -> None:
+    old = book.commit(ENVIRONMENT, date="2026-01-01")
+    new = book.commit(date="2026-03-01")
+    last = book.commit(date="2026-03-02")
+
+    assert choose_since(book, "2026-01-01", "2026-03-02").launched.ref == old
+    assert choose_since(book, "90d", "2026-03-02").launched.ref == old
+    choice = choose_since(book, "2026-02-01", "2026-03-02")
+    assert choice == replace(choose_since(book, "4w", "2026-03-02"), reason=choice.reason)
+    assert choice.launched.ref == new
+    assert choice.reason == (
+        f"Commit {new[:12]} is launched instead of {last[:12]}, which is 1 commit newer and has the"
+        " same environment (environment.yml). 1 older commit with that environment is not reused"
+        f" because of the age limit 2026-02-01. The server has the files of {new[:12]}."
+    )
+
+
+@pytest.mark.parametrize(("since", "now"), [("2026-04-01", "2026-05-01"), ("90d", "2027-01-01")])
+def test_the_requested_commit_is_launched_however_old_it_is(
+    book: History, since: str, now: str
+) -> None:
+    book.commit(ENVIRONMENT, date="2026-01-01")
+    book.commit(date="2026-01-02")
+    last = book.commit(date="2026-03-02")
+
+    choice = choose_since(book, since, now)
+
+    assert (choice.refused, choice.launched.ref) == (False, last)
+    assert choice.reason == (
+        f"Commit {last[:12]} is launched as requested: 2 older commits with that environment are"
+        f" not reused because of the age limit {since}."
+    )
+
+
+# What can change although no file does
+
+
+def test_the_inputs_that_move_are_listed_once(book: History) -> None:
+    text = "".join(f"git+https://x:secret@example.org/{name}\n" for name in "abcdef")
+    first = book.commit({"requirements.txt": f"{text}numpy\nscipy\n", "apt.txt": "git\n"})
+    assert choose(book).note == ""
+    book.commit()
+
+    assert choose(book).note == (
+        f"These inputs of the build can change although no file does. The image of {first[:12]} has"
+        " them as they were when the hub built it: git+https://example.org/a,"
+        " git+https://example.org/b, git+https://example.org/c, git+https://example.org/d,"
+        " git+https://example.org/e and 3 more."
+    )
+
+
+def test_an_environment_in_which_everything_is_fixed_has_no_such_note(book: History) -> None:
+    book.commit({"requirements.txt": "numpy==2.0\n"})
+    book.commit()
+
+    assert choose(book).note == ""
+
+
 # A fork's pull request
 
 
@@ -511,9 +734,10 @@ def test_the_request_is_for_the_reused_commit(book: History) -> None:
 
     assert resolution.request.repository == Repository("gh", "org/repo", first)
     assert resolution.request.choice == choose(book)
-    requested, reason = resolution.notes
+    requested, reason, note = resolution.notes
     assert requested == f"Requested: gh/org/repo/{last}, from this checkout's origin and HEAD."
     assert f"Commit {first[:12]} is launched instead of {last[:12]}" in reason
+    assert note.endswith("when the hub built it: 1 package without an exact version.")
     assert resolution.warnings == ()
 
 
@@ -555,6 +779,16 @@ def test_a_refusal_is_a_warning_unless_forced(book: History) -> None:
     assert resolve_in(book, reuse_environment="force").request.repository.ref == first
 
 
+def test_the_request_takes_the_age_of_commits_into_account(book: History) -> None:
+    book.commit(ENVIRONMENT, date="2025-01-01")
+    new = book.commit(date="2026-01-01")
+    book.mark_pushed()
+
+    resolution = resolve_in(book, reuse_environment_since="2025-02-01")
+
+    assert resolution.request.repository.ref == new
+
+
 def test_the_clones_own_repository_and_commit_can_be_given(book: History) -> None:
     first = book.commit(ENVIRONMENT)
     last = book.commit()
@@ -572,6 +806,13 @@ def test_the_clones_own_repository_and_commit_can_be_given(book: History) -> Non
         ("org/repo", {}, "requires a commit, but HEAD is not one", "--ref"),
         ("org/repo", {"ref": "v1.0"}, "requires a commit, but v1.0 is not one", "--ref"),
         ("", {"reuse_environment": "yes"}, "must be True, False or `force`", ""),
+        ("", {"reuse_environment_since": "1y"}, "'1y' is neither a date nor an age", "90d or 12w"),
+        (
+            "",
+            {"reuse_environment": False, "reuse_environment_since": "90d"},
+            "limits --reuse-environment, which is not given",
+            "Give both options",
+        ),
     ],
 )
 def test_another_repository_a_branch_or_another_value_is_an_error(
@@ -621,7 +862,10 @@ def start(
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.mark.parametrize("option", ["--reuse-environment", "--reuse-environment=force"])
+@pytest.mark.parametrize(
+    "option",
+    ["--reuse-environment", "--reuse-environment=force", "--reuse-environment-since=2026-01-01"],
+)
 def test_the_log_and_the_json_contain_the_reused_commit_and_the_reason(
     hub: ScriptedHub,
     book: History,
@@ -633,7 +877,7 @@ def test_the_log_and_the_json_contain_the_reused_commit_and_the_reason(
     last = book.commit()
     book.mark_pushed()
 
-    code = start(hub, book, monkeypatch, first, option)
+    code = start(hub, book, monkeypatch, first, "--reuse-environment", option)
 
     out, err = capfd.readouterr()
     assert code == 0, err
@@ -644,6 +888,7 @@ def test_the_log_and_the_json_contain_the_reused_commit_and_the_reason(
     assert session["reuse"].startswith(f"Commit {first[:12]} is launched instead of {last[:12]}")
     assert session["reuse"].endswith(f"The server has the files of {first[:12]}.")
     assert f"clinder: {session['reuse']}\n" in err
+    assert err.count("These inputs of the build can change although no file does.") == 1
 
 
 def test_a_hub_that_launches_the_requested_commit_instead_of_the_older_is_an_error(

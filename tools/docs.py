@@ -21,8 +21,8 @@ import clinder
 import clinder.cli.streams
 import clinder.running.kernels
 from clinder import errors, events
+from clinder.checkout.buildpacks import ATTRIBUTES, ROOT_PATTERNS, SETTINGS, SETTINGS_PATTERNS
 from clinder.checkout.buildpacks import ROOT as ENVIRONMENT_FILES
-from clinder.checkout.buildpacks import ROOT_PATTERNS
 from clinder.cli import event_log
 from clinder.cli.help import RepositoryCommand, options_in_order
 from clinder.cli.main import cli
@@ -151,7 +151,15 @@ def _exit_codes() -> str:
 
 
 def _environment_files() -> str:
-    return ", ".join(f"`{name}`" for name in (*ENVIRONMENT_FILES, *ROOT_PATTERNS)) + "."
+    return _names(*ENVIRONMENT_FILES, *ROOT_PATTERNS)
+
+
+def _settings() -> str:
+    return _names(*SETTINGS, *SETTINGS_PATTERNS, ATTRIBUTES)
+
+
+def _names(*names: str) -> str:
+    return ", ".join(f"`{name}`" for name in names) + "."
 
 
 def _variables() -> str:
@@ -327,6 +335,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "forms": _forms,
     "exit-codes": _exit_codes,
     "environment-files": _environment_files,
+    "settings": _settings,
     "variables": _variables,
     "python": _python,
     "events": _events,

@@ -32,6 +32,7 @@ def start(
     timeouts: Timeouts | None = None,
     attempts: int = 3,
     reuse_environment: bool | Literal["force"] = False,
+    reuse_environment_since: str = "",
     directory: str | os.PathLike[str] = "",
     environ: Mapping[str, str] | None = None,
     observer: Observer | None = None,
@@ -49,7 +50,9 @@ def start(
     kernelspec of a first kernel, which clinder starts and removes beforehand: ``""`` is the
     server's default, ``None`` starts no kernel. ``reuse_environment`` launches the oldest commit in
     the clone's history with the same environment files, so that the hub can reuse its image;
-    ``"force"`` does so even if the build might read other files. ``observer`` receives the events
+    ``"force"`` does so even if the build might read other files. ``reuse_environment_since`` limits
+    how old that commit can be: a date such as ``2026-01-31`` (UTC), or an age such as ``90d`` or
+    ``12 weeks``. ``observer`` receives the events
     of :mod:`clinder.events`. Setting ``cancel`` ends the call and stops what it started.
 
     Raises :class:`~clinder.errors.ClinderError`.
@@ -70,6 +73,7 @@ def start(
         timeouts=timeouts or Timeouts(),
         attempts=attempts,
         reuse_environment=reuse_environment,
+        reuse_environment_since=reuse_environment_since,
         directory=Path(directory),
     )
     deadline = Deadline(timeout, cancel=cancel)

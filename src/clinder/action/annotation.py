@@ -16,7 +16,7 @@ _OPTIONS = (
     (r"`clinder start --help` shows", "clinder's README shows"),
     (r"--timeout SECONDS", "`timeout`"),
     (r"--hub(?: URL)?\b", "`hub-url`"),
-    (r"--(ref|build-token|warm-up|reuse-environment|timeout)\b", r"`\1`"),
+    (r"--(ref|build-token|warm-up|reuse-environment-since|reuse-environment|timeout)\b", r"`\1`"),
 )
 _ERROR = re.compile(r"\b\w*(?:error|exception|fatal|failed|failure)\b", re.IGNORECASE)
 _WRAPPER = re.compile(r"did not complete successfully|non-zero (?:code|exit)", re.IGNORECASE)

@@ -32,6 +32,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
         timeout=_seconds(_text(environ, "timeout")),
         warm_up=_warm_up(_text(environ, "warm-up")),
         reuse_environment=_reuse(_text(environ, "reuse-environment").lower()),
+        reuse_environment_since=_text(environ, "reuse-environment-since"),
     )
     return Inputs(
         launch,

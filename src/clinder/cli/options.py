@@ -227,6 +227,15 @@ _reuse_environment = option(
     " can reuse its image. `force`: reuse it even if the build might depend on other"
     " files.",
 )
+_reuse_environment_since = option(
+    "--reuse-environment-since",
+    group=WHAT,
+    metavar="DATE|AGE",
+    default="",
+    callback=refuse_empty,
+    help="Never reuse an image of a commit that is older: a date as in 2026-01-31 (UTC), or"
+    " an age in days or weeks as in 90d or 12w.",
+)
 _warm_up = option(
     "--warm-up",
     group=WHAT,
@@ -316,6 +325,7 @@ def launch_options(function: _Function) -> _Function:
         _repository,
         _ref,
         _reuse_environment,
+        _reuse_environment_since,
         _warm_up,
         _no_warm_up,
         _hubs(

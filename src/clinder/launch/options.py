@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from clinder.checkout.age_limit import AgeLimit
 from clinder.errors import UsageError
 from clinder.timeouts import Timeouts
 
@@ -31,6 +32,8 @@ class LaunchOptions:
     launch, in seconds, from working out what to launch until the session is ready. ``warm_up``
     names the kernelspec of the first kernel: ``""`` is the server's default, ``None`` starts no
     kernel. ``attempts``, from 1 to :data:`ATTEMPTS`, limits the build requests to one hub.
+    ``reuse_environment_since`` is empty or has the form of an
+    :class:`~clinder.checkout.age_limit.AgeLimit`.
 
     Raises :class:`~clinder.errors.UsageError` if a value is out of range.
     """
@@ -44,6 +47,7 @@ class LaunchOptions:
     timeouts: Timeouts = field(default_factory=Timeouts)
     attempts: int = ATTEMPTS
     reuse_environment: bool | Literal["force"] = False
+    reuse_environment_since: str = ""
     directory: Path = Path()
 
     def __post_init__(self) -> None:
@@ -55,3 +59,10 @@ class LaunchOptions:
             raise UsageError("The build token contains a space or a non-ASCII character.")
         if self.reuse_environment not in (False, True, FORCE):
             raise UsageError(f"reuse_environment must be True, False or `{FORCE}`.")
+        if self.reuse_environment_since:
+            AgeLimit(self.reuse_environment_since)
+            if not self.reuse_environment:
+                raise UsageError(
+                    "--reuse-environment-since limits --reuse-environment, which is not given.",
+                    hint="Give both options, or omit --reuse-environment-since.",
+                )

@@ -148,6 +148,7 @@ def _apply_reuse(
     resolution: Resolution, checkout: Checkout | None, environ: Mapping[str, str]
 ) -> Resolution:
     """Replace the requested commit by one whose image can be reused, and add a note about it."""
+    from clinder.checkout.age_limit import AgeLimit
     from clinder.checkout.reuse import choose_commit
 
     request = resolution.request
@@ -165,14 +166,15 @@ def _apply_reuse(
         warning = "No image is reused because the build token is for the requested commit only."
         return replace(resolution, warnings=(*resolution.warnings, warning))
     force = options.reuse_environment == FORCE
-    choice = choose_commit(checkout, options.directory, environ, force=force)
+    since = AgeLimit(text) if (text := options.reuse_environment_since) else None
+    choice = choose_commit(checkout, options.directory, environ, force=force, since=since)
     is_base = choice.launched.name != choice.requested.name
     fallback = None if is_base else request.fallback
     request = replace(request, repository=choice.launched, choice=choice, fallback=fallback)
     if choice.refused:
         return replace(resolution, request=request, warnings=(*resolution.warnings, choice.reason))
     note = f"Requested: {checkout.repository.spec}, from {checkout.source}."
-    notes = (note, *checkout.notes, choice.reason)
+    notes = (note, *checkout.notes, choice.reason, *([choice.note] if choice.note else []))
     return replace(resolution, request=request, notes=notes)
 
 

@@ -206,7 +206,7 @@ def _kernel_path(kernel_id: str) -> str:
 
 def _classify(answer: Response) -> Status:
     """Return what a response other than the expected 200 proves about the server."""
-    if answer.status == 302 and _leads_to_hub(answer.headers.get("Location", "")):
+    if answer.status == 302 and leads_to_hub(answer.headers.get("Location", "")):
         return Status(State.GONE, "the hub does not know it", certain=False)
     if answer.status == 424:
         return Status(State.GONE, "the hub reports that it is stopped (424)", certain=False)
@@ -215,7 +215,8 @@ def _classify(answer: Response) -> Status:
     return Status(State.UNCLEAR, f"it responded with {answer.status}, which no Jupyter Server does")
 
 
-def _leads_to_hub(location: str) -> bool:
+def leads_to_hub(location: str) -> bool:
+    """Whether a redirect leads to a page of the hub, which takes the place of a stopped server."""
     try:
         return "/hub/" in urlsplit(location).path
     except ValueError:

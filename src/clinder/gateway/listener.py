@@ -1,0 +1,146 @@
+"""The gateway's port: connections of consumers, each served by a thread of its own."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import h11
+
+from clinder.gateway.exchange import ConsumerGone, Exchange, InvalidRequest, next_event
+from clinder.wire.duplex import Duplex
+from clinder.wire.http_connection import Sockets
+
+HOST = "127.0.0.1"
+
+Handler = Callable[[Exchange], bool]
+"""Serves a request. Returns whether it came with the gateway's token."""
+
+_MAX_STRANGERS = 16
+"""Connections that have not shown the token yet. One more closes the oldest of them."""
+_MAX_CONNECTIONS = 256
+"""MyST and JupyterLab have at most a few for each kernel."""
+_HEAD_TIMEOUT = 10.0
+_IDLE_TIMEOUT = 600.0
+_END_TIMEOUT = 1.0
+_TICK = 1.0
+
+
+class _Connection:
+    def __init__(self, raw: socket.socket):
+        self.sockets = Sockets()
+        self.sockets.add(raw)
+        self.stream = Duplex(raw, self.sockets)
+        self.is_known = False
+        """Whether a request on this connection came with the gateway's token."""
+
+
+class Listener:
+    """Listens on a free port of the loopback interface until it is closed.
+
+    ``handle`` serves each request, in the thread of its connection.
+    """
+
+    def __init__(self, handle: Handler | None = None):
+        self._listening = socket.create_server((HOST, 0))
+        self._listening.setblocking(False)
+        self.port: int = self._listening.getsockname()[1]
+        self._handle = handle
+        self._lock = threading.Lock()
+        self._connections: list[_Connection] = []
+        self._threads: set[threading.Thread] = set()
+        self._waker, self._woken = socket.socketpair()
+        self._closed = False
+
+    def start(self, handle: Handler) -> None:
+        """Serve requests from now on. A consumer that connected before has waited."""
+        self._handle = handle
+        self._start_thread(self._accept)
+
+    def close(self) -> None:
+        """Close the port and all connections, and wait for their threads for a second."""
+        with self._lock:
+            self._closed = True
+            connections, threads = list(self._connections), list(self._threads)
+        self._waker.send(b"x")
+        for each in connections:
+            each.sockets.end()
+        for thread in threads:
+            thread.join(_END_TIMEOUT)
+        for opened in (self._listening, self._waker, self._woken):
+            opened.close()
+
+    def _start_thread(self, work: Callable[..., None], *arguments: object) -> None:
+        thread = threading.Thread(
+            target=self._run, args=(work, *arguments), name="clinder-gateway", daemon=True
+        )
+        with self._lock:
+            self._threads.add(thread)
+        thread.start()
+
+    def _run(self, work: Callable[..., None], *arguments: object) -> None:
+        try:
+            work(*arguments)
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listening, selectors.EVENT_READ)
+            selector.register(self._woken, selectors.EVENT_READ)
+            while not self._closed:
+                for key, _ in selector.select(_TICK):
+                    if key.fileobj is self._listening:
+                        with suppress(OSError):
+                            raw, _ = self._listening.accept()
+                            self._admit(_Connection(raw))
+
+    def _admit(self, connection: _Connection) -> None:
+        with self._lock:
+            full = self._closed or len(self._connections) >= _MAX_CONNECTIONS
+            strangers = [each for each in self._connections if not each.is_known]
+            if not full:
+                self._connections.append(connection)
+        if full:
+            connection.stream.close()
+            return
+        for each in strangers[: len(strangers) + 1 - _MAX_STRANGERS]:
+            each.sockets.end()
+        self._start_thread(self._serve, connection)
+
+    def _serve(self, connection: _Connection) -> None:
+        try:
+            with suppress(ConsumerGone):
+                self._serve_requests(connection)
+        finally:
+            with self._lock:
+                self._connections.remove(connection)
+            connection.stream.close()
+
+    def _serve_requests(self, connection: _Connection) -> None:
+        protocol = h11.Connection(h11.SERVER)
+        while True:
+            seconds = _IDLE_TIMEOUT if connection.is_known else _HEAD_TIMEOUT
+            try:
+                request = next_event(connection.stream, protocol, seconds)
+                exchange = Exchange(connection.stream, protocol, request)
+                known = self._handle(exchange) if self._handle else False
+            except InvalidRequest as error:
+                _refuse(connection.stream, protocol, error.status)
+                return
+            connection.is_known = connection.is_known or known
+            if not exchange.is_done():
+                return
+            protocol.start_next_cycle()
+
+
+def _refuse(stream: Duplex, protocol: h11.Connection, status: int) -> None:
+    """Respond to something that is not a valid request, if that is still possible."""
+    if protocol.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+        with suppress(OSError, h11.LocalProtocolError):
+            headers = [("Content-Length", "0"), ("Connection", "close")]
+            stream.send_all(protocol.send(h11.Response(status_code=status, headers=headers)), 1.0)

@@ -1,0 +1,321 @@
+"""The gateway between a consumer and a server, byte by byte."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection, HTTPResponse, IncompleteRead
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from answers import Answer, Ending, Framing, Raw, json_page, moved, page
+from clinder.gateway.gateway import Gateway
+from clinder.gateway.upstream import Credential
+from hubs import ScriptedHub
+from loopback import Loopback
+
+SECRET = "s" * 32
+
+
+class Echo(Loopback):
+    """A server that answers with the request that it received, head and body, as JSON."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heads: list[str] = []
+
+    def handle(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as file:
+            lines = list(iter(lambda: file.readline().decode().rstrip("\r\n"), ""))
+            self.heads.append("\n".join(lines))
+            fields = {
+                name.lower(): value
+                for name, _, value in (line.partition(": ") for line in lines[1:])
+            }
+            if fields.get("transfer-encoding") == "chunked":
+                body = b"".join(iter(lambda: _chunk(file), b""))
+            else:
+                body = file.read(int(fields.get("content-length", 0)))
+            answer = json.dumps({"lines": lines, "body": body.decode()}).encode()
+            head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(answer)}\r\nSet-Cookie: a=b\r\n"
+            connection.sendall(
+                f"{head}Connection: close, X-Hop\r\nX-Hop: 1\r\nX-End: 2\r\n\r\n".encode() + answer
+            )
+
+
+def _chunk(file: Any) -> bytes:
+    size = int(file.readline(), 16)
+    data: bytes = file.read(size)
+    file.readline()
+    return data
+
+
+@contextmanager
+def gateway(url: str) -> Iterator[Gateway]:
+    with Gateway(Credential(url, SECRET)) as opened:
+        yield opened
+
+
+def connect(opened: Gateway) -> HTTPConnection:
+    return HTTPConnection(urlsplit(opened.url).netloc, timeout=20)
+
+
+def request(
+    opened: Gateway,
+    method: str = "GET",
+    path: str = "/api/status",
+    body: Any = None,
+    **headers: str,
+) -> tuple[HTTPResponse, bytes]:
+    with closing(connect(opened)) as connection:
+        return send(connection, opened, method, path, body, **headers)
+
+
+def send(
+    connection: HTTPConnection, opened: Gateway, method: str, path: str, body: Any, **headers: str
+) -> tuple[HTTPResponse, bytes]:
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    given = {"Authorization": f"token {opened.token}", **named}
+    connection.request(method, path, body, given)
+    response = connection.getresponse()
+    return response, response.read()
+
+
+@contextmanager
+def begun(opened: Gateway) -> Iterator[HTTPResponse]:
+    """Send a request, and yield the response once its head has arrived."""
+    with closing(connect(opened)) as connection:
+        headers = {"Authorization": f"token {opened.token}"}
+        connection.request("GET", "/api/status", headers=headers)
+        yield connection.getresponse()
+
+
+@pytest.fixture(scope="module")
+def echo() -> Iterator[tuple[Echo, Gateway]]:
+    with Echo() as server, gateway(f"{server.origin}/user/x/") as opened:
+        yield server, opened
+
+
+def test_the_server_receives_the_request_with_its_own_token(echo: tuple[Echo, Gateway]) -> None:
+    _, opened = echo
+    _, body = request(opened, path=f"/api/contents/a%20b?x=1&token={opened.token}")
+    lines = json.loads(body)["lines"]
+    assert lines[0] == "GET /user/x/api/contents/a%20b?x=1 HTTP/1.1"
+    assert f"Authorization: token {SECRET}" in lines
+    assert opened.token not in str(lines)
+
+
+def test_the_server_does_not_receive_what_is_meant_for_the_gateway(
+    echo: tuple[Echo, Gateway],
+) -> None:
+    _, opened = echo
+    own = opened.url.rstrip("/")
+    headers = {
+        "Cookie": "c=1",
+        "Origin": own,
+        "Referer": own,
+        "X_XSRFToken": "x",
+        "Sec_Fetch_Mode": "cors",
+    }
+    _, body = request(opened, Connection="X-Mine", X_Mine="1", X_Kept="2", **headers)
+    names = {line.partition(":")[0].lower() for line in json.loads(body)["lines"][1:]}
+    assert names == {"host", "authorization", "connection", "x-kept", "accept-encoding"}
+
+
+def test_the_consumer_receives_neither_cookies_nor_the_headers_of_one_connection(
+    echo: tuple[Echo, Gateway],
+) -> None:
+    response, _ = request(echo[1])
+    names = {name.lower() for name, _ in response.getheaders()}
+    assert names == {"content-length", "x-end"}
+
+
+@pytest.mark.parametrize("body", [b"x" * 300_000, "plain", iter([b"one", b"two" * 50_000])])
+def test_a_body_arrives_as_it_was_sent(echo: tuple[Echo, Gateway], body: Any) -> None:
+    expected = b"one" + b"two" * 50_000 if not isinstance(body, (bytes, str)) else body
+    _, answer = request(echo[1], "PUT", "/api/contents/x", body)
+    text = expected.decode() if isinstance(expected, bytes) else expected
+    assert json.loads(answer)["body"] == text
+
+
+def test_one_connection_serves_many_requests(echo: tuple[Echo, Gateway]) -> None:
+    with closing(connect(echo[1])) as connection:
+        for number in range(3):
+            response, _ = send(connection, echo[1], "GET", f"/api/{number}", None)
+            assert response.status == 200
+        assert connection.sock is not None
+
+
+RESPONSES = [
+    (json_page(200, [1]), 200),
+    (json_page(404, {"message": "no such kernel"}), 404),
+    (page(204, b""), 204),
+    (Answer(b"x" * 200_000, content_type="a/b"), 200),
+    (Answer(b"x" * 1000, content_type="a/b", framing=Framing.CLOSE), 200),
+]
+
+
+@pytest.mark.parametrize(("answer", "status"), RESPONSES)
+def test_a_response_arrives_as_the_server_sent_it(answer: Answer, status: int) -> None:
+    with (
+        ScriptedHub(pages={"/user/x/api/status": answer}) as hub,
+        gateway(f"{hub.url}user/x/") as opened,
+    ):
+        response, body = request(opened)
+    sent = answer.body if isinstance(answer.body, bytes) else b""
+    assert (response.status, body) == (status, sent)
+    assert response.getheader("content-type") == answer.content_type
+
+
+def test_a_response_arrives_piece_by_piece() -> None:
+    more = threading.Event()
+    answer = Answer((b"first", more, b"second"), content_type="a/b")
+    with (
+        ScriptedHub(pages={"/user/x/api/status": answer}) as hub,
+        gateway(f"{hub.url}user/x/") as opened,
+        begun(opened) as response,
+    ):
+        assert response.read(5) == b"first"
+        more.set()
+        assert response.read() == b"second"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [moved("/hub/user/x/"), moved("https://hub.example/hub/login?next=x"), json_page(424, {})],
+)
+def test_a_session_that_is_gone_is_a_424_with_a_reason(answer: Answer) -> None:
+    with (
+        ScriptedHub(pages={"/user/x/api/status": answer}) as hub,
+        gateway(f"{hub.url}user/x/") as opened,
+    ):
+        response, body = request(opened)
+    assert (response.status, json.loads(body)) == (424, {"message": "The session is gone."})
+
+
+def test_another_redirect_is_not_passed_on() -> None:
+    answer = moved("https://evil.example/")
+    with (
+        ScriptedHub(pages={"/user/x/api/status": answer}) as hub,
+        gateway(f"{hub.url}user/x/") as opened,
+    ):
+        response, _ = request(opened)
+    assert (response.status, response.getheader("location")) == (502, None)
+
+
+UNREACHABLE = [
+    Raw([], Ending.RESET),
+    Raw([b"SSH-2.0-OpenSSH\r\n"]),
+    Raw([b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n"]),
+    Raw([b"HTTP/1.1 200 OK\r\nX: " + b"x" * 100_000]),
+]
+
+
+@pytest.mark.parametrize("answer", UNREACHABLE)
+def test_a_server_that_does_not_speak_http_is_a_502_with_a_reason(answer: Raw) -> None:
+    with (
+        ScriptedHub(pages={"/user/x/api/status": answer}) as hub,
+        gateway(f"{hub.url}user/x/") as opened,
+    ):
+        response, body = request(opened)
+    assert response.status == 502
+    assert json.loads(body)["message"].startswith("The session's server is unreachable: ")
+
+
+def test_a_server_that_is_not_there_is_a_502_with_a_reason() -> None:
+    with gateway("http://127.0.0.1:9/user/x/") as opened:
+        response, body = request(opened)
+    assert response.status == 502
+    assert "unreachable" in json.loads(body)["message"]
+
+
+def test_a_response_that_is_cut_is_cut_for_the_consumer() -> None:
+    answer = Answer(b"half", content_type="a/b", ending=Ending.BROKEN)
+    with (
+        ScriptedHub(pages={"/user/x/api/status": answer}) as hub,
+        gateway(f"{hub.url}user/x/") as opened,
+        begun(opened) as response,
+        pytest.raises((IncompleteRead, ConnectionResetError)),
+    ):
+        response.read()
+
+
+def exchange(opened: Gateway, data: bytes) -> bytes:
+    """Send bytes to the gateway and return all that it sends until it closes the connection."""
+    parts = urlsplit(opened.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as raw:
+        raw.sendall(data)
+        return b"".join(iter(lambda: raw.recv(65536), b""))
+
+
+HEAD = "POST /api/x HTTP/1.1\r\nHost: {host}\r\nAuthorization: token {token}\r\n"
+SMUGGLED = [
+    "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+    "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "Transfer-Encoding: gzip, chunked\r\n\r\n",
+    "Content-Length: +3\r\n\r\nabc",
+    "Content-Length : 3\r\n\r\nabc",
+    "X: a\r\n b\r\nContent-Length: -1\r\n\r\n",
+    "Host: other\r\n\r\n",
+    f"X: {'x' * 100_000}\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("rest", SMUGGLED)
+def test_an_ambiguous_request_never_reaches_the_server(
+    echo: tuple[Echo, Gateway], rest: str
+) -> None:
+    server, opened = echo
+    before = len(server.heads)
+    host = urlsplit(opened.url).netloc
+    answer = exchange(opened, (HEAD.format(host=host, token=opened.token) + rest).encode())
+    assert answer.split()[1] in (b"400", b"431", b"501")
+    assert len(server.heads) == before
+
+
+def test_a_stranger_reaches_nothing(echo: tuple[Echo, Gateway]) -> None:
+    server, opened = echo
+    before = len(server.heads)
+    response, body = request(opened, Authorization=f"token {SECRET}")
+    assert response.status == 403
+    assert b"token is missing or wrong" in body
+    assert len(server.heads) == before
+
+
+def test_idle_strangers_do_not_keep_others_out(echo: tuple[Echo, Gateway]) -> None:
+    _, opened = echo
+    parts = urlsplit(opened.url)
+    strangers = [socket.create_connection((parts.hostname, parts.port)) for _ in range(40)]
+    try:
+        response, _ = request(opened)
+        assert response.status == 200
+        gateways = [each for each in threading.enumerate() if each.name == "clinder-gateway"]
+        assert len(gateways) < 25
+    finally:
+        for each in strangers:
+            each.close()
+
+
+def test_a_request_that_runs_ends_with_the_gateway() -> None:
+    never = threading.Event()
+    answer = Answer((b"first", never), content_type="a/b")
+    with ScriptedHub(pages={"/user/x/api/status": answer}) as hub, ExitStack() as stack:
+        before = set(threading.enumerate())
+        with gateway(f"{hub.url}user/x/") as opened:
+            assert stack.enter_context(begun(opened)).read(5) == b"first"
+            threads = set(threading.enumerate()) - before
+        gateways = [each for each in threads if each.name == "clinder-gateway"]
+        assert len(gateways) == 2
+        assert not any(each.is_alive() for each in gateways)
+        assert hub.requests[0].left.wait(10)
+
+
+def test_neither_token_is_shown() -> None:
+    with gateway("http://127.0.0.1:9/user/x/") as opened:
+        assert opened.token not in repr(opened)
+        assert SECRET not in f"{opened!r} {Credential('http://x/', SECRET)!r}"

@@ -198,11 +198,20 @@ def status(
     6 * 3600,
     "How long clinder keeps the hub from culling the session while COMMAND runs.",
 )
-def run(keep_alive: float, **options: Any) -> int:
+@option(
+    "--no-gateway",
+    "gateway",
+    group=WHERE,
+    flag_value=False,
+    default=True,
+    help="Hand out the session's own URL and token.  [default: those of clinder's gateway to it]",
+)
+def run(keep_alive: float, *, gateway: bool, **options: Any) -> int:
     """Start a session, run COMMAND with it, and always stop the session.
 
     COMMAND receives JUPYTER_BASE_URL and JUPYTER_TOKEN, which MyST and Jupyter Book use to find
-    the session. The exit code is COMMAND's, or 128+N if signal N ended it.
+    the session. They belong to a gateway on this machine, which ends with COMMAND. The exit code
+    is COMMAND's, or 128+N if signal N ended it.
 
     \b
     Examples:
@@ -215,7 +224,9 @@ def run(keep_alive: float, **options: Any) -> int:
     command = click.get_current_context().meta.get(_COMMAND)
     if not command:
         raise _no_command()
-    return run_command(build_options(**options), command, keep_alive=keep_alive)
+    return run_command(
+        build_options(**options), command, keep_alive=keep_alive, use_gateway=gateway
+    )
 
 
 @cli.command(cls=RepositoryCommand, variables=LAUNCH)

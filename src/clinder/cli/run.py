@@ -7,8 +7,8 @@ import os
 import queue
 import shlex
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -76,12 +76,14 @@ def run(
     command: Sequence[str],
     *,
     keep_alive: float,
+    use_gateway: bool = True,
     intervals: Intervals | None = None,
     grace: Grace | None = None,
 ) -> int:
     """Start a session, run a command with it, stop the session; return the command's exit code.
 
-    For ``keep_alive`` seconds, clinder keeps the hub from culling the session. Raises
+    For ``keep_alive`` seconds, clinder keeps the hub from culling the session. The command
+    receives the URL and the token of a gateway or, without one, those of the session. Raises
     :class:`~clinder.errors.ClinderError` if the launch fails, and
     :class:`~clinder.errors.SessionGone` if the session is gone before the command ends.
     """
@@ -90,9 +92,8 @@ def run(
         with closing(choose_screen(cancel, options)) as screen:
             log.warn = screen.warn
             session = launch_session(options, screen, cancel, log.observe)
-        log.exit_code = _Run(session, options, grace or Grace(), log).run(
-            command, cancel, keep_alive=keep_alive, intervals=intervals
-        )
+        running = _Run(session, options, grace or Grace(), log, use_gateway=use_gateway)
+        log.exit_code = running.run(command, cancel, keep_alive=keep_alive, intervals=intervals)
         return log.exit_code
 
 
@@ -105,8 +106,17 @@ class _Run:
     kills the command, and the third ends clinder immediately.
     """
 
-    def __init__(self, session: Session, options: Options, grace: Grace, log: EventLog):
+    def __init__(
+        self,
+        session: Session,
+        options: Options,
+        grace: Grace,
+        log: EventLog,
+        *,
+        use_gateway: bool,
+    ):
         self._session = session
+        self._use_gateway = use_gateway
         self._options = options
         self._grace = grace
         self._log = log
@@ -129,17 +139,31 @@ class _Run:
             try:
                 if cancel.is_set():
                     raise Cancelled("Cancelled.")
-                self._print(f"Running {shlex.join(command)}")
-                environ = {**os.environ, **self._session.variables}
-                to_stderr = self._options.events == STDOUT
-                process = Process(command, environ, output_to_stderr=to_stderr)
-                self._log.observe(CommandStarted())
-                _start_thread(self._report_end, process)
-                _start_thread(self._keep_alive, keep_alive, intervals, done)
-                return self._wait_for_end(process)
+                with self._hand_out() as variables:
+                    self._print(f"Running {shlex.join(command)}")
+                    environ = {**os.environ, **variables}
+                    to_stderr = self._options.events == STDOUT
+                    process = Process(command, environ, output_to_stderr=to_stderr)
+                    self._log.observe(CommandStarted())
+                    _start_thread(self._report_end, process)
+                    _start_thread(self._keep_alive, keep_alive, intervals, done)
+                    return self._wait_for_end(process)
             finally:
                 done.set()
                 self._stop()
+
+    @contextmanager
+    def _hand_out(self) -> Iterator[Mapping[str, str]]:
+        """Yield the variables by which the command finds the session, or the gateway to it."""
+        if not self._use_gateway:
+            yield self._session.variables
+            return
+        from clinder.gateway.gateway import Gateway
+        from clinder.gateway.upstream import Credential
+
+        credential = Credential.of(self._session)
+        with Gateway(credential, timeouts=self._options.launch.timeouts) as gateway:
+            yield gateway.variables(os.environ)
 
     def _handle(self, signum: int) -> None:
         self._signals.append(signum)

@@ -26,6 +26,17 @@ from clinder.checkout.buildpacks import ROOT as ENVIRONMENT_FILES
 from clinder.cli import event_log
 from clinder.cli.help import RepositoryCommand, options_in_order
 from clinder.cli.main import cli
+from clinder.gateway.report import (
+    CellError,
+    Command,
+    Kernel,
+    Launch,
+    Problem,
+    Report,
+    Resources,
+    SlowCell,
+    Stop,
+)
 from clinder.repository.parse import FORMS
 from clinder.session import Attempt, Session
 from clinder.timeouts import Timeouts
@@ -258,6 +269,11 @@ _JSON_TYPES = {
     "tuple[str, ...]": "array of strings",
     "Session": "object",
     "Attempt": "object",
+    "bool": "boolean",
+    "float | None": "number or null",
+    "int | None": "integer or null",
+    "Mapping[str, float]": "object of numbers",
+    "tuple[int, ...]": "array of integers",
 }
 
 
@@ -285,6 +301,28 @@ def _markdown(documented: object) -> str:
 def _unwrap(text: str) -> str:
     """Return text with one line per paragraph."""
     return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
+
+
+# The report
+
+
+def _report() -> str:
+    """Return the fields of the report, and of each class that is part of it."""
+    kinds = [Report, Launch, Kernel, CellError, SlowCell, Resources, Command, Stop, Problem]
+    return "\n".join(map(_report_class, kinds))
+
+
+def _report_class(kind: Any) -> str:
+    rows = ((f"`{each.name}`", _report_type(str(each.type))) for each in dataclasses.fields(kind))
+    return f"### {kind.__name__}\n\n{_markdown(kind)}\n\n" + _table(("field", "type"), *rows)
+
+
+def _report_type(name: str) -> str:
+    if name == "tuple[Attempt, ...]":
+        return "array of [`Attempt`](python.md#attempt)"
+    if name.startswith("tuple[") and name not in _JSON_TYPES:
+        return f"array of `{name.removeprefix('tuple[').removesuffix(', ...]')}`"
+    return _JSON_TYPES.get(name) or f"`{name.removesuffix(' | None')}` or null"
 
 
 # The messages
@@ -342,6 +380,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "event-lines": _event_lines,
     "event-example": _event_example,
     "messages": _messages,
+    "report": _report,
 }
 
 

@@ -1,12 +1,28 @@
-"""What happened between the launch and the stop: the values of the report, version 1.
+"""What happened from the launch to the stop: the values of the report, version 1.
 
-The fields of these classes are those of the report's JSON. Text that is not clinder's own is safe
-to print and bounded; no field holds a token, code or output.
+The report's JSON has the fields of these classes. Text that is not clinder's own is bounded and
+safe to print. No field holds a token, a page's code or its output; only an error's message can
+contain what the page's code puts there.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from types import NoneType
+from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+
+from clinder._version import __version__
+from clinder.errors import ClinderError, UsageError
+from clinder.session import Attempt, Session
+from clinder.wire.json_fields import parse_object
+
+T = TypeVar("T")
+
+VERSION = 1
+_DIGITS = 3
 
 
 @dataclass(frozen=True)
@@ -39,15 +55,17 @@ class Kernel:
     """One kernel, and what ran on it. Most tools start one for each page.
 
     ``page`` is the path that the tool gave. ``requested`` is the kernelspec that the page names,
-    ``kernelspec`` the one that ran. ``waited`` is how many seconds it waited for another kernel to
-    end, ``ready_after`` how many it took to respond, ``None`` if it never did.
+    ``kernelspec`` the one that was started. ``waited`` is how many seconds it waited for another
+    kernel to end, ``ready_after`` how many it then took to respond. If it never did, that is
+    ``null``, and ``problem`` explains it.
 
     ``cells`` is the number of cells that ended, ``unfinished`` of those that did not, ``seconds``
-    the time that they took, and ``slowest`` names those that took the longest. ``errors`` holds the
-    first ones of ``error_count``. ``deaths`` counts how often the kernel died. ``time_limits``,
-    ``across_reconnections`` and ``dropped_output`` are the numbers of the cells that reached the
-    time limit, that ran while the connection to the session broke, so that part of their output
-    can be missing, and of whose output the server dropped a part because of its rate limits.
+    the time that all took, and ``slowest`` lists up to five. ``errors`` lists up to 50 of
+    ``error_count`` errors, always with the last one. ``deaths`` counts how often the kernel died,
+    ``reconnections`` how often the connection to the session broke. ``time_limits`` lists the cells
+    that reached their time limit, ``across_reconnections`` those that ran while the connection
+    broke, so that part of their output can be missing, and ``dropped_output`` those of whose output
+    the server dropped a part because of its rate limits.
     """
 
     page: str = ""
@@ -55,6 +73,7 @@ class Kernel:
     kernelspec: str = ""
     waited: float = 0.0
     ready_after: float | None = None
+    problem: str = ""
     cells: int = 0
     unfinished: int = 0
     seconds: float = 0.0
@@ -72,3 +91,148 @@ class Kernel:
         """The error that ended the page, as far as that is known."""
         last = self.errors[-1] if self.errors else None
         return None if last is None or last.followed else last
+
+
+@dataclass(frozen=True)
+class Launch:
+    """The launch. ``phases`` maps each phase to its seconds, and ``seconds`` is their sum.
+
+    The other fields are those of a session. ``attempts`` lists the build requests.
+    """
+
+    hub: str = ""
+    spec: str = ""
+    asked_spec: str = ""
+    reuse: str = ""
+    image: str = ""
+    started_at: str = ""
+    seconds: float = 0.0
+    phases: Mapping[str, float] = field(default_factory=dict)
+    attempts: tuple[Attempt, ...] = ()
+
+    @classmethod
+    def of(cls, session: Session) -> Launch:
+        """Return how a session was launched."""
+        names = {each.name for each in fields(cls)} - {"seconds"}
+        values = {name: getattr(session, name) for name in names}
+        return cls(**values, seconds=sum(session.phases.values()))
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the session used, if its server reports it; otherwise the fields are ``null``.
+
+    ``memory_peak`` and ``memory_limit`` are in bytes. ``cpu_peak`` is in percent of one processor,
+    of which the session's machine has ``cpu_count``.
+    """
+
+    memory_peak: int | None = None
+    memory_limit: int | None = None
+    cpu_peak: float | None = None
+    cpu_count: int | None = None
+
+
+@dataclass(frozen=True)
+class Command:
+    """The command that used the session, and the ``seconds`` that it ran."""
+
+    exit_code: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Stop:
+    """How the session ended: ``outcome`` is ``stopped``, ``gone``, ``unknown`` or ``running``.
+
+    A session that is ``gone`` had ended before. ``message`` explains the outcome; stopping took
+    ``seconds``.
+    """
+
+    outcome: str
+    message: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The error with which clinder ended: its class in Python, message, hint and exit code."""
+
+    name: str
+    message: str
+    hint: str = ""
+    exit_code: int = 1
+
+    @classmethod
+    def of(cls, error: ClinderError) -> Problem:
+        """Return an error as a value."""
+        return cls(type(error).__name__, error.message, error.hint, error.exit_code)
+
+
+@dataclass(frozen=True)
+class Report:
+    """One run. Fields are ``null`` or empty if it did not come so far.
+
+    ``version`` is that of the report; it changes when a field changes its meaning or disappears.
+    ``clinder`` is the version of clinder. ``kernels`` are in the order of their start.
+    """
+
+    version: int = VERSION
+    clinder: str = __version__
+    launch: Launch | None = None
+    kernels: tuple[Kernel, ...] = ()
+    resources: Resources | None = None
+    command: Command | None = None
+    stop: Stop | None = None
+    problem: Problem | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> tuple[Kernel, ...]:
+        """The kernels whose page did not run to its end, as far as that is known."""
+        return tuple(each for each in self.kernels if each.problem or each.ended_by is not None)
+
+    def to_json(self) -> str:
+        """Return the report as one line of JSON."""
+        return json.dumps(_rounded(asdict(self)))
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """Parse a report, whose unknown fields are ignored.
+
+        Raises :class:`~clinder.errors.UsageError` if it is none, or is of another version.
+        """
+        data = parse_object(text)
+        if data is not None and data.get("version") == VERSION:
+            with suppress(TypeError):
+                return cast(Report, _read(cls, data))
+        raise UsageError("This is not a report of this version of clinder.")
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(each) for each in value]
+    return round(value, _DIGITS) if isinstance(value, float) else value
+
+
+def _read(kind: Any, data: Any) -> Any:
+    """Return a value of a dataclass or of a type that JSON has. Raises TypeError."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        names = hints.keys() & _require(dict, data).keys()
+        return kind(**{name: _read(hints[name], data[name]) for name in names})  # type: ignore[operator]
+    arguments = get_args(kind)
+    if NoneType in arguments:
+        return None if data is None else _read(arguments[0], data)
+    if get_origin(kind) is tuple:
+        return tuple(_read(arguments[0], each) for each in _require(list, data))
+    if get_origin(kind) is Mapping:
+        return {name: _read(arguments[1], each) for name, each in _require(dict, data).items()}
+    return _require(kind, float(data) if kind is float and type(data) is int else data)
+
+
+def _require(kind: type[T], data: Any) -> T:
+    if type(data) is not kind:
+        raise TypeError
+    return data

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clinder.errors import UsageError
-from clinder.session import Attempt, Session, server_url
+from clinder.session import Attempt, Session
 
 URL = "https://hub.example.org/user/x/"
 TOKEN = "s3cret-token"
@@ -43,6 +43,12 @@ COMPLETE = Session(
         f"{URL}lab/tree/folder/notebook.ipynb?reset&token={TOKEN}#cell",
         f"{URL}tree?token={TOKEN}&token={TOKEN}",
         f"{URL}api/status?token={TOKEN}",
+        f"{URL}rstudio/?token={TOKEN}",
+        f"{URL}rstudio/auth-sign-in?appUri=%2F&token={TOKEN}",
+        f"{URL}terminals/1?token={TOKEN}",
+        f"{URL}proxy/8050/?token={TOKEN}",
+        f"{URL}proxy/8050/api/terminals?token={TOKEN}",
+        f"{URL}files/terminals/1?token={TOKEN}",
         f" {URL}?token={TOKEN}\n",
     ],
 )
@@ -81,11 +87,28 @@ def test_an_invalid_uri_is_refused_without_showing_the_token(uri: str) -> None:
     assert "password" not in shown
 
 
-def test_a_path_prefix_that_looks_like_an_application_is_kept() -> None:
-    assert server_url("https://hub.example.org/lab/user/lab/") == (
-        "https://hub.example.org/lab/user/lab/"
-    )
-    assert server_url("https://hub.example.org/lab") == "https://hub.example.org/lab/"
+@pytest.mark.parametrize(
+    ("path", "server"),
+    [
+        ("lab/user/lab/", "lab/user/lab/"),
+        ("lab", "lab/"),
+        ("user/x/gpu/", "user/x/gpu/"),
+        ("user/x/gpu/lab/tree/a.ipynb", "user/x/gpu/"),
+        ("user/x/gpu/rstudio/", "user/x/gpu/"),
+        ("user/x/terminals/gpu/lab", "user/x/"),
+        ("prefix/user/x/proxy/8050/user/y/lab", "prefix/user/x/"),
+        ("user/x/laboratory/", "user/x/laboratory/"),
+    ],
+)
+def test_only_a_page_below_the_server_is_removed_from_its_url(path: str, server: str) -> None:
+    """A server is at ``/user/NAME/`` or, if the hub has named servers, ``/user/NAME/SERVER/``."""
+    site = "https://hub.example.org/"
+    assert Session(f"{site}{path}", TOKEN).url == f"{site}{server}"
+
+
+def test_the_url_that_a_hub_reported_is_exact() -> None:
+    """A named server can have the name of a page."""
+    assert Session(f"{URL}rstudio/", TOKEN, hub="https://hub.example.org/").url == f"{URL}rstudio/"
 
 
 def test_only_the_uri_and_the_variables_show_the_token() -> None:

@@ -275,7 +275,10 @@ class StopFailed(ClinderError):
     """The session could not be stopped, or is still running."""
 
     exit_code = 9
-    hint = "Try again. The hub culls an idle session (mybinder.org: after 10 minutes)."
+    hint = (
+        "Check the session's URL, and try again. The hub culls an idle session (mybinder.org: "
+        "after 10 minutes)."
+    )
 
 
 class TokenRefused(StopFailed):

@@ -14,7 +14,17 @@ from clinder.errors import UsageError
 EMBEDDED_PATH = "/clinder-hub/"
 """How the path of each of the embedded hub's sessions begins."""
 
-_APPLICATION_PATH = r"(/user/[^/]+/)(?:lab|tree|notebooks|doc|edit|retro|api)(?:/.*)?$"
+_PAGES = (
+    # Of Jupyter Server, JupyterLab and Notebook.
+    *("api", "consoles", "doc", "edit", "files", "kernelspecs", "lab", "login", "logout"),
+    *("metrics", "nbclassic", "nbconvert", "notebooks", "retro", "static", "terminals", "tree"),
+    "view",
+    # Of extensions, and of programs behind jupyter-server-proxy.
+    *("apps", "code-server", "dashboards", "desktop", "git-pull", "mlflow", "nteract"),
+    *("openrefine", "openvscode", "panel", "pluto", "proxy", "rstudio", "shiny", "streamlit"),
+    *("tensorboard", "theia", "voila", "vscode"),
+)
+_BELOW_SERVER = re.compile(rf"(/user/[^/]+/(?:[^/]+/)??)(?:{'|'.join(_PAGES)})(?:/.*)?$")
 _VISIBLE_ASCII = r"[!-~]+"  # what an HTTP header can contain, without spaces
 
 
@@ -41,8 +51,9 @@ class Session:
     refused a fork's commit, ``asked_spec`` is the requested spec, and ``reuse`` is a sentence that
     explains the choice.
     ``phases`` maps each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``repr`` and
-    ``str`` never show the token; :attr:`uri` and :meth:`to_json` contain it. Raises
-    :class:`~clinder.errors.UsageError` if the URL or the token is invalid.
+    ``str`` never show the token; :attr:`uri` and :meth:`to_json` contain it. Without a ``hub``, the
+    URL can be that of a page below the server, such as ``…/user/x/lab`` or ``…/user/x/rstudio/``.
+    Raises :class:`~clinder.errors.UsageError` if the URL or the token is invalid.
     """
 
     url: str
@@ -62,7 +73,9 @@ class Session:
     attempts: tuple[Attempt, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "url", server_url(self.url))
+        url = _server_url(self.url)
+        # A hub's own URL is exact, and a named server can have the name of a page.
+        object.__setattr__(self, "url", url if self.hub else _BELOW_SERVER.sub(r"\1", url))
         if not self.token:
             raise UsageError("The session has no token.", hint=_HINT)
         if not re.fullmatch(_VISIBLE_ASCII, self.token):
@@ -127,8 +140,8 @@ class Session:
 _HINT = "Use the session's URI, https://HUB/user/NAME/?token=TOKEN, or a session file."
 
 
-def server_url(url: str) -> str:
-    """Return a Jupyter Server's base URL: it ends in a slash, and has no query and no ``/lab``.
+def _server_url(url: str) -> str:
+    """Return a Jupyter Server's URL: it ends in a slash, and has no query.
 
     Raises :class:`~clinder.errors.UsageError` unless it is an http(s) URL with a host.
     """
@@ -140,7 +153,7 @@ def server_url(url: str) -> str:
     if not valid or parts.query or parts.fragment or parts.username or parts.password:
         raise UsageError("This is not the HTTP(S) URL of a session.", hint=_HINT)
     path = parts.path if parts.path.endswith("/") else parts.path + "/"
-    return urlunsplit((parts.scheme, parts.netloc, re.sub(_APPLICATION_PATH, r"\1", path), "", ""))
+    return urlunsplit((parts.scheme, parts.netloc, path, "", ""))
 
 
 def _strip(url: str) -> str:

@@ -164,6 +164,26 @@ def test_the_output_is_one_line_as_json_and_as_a_uri() -> None:
     assert format_session(session, "uri") == "http://127.0.0.1:8888/user/x/?token=a%26b"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "out"),
+    [
+        (["-o", "shell"], "false\n"),
+        (["--output=shell"], "false\n"),
+        (["--ref", "", "--output", "shell"], "false\n"),
+        (["--nonsense", "-oshell"], "false\n"),
+        (["--ref", "shell"], ""),
+        (["-o", "json"], ""),
+    ],
+    ids=str,
+)
+def test_the_output_of_a_failed_launch_fails_in_a_shell(
+    arguments: list[str], out: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Otherwise, ``eval "$(clinder start -o shell)"`` would hide the failure."""
+    assert main(["start", "o/r@main", "--ref", "v1", *arguments]) == 2
+    assert capsys.readouterr().out == out
+
+
 EXEC = ["exec", "--session", f"{GONE}?token=secret"]
 # Nothing listens there, so a build request would end with another exit code.
 RUN = ["run", "o/r", "--hub", "http://127.0.0.1:1"]
@@ -316,7 +336,7 @@ def test_help_that_cannot_be_written_is_an_error(world: World, arguments: str) -
         scripts.append(f"$CLINDER {arguments} >/dev/full")
     for script in scripts:
         result = world.sh(script)
-        assert result.code == 2
+        assert result.code == 74
         assert result.err.startswith("clinder: The output could not be written: ")
         assert len(result.err.splitlines()) == 2
 
@@ -392,12 +412,13 @@ def test_a_signal_during_an_import_is_one_message(world: World, module: str, ign
     ignore = (lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None
 
     environ = {"INTERRUPTED_IMPORT": module, "PYTHONPATH": path}
-    result = world.run("--version", env=environ, preexec_fn=ignore)
+    arguments = ["--version"] if ignored else ["start", "-o", "shell"]
+    result = world.run(*arguments, env=environ, preexec_fn=ignore)
 
     if ignored:
         assert result == Result(0, f"clinder {__version__}\n", "")
     else:
-        assert result == Result(130, "", "clinder: Cancelled by SIGINT.\n")
+        assert result == Result(130, "false\n", "clinder: Cancelled by SIGINT.\n")
 
 
 @pytest.mark.posix
@@ -476,7 +497,7 @@ def test_a_session_that_nobody_receives_and_that_does_not_stop_is_kept_in_its_fi
         monkeypatch.setattr(sys, "stdout", stdout)
         hub.then(Answer(ready(hub.serve("x", Jupyter("s3cret", stays=True)), "s3cret")))
         options = ["--no-warm-up", "--stop-timeout", "0.3", "--session-file", str(file)]
-        assert main(["start", "o/r", "--hub", hub.url, *options]) == 2
+        assert main(["start", "o/r", "--hub", hub.url, *options]) == 74
         err = capsys.readouterr().err
     assert f"Stop the session with: clinder stop --session-file {file}" in err
     assert "clinder: The output could not be written: Broken pipe.\n" in err

@@ -149,7 +149,9 @@ def invocations(text: str) -> Iterator[list[str]]:
     """Yield the arguments of each ``clinder`` command in a text, up to the end of the command."""
     for line in text.replace("\\\n", " ").splitlines():
         for match in re.finditer(r"(?<![\w./@\[-])(?<!npx )(?<!install )clinder (?=[a-z-])", line):
-            yield list(split_arguments(line[match.end() :]))
+            quote = line[: match.start()][-1:]
+            rest = line[match.end() :]
+            yield list(split_arguments(rest.partition(quote)[0] if quote in ("'", '"') else rest))
 
 
 def split_arguments(line: str) -> Iterator[str]:

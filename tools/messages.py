@@ -53,8 +53,9 @@ EXPLANATIONS = {
     ),
     "OutputLost": Explanation(
         ("The output could not be written: …",),
-        "The program that reads clinder's output has ended, or the disk is full. If clinder had "
-        "started a session, it has stopped it, because nobody received its token.",
+        "The program that reads clinder's output has ended, stdout is closed, or the disk is "
+        "full. If clinder had started a session, it has stopped it, because nobody received its "
+        "token.",
     ),
     "Refused": Explanation(
         ("The hub refused: …", "The hub responded with status …"),

@@ -49,6 +49,8 @@ def _exit_on_sigint(*_: object) -> NoReturn:
     """Exit at once. While a module is imported, Python might print or lose an exception."""
     try:
         os.write(2, b"clinder: Cancelled by SIGINT.\n")
+        if "start" in sys.argv and any(each.endswith("shell") for each in sys.argv):
+            os.write(1, b"false\n")  # the shell that evaluates this must fail
     finally:
         os._exit(130)
 

@@ -21,6 +21,7 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
     (9, "stopping failed: the token was refused, or the session is still running"),
     (10, "the session is gone (status, exec, run)"),
     (70, "a bug in clinder"),
+    (74, "the output could not be written: nobody reads it, or the disk is full"),
     (130, "cancelled by SIGINT (Ctrl-C)"),
     (143, "cancelled by SIGTERM, SIGHUP or, on Windows, Ctrl-Break"),
 )

@@ -162,7 +162,7 @@ def test_a_closed_stdout_ends_the_code(world: World) -> None:
     running.stdout.close()
     running.stdout = None
     result = world.finish(running)
-    assert result.code == 2
+    assert result.code == 74
     assert result.err.startswith("clinder: The output could not be written: ")
 
 

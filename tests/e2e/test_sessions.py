@@ -119,6 +119,10 @@ SCRIPTS = {
     "shell": f'eval "$({START} -o shell)" && $CLINDER status -o json && $CLINDER stop -q;'
     ' echo "$JUPYTER_BASE_URL"',
     "in a file": f"{START} --session-file it.json >&-; code=$?; test ! -e it.json && exit $code",
+    "failed": f'set -e; eval "$({START} o/r --ref "" -o shell)"; echo continued',
+    "failed safely": f'session=$({START} o/r --ref "" -o shell) || exit; echo continued',
+    "trap": f'session=$({START} -o shell) || exit; eval "$session"; trap "$CLINDER stop -q" EXIT;'
+    " $CLINDER status -o json; (exit 3); exit $?",
     "closed": f"{START} >&-",
     "unread": f"{{ {START}; echo $? >code; }} | :; exit $(cat code; rm code)",
     "full": f"{START} >/dev/full",
@@ -145,12 +149,24 @@ def test_a_shell_can_evaluate_the_output(results: dict[str, Result]) -> None:
 
 
 @pytest.mark.posix
+def test_a_failed_launch_ends_a_script(results: dict[str, Result]) -> None:
+    assert (results["failed"].code, results["failed"].out) == (1, "")
+    assert (results["failed safely"].code, results["failed safely"].out) == (2, "")
+
+
+@pytest.mark.posix
+def test_a_trap_stops_the_session_and_keeps_the_exit_code(results: dict[str, Result]) -> None:
+    assert (results["trap"].code, results["trap"].err) == (3, "")
+    assert json.loads(results["trap"].out)["state"] == "running"
+
+
+@pytest.mark.posix
 @pytest.mark.parametrize(("name", "reason"), LOST_STDOUT)
 def test_a_session_is_stopped_if_stdout_is_lost(
     results: dict[str, Result], name: str, reason: str
 ) -> None:
     result = results[name]
-    assert result.code == 2
+    assert result.code == 74
     message, hint = result.err.splitlines()
     assert message == (
         f"clinder: The output could not be written: {reason}."

@@ -117,9 +117,12 @@ def test_a_second_signal_ends_a_launch_immediately_without_a_stderr(world: World
     """Otherwise the launch waits for the server that is about to appear."""
     launching = event(phase="launching", message="Launching server...\n")
     with ScriptedHub(Answer(launching, ending=Ending.HELD)) as hub:
-        script = f"exec {shlex.join([*CLINDER, 'start', 'o/r', '--hub', hub.url])} 2>&-"
+        start = [*CLINDER, "start", "o/r", "--hub", hub.url, "-o", "shell"]
+        script = f"exec {shlex.join(start)} 2>&-"
         process = world.popen(["sh", "-c", script], start_new_session=True)
         hub.awaited("GET", "build/gh/o/r/HEAD")
         process.send_signal(signal.SIGTERM)
         process.send_signal(signal.SIGINT)
-        assert world.finish(process).code in (130, 143)
+        result = world.finish(process)
+    assert result.code in (130, 143)
+    assert result.out == "false\n", "a shell that evaluates it must fail"

@@ -18,20 +18,23 @@ def might_remain(session: str, *, embedded: bool) -> str:
     return f"{session} might keep running until {end}"
 
 
-def cancellation(consequence: str) -> AbstractContextManager[threading.Event]:
+def cancellation(consequence: str, *, output: str = "") -> AbstractContextManager[threading.Event]:
     """Return a context with an event that the first signal sets; the second ends the process.
 
-    ``consequence`` explains what that can leave behind.
+    ``consequence`` explains what that can leave behind; ``output`` is then written to stdout.
     """
-    return _signals.cancellation(lambda signum: exit_immediately(signum, consequence))
+    return _signals.cancellation(lambda signum: exit_immediately(signum, consequence, output))
 
 
-def exit_immediately(signum: int, consequence: str) -> None:
-    """Restore the terminal's cursor, print the consequence, and end the process."""
+def exit_immediately(signum: int, consequence: str, output: str = "") -> None:
+    """Restore the terminal's cursor, print the consequence and output, and end the process."""
     with suppress(OSError, ValueError):
         if sys.stderr is not None and sys.stderr.isatty():
             os.write(sys.stderr.fileno(), _SHOW_CURSOR)
     write_from_handler(f"clinder: Ended immediately: {consequence}.\n")
+    with suppress(OSError, ValueError):
+        if sys.stdout is not None:
+            os.write(sys.stdout.fileno(), output.encode())
     os._exit(_signals.exit_code(signum))
 
 

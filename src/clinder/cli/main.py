@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from click.core import ParameterSource
 from clinder._version import __version__
 from clinder.cli.help import DOCUMENTATION, LAUNCH, SESSION, WIDTH, Command, RepositoryCommand
 from clinder.cli.options import (
+    FAILURE,
     OUTPUT,
     STDOUT,
     WHAT,
@@ -30,14 +33,41 @@ from clinder.cli.options import (
     stop_timeout,
     warm_options,
 )
-from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status
+from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status, write
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 from clinder.timeouts import Timeouts
 
 _COMMAND = "clinder.command"
+_SHELL_OUTPUT = re.compile(r"(?:^| )(?:-o ?|--output[ =])shell(?: |$)")
 _COMPLETION_VARIABLE = "_CLINDER_COMPLETE"
 
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES)
+
+
+class _StartCommand(RepositoryCommand):
+    """``start``: if it fails, a shell that evaluates its output must fail, too."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        wanted = _SHELL_OUTPUT.search(" ".join(args))
+        with _failing_output(wanted=bool(wanted)):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _failing_output(wanted=ctx.params["output"] == "shell"):
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _failing_output(*, wanted: bool) -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.Exit:  # --help
+        raise
+    except BaseException:
+        if wanted:
+            with suppress(OutputLost):
+                write(FAILURE)
+        raise
 
 
 class _RunCommand(RepositoryCommand):
@@ -83,7 +113,7 @@ def cli() -> None:
     """
 
 
-@cli.command(cls=RepositoryCommand, variables=LAUNCH)
+@cli.command(cls=_StartCommand, variables=LAUNCH)
 @launch_options
 @option(
     "-o",
@@ -105,7 +135,7 @@ def start(output: str, **options: Any) -> None:
     Examples:
       clinder start binder-examples/requirements
       clinder start ORG/REPO@v1.0 --hub https://hub.example.org --session-file session.json
-      eval "$(clinder start --hub local -o shell)"
+      session=$(clinder start --hub local -o shell) && eval "$session"
     """
     from clinder.cli.start import start as start_session
 

@@ -25,6 +25,8 @@ _Result = TypeVar("_Result")
 _A_YEAR = 366 * 86400.0
 STDOUT = "-"
 """As the value of ``--events``: standard output."""
+FAILURE = "false\n"
+"""The output of a failed ``start -o shell``: it fails in the shell that evaluates it."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from clinder._deadline import Deadline
 from clinder.cli.event_log import EventLog, event_log
 from clinder.cli.interrupts import cancellation
 from clinder.cli.launching import launch_consequence, launch_session
-from clinder.cli.options import STDOUT, Options
+from clinder.cli.options import FAILURE, STDOUT, Options
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_command, stop_or_keep
 from clinder.cli.streams import OutputLost, write
@@ -30,7 +30,10 @@ def start(options: Options, output: str) -> None:
             "With `--events -`, clinder writes only events to stdout, and no session.",
             hint="Add --session-file FILE, or write the events to a file.",
         )
-    with event_log(options, "start") as log, cancellation(launch_consequence(options)) as cancel:
+    cancelling = cancellation(
+        launch_consequence(options), output=FAILURE if output == "shell" else ""
+    )
+    with event_log(options, "start") as log, cancelling as cancel:
         with closing(choose_screen(cancel, options)) as screen:
             log.warn = screen.warn
             session = launch_session(options, screen, cancel, log.observe)

@@ -16,9 +16,10 @@ LOST = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF)
 """The error numbers of an output that cannot be written."""
 
 
-class OutputLost(UsageError):
+class OutputLost(ClinderError):
     """The output cannot be written, because of a closed pipe or a full disk."""
 
+    exit_code = 74  # EX_IOERR in sysexits.h
     hint = (
         "Make sure that the program reading clinder's output keeps running and that the disk is"
         " not full."

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -16,6 +16,7 @@ import pytest
 import clinder
 from clinder.errors import Cancelled, TimedOut, TokenRefused, UsageError
 from clinder.events import Event, LogLines, SessionLaunched, WarningIssued
+from clinder.timeouts import Timeouts
 from e2e.world import until
 from histories import write_hanging_git
 
@@ -128,3 +129,46 @@ def test_a_warning_about_the_request_is_an_event(tmp_path: Path) -> None:
         first, *_ = events
     assert isinstance(first, WarningIssued)
     assert "No image is reused" in first.message
+
+
+URL = "https://hub.example.org/user/x/"
+SESSION = clinder.Session(URL, "s3cret")
+WRONG: list[tuple[Callable[..., object], dict[str, object], str]] = [
+    (clinder.start, {"repository": None}, "repository must be a string, not None."),
+    (clinder.start, {"repository": b"org/repo"}, "repository must be a string, not bytes."),
+    (clinder.start, {"hub": 5}, "hub must be a string or a list, not int."),
+    (clinder.start, {"hub": ["local", None]}, "Each hub must be a string, not None."),
+    (clinder.start, {"ref": 1.0}, "ref must be a string, not float."),
+    (clinder.start, {"timeout": "1200"}, "timeout must be a number, not str."),
+    (clinder.start, {"timeout": None}, "timeout must be a number, not None."),
+    (clinder.start, {"build_token": 5}, "build_token must be a string, not int."),
+    (clinder.start, {"warm_up": False}, "warm_up must be a string or None, not bool."),
+    (clinder.start, {"timeouts": 60}, "timeouts must be Timeouts or None, not int."),
+    (clinder.start, {"attempts": "2"}, "attempts must be a whole number, not str."),
+    (clinder.start, {"attempts": 2.0}, "attempts must be a whole number, not float."),
+    (clinder.start, {"attempts": True}, "attempts must be a whole number, not bool."),
+    (clinder.start, {"reuse_environment": "yes"}, "reuse_environment must be True, False"),
+    (clinder.start, {"reuse_environment_since": 5}, "reuse_environment_since must be a string"),
+    (clinder.start, {"directory": None}, "directory must be a string or a path, not None."),
+    (clinder.start, {"environ": []}, "environ must be a dictionary or None, not list."),
+    (clinder.start, {"cancel": True}, "cancel must be a threading.Event, not bool."),
+    (clinder.stop, {"session": SESSION.uri}, "session must be Session, not str."),
+    (clinder.stop, {"session": SESSION, "timeout": "5"}, "timeout must be a number or None, not"),
+    (clinder.Session, {"url": None, "token": "t"}, "A session's url must be a string, not None."),
+    (clinder.Session, {"url": URL, "token": b"s3cret"}, "A session's token must be a string, not"),
+    (clinder.Session.parse, {"text": None}, "A session's text must be a string, not None."),
+    (clinder.Session.from_uri, {"uri": 5}, "A session's URI must be a string, not int."),
+    (clinder.Session.from_json, {"text": {}}, "A session's JSON must be a string, not dict."),
+    (Timeouts, {"connect": "10"}, "The connect timeout must be a number or None, not str."),
+    (Timeouts, {"stop": True}, "The stop timeout must be a number or None, not bool."),
+]
+
+
+@pytest.mark.parametrize(("function", "arguments", "message"), WRONG)
+def test_a_value_of_the_wrong_type_is_a_usage_error(
+    function: Callable[..., object], arguments: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UsageError) as raised:
+        function(**arguments)
+    assert str(raised.value).startswith(message)
+    assert "s3cret" not in f"{raised.value!r}"

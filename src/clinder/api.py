@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, ParamSpec, cast
 
+from clinder._types import require_type
+from clinder.errors import UsageError
 from clinder.session import Session
 from clinder.timeouts import STOP_TIMEOUT, Timeouts
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Mapping, Sequence
 
     from clinder.events import Observer
 
@@ -63,6 +64,11 @@ def start(
     from clinder.launch.options import LaunchOptions
     from clinder.launch.request import resolve
 
+    require_type("hub", hub, str, Sequence)
+    require_type("timeouts", timeouts, Timeouts, type(None))
+    require_type("directory", directory, str, os.PathLike)
+    require_type("environ", environ, Mapping, type(None))
+    _require_event(cancel)
     options = LaunchOptions(
         repository=repository,
         hubs=(hub,) if isinstance(hub, str) else tuple(hub),
@@ -103,9 +109,18 @@ def stop(
     from clinder._deadline import Deadline
     from clinder.running.stop import stop
 
+    require_type("session", session, Session)
+    require_type("timeout", timeout, float, type(None))
+    require_type("timeouts", timeouts, Timeouts, type(None))
+    _require_event(cancel)
     timeouts = timeouts or Timeouts()
     seconds = timeouts.stop_limit(STOP_TIMEOUT) if timeout is None else timeout
     return stop(session, Deadline(seconds, cancel=cancel), timeouts=timeouts).ran
+
+
+def _require_event(cancel: threading.Event | None) -> None:
+    if cancel is not None and not hasattr(cancel, "is_set"):
+        raise UsageError(f"cancel must be a threading.Event, not {type(cancel).__name__}.")
 
 
 def _as_context_manager(

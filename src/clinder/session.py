@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, TypeGuard
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
+from clinder._types import require_type
 from clinder._urls import is_loopback
 from clinder.errors import UsageError
 
@@ -73,6 +74,8 @@ class Session:
     attempts: tuple[Attempt, ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("url", "token", "hub"):
+            require_type(f"A session's {name}", getattr(self, name), str)
         url = _server_url(self.url)
         # A hub's own URL is exact, and a named server can have the name of a page.
         object.__setattr__(self, "url", url if self.hub else _BELOW_SERVER.sub(r"\1", url))
@@ -99,6 +102,7 @@ class Session:
     @classmethod
     def from_uri(cls, uri: str) -> Session:
         """Parse a URI with ``?token=``, such as one copied from a browser's address bar."""
+        require_type("A session's URI", uri, str)
         try:
             parts = urlsplit(_strip(uri))
             tokens = parse_qs(parts.query).get("token", [])
@@ -113,6 +117,7 @@ class Session:
         """Parse a JSON object that has ``url`` and ``token``, or ``uri``."""
         import json
 
+        require_type("A session's JSON", text, str)
         try:
             data = json.loads(text)
         except (ValueError, RecursionError):
@@ -126,6 +131,7 @@ class Session:
     @classmethod
     def parse(cls, text: str) -> Session:
         """Parse a session URI or a JSON object."""
+        require_type("A session's text", text, str)
         return cls.from_json(text) if text.lstrip().startswith("{") else cls.from_uri(text)
 
     def to_json(self) -> dict[str, Any]:

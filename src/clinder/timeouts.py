@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 
+from clinder._types import require_type
 from clinder.errors import UsageError
 
 HUB_IDLE = 75.0
@@ -28,7 +29,7 @@ class Timeouts:
     first kernel can take to respond. ``stop`` is extra time for stopping a session; ``None`` is 10
     if the launch failed and 60 otherwise, and more if ``connect`` exceeds its default.
 
-    Raises :class:`~clinder.errors.UsageError` unless each is positive and finite.
+    Raises :class:`~clinder.errors.UsageError` unless each is a number that is positive and finite.
     """
 
     connect: float = 10.0
@@ -39,6 +40,7 @@ class Timeouts:
     def __post_init__(self) -> None:
         for each in fields(self):
             value = getattr(self, each.name)
+            require_type(f"The {each.name} timeout", value, float, type(None))
             if value is not None and not 0 < value < math.inf:
                 raise UsageError(f"The {each.name} timeout must be more than 0 seconds.")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from clinder._types import require_type
 from clinder.checkout.age_limit import AgeLimit
 from clinder.errors import UsageError
 from clinder.timeouts import Timeouts
@@ -35,7 +36,7 @@ class LaunchOptions:
     ``reuse_environment_since`` is empty or has the form of an
     :class:`~clinder.checkout.age_limit.AgeLimit`.
 
-    Raises :class:`~clinder.errors.UsageError` if a value is out of range.
+    Raises :class:`~clinder.errors.UsageError` if a value is of the wrong type or out of range.
     """
 
     repository: str = ""
@@ -51,6 +52,7 @@ class LaunchOptions:
     directory: Path = Path()
 
     def __post_init__(self) -> None:
+        self._require_types()
         if not 0 < self.timeout < math.inf:
             raise UsageError(f"The time limit must be more than 0 seconds, not {self.timeout:g}.")
         if not 1 <= self.attempts <= ATTEMPTS:
@@ -66,3 +68,15 @@ class LaunchOptions:
                     "--reuse-environment-since limits --reuse-environment, which is not given.",
                     hint="Give both options, or omit --reuse-environment-since.",
                 )
+
+    def _require_types(self) -> None:
+        for name in ("repository", "ref", "build_token", "reuse_environment_since"):
+            require_type(name, getattr(self, name), str)
+        require_type("hubs", self.hubs, tuple)
+        for hub in self.hubs:
+            require_type("Each hub", hub, str)
+        require_type("timeout", self.timeout, float)
+        require_type("warm_up", self.warm_up, str, type(None))
+        require_type("timeouts", self.timeouts, Timeouts)
+        require_type("attempts", self.attempts, int)
+        require_type("directory", self.directory, Path)

@@ -19,35 +19,25 @@ from clinder._deadline import Deadline
 from clinder._text import one_line, truncate
 from clinder._urls import hub_url, is_loopback
 from clinder.errors import (
-    Banned,
-    BotsRefused,
     BuildFailed,
-    BuildTokenRefused,
     CertificateUntrusted,
     ClinderError,
     HubBroken,
     HubDown,
     HubError,
-    HubFull,
     HubUnreachable,
     LaunchFailed,
-    LoginRequired,
-    MalformedSpec,
-    NetworkRefused,
     NotABinderHub,
-    QuotaReached,
     RateLimited,
-    RefNotFound,
     Refused,
-    RepositoryHostFailed,
     ServerUnusable,
-    UnknownProvider,
     UsageError,
 )
 from clinder.session import Session
 from clinder.wire.http import BadRedirect, Stream, Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.json_fields import get_object, get_text, parse_object
+from clinder.wire.refusals import REFUSALS
 from clinder.wire.sse import EventTooLarge, iter_events
 
 
@@ -93,30 +83,6 @@ class Built:
 
 
 _FALLBACK_REF = re.compile(r"^Trying again with (\S+) instead of ", re.MULTILINE)  # builder.py
-
-_REFUSALS: tuple[tuple[str, type[ClinderError], str], ...] = (
-    (r"No provider found for prefix", UnknownProvider, "The hub does not support this provider"),
-    (r"Spec is not of the form", MalformedSpec, "The hub cannot parse the spec"),
-    (r"not enough values to unpack", MalformedSpec, "The hub cannot parse the spec"),
-    (r"Unsupported git url", MalformedSpec, "The hub does not accept this URL"),
-    (r"An unresolved ref is required", MalformedSpec, "The hub requires a ref"),
-    (r"`unresolved_ref` must be specified", MalformedSpec, "The hub requires a ref"),
-    (r"Could not resolve ref for", RefNotFound, "The repository or its ref was not found"),
-    (r"Error resolving ref for gist:.*secret Gist", RefNotFound, "The gist is secret"),
-    (r"Error resolving ref", RepositoryHostFailed, "The hub could not query the repository's host"),
-    (r"Sorry, .* is not allowed to launch", Banned, "The hub does not launch this repository"),
-    (r"Requests from .* are not allowed", NetworkRefused, "The hub refuses this network"),
-    (r"Bots not allowed", BotsRefused, "The hub mistakes clinder for a bot"),
-    (r"Invalid build token", BuildTokenRefused, "The hub refused the build token"),
-    (r"Forbidden$", LoginRequired, "The hub requires a login, which clinder does not support"),
-    (r"Rate limit exceeded", RateLimited, "The hub limits the rate of build requests"),
-    (r"Too many users running", QuotaReached, "The repository's quota on the hub is used up"),
-    (r"Too many users on this BinderHub", HubFull, "The hub is full"),
-    (r"Spawn failed|.*took too long to launch", LaunchFailed, "The server could not be launched"),
-    (r"Internal Server Error", HubBroken, "The hub failed"),
-    (r"Unhandled error watching for build", HubBroken, "The hub lost track of the build"),
-)
-"""How the message of a ``failed`` event begins, the error it means, and clinder's message."""
 
 _FAILURE_PHASES = ("failed", "failure")
 _KNOWN_PHASES = ("", "built", "launching", "ready", *_FAILURE_PHASES)
@@ -274,7 +240,7 @@ def _failure(event: Mapping[str, Any], response_status: int, seen: Sequence[str]
     status = event.get("status_code") or response_status
     message = one_line(get_text(event, "message"))
     launching = "built" in seen or "launching" in seen
-    for beginning, kind, meaning in _REFUSALS:
+    for beginning, kind, meaning in REFUSALS:
         if re.match(beginning, message) and not (launching and kind is HubBroken):
             return kind(_sentence(meaning, message))
     if launching:

@@ -102,6 +102,11 @@ def failed(message: str, *before: bytes) -> Answer:
     return Answer(b"".join(before) + event(phase="failed", message=message))
 
 
+def unresolved(key: str, reason: str) -> Answer:
+    """The failure of a hub whose request to the repository's host failed."""
+    return failed(f"Error resolving ref for {key}: {reason}")
+
+
 class Silence(threading.Event):
     """No data for ``duration`` seconds; each check of this event takes ``step`` seconds."""
 
@@ -158,6 +163,11 @@ FALLBACK_REF = (TRANSCRIPTS / "bad-ref-master.sse").read_bytes().partition(b"\n\
 FULL = transcript("full")
 QUOTA = transcript("quota-cached")
 RATE = failed("Rate limit exceeded. Try again in 3600 seconds.")
+GIT_FAILED = unresolved(
+    "git:https%3A%2F%2Fgit.example.org%2Frepo/HEAD",
+    "Unable to run git ls-remote to get the `resolved_ref`: fatal: unable to access"
+    " 'https://git.example.org/repo/': Could not resolve host: git.example.org",
+)
 DROPPED = Answer(BUILDING, ending=Ending.BROKEN)
 DROPPED_LAUNCHING = Answer(BUILDING + LAUNCHING, ending=Ending.BROKEN)
 FORK = Repository("gh", "them/fork", "2e" * 20)
@@ -314,8 +324,53 @@ ANSWERS = (
         "The hub refuses this network, but a second hub does not", transcript("net-banned")
     ),
     no_other_hub("The hub mistakes clinder for a bot", failed("Bots not allowed"), 3, "report"),
-    stays_broken("GitHub limits the hub's requests", transcript("github-ratelimited"), "later"),
-    recovers("The repository's host fails once", transcript("git-provider-bad")),
+    *(
+        fails_at_once(fault, unresolved(key, reason), 3, hint)
+        for fault, key, reason, hint in (
+            ("The repository is empty", "gh:org/repo/HEAD", "HTTP 409: Conflict", "Push a commit"),
+            (
+                "GitHub has taken the repository down for legal reasons",
+                "gh:org/repo/HEAD",
+                "HTTP 451: Unavailable For Legal Reasons",
+                "page explains",
+            ),
+            (
+                "A DOI at Zenodo, Figshare or Dataverse does not exist",
+                "zenodo:10.5281/zenodo.1",
+                "HTTP 404: Not Found",
+                "is public",
+            ),
+        )
+    ),
+    fails_at_once(
+        "A git URL leads to no public repository, and git reports so",
+        transcript("git-provider-bad"),
+        3,
+        "is public",
+    ),
+    Fault(
+        "git cannot query the repository's host",
+        "retries once",
+        [[GIT_FAILED] * 2],
+        6,
+        "is public",
+        within=8,
+    ),
+    Fault(
+        "git cannot query the repository's host once",
+        "retries once",
+        [[GIT_FAILED, Launched()]],
+        0,
+        within=8,
+    ),
+    recovers(
+        "The repository's host fails once", unresolved("gh:org/repo/HEAD", "HTTP 502: Bad Gateway")
+    ),
+    stays_broken(
+        "The repository's host keeps failing",
+        unresolved("gh:org/repo/HEAD", "HTTP 502: Bad Gateway"),
+        "later",
+    ),
     fails_at_once(
         "The hub only builds images (API-only mode)",
         transcript("apionly-buildonly-new"),
@@ -405,6 +460,18 @@ ANSWERS = (
 )
 
 FULL_HUBS = (
+    Fault(
+        "GitHub limits the hub's requests, and states for how many minutes",
+        "does not retry, and shows the minutes",
+        [[transcript("github-ratelimited")]],
+        5,
+        "Try again in 25 minutes",
+    ),
+    next_hub_works(
+        "GitHub limits the first hub's requests, but not the second's",
+        transcript("github-ratelimited"),
+        "tries the next hub at once",
+    ),
     limits_the_rate("The only hub limits the rate of requests (429)", RATE),
     next_hub_works(
         "The first hub limits the rate of requests (429)", RATE, "tries the next hub at once"

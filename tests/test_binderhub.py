@@ -102,10 +102,16 @@ ROWS = {
         400,
     ),
     "repository host failed": Row(
-        "Error resolving ref for gh:a/b/HEAD: GitHub rate limit exceeded. Try again in 25"
-        " minutes.\n",
+        "Error resolving ref for gh:a/b/HEAD: HTTP 502: Bad Gateway\n",
         errors.RepositoryHostFailed,
         6,
+        500,
+    ),
+    "repository host limits the rate": Row(
+        "Error resolving ref for gh:a/b/HEAD: GitHub rate limit exceeded. Try again in 25"
+        " minutes.\n",
+        errors.HostRateLimited,
+        5,
         500,
     ),
     "banned": Row(
@@ -170,6 +176,71 @@ def test_a_refusal_means_an_error(name: str, way: str) -> None:
     assert type(error) is row.kind
     assert error.exit_code == row.code
     assert " ".join(row.message.split()) in error.message
+    assert error.hint
+
+
+LS_REMOTE = "Unable to run git ls-remote to get the `resolved_ref`: "
+HOST_REASONS: list[tuple[str, str, type[ClinderError]]] = [
+    # Final: BinderHub adds Tornado's message, or its own.
+    ("gh:a/b/HEAD", "HTTP 404: Not Found", errors.RefNotFound),
+    ("gh:a/b/HEAD", "HTTP 409: Conflict", errors.RefNotFound),
+    ("gh:a/b/HEAD", "HTTP 451: Unavailable For Legal Reasons", errors.RefNotFound),
+    ("zenodo:10.5281/zenodo.1", "HTTP 404: Not Found", errors.RefNotFound),
+    ("zenodo:10.5281/zenodo.1", "HTTP 410: GONE", errors.RefNotFound),
+    ("figshare:10.6084/m9.figshare.1", "HTTP 404: Not Found", errors.RefNotFound),
+    ("figshare:10.6084/m9.figshare.1", "Article 1 has no versions", errors.RefNotFound),
+    ("figshare:10.6084/1", "Unexpected figshare doi: 10.6084/1", errors.MalformedSpec),
+    ("dataverse:10.7910/DVN/X", "HTTP 404: Not Found", errors.RefNotFound),
+    ("dataverse:10.7910/DVN/X", "HTTP 401: Unauthorized", errors.RefNotFound),
+    ("hydroshare:" + "8f" * 16, "HTTP 403: Forbidden", errors.RefNotFound),
+    (
+        "hydroshare:x",
+        "The specified Hydroshare resource id was not recognized.",
+        errors.MalformedSpec,
+    ),
+    ("ckan:https%3A%2F%2Fx", "too many values to unpack (expected 2)", errors.MalformedSpec),
+    ("gl:a%2Fb/HEAD", "The project is private", errors.RefNotFound),
+    # Final: git's own words.
+    *(
+        ("git:https%3A%2F%2Fx%2Fr.git/HEAD", LS_REMOTE + output, errors.RefNotFound)
+        for output in (
+            "remote: Not Found fatal: repository 'https://x/r.git/' not found",
+            "fatal: could not read Username for 'https://x': No such device or address",
+            "remote: HTTP Basic: Access denied fatal: Authentication failed for 'https://x/r'",
+            "fatal: unable to access 'https://x/r/': The requested URL returned error: 403",
+            "fatal: '/r' does not appear to be a git repository",
+            "git@x: Permission denied (publickey). fatal: Could not read from remote repository.",
+            "Host key verification failed. fatal: Could not read from remote repository.",
+        )
+    ),
+    # Not final.
+    *(
+        ("git:https%3A%2F%2Fx%2Fr.git/HEAD", LS_REMOTE + output, errors.GitHostFailed)
+        for output in (
+            "fatal: unable to access 'https://x/r/': Could not resolve host: x",
+            "fatal: unable to access 'https://x/r/': The requested URL returned error: 503",
+            "",
+        )
+    ),
+    ("gh:a/not-found/private", "HTTP 502: Bad Gateway", errors.RepositoryHostFailed),
+    ("gh:a/b/HEAD", "HTTP 401: Bad credentials", errors.RepositoryHostFailed),
+    ("gh:a/b/HEAD", "HTTP 403: Forbidden", errors.RepositoryHostFailed),
+    ("zenodo:10.5281/zenodo.1", "HTTP 599: Timeout while connecting", errors.RepositoryHostFailed),
+    ("dataverse:10.7910/DVN/X", "", errors.RepositoryHostFailed),
+    # Final for as long as the host wants.
+    ("gist:a/b", "GitHub rate limit exceeded. Try again in 5 minutes.", errors.HostRateLimited),
+    ("gh:a/b/HEAD", "HTTP 403: rate limit exceeded", errors.HostRateLimited),
+    ("zenodo:10.5281/zenodo.1", "HTTP 429: Too Many Requests", errors.HostRateLimited),
+]
+
+
+@pytest.mark.parametrize(("key", "reason", "kind"), HOST_REASONS)
+def test_the_reason_of_a_repositorys_host_means_an_error(
+    key: str, reason: str, kind: type[ClinderError]
+) -> None:
+    error = refusal(event(phase="failed", message=f"Error resolving ref for {key}: {reason}\n"))
+    assert type(error) is kind
+    assert reason.strip() in error.message
     assert error.hint
 
 

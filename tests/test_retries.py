@@ -87,6 +87,14 @@ def test_a_hub_that_broke_while_launching_is_retried_once() -> None:
     ]
 
 
+def test_a_hub_whose_git_failed_is_retried_once() -> None:
+    assert steps(*[errors.GitHostFailed] * 2) == [Step(A, A), Step(A, A, 2, True), Step(B, B)]
+
+
+def test_a_hub_whose_requests_a_repositorys_host_limits_is_not_retried() -> None:
+    assert steps(*[errors.HostRateLimited] * 2) == [Step(A, A), Step(B, B), None]
+
+
 def test_repository_host_failure_while_launching_is_not_retried() -> None:
     """A retry might leave another server behind."""
     assert steps(errors.RepositoryHostFailed, launching=True) == [Step(A, A), Step(B, B)]

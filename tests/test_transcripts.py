@@ -90,9 +90,9 @@ EXPECTED: dict[str, Success | Failure] = {
         recorded_status=404,
     ),
     "git-provider-bad": Failure(
-        6, ("could not query", "Unable to run git ls-remote", "later"), 500
+        3, ("no public repository", "Unable to run git ls-remote", "is public"), 500
     ),
-    "github-ratelimited": Failure(6, ("could not query", "in 25 minutes", "later"), 500),
+    "github-ratelimited": Failure(5, ("limits the hub", "in 25 minutes", "second hub"), 500),
     "nohub": Failure(8, ("not be launched", "Internal Server Error", "another hub")),
     "trailing-slash": Failure(
         6, ("ended the event stream before the launch", "| [Normal] Started")

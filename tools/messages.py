@@ -77,10 +77,17 @@ EXPLANATIONS = {
         "old or a modified version of BinderHub.",
     ),
     "RefNotFound": Explanation(
-        ("The repository or its ref was not found: …", "The gist is secret: …"),
+        (
+            "The repository or its ref was not found: …",
+            "The repository is empty: …",
+            "The repository's host has taken the repository down: …",
+            "git found no public repository at this URL: …",
+            "The gist is secret: …",
+        ),
         "GitHub, GitLab or another host told the hub that the repository or the ref does not "
         "exist. Hosts give the same answer for private repositories, for commits that are not "
-        "pushed, and for forks that were deleted.",
+        "pushed, and for forks that were deleted. clinder does not retry, because the answer would "
+        "be the same.",
     ),
     "Banned": Explanation(
         ("The hub does not launch this repository: …",),
@@ -151,6 +158,12 @@ EXPLANATIONS = {
         "message is the length of the whole period, not the time left. clinder does not try that "
         "hub again.",
     ),
+    "HostRateLimited": Explanation(
+        ("The repository's host limits the hub's requests: …",),
+        "A hub asks GitHub which commit a ref means, and GitHub limits how many requests a hub can "
+        "send in an hour. The hub's message shows after how many minutes the limit ends. clinder "
+        "does not try that hub again before, but tries the next `--hub`.",
+    ),
     "HubError": Explanation(
         ("The hub sent an event that is too large.",),
         "One of the hub's events was larger than 256 KiB. The address is probably not a "
@@ -201,8 +214,14 @@ EXPLANATIONS = {
     ),
     "RepositoryHostFailed": Explanation(
         ("The hub could not query the repository's host: …",),
-        "The hub received an error from GitHub or another host. GitHub also limits how many "
-        "requests a hub can make. clinder has tried three times.",
+        "The hub received an error from GitHub or another host, or no answer. clinder has tried "
+        "three times.",
+    ),
+    "GitHostFailed": Explanation(
+        ("git could not query the repository's host: …",),
+        "The hub runs `git ls-remote` for the URL of a repository. It failed, and git's output, "
+        "which follows the colon, does not show whether the URL is wrong or the host has a "
+        "problem. clinder has tried twice.",
     ),
     "ServerUnreachable": Explanation(
         (

@@ -181,6 +181,15 @@ class RateLimited(HubBusy):
     )
 
 
+class HostRateLimited(HubBusy):
+    """The repository's host limits how many requests the hub can send to it."""
+
+    hint = (
+        "Try again after the time in the message, or add a second hub with --hub: each hub has a "
+        "limit of its own."
+    )
+
+
 class HubError(ClinderError):
     """The hub, or the network between it and clinder, does not work."""
 
@@ -240,6 +249,10 @@ class RepositoryHostFailed(HubError):
         "Check that the repository exists and is public. If it is, the fault lies between the "
         "hub and the repository's host: try again later."
     )
+
+
+class GitHostFailed(RepositoryHostFailed):
+    """git failed on the hub, and its output does not show whether another attempt would, too."""
 
 
 class ServerUnreachable(HubError):

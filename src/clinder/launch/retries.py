@@ -2,7 +2,8 @@
 
 The hubs are tried in rounds. In a round, each hub gets its turn:
 
-- If it **broke** (a dropped stream, an internal error), it is retried after BROKEN_DELAYS.
+- If it **broke** (a dropped stream, an internal error), it is retried after BROKEN_DELAYS, once
+  only if another retry would do harm or is hopeless.
 - If it is **down**, it is retried after the same delays. Such requests do not count.
 - If it is a federation and its member is **full**, one other member is tried, once per launch.
 - If it **refuses a fork's commit**, the target repository's commit is tried at once, if there is
@@ -140,7 +141,11 @@ class Retries:
             return self._after_refused(hub)
         host_failed = isinstance(error, errors.RepositoryHostFailed) and not launching
         if isinstance(error, _BROKEN) or host_failed:
-            return self._after_broken(hub, launching=launching)
+            # While launching, each retry might leave another server behind. What git failed to do
+            # is rarely different a moment later.
+            return self._after_broken(
+                hub, once=launching or isinstance(error, errors.GitHostFailed)
+            )
         return self._after_full(hub, other_members) if hub.full else self._end_turn()
 
     def _after_down(self, hub: _Hub) -> Step | None:
@@ -150,8 +155,9 @@ class Retries:
         hub.times_down += 1
         return self._retry(hub, hub.times_down) if hub.times_down < self.limit else self._end_turn()
 
-    def _after_broken(self, hub: _Hub, *, launching: bool) -> Step | None:
-        if launching:  # each retry might leave another server behind
+    def _after_broken(self, hub: _Hub, *, once: bool) -> Step | None:
+        """Retry, but only ``once`` more if so, or end the hub's turn."""
+        if once:
             hub.max_requests = min(hub.max_requests, hub.requests + 1)
         if not self._has_requests_left(hub):
             return self._end_turn()

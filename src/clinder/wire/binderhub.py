@@ -37,7 +37,7 @@ from clinder.session import Session
 from clinder.wire.http import BadRedirect, Stream, Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.json_fields import get_object, get_text, parse_object
-from clinder.wire.refusals import REFUSALS
+from clinder.wire.refusals import find_refusal
 from clinder.wire.sse import EventTooLarge, iter_events
 
 
@@ -240,9 +240,9 @@ def _failure(event: Mapping[str, Any], response_status: int, seen: Sequence[str]
     status = event.get("status_code") or response_status
     message = one_line(get_text(event, "message"))
     launching = "built" in seen or "launching" in seen
-    for beginning, kind, meaning in REFUSALS:
-        if re.match(beginning, message) and not (launching and kind is HubBroken):
-            return kind(_sentence(meaning, message))
+    refusal = find_refusal(message)
+    if refusal and not (launching and refusal.kind is HubBroken):
+        return refusal.kind(_sentence(refusal.meaning, message), hint=refusal.hint)
     if launching:
         return LaunchFailed(_sentence("The server could not be launched", message))
     if isinstance(status, int) and 400 <= status < 600:

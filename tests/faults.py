@@ -79,6 +79,7 @@ class Fault:
     not_stopped: int = 0
     warning: str = ""
     timeout: float = 1200.0
+    provider: str = "gh"
     ref: str = "HEAD"
     kernel: str | None = None
     cancel_at: Condition | None = None
@@ -211,6 +212,24 @@ def fails_later(stage: Stage) -> Answer:
     return Answer((BUILDING + LAUNCHING, Silence(stage.clock, 0.05, 1.0), end))
 
 
+def to_login(stage: Stage) -> Answer:
+    stage.hubs[0].pages["/hub/login"] = page(200)
+    return moved("/hub/login?next=%2Fbuild%2Fgh%2Forg%2Frepo%2FHEAD")
+
+
+def only_its_version(stage: Stage) -> Answer:
+    """Have a BinderHub whose page does not exist, and neither does this build request's."""
+    stage.hubs[0].pages["/versions"] = json_page(200, {"binderhub": "1.0.0"})
+    return page(404)
+
+
+def only_builds(stage: Stage) -> Answer:
+    """Fail to launch like a BinderHub that knows no JupyterHub. It would try for half a minute."""
+    only_its_version(stage)
+    retrying = event(phase="launching", message="Launch attempt 1 failed, retrying...\n")
+    return Answer(BUILT + LAUNCHING + retrying, ending=Ending.HELD)
+
+
 def to_itself(stage: Stage) -> Answer:
     return moved(stage.hubs[0].origin + stage.hubs[0].builds[-1].path, 307)
 
@@ -243,7 +262,7 @@ def stays_broken(fault: str, response: Response, hint: str) -> Fault:
 
 def stays_silent(fault: str, response: Response) -> Fault:
     reaction = "gives up on each of three requests after 75 s"
-    return Fault(fault, reaction, [[response] * 3], 6, "network", within=300)
+    return Fault(fault, reaction, [[response] * 3], 6, "--idle-timeout", within=300)
 
 
 def stays_full(fault: str, response: Response, hint: str) -> Fault:
@@ -319,6 +338,14 @@ ANSWERS = (
         "The build token is invalid or expired", failed("Invalid build token"), 3, "Get a new one"
     ),
     no_other_hub("The hub requires a login", transcript("auth-noauth"), 3, "requires no login"),
+    no_other_hub("The hub redirects to a login", to_login, 3, "requires no login"),
+    no_other_hub(
+        "The hub, or a proxy, responds with 401, or with JSON and 403",
+        json_page(403, {"message": "Forbidden"}),
+        3,
+        "requires no login",
+    ),
+    next_hub_works("The first hub requires a login, but the second does not", page(401)),
     no_other_hub("The hub refuses this network", transcript("net-banned"), 3, "another network"),
     next_hub_works(
         "The hub refuses this network, but a second hub does not", transcript("net-banned")
@@ -376,6 +403,13 @@ ANSWERS = (
         transcript("apionly-buildonly-new"),
         6,
         "another hub",
+    ),
+    Fault(
+        "The hub only builds images, and its first attempt to launch a server fails",
+        "asks for the hub's page, which does not exist, and fails at once",
+        [[only_builds]],
+        6,
+        "only builds images",
     ),
     fails_at_once("The build fails", transcript("build-fail"), 4, "last log lines"),
     Fault(
@@ -596,6 +630,25 @@ NETWORK = (
         6,
         "path prefix",
     ),
+    no_other_hub(
+        "The hub's proxy responds with a challenge page, for example Cloudflare's",
+        page(403, b"<title>Just a moment...</title>", Cf_Mitigated="challenge"),
+        3,
+        "only a browser can pass",
+    ),
+    next_hub_works("The first hub's proxy refuses the request (403)", page(403)),
+    no_other_hub("The hub's proxy does not accept so long a URL (414)", page(414), 3, "Shorten"),
+    no_other_hub(
+        "The hub's proxy does not accept so long a request (413)", page(413), 3, "Shorten"
+    ),
+    Fault(
+        "The hub's proxy does not accept `%2F` in a spec (404)",
+        "asks the hub for its version, and fails",
+        [[only_its_version]],
+        3,
+        "AllowEncodedSlashes",
+        provider="gl",
+    ),
     fails_at_once("The hub redirects in a loop", to_itself, 6, "path prefix"),
     fails_at_once(
         "The hub redirects to a URL that is not HTTP(S)",
@@ -658,7 +711,10 @@ NETWORK = (
         6,
         "hub's page opens",
     ),
-    stays_silent("The hub accepts the connection but never responds", mute),
+    stays_silent(
+        "The hub accepts the connection but never responds, or its proxy holds the response back",
+        mute,
+    ),
     stays_silent("The hub falls silent during the build", silent(BUILDING)),
     Fault(
         "The hub falls silent while launching",
@@ -727,6 +783,25 @@ SERVER = (
         "image's kernelspecs",
         kernel="julia-1.10",
         stopped=1,
+    ),
+    Fault(
+        "The server's default kernelspec is not installed (501)",
+        "stops the session and fails, listing the image's kernelspecs",
+        [[Launched(Jupyter(TOKEN, kernel=Kernel(Mood.NOT_INSTALLED)))]],
+        3,
+        "'conda' is not installed, only: python3",
+        kernel="",
+        stopped=1,
+    ),
+    Fault(
+        "The server's configuration sets an empty token, so that it refuses every POST (`_xsrf`)",
+        "tries three times, shows the server's reason and cannot stop the session; " + ONLY_HUB,
+        [[Launched(Jupyter(TOKEN, xsrf=True))]],
+        8,
+        "'_xsrf' argument missing",
+        kernel="",
+        within=20,
+        not_stopped=1,
     ),
     kernel_fails("The first kernel dies", "stops the session; " + ONLY_HUB, Mood.DEAD),
     kernel_fails(
@@ -895,6 +970,21 @@ STOPPING = (
         prefix=EMBEDDED_PATH,
     ),
     StopFault("Rejects the token (403)", "fails at once", Jupyter("another"), 9, 9),
+    StopFault(
+        "Accepts the token, but refuses the shutdown because of `_xsrf` (403)",
+        "tries twice, and shows the server's reason",
+        Jupyter(TOKEN, xsrf=True),
+        9,
+        0,
+        2,
+    ),
+    StopFault(
+        "Refuses requests for the hub's host name (403)",
+        "shows the server's reason at once",
+        json_page(403, {"message": "Blocking request with non-local 'Host' hub.test (hub.test)."}),
+        9,
+        9,
+    ),
     StopFault("Always responds with 502", "polls until the time limit", page(502), 9, 6, within=32),
     StopFault("Always responds with 404", "polls until the time limit", page(404), 9, 6, within=32),
     StopFault(

@@ -25,6 +25,10 @@ from answers import Answer, Ending, Raw, json_page, moved, page
 from kernels import Kernel, Mood, about_kernels, converse
 from loopback import Loopback
 
+XSRF = "'_xsrf' argument missing from POST"
+XSRF_PAGE = b"""<h1>403 : Forbidden</h1><p>The error was:</p><div class="traceback-wrapper">
+<pre class="traceback">&#39;_xsrf&#39; argument missing from POST</pre></div>"""
+"""The reason of a Jupyter Server for a 403, which ``api/shutdown`` sends as a page."""
 Build = Answer | Raw | Callable[[], Answer | Raw]
 """A response to a build request, or a function that returns one when the request arrives."""
 
@@ -36,7 +40,8 @@ class Jupyter:
     ``before`` are the proxy's statuses until it knows the server. ``shutdown`` are the statuses for
     ``POST api/shutdown``; each 200 ends the server unless it ``stays``. ``after`` are the proxy's
     statuses after that; if there are none, nothing listens any more. The last status of the latter
-    two repeats.
+    two repeats. If ``xsrf``, the server has no token of its own: it accepts any for a GET, and none
+    for another request.
     """
 
     token: str
@@ -47,6 +52,7 @@ class Jupyter:
     kernels: int = 0
     kernel: Kernel = field(default_factory=Kernel)
     status: Mapping[str, str] = field(default_factory=dict)
+    xsrf: bool = False
 
 
 @dataclass(frozen=True)
@@ -176,8 +182,8 @@ class _Server:
     def answer(self, request: Request, rest: str) -> Answer:
         if self._before or not self.running:
             return _by_status(self._before.popleft() if self._before else next(self._after))
-        if not self.knows(request):
-            return json_page(403, {"message": "Forbidden"})
+        if refusal := self._refusal(request, rest):
+            return refusal
         settings = self.settings
         match request.method, rest:
             case "POST", "api/shutdown":
@@ -189,6 +195,14 @@ class _Server:
             case "GET", "api/kernels":
                 return json_page(200, [{"id": str(n)} for n in range(settings.kernels)])
         return about_kernels(settings.kernel, request.method, rest)
+
+    def _refusal(self, request: Request, rest: str) -> Answer | None:
+        if not self.knows(request):
+            return json_page(403, {"message": "Forbidden"})
+        if not self.settings.xsrf or request.method == "GET":
+            return None
+        is_page = rest == "api/shutdown"
+        return page(403, XSRF_PAGE) if is_page else json_page(403, {"message": XSRF})
 
 
 def _repeat_last(statuses: tuple[int, ...]) -> Iterator[int]:

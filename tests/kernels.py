@@ -23,6 +23,7 @@ class Mood(Enum):
     SILENT = "does not answer"
     DEAD = "is dead"
     UNREACHABLE = "has a websocket that is refused"
+    NOT_INSTALLED = "has a kernelspec that is the server's default, but not installed"
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,14 @@ class Kernel:
 
 def about_kernels(kernel: Kernel, method: str, path: str) -> Answer:
     """Return the answer of a server's REST API to a request about its kernels."""
+    installed = kernel.mood is not Mood.NOT_INSTALLED
     match method, path:
         case "GET", "api/kernelspecs":
-            return json_page(200, {"default": kernel.name, "kernelspecs": {kernel.name: {}}})
+            default = kernel.name if installed else "conda"
+            return json_page(200, {"default": default, "kernelspecs": {kernel.name: {}}})
         case "POST", "api/sessions":
-            return json_page(201, {"id": "s1", "kernel": {"id": "k1"}})
+            started = json_page(201, {"id": "s1", "kernel": {"id": "k1"}})
+            return started if installed else json_page(501, {"message": "not available"})
         case "GET", "api/kernels/k1":
             return json_page(200, {"id": "k1", "execution_state": kernel.state})
         case "GET", "api/kernels/k1/channels":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 import responses
 
-from answers import Answer, Ending, Framing, Raw, bytewise, event, json_page, page, ready
+from answers import Answer, Ending, Framing, Raw, bytewise, event, json_page, moved, page, ready
 from clinder import errors
 from clinder._deadline import Deadline
 from clinder.errors import (
@@ -363,7 +363,11 @@ def test_a_binderhub_without_pages_is_in_api_only_mode(
     [
         (200, NotABinderHub),
         (404, NotABinderHub),
-        (401, NotABinderHub),
+        (401, errors.LoginRequired),
+        (403, errors.ProxyRefused),
+        (413, errors.UrlTooLong),
+        (414, errors.UrlTooLong),
+        (431, errors.UrlTooLong),
         (429, errors.RateLimited),
         (500, HubBroken),
         (502, HubBroken),
@@ -378,6 +382,141 @@ def test_a_page_instead_of_an_event_stream_is_an_error(
         error = failure(hub)
     assert type(error) is kind
     assert str(status) in error.message
+
+
+JUST_A_MOMENT = b"<!DOCTYPE html><html><head><title>Just a moment...</title>"
+PASSWORD = b"<form action='/sessions'><input name=password type=password></form>"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        page(403, Cf_Mitigated="challenge"),
+        page(503, Cf_Mitigated="challenge"),
+        page(403, JUST_A_MOMENT),
+        page(200, b"<script src='/.within.website/x/cmd/anubis/static/js/main.mjs'>"),
+        page(202, b"", X_Amzn_Waf_Action="challenge"),
+        page(405, b"", X_Amzn_Waf_Action="captcha"),
+    ],
+)
+def test_a_challenge_page_is_recognised(answer: Answer) -> None:
+    with ScriptedHub(answer) as hub:
+        error = failure(hub)
+    assert type(error) is errors.ChallengePage
+    assert (error.exit_code, str(answer.status) in error.message) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (json_page(401, {"detail": "Not logged in.\x1b[2J"}), "status 401 (Not logged in)."),
+        (json_page(403, {"message": ["x"], "error": "no token"}), "status 403 (no token)."),
+        (json_page(403, []), "status 403."),
+        (page(200, PASSWORD), "a login page."),
+        (page(403, b'<form method="GET" action="/oauth2/start">'), "a login page."),
+    ],
+)
+def test_a_hub_that_requires_a_login_is_recognised(answer: Answer, reason: str) -> None:
+    with ScriptedHub(answer) as hub:
+        error = failure(hub)
+    assert type(error) is errors.LoginRequired
+    assert error.message.endswith(reason)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "/hub/login?next=%2Fbuild%2Fgh%2Forg%2Frepo%2FHEAD",
+        "/oauth2/sign_in?rd=%2Fbuild%2Fgh%2Forg%2Frepo%2FHEAD",
+        "/cdn-cgi/access/login/hub.test?redirect_url=%2Fbuild%2Fgh",
+        "/realms/hub/protocol/openid-connect/auth?client_id=hub",
+        "/idp/profile/SAML2/Redirect/SSO?SAMLRequest=x",
+        "/if/flow/default/?client_id=hub",
+    ],
+)
+def test_a_redirect_to_a_login_is_recognised_and_shown_without_its_query(location: str) -> None:
+    with ScriptedHub(moved(location)) as hub:
+        hub.pages[location.partition("?")[0]] = page(200)
+        error = failure(hub)
+    assert type(error) is errors.LoginRequired
+    assert error.message.endswith(f"it redirects to {hub.origin}{location.partition('?')[0]}.")
+
+
+def test_a_redirect_to_a_login_that_is_not_followed_is_recognised() -> None:
+    with ScriptedHub(*[moved("/login")] * 2, pages={"/login": moved("/login")}) as hub:
+        assert type(failure(hub)) is errors.LoginRequired
+
+
+@pytest.mark.parametrize("location", ["/build/gh/org/login/HEAD", "/welcome", "http://[/login"])
+def test_another_redirect_is_not_a_login(location: str) -> None:
+    with ScriptedHub(moved(location), page(200)) as hub:
+        hub.pages["/welcome"] = page(200)
+        assert type(failure(hub)) is NotABinderHub
+
+
+VERSIONS = {"/versions": json_page(200, {"builder_info": {}, "binderhub": "1.0"})}
+
+
+@pytest.mark.parametrize("status", [400, 404])
+@pytest.mark.parametrize(
+    ("spec", "pages", "kind"),
+    [
+        ("gl/a%2Fb/HEAD", VERSIONS, errors.SlashesRefused),
+        ("gl/a%2Fb/HEAD", {}, NotABinderHub),
+        ("gl/a%2Fb/HEAD", {"/versions": page(200)}, NotABinderHub),
+        ("gh/a/b/HEAD", VERSIONS, NotABinderHub),
+    ],
+)
+def test_a_proxy_that_refuses_encoded_slashes_is_recognised(
+    spec: str, pages: Mapping[str, Answer], kind: type[ClinderError], status: int
+) -> None:
+    with (
+        ScriptedHub(page(status), pages=pages) as hub,
+        pytest.raises(ClinderError) as error,
+    ):
+        list(request_build(Transport(Timeouts(5, 5)), hub.url, spec, deadline=Deadline(60)))
+    assert type(error.value) is kind
+
+
+RETRYING = event(phase="launching", message="Launch attempt 1 failed, retrying...\n")
+LAUNCH_FAILS = event(phase="failed", status_code=500, message="Internal Server Error\n")
+
+
+@pytest.mark.parametrize(
+    ("pages", "kind"),
+    [
+        (VERSIONS, NotABinderHub),
+        ({**VERSIONS, "/": page(200)}, errors.LaunchFailed),
+        ({**VERSIONS, "/": Raw([], Ending.RESET)}, errors.LaunchFailed),
+        ({"/versions": json_page(200, [])}, errors.LaunchFailed),
+        ({"/versions": Raw([], Ending.HELD)}, errors.LaunchFailed),
+    ],
+)
+@pytest.mark.parametrize("stream", [(*LAUNCH, RETRYING, LAUNCH_FAILS), (*LAUNCH, LAUNCH_FAILS)])
+def test_a_hub_that_launches_nothing_and_has_no_page_only_builds(
+    stream: tuple[bytes, ...], pages: Mapping[str, Answer | Raw], kind: type[ClinderError]
+) -> None:
+    with ScriptedHub(Answer(b"".join(stream)), pages=pages) as hub:
+        error = failure(hub)
+    assert type(error) is kind
+    assert ("only builds" in error.message) is (kind is NotABinderHub)
+
+
+def test_a_hub_that_launches_is_not_asked_whether_it_only_builds() -> None:
+    with ScriptedHub(Answer(b"".join(LAUNCH) + ready(URL, TOKEN))) as hub:
+        list(request_build(Transport(), hub.url, SPEC, deadline=Deadline(60)))
+        assert hub.requests == hub.builds
+
+
+@pytest.mark.parametrize("answer", [Raw([], Ending.HELD), Answer(LOG[0], ending=Ending.HELD)])
+def test_the_hint_about_a_silent_hub_names_a_proxy_that_holds_the_stream_back(
+    answer: Answer | Raw,
+) -> None:
+    with ScriptedHub(answer) as hub:
+        error = failure(hub)
+    assert type(error) is errors.HubSilent
+    for part in ("proxy", "--idle-timeout", "server"):
+        assert part in error.hint
 
 
 @pytest.mark.parametrize(

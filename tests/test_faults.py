@@ -103,7 +103,7 @@ def test_a_fault_has_the_expected_outcome(
             certificate = AUTHORITY.issue_cert(row.certificate)
             proxy = stack.enter_context(Encrypted(stage.hubs[0].origin, certificate))
             urls = (f"{proxy.origin}/",)
-        repository = Repository("gh", "org/repo", row.ref)
+        repository = Repository(row.provider, "org/repo", row.ref)
         options = LaunchOptions(timeout=row.timeout, warm_up=row.kernel)
         launched = Request(repository, urls, options, fallback=row.fallback)
         exit_code, report = _launch_and_stop(launched, observer, stage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,8 +15,10 @@ from clinder._deadline import Deadline
 from clinder.errors import (
     Cancelled,
     KernelspecMissing,
+    RequestRefused,
     ServerNotReady,
     ServerUnreachable,
+    StopFailed,
     TimedOut,
     TokenRefused,
 )
@@ -23,7 +26,7 @@ from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State, Status
-from hubs import Jupyter, ScriptedHub
+from hubs import XSRF, XSRF_PAGE, Jupyter, ScriptedHub
 
 URL = "https://hub.test/user/x/"
 TOKEN = "s3cret-token"
@@ -125,6 +128,40 @@ def test_a_refused_token_is_an_error(web: responses.RequestsMock, code: int) -> 
     with pytest.raises(TokenRefused) as refused:
         status(SERVER)
     assert TOKEN not in f"{refused.value} {refused.value!r}"
+
+
+def start_kernel(server: Server) -> object:
+    return server.start_kernel("", "ours", Deadline(60))
+
+
+def shut_down(server: Server) -> object:
+    return server.shutdown(Deadline(60))
+
+
+@pytest.mark.parametrize("call", [status, start_kernel, shut_down])
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (json.dumps({"message": XSRF, "reason": None}).encode(), XSRF),
+        (XSRF_PAGE, XSRF),
+        (b'{"message": "Blocking request with non-local \'Host\' x.test (x.test)."}', "non-local"),
+        (b"<pre" * 100_000 + b">_xsrf</pre>", ""),
+    ],
+    ids=["xsrf", "xsrf page", "host", "hostile"],
+)
+def test_a_403_that_is_not_about_the_token_is_shown_with_its_reason(
+    web: responses.RequestsMock, call: Callable[[Server], object], body: bytes, reason: str
+) -> None:
+    web.get(URL + "api/status", status=403, body=body)
+    web.post(URL + "api/sessions", status=403, body=body)
+    web.post(URL + "api/shutdown", status=403, body=body)
+    web.assert_all_requests_are_fired = False
+    with pytest.raises(StopFailed) as refused:
+        call(SERVER)
+    expected = RequestRefused if reason or call is shut_down else TokenRefused
+    assert type(refused.value) is expected
+    assert reason in refused.value.message
+    assert TOKEN not in str(refused.value)
 
 
 def test_a_refused_connection_proves_only_that_the_embedded_hubs_server_is_gone() -> None:
@@ -270,6 +307,32 @@ def test_a_server_that_refuses_to_start_a_kernel_is_not_ready(status: int, messa
         pytest.raises(ServerNotReady, match=f"responded with {status}"),
     ):
         local(hub).start_kernel("", "ours", Deadline(60))
+
+
+@pytest.mark.parametrize(
+    ("kernelspec", "specs", "message"),
+    [
+        ("", {**SPECS, "default": "conda"}, "'conda' is not installed, only: ir, python3"),
+        ("conda", {**SPECS, "default": "conda"}, "default kernelspec 'conda' is not"),
+        ("julia", SPECS, "session's kernelspec 'julia' is not installed, only: ir, python3"),
+    ],
+)
+def test_a_kernelspec_that_is_not_installed_is_reported_with_those_that_are(
+    web: responses.RequestsMock, kernelspec: str, specs: object, message: str
+) -> None:
+    web.post(URL + "api/sessions", json={"message": "The 'None' kernel"}, status=501)
+    web.get(URL + "api/kernelspecs", json=specs)
+    with pytest.raises(KernelspecMissing, match=message):
+        SERVER.start_kernel(kernelspec, "ours", Deadline(60))
+
+
+def test_a_kernelspec_that_is_installed_but_refused_is_an_error_of_the_server(
+    web: responses.RequestsMock,
+) -> None:
+    web.post(URL + "api/sessions", json={"message": "No kernel"}, status=501)
+    web.get(URL + "api/kernelspecs", json=SPECS)
+    with pytest.raises(ServerNotReady, match="responded with 501 to POST api/sessions: No kernel"):
+        SERVER.start_kernel("ir", "ours", Deadline(60))
 
 
 @pytest.mark.parametrize(

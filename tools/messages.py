@@ -117,12 +117,41 @@ EXPLANATIONS = {
     ),
     "LoginRequired": Explanation(
         ("The hub requires a login, which clinder does not support: …",),
-        "On such a hub, every session belongs to a user. "
+        "The hub refuses the request, redirects to a login page, or responds with the status 401, "
+        "or 403 and JSON. On such a hub, every session belongs to a user. "
         "See [Hubs](hubs.md#hubs-that-need-a-login).",
     ),
+    "ProxyRefused": Explanation(
+        ("The hub's proxy refuses the request …",),
+        "A proxy in front of the hub responded with 403 and a page. Firewalls of institutions do "
+        "this, and proxies that require a login.",
+        "If you name several hubs, clinder tries the next one automatically.",
+    ),
+    "ChallengePage": Explanation(
+        ("The hub's proxy responded with a challenge page (status …)",),
+        "A service in front of the hub, such as Cloudflare, asks for a proof that a person is "
+        "using a browser. clinder cannot give it. The service asks more often if a request comes "
+        "from a cloud provider, and so from a CI runner.",
+        "If you name several hubs, clinder tries the next one automatically.",
+    ),
+    "UrlTooLong": Explanation(
+        ("The hub's proxy does not accept a URL of this length …",),
+        "The build request's URL contains the spec and the build token. A proxy in front of the "
+        "hub responded with 413, 414 or 431, so it accepts only shorter URLs than BinderHub does.",
+    ),
+    "SlashesRefused": Explanation(
+        ("The hub's proxy does not accept the encoded slash (%2F) in the spec …",),
+        "GitLab's namespaces, the URLs of other git hosts and CKAN's URLs contain encoded slashes "
+        "in a spec. The hub's own pages respond, but the proxy in front of it responds with 400 or "
+        "404 to a build request with `%2F`.",
+    ),
     "KernelspecMissing": Explanation(
-        ("The session has no kernelspec …, only: …",),
-        "`--warm-up`, `warm-up` or `--kernel` names a kernelspec that the image does not have. "
+        (
+            "The session has no kernelspec …, only: …",
+            "The session's … is not installed, only: …",
+        ),
+        "`--warm-up`, `warm-up` or `--kernel` names a kernelspec that the image does not have, or "
+        "the image's Jupyter configuration sets a default that is not installed. "
         "Kernelspecs have names such as `python3`, `ir` or `julia-1.11`, not names of languages. "
         "The message lists the image's kernelspecs.",
     ),
@@ -152,7 +181,7 @@ EXPLANATIONS = {
     "RateLimited": Explanation(
         (
             "The hub limits the rate of build requests: …",
-            "Rate limit exceeded: the hub or its proxy responded with status 429.",
+            "The hub or its proxy limits the rate of requests …",
         ),
         "Every build request counts, including reconnections. The number of seconds in the hub's "
         "message is the length of the whole period, not the time left. clinder does not try that "
@@ -172,12 +201,20 @@ EXPLANATIONS = {
     "HubUnreachable": Explanation(
         ("The hub is unreachable: …", "The hub ended the event stream before the launch finished."),
         "There was no connection to the hub, or it broke. clinder has tried three times.",
-        "The message gives the reason, for example a name that does not resolve, a refused "
-        "connection, or no data for 75 s.",
+        "The message gives the reason, for example a name that does not resolve, or a refused "
+        "connection.",
+    ),
+    "HubSilent": Explanation(
+        ("The hub is silent: …",),
+        "There is a connection to the hub, but nothing arrived on it for 75 s, not even the "
+        "keepalive that a hub sends every 25 s. clinder has tried three times. If every launch "
+        "fails in this way, a proxy probably collects the hub's response until it is complete, "
+        "which takes minutes. For nginx, `proxy_buffering off` in front of BinderHub corrects "
+        "this.",
     ),
     "HubDown": Explanation(
         (
-            "The hub's proxy responded with status 503 because the hub is down.",
+            "The hub's proxy reports that the hub is down …",
             "The hub is unreachable: …",
         ),
         "The hub is restarting, or its address is wrong. clinder has tried for about a minute, or "
@@ -280,6 +317,13 @@ EXPLANATIONS = {
         ("The session's server refused the token.",),
         "A server responds at that address, but does not accept this token. The token is "
         "incomplete, or belongs to another session.",
+    ),
+    "RequestRefused": Explanation(
+        ("The session's server refused …", "The session's server refused POST api/shutdown."),
+        "The server runs and accepts the token, but responds with 403 to this request; its reason "
+        "follows the colon. `_xsrf` in the reason means that the server does not use its token: "
+        "the repository's Jupyter configuration sets an empty one, so that only the server's own "
+        "web pages can change anything.",
     ),
     "SessionGone": Explanation(
         (

@@ -133,8 +133,44 @@ class LoginRequired(Refused):
     hint = "Use --hub with a hub that requires no login, for example https://mybinder.org."
 
 
+class ProxyRefused(Refused):
+    """A proxy in front of the hub refuses the request."""
+
+    hint = (
+        "The proxy might require a login, or refuse this network. Open the link in a browser, or "
+        "use another hub with --hub."
+    )
+
+
+class ChallengePage(ProxyRefused):
+    """A proxy in front of the hub only lets browsers pass, and asks for a proof."""
+
+    hint = (
+        "Use another hub with --hub, or run clinder from another network: proxies trust some "
+        "networks less than others. The hub's operators can exempt its /build addresses."
+    )
+
+
+class UrlTooLong(ProxyRefused):
+    """A proxy in front of the hub does not accept a URL of this length."""
+
+    hint = (
+        "Shorten the spec, for example with a commit in place of a long branch, omit the build "
+        "token, or use another hub with --hub."
+    )
+
+
+class SlashesRefused(ProxyRefused):
+    """A proxy in front of the hub does not pass on an encoded slash (``%2F``)."""
+
+    hint = (
+        "Name a commit in place of a branch with a slash, or use another hub with --hub. The hub's "
+        "operators can make the proxy pass %2F on (Apache: AllowEncodedSlashes NoDecode)."
+    )
+
+
 class KernelspecMissing(Refused):
-    """The image does not have the requested kernelspec."""
+    """The image does not have the requested kernelspec, or not the server's default one."""
 
     hint = "Choose one of the image's kernelspecs, or add the missing one to the environment files."
 
@@ -201,6 +237,17 @@ class HubUnreachable(HubError):
     """There was no connection to the hub, or the connection broke."""
 
     hint = "Check the hub's address, and this machine's network."
+
+
+class HubSilent(HubUnreachable):
+    """The connection to the hub exists, but nothing arrived on it for too long."""
+
+    hint = (
+        "Check the hub's address, and this machine's network. If a proxy holds the hub's response "
+        "back until its end, clinder receives nothing either: allow for the whole launch with "
+        "--idle-timeout SECONDS. In that case, the hub might have started a server, which runs "
+        "until the hub culls it."
+    )
 
 
 class HubDown(HubUnreachable):
@@ -299,6 +346,16 @@ class TokenRefused(StopFailed):
     """The server rejects the session's token."""
 
     hint = "Check that the URL and the token belong together, and that the token is complete."
+
+
+class RequestRefused(StopFailed):
+    """The session's server refuses a request, but not because of the token."""
+
+    hint = (
+        "The image's Jupyter configuration causes this, for example by setting an empty token. "
+        "Correct it in the repository. The hub culls an idle session (mybinder.org: after 10 "
+        "minutes)."
+    )
 
 
 class SessionGone(ClinderError):

@@ -19,7 +19,15 @@ from clinder.launch.retries import Step
 from clinder.running.stop import stop
 from clinder.session import Attempt, Session
 from clinder.timeouts import LAUNCH_STOP
-from clinder.wire.binderhub import Built, Progress, Ready, Redirected, members, request_build
+from clinder.wire.binderhub import (
+    Built,
+    Progress,
+    Ready,
+    Redirected,
+    api_only_error,
+    members,
+    request_build,
+)
 from clinder.wire.http import Transport
 
 _LOG_LINES = 20
@@ -77,10 +85,7 @@ class LaunchAttempt:
         """
         ready = self._wait_for_end()
         if isinstance(ready, Built):
-            raise errors.NotABinderHub(
-                "The hub only builds images and launches no servers (API-only mode).",
-                hint="Use another hub with --hub.",
-            )
+            raise api_only_error()
         session = self._make_session(ready)
         try:
             self._start_phase("readiness")
@@ -160,8 +165,8 @@ class LaunchAttempt:
                     if isinstance(event, Ready | Built):
                         return event
                     self._handle(event)
-        except (errors.Cancelled, errors.TimedOut, errors.HubError):
-            if self.launching:
+        except (errors.Cancelled, errors.TimedOut, errors.HubError) as error:
+            if self.launching and not isinstance(error, errors.NotABinderHub):
                 self.observer(events.WarningIssued(_ORPHAN_WARNING))
             raise
         raise AssertionError("a build request ends with a session or an error")  # pragma: no cover

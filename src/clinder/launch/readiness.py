@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from clinder._deadline import Deadline
-from clinder.errors import ServerNotReady, ServerUnreachable, TimedOut, TokenRefused
+from clinder.errors import (
+    RequestRefused,
+    ServerNotReady,
+    ServerUnreachable,
+    TimedOut,
+    TokenRefused,
+)
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
@@ -53,6 +59,9 @@ def _wait_until_running(session: Session, deadline: Deadline, timeouts: Timeouts
             status = server.status(deadline)
         except TokenRefused:
             yield "it rejects its own token"
+        except RequestRefused as error:
+            message = f"The server was launched but never became usable: {error}"
+            raise ServerNotReady(message, hint=error.hint) from None
         else:
             if status.state is State.RUNNING:
                 return
@@ -76,8 +85,9 @@ def _warm_up(session: Session, kernel: str, deadline: Deadline, timeouts: Timeou
                 cleanup_timeout=0.0,  # if removing it fails, the session is stopped anyway
             ):
                 return
-        except (ServerUnreachable, TokenRefused, KernelDied) as error:
+        except (ServerUnreachable, TokenRefused, RequestRefused, KernelDied) as error:
             if delay is None:
                 message = f"The server was launched, but the warm-up failed: {error}"
-                raise ServerNotReady(message) from None
+                hint = error.hint if isinstance(error, RequestRefused) else None
+                raise ServerNotReady(message, hint=hint) from None
             deadline.wait(delay)

@@ -44,6 +44,7 @@ _TRY_NEXT_HUB = (
     errors.HubError,
     errors.LaunchFailed,
     errors.NetworkRefused,
+    errors.ProxyRefused,
     errors.BotsRefused,
     errors.LoginRequired,
 )

@@ -76,13 +76,7 @@ def _members(
 
 
 def _only_builds(hub: str, deadline: Deadline, timeouts: Timeouts) -> bool:
-    if hub == LOCAL:
-        return False
-    try:
-        return is_api_only(Transport(timeouts), hub, deadline=deadline.capped(_PROBE_TIMEOUT))
-    except TimedOut:
-        deadline.raise_if_expired()
-        return False
+    return hub != LOCAL and is_api_only(Transport(timeouts), hub, deadline=deadline)
 
 
 def _stop(session: Session, deadline: Deadline, timeouts: Timeouts, observer: Observer) -> None:

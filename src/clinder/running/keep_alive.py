@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from clinder._deadline import Deadline
-from clinder.errors import Cancelled, TimedOut, TokenRefused
+from clinder.errors import Cancelled, RequestRefused, TimedOut, TokenRefused
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
@@ -49,7 +49,7 @@ def keep_alive_until_gone(
             probe = server.keep_alive if active.remaining() else server.status
             try:
                 status = probe(deadline)
-            except TokenRefused:
+            except (TokenRefused, RequestRefused):
                 gone_since = None
                 continue
             if status.state is not State.GONE:

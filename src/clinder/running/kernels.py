@@ -211,7 +211,7 @@ def execute(
             f"The code did not finish: {error.message}.",
             hint="The code might have used more memory than the session has.",
         ) from None
-    except (errors.ServerUnreachable, errors.TokenRefused):
+    except (errors.ServerUnreachable, errors.TokenRefused, errors.RequestRefused):
         status = Server(session, Transport(timeouts)).status(deadline)
         if status.state is State.GONE:
             raise session_gone(f"The session is gone: {status.message}.", status) from None

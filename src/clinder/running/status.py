@@ -30,7 +30,8 @@ def wait_for_status(
     """Return the session's status once it is clear: running, or gone.
 
     Until then clinder repeats the request; ``on_unclear`` receives the first unclear response as a
-    message. Raises :class:`~clinder.errors.TokenRefused` at once, and
+    message. Raises :class:`~clinder.errors.TokenRefused` and
+    :class:`~clinder.errors.RequestRefused` at once, and
     :class:`~clinder.errors.ServerUnreachable` at the deadline.
     """
     server = Server(session, Transport(timeouts))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from clinder._deadline import Deadline
-from clinder.errors import StopFailed, TimedOut, TokenRefused
+from clinder.errors import RequestRefused, StopFailed, TimedOut
 from clinder.running.status import MIGHT_RUN
 from clinder.session import Session
 from clinder.timeouts import Timeouts
@@ -21,6 +21,9 @@ _FAST_DELAYS = (0.05, *[0.1] * 12)
 """Most servers end within one or two seconds of the shutdown."""
 _LONGEST_DELAY = 2.0
 _REPEAT_SHUTDOWN = 5.0
+_REFUSALS = 2
+"""How often a server that runs must refuse the shutdown. The first refusal can be the hub's, if the
+server has just ended, or if the proxy has lost its route for a moment."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,14 @@ def stop(
     A server is gone if its response proves it (:class:`~clinder.wire.jupyter_server.State`), or if
     it accepted the shutdown and was absent twice in a row. If the first response shows neither
     that the session runs nor that it is gone, ``on_unclear`` receives it as a message. Raises
-    :class:`~clinder.errors.TokenRefused` at once, :class:`~clinder.errors.StopFailed` at the
-    deadline.
+    :class:`~clinder.errors.TokenRefused` at once, :class:`~clinder.errors.RequestRefused` if the
+    server refuses to shut down, and :class:`~clinder.errors.StopFailed` at the deadline.
     """
     server = Server(session, Transport(timeouts))
     status = Status(State.UNCLEAR, "it did not respond in time")
     accepted = ran = False
     absent, requested_at, first = 0, 0.0, True
+    refusals = 0
     try:
         for delay in _delays():  # pragma: no branch - it is endless
             status = server.status(deadline)
@@ -71,8 +75,13 @@ def stop(
             if status.state is State.RUNNING:
                 ran = True
                 if not accepted or deadline.now() - requested_at > _REPEAT_SHUTDOWN:
-                    accepted = _shut_down(server, deadline) or accepted
                     requested_at = deadline.now()
+                    try:
+                        accepted = server.shutdown(deadline) or accepted
+                    except RequestRefused:
+                        refusals += 1
+                        if refusals == _REFUSALS:
+                            raise
             is_fast = delay in _FAST_DELAYS
             deadline.wait(_CONFIRM_DELAY if accepted and absent and is_fast else delay)
     except TimedOut:
@@ -80,14 +89,6 @@ def stop(
     if status.state is State.RUNNING:
         raise StopFailed("The session still runs: it did not shut down in time.")
     raise StopFailed(f"It is unknown whether the session still runs: {status.message}.")
-
-
-def _shut_down(server: Server, deadline: Deadline) -> bool:
-    try:
-        return server.shutdown(deadline)
-    except TokenRefused:
-        # A hub also responds with 403 if the server ended since the status request.
-        return False
 
 
 def _delays() -> Iterator[float]:

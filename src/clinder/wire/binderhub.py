@@ -7,7 +7,7 @@ The messages come from BinderHub's ``builder.py``, ``base.py``, ``launcher.py`` 
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from itertools import groupby
@@ -25,17 +25,20 @@ from clinder.errors import (
     HubBroken,
     HubDown,
     HubError,
+    HubSilent,
     HubUnreachable,
     LaunchFailed,
     NotABinderHub,
     RateLimited,
     Refused,
     ServerUnusable,
+    TimedOut,
     UsageError,
 )
 from clinder.session import Session
-from clinder.wire.http import BadRedirect, Stream, Transport
+from clinder.wire.http import BadRedirect, Response, Stream, Transport
 from clinder.wire.http_errors import TransportError
+from clinder.wire.hub_pages import content_type, explain_page, login_redirect, login_required
 from clinder.wire.json_fields import get_object, get_text, parse_object
 from clinder.wire.refusals import find_refusal
 from clinder.wire.sse import EventTooLarge, iter_events
@@ -53,6 +56,11 @@ class Progress:
         """The ref that the hub uses because the requested one does not exist, or ``""``."""
         match = _FALLBACK_REF.search(self.message) if self.phase == "waiting" else None
         return one_line(match[1]) if match else ""
+
+    @property
+    def reports_failed_launch(self) -> bool:
+        """Whether the hub failed to launch a server, which it then tries again."""
+        return self.phase == "launching" and bool(_FAILED_LAUNCH.search(self.message))
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,9 @@ class Built:
 
 
 _FALLBACK_REF = re.compile(r"^Trying again with (\S+) instead of ", re.MULTILINE)  # builder.py
+_FAILED_LAUNCH = re.compile(r"^Launch attempt \d+ failed", re.MULTILINE)  # builder.py
+_PAGE_TIMEOUT = 5.0
+"""How long another page of the hub can take, in seconds."""
 
 _FAILURE_PHASES = ("failed", "failure")
 _KNOWN_PHASES = ("", "built", "launching", "ready", *_FAILURE_PHASES)
@@ -120,12 +131,24 @@ def request_build(
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
     try:
         with transport.stream(url, deadline=deadline, headers=headers) as stream:
-            if member := _member(stream.url, hub):
+            member = _member(stream.url, hub)
+            if member:
                 yield Redirected(member)
-            if _content_type(stream) != "text/event-stream":
-                raise _not_a_stream(stream)
-            yield from _events(stream, secure=hub.startswith("https:"), secret=build_token)
+            base = member or hub
+            if content_type(stream) != "text/event-stream":
+                raise explain_page(
+                    stream,
+                    url,
+                    deadline=deadline,
+                    is_binderhub=lambda: _is_binderhub(transport, base, deadline),
+                )
+            events = _events(stream, secure=hub.startswith("https:"), secret=build_token)
+            yield from _stop_if_only_building(
+                events, lambda: is_api_only(transport, base, deadline=deadline)
+            )
     except BadRedirect as error:
+        if reason := login_redirect(error.url):
+            raise login_required(reason) from None
         raise NotABinderHub(f"This is not a BinderHub's address: {error.message}.") from None
     except TransportError as error:
         if error.untrusted:
@@ -133,6 +156,8 @@ def request_build(
                 f"The hub's {error.message.removeprefix('its ')}.",
                 hint=f"The address is {error.untrusted}. {CertificateUntrusted.hint}",
             ) from None
+        if error.silent:
+            raise HubSilent(f"The hub is silent: {error.message}.") from None
         # On this machine, the port is mistyped, or the hub is about to listen.
         kind = HubDown if error.refused and not is_loopback(hub) else HubUnreachable
         raise kind(f"The hub is unreachable: {error.message}.") from None
@@ -160,18 +185,62 @@ def members(transport: Transport, hub: str, *, deadline: Deadline) -> tuple[str,
     return tuple(url for url in urls if url.startswith("https:" if secure else "http"))
 
 
+def _stop_if_only_building(
+    events: Iterator[Progress | Ready | Built], builds_only: Callable[[], bool]
+) -> Iterator[Progress | Ready | Built]:
+    """Pass events on, but raise once a launch fails on a hub that ``builds_only``.
+
+    Such a hub accepts build requests, fails to launch a server, and tries this four times within
+    half a minute, because the URL of its JupyterHub is empty (``launcher.py``).
+    """
+    asked = False
+    try:
+        for event in events:
+            yield event
+            if not asked and isinstance(event, Progress) and event.reports_failed_launch:
+                asked = True
+                if builds_only():
+                    raise api_only_error()
+    except LaunchFailed:
+        if not asked and builds_only():
+            raise api_only_error() from None
+        raise
+
+
+def api_only_error() -> NotABinderHub:
+    """Return the error for a hub that cannot launch."""
+    return NotABinderHub(
+        "The hub only builds images and launches no servers (API-only mode).",
+        hint="Use another hub with --hub.",
+    )
+
+
 def is_api_only(transport: Transport, hub: str, *, deadline: Deadline) -> bool:
     """Return whether the hub is in API-only mode, in which it can build without launching.
 
-    It then has no pages, only an API (BinderHub's ``app.py``).
+    It then has no pages, only an API (BinderHub's ``app.py``). It can also launch servers, unless
+    it knows no JupyterHub.
     """
-    try:
-        if transport.request("GET", hub, deadline=deadline).status != 404:
-            return False
-        response = transport.request("GET", f"{hub}versions", deadline=deadline)
-    except TransportError:
+    home = _get(transport, hub, deadline)
+    return home is not None and home.status == 404 and _is_binderhub(transport, hub, deadline)
+
+
+def _is_binderhub(transport: Transport, hub: str, deadline: Deadline) -> bool:
+    """Whether a BinderHub reports its version at this address (``base.py``)."""
+    response = _get(transport, f"{hub}versions", deadline)
+    if response is None or response.status != 200:
         return False
-    return response.status == 200 and "binderhub" in (parse_object(response.body) or {})
+    return "binderhub" in (parse_object(response.body) or {})
+
+
+def _get(transport: Transport, url: str, deadline: Deadline) -> Response | None:
+    """Return a page of the hub, ``None`` if it does not respond soon."""
+    limit = deadline.capped(_PAGE_TIMEOUT)
+    limit.grace = deadline.grace
+    try:
+        return transport.request("GET", url, deadline=limit)
+    except (TransportError, TimedOut):
+        return None
 
 
 def _hub_url(text: str) -> str:
@@ -274,25 +343,6 @@ def _ready(event: Mapping[str, Any], *, secure: bool) -> Ready | Built:
     names = [each.name for each in fields(Ready) if each.name not in ("url", "token")]
     texts = {name: one_line(get_text(event, name), _MAX_FIELD) for name in names}
     return Ready(url, token, **texts)
-
-
-def _content_type(stream: Stream) -> str:
-    return stream.headers.get("Content-Type", "no content type").split(";")[0].strip().lower()
-
-
-def _not_a_stream(stream: Stream) -> ClinderError:
-    if stream.status == 429:
-        return RateLimited("Rate limit exceeded: the hub or its proxy responded with status 429.")
-    if stream.status == 503:  # a hub itself sends it as an event
-        return HubDown("The hub's proxy responded with status 503 because the hub is down.")
-    if stream.status >= 500:
-        return HubBroken(f"The hub responded with status {stream.status}.")
-    kind = _content_type(stream)
-    return NotABinderHub(
-        f"This is not a BinderHub's address: it responded with status {stream.status} and"
-        f" {kind if re.fullmatch(r'[a-z0-9.+/ -]{1,60}', kind) else 'another content type'}"
-        " instead of an event stream."
-    )
 
 
 def _sentence(meaning: str, message: str) -> str:

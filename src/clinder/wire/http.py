@@ -48,7 +48,11 @@ class Stream:
 
 
 class BadRedirect(TransportError):
-    """A redirect that clinder does not follow. A retry would be redirected in the same way."""
+    """A redirect to ``url`` that clinder does not follow. A retry would be redirected, too."""
+
+    def __init__(self, message: str, url: str):
+        super().__init__(message, answered=True)
+        self.url = url
 
 
 class Transport:
@@ -99,9 +103,9 @@ class Transport:
                     return
             next_url = _redirect_target(url, location)
             if url.startswith("https:") and not next_url.startswith("https:"):
-                raise BadRedirect("it redirects from https to http", answered=True)
+                raise BadRedirect("it redirects from https to http", next_url)
             url = next_url
-        raise BadRedirect("it redirects in a loop", answered=True)
+        raise BadRedirect("it redirects in a loop", url)
 
 
 def _redirect_target(url: str, location: str) -> str:
@@ -109,7 +113,7 @@ def _redirect_target(url: str, location: str) -> str:
         target = urljoin(url, location)
         if urlsplit(target).scheme in ("http", "https"):
             return target
-    raise BadRedirect("it redirects to something that is not http(s)", answered=True)
+    raise BadRedirect("it redirects to something that is not http(s)", location)
 
 
 _END = object()

@@ -17,16 +17,24 @@ PROXY = "the proxy in this machine's settings"
 class TransportError(Exception):
     """A request that got no complete response; ``message`` is the reason.
 
-    ``refused``: nothing listens at that address. ``answered``: it failed after the headers arrived.
-    ``untrusted``: ``https://HOST`` if the certificate of that host is not trusted.
+    ``refused``: nothing listens at that address. ``silent``: the connection exists, but nothing
+    arrived on it for too long. ``answered``: it failed after the headers arrived. ``untrusted``:
+    ``https://HOST`` if the certificate of that host is not trusted.
     """
 
     def __init__(
-        self, message: str, *, refused: bool = False, answered: bool = False, untrusted: str = ""
+        self,
+        message: str,
+        *,
+        refused: bool = False,
+        silent: bool = False,
+        answered: bool = False,
+        untrusted: str = "",
     ):
         super().__init__(message)
         self.message = message
         self.refused = refused
+        self.silent = silent
         self.answered = answered
         self.untrusted = untrusted
 
@@ -76,7 +84,7 @@ def to_transport_error(
                 )
     if any(isinstance(cause, _TIMEOUTS) for cause in causes):
         problem = "it sent nothing for" if connected else "no connection within"
-        return TransportError(f"{problem} {limit:g} s", answered=answered)
+        return TransportError(f"{problem} {limit:g} s", silent=connected, answered=answered)
     if not any(isinstance(cause, _ANY) for cause in causes):
         raise error
     if connected:

@@ -6,6 +6,8 @@ shutdown, the proxy sends 503, then 302 to a ``/hub/`` page; on mybinder.org it 
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -17,6 +19,7 @@ from clinder._text import one_line, truncate
 from clinder.errors import (
     ClinderError,
     KernelspecMissing,
+    RequestRefused,
     ServerNotReady,
     ServerUnreachable,
     TokenRefused,
@@ -29,6 +32,11 @@ from clinder.wire.json_fields import get_object, get_text, parse, parse_object
 _NAMES = 20
 _KERNEL_ID = 200  # characters; a kernel's id is a UUID
 _LINE = 600  # characters of a server's text that are shown
+_PAGE = 64 * 1024  # characters of an error page that are read; a Jupyter Server's has 3,000
+_PAGE_REASON = re.compile(r"<pre[^<>]{0,100}>([^<]{1,600})</pre>")  # its template error.html
+_NOT_THE_TOKEN = re.compile(r"_?xsrf|blocking", re.IGNORECASE)
+"""In the reasons for a 403 that a Jupyter Server also sends if the token is valid: it defends
+itself against other web pages, or is set up for another host (``base/handlers.py``)."""
 
 
 class State(Enum):
@@ -63,7 +71,8 @@ class Status:
 class Server:
     """The requests to one session's server. They follow no redirects, because these have a meaning.
 
-    Each raises its deadline's errors, and :class:`~clinder.errors.TokenRefused` for a 401 or 403.
+    Each raises its deadline's errors, and for a 401 or 403 :class:`~clinder.errors.TokenRefused`
+    or, if the reason is not the token, :class:`~clinder.errors.RequestRefused`.
     """
 
     session: Session
@@ -87,9 +96,15 @@ class Server:
         return _classify(answer)
 
     def shutdown(self, deadline: Deadline) -> bool:
-        """Tell the server to shut down; return whether it accepted."""
+        """Tell the server to shut down; return whether it accepted.
+
+        For any 401 or 403 this raises :class:`~clinder.errors.RequestRefused`: whether the server
+        accepts the token was clear before.
+        """
         try:
             return self._call("POST", "api/shutdown", deadline).status == 200
+        except TokenRefused:
+            raise RequestRefused("The session's server refused POST api/shutdown.") from None
         except TransportError:
             return False
 
@@ -106,24 +121,33 @@ class Server:
 
         Raises :class:`~clinder.errors.KernelspecMissing` if the server does not have it.
         """
-        data = self._request_json("GET", "api/kernelspecs", deadline)
-        names = sorted(one_line(each, _LINE) for each in get_object(data, "kernelspecs"))
+        default, names = self._kernelspecs(deadline)
         if name and name not in names:
-            more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-            shown = truncate(", ".join(names[:_NAMES]), 600) + more or "none"
-            raise KernelspecMissing(f"The session has no kernelspec {name!r}, only: {shown}.")
-        return name or _line(data, "default")
+            raise KernelspecMissing(
+                f"The session has no kernelspec {name!r}, only: {_enumerate(names)}."
+            )
+        return name or default
 
     def start_kernel(self, kernelspec: str, label: str, deadline: Deadline) -> str:
         """Start a kernel of a kernelspec (``""``: the server's default) and return its id.
 
         ``label`` must be unique. :meth:`find_kernel` finds the kernel by it if the response is
-        lost. Raises :class:`~clinder.errors.ServerNotReady` if the server cannot start the kernel,
-        for example because its program is missing.
+        lost. Raises :class:`~clinder.errors.KernelspecMissing` if the server does not have it, even
+        though it is its default, and :class:`~clinder.errors.ServerNotReady` if the server cannot
+        start the kernel for another reason, for example because its program is missing.
         """
         kernel = {"name": kernelspec} if kernelspec else {}
         session = {"path": label, "name": label, "type": "console", "kernel": kernel}
-        data = self._request_json("POST", "api/sessions", deadline, session, ServerNotReady)
+        answer = self._reach("POST", "api/sessions", deadline, session)
+        if answer.status == 501:  # services/sessions/handlers.py
+            default, names = self._kernelspecs(deadline)
+            missing = kernelspec or default
+            if missing not in names:
+                which = f"{'default ' if missing == default else ''}kernelspec {missing!r}"
+                raise KernelspecMissing(
+                    f"The session's {which} is not installed, only: {_enumerate(names)}."
+                )
+        data = self._to_json(answer, "POST api/sessions", ServerNotReady)
         if not (kernel_id := _kernel_id_of(data)):
             raise ServerUnreachable("The session's server started no kernel, and gave no reason.")
         return kernel_id
@@ -171,33 +195,60 @@ class Server:
             method, self.session.url + path, deadline=deadline, token=self.session.token, json=json
         )
         if answer.status in (401, 403):
+            reason = self._reason(answer)
+            if _NOT_THE_TOKEN.search(reason):
+                raise RequestRefused(
+                    f"The session's server refused {method} {path}: {reason.rstrip('.')}."
+                )
             raise TokenRefused("The session's server refused the token.")
         return answer
 
-    def _request_json(
-        self,
-        method: str,
-        path: str,
-        deadline: Deadline,
-        json: object | None = None,
-        error_type: type[ClinderError] = ServerUnreachable,
-    ) -> Mapping[str, Any]:
-        """Return the JSON object of a response; raise ``error_type`` if the server refuses."""
+    def _reach(
+        self, method: str, path: str, deadline: Deadline, json: object | None = None
+    ) -> Response:
+        """Return a response; raise :class:`~clinder.errors.ServerUnreachable` if there is none."""
         try:
-            answer = self._call(method, path, deadline, json=json)
+            return self._call(method, path, deadline, json=json)
         except TransportError as error:
             message = f"The session's server is unreachable: {error.message}."
             raise ServerUnreachable(message) from None
+
+    def _to_json(
+        self, answer: Response, request: str, error_type: type[ClinderError] = ServerUnreachable
+    ) -> Mapping[str, Any]:
+        """Return the JSON object of a response; raise ``error_type`` if the server refuses."""
         data = parse_object(answer.body)
         if answer.status >= 300 or data is None:
-            message = _line(data, "message") if data else ""
-            message = message.replace(self.session.token, "…")  # an error can echo the request
-            by_server = data is not None and 400 <= answer.status <= 500  # otherwise by a proxy
+            reason = self._reason(answer) if data else ""
+            by_server = data is not None and 400 <= answer.status <= 501  # otherwise by a proxy
             raise (error_type if by_server else ServerUnreachable)(
-                f"The session's server responded with {answer.status} to {method} {path}"
-                + (f": {message}." if message else ".")
+                f"The session's server responded with {answer.status} to {request}"
+                + (f": {reason}." if reason else ".")
             )
         return data
+
+    def _kernelspecs(self, deadline: Deadline) -> tuple[str, list[str]]:
+        """Return the name of the server's default kernelspec, and those that it has."""
+        path = "api/kernelspecs"
+        data = self._to_json(self._reach("GET", path, deadline), f"GET {path}")
+        names = sorted(one_line(each, _LINE) for each in get_object(data, "kernelspecs"))
+        return _line(data, "default"), names
+
+    def _reason(self, answer: Response) -> str:
+        """Return the reason in an error response, which can be JSON or a page; it can be ``""``."""
+        data = parse_object(answer.body)
+        if data is not None:
+            reason = _line(data, "message")
+        else:
+            match = _PAGE_REASON.search(answer.body[:_PAGE].decode("utf-8", "replace"))
+            reason = one_line(html.unescape(match[1]), _LINE) if match else ""
+        return reason.replace(self.session.token, "…")  # an error can echo the request
+
+
+def _enumerate(names: list[str]) -> str:
+    """Return the first of these names for a message."""
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return truncate(", ".join(names[:_NAMES]), _LINE) + more or "none"
 
 
 def _kernel_path(kernel_id: str) -> str:

@@ -268,7 +268,8 @@ EXPLANATIONS = {
             "It is unknown whether the session runs: …",
         ),
         "Nothing responds at the session's address, or the response does not show whether the "
-        "session is gone. The hub's proxy might have a temporary problem.",
+        "session is gone. The hub's proxy might be restarting, or a program that forwards the "
+        "port, such as `kubectl port-forward`.",
         "`clinder status` checks again until the response is clear.",
     ),
     "OutputDropped": Explanation(
@@ -332,7 +333,10 @@ EXPLANATIONS = {
             "The session is gone, so clinder ended the command.",
         ),
         "The session no longer runs. Hubs cull idle sessions (mybinder.org after 10 minutes) and "
-        "old ones (mybinder.org after 6 hours), and stop sessions that use too much memory.",
+        "old ones (mybinder.org after 6 hours), and stop sessions that use too much memory. If the "
+        "message ends with *the hub does not know it*, the session might still run after a restart "
+        "of the hub's proxy: see "
+        "[What clinder cannot know](reliability.md#what-clinder-cannot-know).",
     ),
     "ClinderError": Explanation(
         ("A bug in clinder …",),

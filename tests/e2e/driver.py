@@ -15,7 +15,10 @@ from clinder.timeouts import Timeouts
 
 
 def main(settings: str, *command: str) -> int:
-    """Run a command. ``settings`` is JSON: ``hub``, ``keep_alive`` and the fields of ``Grace``."""
+    """Run a command.
+
+    ``settings`` is JSON: ``hub``, ``keep_alive``, ``unknown`` and the fields of ``Grace``.
+    """
     values = json.loads(settings)
     launch = LaunchOptions(
         repository="org/repo",
@@ -29,7 +32,7 @@ def main(settings: str, *command: str) -> int:
             Options(launch, session_file=None, quiet=False, verbose=False),
             command,
             keep_alive=values.pop("keep_alive", 3600.0),
-            intervals=Intervals(every=0.1, confirm=0.1),
+            intervals=Intervals(every=0.1, confirm=0.1, unknown=values.pop("unknown", 60.0)),
             grace=Grace(**values),
         )
     except ClinderError as error:

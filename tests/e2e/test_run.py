@@ -250,6 +250,20 @@ def test_if_the_session_is_gone_clinder_ends_the_command_and_its_children(world:
 
 
 @pytest.mark.posix
+def test_the_command_ends_if_the_hub_does_not_know_the_session_for_a_while(world: World) -> None:
+    with ScriptedHub() as hub:
+        url = hub.serve("x", Jupyter("s3cret"))
+        hub.then(Answer(ready(url, "s3cret")))
+        process = start_driver(world, CHILD, hub=hub.url, keep_alive=60.0, unknown=0.3)
+        line_with(process.stdout, "ready")
+        hub.serve("x", Jupyter("s3cret", before=(302,) * 1000))
+        result = world.finish(process)
+    assert (result.code, result.out) == (10, "got SIGTERM\n")
+    assert "The session is gone: the hub does not know it. Ending the command.\n" in result.err
+    assert "If the hub's proxy has just restarted, the session might keep running" in result.err
+
+
+@pytest.mark.posix
 def test_the_session_is_kept_alive_only_for_the_requested_time(world: World) -> None:
     """The server's last activity changes because of clinder's requests, until they end."""
     status = f"{shlex.join(CLINDER)} status -o json"

@@ -25,6 +25,8 @@ _SHORTEST_CLEANUP = 1.5
 _LIST_DELAY = 0.5
 _RESTART_DELAY = 0.5
 _CHECK_INTERVAL = 2.0
+_RESET = 60.0
+"""A websocket that breaks after so many seconds was reset because the kernel was silent."""
 
 
 class KernelNotRemoved(errors.TimedOut):
@@ -60,7 +62,7 @@ def running_kernel(
     died = timed_out = False
     try:
         deadline.raise_if_expired()
-        with _connect(server, kernel_id, deadline, ready_timeout) as kernel:
+        with connect_kernel(server, kernel_id, deadline, ready_timeout) as kernel:
             yield kernel
     except TooLarge:
         raise errors.OutputDropped("The kernel sent a message that is too large.") from None
@@ -118,34 +120,55 @@ def _remove_by_label(server: Server, label: str, deadline: Deadline) -> bool:
     return False
 
 
-def _connect(
-    server: Server, kernel_id: str, deadline: Deadline, ready_timeout: float
+def connect_kernel(
+    server: Server,
+    kernel_id: str,
+    deadline: Deadline,
+    ready_timeout: float,
+    *,
+    is_given_up: Callable[[], bool] = lambda: False,
 ) -> KernelChannel:
+    """Return the websocket of a kernel that was just started, once the kernel responds.
+
+    A server resets a silent kernel's websocket after two minutes (``nudge`` in Jupyter Server), so
+    it is opened again until ``ready_timeout`` seconds have passed or ``is_given_up`` returns true.
+    Raises :class:`~clinder.errors.ServerNotReady`,
+    :class:`~clinder.wire.http_errors.TransportError` and the deadline's errors.
+    """
     ready_by = deadline.capped(ready_timeout)
-    try:
-        kernel = KernelChannel(
-            server.session,
-            kernel_id,
-            deadline=ready_by,
-            timeouts=server.transport.timeouts,
-            poll=_death_check(server, kernel_id, ready_by),
-        )
+    while True:
+        began = deadline.now()
         try:
-            kernel.wait_until_ready(ready_by)
-        except BaseException:
-            kernel.close()
-            raise
-    except errors.TimedOut:
-        deadline.raise_if_expired()
-        reason = f"it did not respond within {ready_timeout:g} s"
-    except KernelDied as error:
-        reason = error.message
-    else:
-        return kernel
-    raise errors.ServerNotReady(
-        f"The kernel cannot be used: {reason}.",
-        hint="The image's environment is broken for this kernel: try it in a browser.",
+            return _open_kernel(server, kernel_id, ready_by)
+        except errors.TimedOut:
+            deadline.raise_if_expired()
+            reason = f"it did not respond within {ready_timeout:g} s"
+        except KernelDied as error:
+            reason = error.message
+        except TransportError as error:
+            if isinstance(error, TooLarge) or is_given_up() or deadline.now() - began < _RESET:
+                raise
+            continue
+        raise errors.ServerNotReady(
+            f"The kernel cannot be used: {reason}.",
+            hint="The image's environment is broken for this kernel: try it in a browser.",
+        )
+
+
+def _open_kernel(server: Server, kernel_id: str, ready_by: Deadline) -> KernelChannel:
+    kernel = KernelChannel(
+        server.session,
+        kernel_id,
+        deadline=ready_by,
+        timeouts=server.transport.timeouts,
+        poll=_death_check(server, kernel_id, ready_by),
     )
+    try:
+        kernel.wait_until_ready(ready_by)
+    except BaseException:
+        kernel.close()
+        raise
+    return kernel
 
 
 def _death_check(server: Server, kernel_id: str, deadline: Deadline) -> Callable[[], None]:

@@ -57,7 +57,7 @@ def _chunk(file: Any) -> bytes:
 
 @contextmanager
 def gateway(url: str) -> Iterator[Gateway]:
-    with Gateway(Credential(url, SECRET)) as opened:
+    with Gateway(lambda: Credential(url, SECRET)) as opened:
         yield opened
 
 

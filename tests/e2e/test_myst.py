@@ -58,12 +58,13 @@ class Built:
 
 @pytest.fixture(scope="module", autouse=True)
 def cold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Built]]:
-    """MyST with two cold servers. It mostly waits, so it runs during the other tests."""
+    """MyST with cold servers. It mostly waits, so it runs during the other tests."""
     world = World(tmp_path_factory.mktemp("cold"), variables={**OFFLINE})
     world.variables["JUPYTER_PATH"] = str(_cold_kernel(world.root / "share"))
     running = {
-        "cold": _with_cold_server(world, "cold", "--no-warm-up"),
-        "warmed": _with_cold_server(world, "warmed"),
+        "cold": _with_cold_server(world, "cold", "--no-warm-up", "--no-gateway"),
+        "warmed": _with_cold_server(world, "warmed", "--no-gateway"),
+        "held": _with_cold_server(world, "held", "--no-warm-up"),
     }
     yield running
     for each in running.values():
@@ -129,10 +130,10 @@ def test_myst_is_ended_if_the_session_is_gone_while_a_cell_runs(world: World) ->
     assert not (folder / CONTENT / "index.json").exists()
 
 
-def test_without_a_warm_up_a_cold_server_gives_myst_no_outputs_and_no_error(
+def test_without_warm_up_and_gateway_a_cold_server_gives_myst_no_outputs_and_no_error(
     cold: dict[str, Built],
 ) -> None:
-    """The reason for the warm-up: MyST ends each of its three tries after 10 s."""
+    """The reason for both: MyST ends each of its three tries after 10 s."""
     result = cold["cold"].result()
 
     assert result.code == 0
@@ -142,8 +143,12 @@ def test_without_a_warm_up_a_cold_server_gives_myst_no_outputs_and_no_error(
     assert not (cold["cold"].folder / "paid").exists(), "each try ended before a kernel was ready"
 
 
-def test_after_a_warm_up_a_cold_server_gives_myst_outputs(cold: dict[str, Built]) -> None:
-    result = cold["warmed"].result()
+@pytest.mark.parametrize("way", ["warmed", "held"])
+def test_after_a_warm_up_or_through_the_gateway_a_cold_server_gives_myst_outputs(
+    cold: dict[str, Built], way: str
+) -> None:
+    """The gateway responds to the start of a kernel once that responds, however long it takes."""
+    result = cold[way].result()
 
     assert result.code == 0
-    assert printed(cold["warmed"].folder / CONTENT, "index").startswith("on v2/git/")
+    assert printed(cold[way].folder / CONTENT, "index").startswith("on v2/git/")

@@ -162,7 +162,7 @@ class _Run:
         from clinder.gateway.upstream import Credential
 
         credential = Credential.of(self._session)
-        with Gateway(credential, timeouts=self._options.launch.timeouts) as gateway:
+        with Gateway(lambda: credential, timeouts=self._options.launch.timeouts) as gateway:
             yield gateway.variables(os.environ)
 
     def _handle(self, signum: int) -> None:

@@ -92,8 +92,8 @@ class Exchange:
             self.write(piece)
         self.end()
 
-    def respond_json(self, status: int, content: Mapping[str, Any]) -> None:
-        """Send a response in the form of a Jupyter Server's."""
+    def respond_json(self, status: int, content: object) -> None:
+        """Send a response with a JSON value, like a Jupyter Server."""
         text = json.dumps(content).encode()
         headers = [("Content-Type", "application/json"), ("Content-Length", str(len(text)))]
         self.respond(status, headers, [text])
@@ -107,6 +107,11 @@ class Exchange:
     def write(self, data: bytes) -> None:
         """Send a part of the response's body."""
         self._send(h11.Data(data=data))
+
+    def end_json(self, content: object) -> None:
+        """Send a JSON value as the rest of a response that has begun."""
+        self.write(json.dumps(content).encode())
+        self.end()
 
     def end(self) -> None:
         """End the response."""

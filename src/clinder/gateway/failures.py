@@ -23,18 +23,23 @@ class Cause(Enum):
     """The session exists, but has not responded for too long."""
     RESTARTED = "restarted"
     """A consumer restarted the kernel while the cell ran."""
+    NOT_STARTED = "not-started"
+    """The server could not start the kernel, or it never responded."""
     NOT_RESTARTED = "not-restarted"
     """The server could not restart the kernel."""
 
     @property
     def leaves_no_kernel(self) -> bool:
         """Whether no request of any kind can reach the kernel any more."""
-        return self in (Cause.KERNEL_GONE, Cause.SESSION_GONE, Cause.UNREACHABLE)
+        return self in _NO_KERNEL
 
     @property
     def is_final(self) -> bool:
         """Whether the kernel's state is lost without anybody having asked for that."""
         return self is Cause.KERNEL_DIED or self.leaves_no_kernel
+
+
+_NO_KERNEL = (Cause.KERNEL_GONE, Cause.SESSION_GONE, Cause.UNREACHABLE, Cause.NOT_STARTED)
 
 
 @dataclass(frozen=True)
@@ -104,6 +109,13 @@ _WORDS = {
         "The kernel was restarted while this cell ran.",
         "This cell was not run because the kernel was restarted.",
         "Run the notebook again from its first cell.",
+    ),
+    Cause.NOT_STARTED: _Words(
+        "KernelNotStarted",
+        "did not start",
+        "The kernel of this notebook did not start.",
+        "This cell was not run because its kernel did not start.",
+        "Check that the image has what this kernel needs: try it in a browser.",
     ),
     Cause.NOT_RESTARTED: _Words(
         "KernelNotRestarted",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from clinder.gateway.access import Target
 from clinder.gateway.exchange import ConsumerGone, Exchange
-from clinder.gateway.upstream import Credential, Reply, open_request
-from clinder.timeouts import Timeouts
-from clinder.wire.http_connection import Sockets
+from clinder.gateway.upstream import Reply, Upstream
 from clinder.wire.http_errors import TransportError
 from clinder.wire.jupyter_server import leads_to_hub
 
@@ -17,39 +17,40 @@ _GONE = {"message": "The session is gone."}
 
 
 def forward(
-    exchange: Exchange,
-    target: Target,
-    credential: Credential,
-    *,
-    sockets: Sockets,
-    timeouts: Timeouts,
+    exchange: Exchange, target: Target, upstream: Upstream, *, body: bytes | None = None
 ) -> None:
     """Forward a request, piece by piece, with the server's credential in place of the consumer's.
 
     A server that cannot be reached is a response with status 502, and a session that is gone one
-    with :data:`GONE`. Raises :class:`~clinder.gateway.exchange.ConsumerGone`.
+    with :data:`GONE`. ``body`` is the request's if it has been read. Raises
+    :class:`~clinder.gateway.exchange.ConsumerGone`.
     """
     try:
-        with open_request(
-            credential,
+        with upstream.request(
             exchange.method,
             target.text,
             headers=exchange.header_list,
-            body=exchange.body() if exchange.has_body else (),
-            sockets=sockets,
-            timeouts=timeouts,
+            body=_body_of(exchange) if body is None else [body] * bool(body),
         ) as reply:
             pass_on(exchange, reply)
     except TransportError as error:
         if exchange.responding:  # the consumer must not take what it has for the whole
             exchange.break_off()
             raise ConsumerGone from None
-        if error.refused and credential.is_embedded:
-            exchange.respond_json(GONE, _GONE)
-            return
-        exchange.respond_json(
-            502, {"message": f"The session's server is unreachable: {error.message}."}
-        )
+        respond_to_failure(exchange, error, upstream)
+
+
+def _body_of(exchange: Exchange) -> Iterable[bytes]:
+    return exchange.body() if exchange.has_body else ()
+
+
+def respond_to_failure(exchange: Exchange, error: TransportError, upstream: Upstream) -> None:
+    """Tell the consumer that the server could not be reached, or that it is gone."""
+    if error.refused and upstream.credential.is_embedded:
+        exchange.respond_json(GONE, _GONE)
+        return
+    message = f"The session's server is unreachable: {error.message}."
+    exchange.respond_json(502, {"message": message})
 
 
 def pass_on(exchange: Exchange, reply: Reply) -> None:

@@ -2,37 +2,94 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import unquote
 
+from clinder.errors import UsageError
 from clinder.gateway.access import Access, Denied, Target
+from clinder.gateway.conversation import CellLimits
 from clinder.gateway.exchange import Exchange
 from clinder.gateway.forward import forward
+from clinder.gateway.holding import Holding, Prepare
+from clinder.gateway.kernels import Kernels
 from clinder.gateway.listener import HOST, Listener
+from clinder.gateway.metrics import Usage
 from clinder.gateway.relay import relay
-from clinder.gateway.upstream import Credential
+from clinder.gateway.report import Kernel, Resources
+from clinder.gateway.slots import KernelLimit, Slots
+from clinder.gateway.upstream import Credential, Upstream
+from clinder.gateway.watch import Watch
 from clinder.timeouts import Timeouts
-from clinder.wire.http_connection import Sockets
+
+
+@dataclass(frozen=True)
+class GatewayOptions:
+    """How the gateway treats kernels.
+
+    ``kernel_timeout`` is how many seconds a kernel can take to respond. ``limit`` is how many run
+    at once. ``aliases`` maps kernelspecs; ``None`` passes on the names that the server lacks, too.
+    ``cells`` are the time limits of cells. ``prepare`` sets each kernel up, also after a restart.
+
+    Raises :class:`~clinder.errors.UsageError` if a time limit is not positive.
+    """
+
+    kernel_timeout: float = 300.0
+    limit: KernelLimit = field(default_factory=lambda: KernelLimit(by_memory=True))
+    aliases: Mapping[str, str] | None = field(default_factory=dict)
+    cells: CellLimits = field(default_factory=CellLimits)
+    prepare: Prepare | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.kernel_timeout < math.inf or not 0 < self.cells.cell < math.inf:
+            raise UsageError("The gateway's time limits must be more than 0 seconds.")
 
 
 class Gateway:
     """Serves the session's API on this machine, until the context ends.
 
-    ``credential`` opens the session's server. Consumers use :attr:`url` and :attr:`token`, which
-    open nothing else. On leaving the context, all connections end within a second.
+    ``provide`` returns the credential that opens the session's server, once a request needs it.
+    Consumers use :attr:`url` and :attr:`token`, which open nothing else. ``warn`` receives what the
+    person who runs them should know. :attr:`hurry` is set when the server cannot be reached. On
+    leaving the context, all connections end within a second.
     """
 
-    def __init__(self, credential: Credential, *, timeouts: Timeouts | None = None):
+    def __init__(
+        self,
+        provide: Callable[[], Credential],
+        options: GatewayOptions | None = None,
+        *,
+        timeouts: Timeouts | None = None,
+        warn: Callable[[str], None] = lambda _: None,
+    ):
+        options = options or GatewayOptions()
         self.token = secrets.token_urlsafe(32)
-        self._credential = credential
-        self._timeouts = timeouts or Timeouts()
+        self.hurry = threading.Event()
+        self._upstream = Upstream(provide, timeouts or Timeouts())
         self._listener = Listener()
         self._access = Access(self.token, self._listener.port)
-        self._open: set[Sockets] = set()
-        self._lock = threading.Lock()
-        self._closed = False
+        self._usage = Usage()
+        slots = Slots(options.limit, warn)
+        self._kernels = Kernels(
+            self._upstream,
+            options.cells,
+            warn=warn,
+            explain_death=self._usage.explain,
+            on_trouble=self.hurry.set,
+        )
+        self._watch = Watch(self._upstream, self._kernels, self._usage, slots)
+        self._holding = Holding(
+            self._upstream,
+            self._kernels,
+            slots,
+            aliases=options.aliases,
+            kernel_timeout=options.kernel_timeout,
+            prepare=options.prepare,
+            warn=warn,
+        )
 
     def __repr__(self) -> str:
         return f"Gateway({self.url!r})"
@@ -56,15 +113,33 @@ class Gateway:
 
     def __enter__(self) -> Gateway:
         self._listener.start(self._handle)
+        self._kernels.begin()
+        self._watch.begin()
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._closed = True
-            opened = list(self._open)
-        for each in opened:
-            each.end()
+        self._watch.close()
+        self._kernels.close()
+        self._upstream.close()
         self._listener.close()
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """What has run on each kernel so far, for the report."""
+        return self._kernels.records()
+
+    @property
+    def resources(self) -> Resources | None:
+        """What the session has used so far, for the report."""
+        return self._usage.report()
+
+    def explain(self) -> str:
+        """Return what is known about why the session or a kernel ended, or ``""``."""
+        return self._usage.explain()
+
+    def lose_session(self, message: str) -> None:
+        """End all cells, now and from now on, because the session is gone."""
+        self._kernels.lose_session(message)
 
     def _handle(self, exchange: Exchange) -> bool:
         try:
@@ -72,24 +147,26 @@ class Gateway:
         except Denied as error:
             exchange.respond_json(error.status, {"message": error.message})
             return False
-        with self._sockets() as sockets:
-            self._serve(exchange, target, sockets)
+        self._serve(exchange, target)
         return True
 
-    def _serve(self, exchange: Exchange, target: Target, sockets: Sockets) -> None:
-        serve = relay if exchange.is_for_websocket else forward
-        serve(exchange, target, self._credential, sockets=sockets, timeouts=self._timeouts)
-
-    @contextmanager
-    def _sockets(self) -> Iterator[Sockets]:
-        """Yield sockets for one request to the server, which end with the gateway."""
-        sockets = Sockets()
-        with self._lock:
-            self._open.add(sockets)
-            if self._closed:
-                sockets.end()
-        try:
-            yield sockets
-        finally:
-            with self._lock:
-                self._open.discard(sockets)
+    def _serve(self, exchange: Exchange, target: Target) -> None:
+        parts = [unquote(each) for each in target.path.split("/")[1:]]
+        kernels = self._kernels
+        match exchange.is_for_websocket, exchange.method, parts:
+            case True, _, ["kernels", kernel_id, "channels"]:
+                kernels.serve(exchange, target, kernel_id)
+            case True, _, _:
+                relay(exchange, target, self._upstream)
+            case _, "POST", ["sessions" | "kernels"]:
+                self._holding.start(exchange, target)
+            case _, "GET", ["sessions" | "kernels"]:
+                kernels.respond_list(exchange, target)
+            case _, "GET", ["sessions" | "kernels" as key, identifier]:
+                kernels.describe(exchange, target, key, identifier)
+            case _, "DELETE", ["sessions" | "kernels" as key, identifier]:
+                kernels.delete(exchange, target, key, identifier)
+            case _, "POST", ["kernels", kernel_id, "restart"]:
+                kernels.restart(exchange, target, kernel_id)
+            case _:
+                forward(exchange, target, self._upstream)

@@ -1,9 +1,12 @@
-"""HTTP requests to the session's server whose bodies pass piece by piece, in both directions."""
+"""How the gateway reaches the session's server: HTTP requests and websockets, piece by piece."""
 
 from __future__ import annotations
 
+import json
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,15 +18,21 @@ import urllib3
 
 from clinder.session import Session
 from clinder.timeouts import Timeouts
+from clinder.wire import websocket
 from clinder.wire.duplex import Duplex
 from clinder.wire.http_connection import Sockets, open_socket
 from clinder.wire.http_errors import TransportError, to_transport_error
+from clinder.wire.json_fields import parse
+from clinder.wire.websocket import KeepAlive, WebSocket
 
 Headers = Sequence[tuple[str, str]]
 
 SILENCE = 300.0
 """Seconds for which a server may stay silent: it responds to some requests only once a kernel
 has started or has ended."""
+HANDSHAKE = 150.0
+"""Seconds for a server to open a kernel's websocket, which it does once the kernel responds."""
+_MAX_ANSWER = 4 * 1024 * 1024
 _HOP_BY_HOP = frozenset(
     (
         "connection",
@@ -65,6 +74,11 @@ class Credential:
         """The header that goes with each request."""
         return "Authorization", f"token {self.token}"
 
+    @property
+    def session(self) -> Session:
+        """The session, for code that opens its server itself."""
+        return Session(self.url, self.token)
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -79,41 +93,157 @@ class Reply:
         return next((value for each, value in self.headers if each.lower() == name.lower()), "")
 
 
-@contextmanager
-def open_request(
-    credential: Credential,
-    method: str,
-    target: str,
-    *,
-    headers: Headers = (),
-    body: Iterable[bytes] = (),
-    sockets: Sockets,
-    timeouts: Timeouts,
-    silence: float = SILENCE,
-) -> Iterator[Reply]:
-    """Send a request and yield the response once its head has arrived; redirects are responses.
+@dataclass(frozen=True)
+class Answer:
+    """A whole response."""
 
-    ``target`` is relative to the server's URL. ``headers`` are the consumer's: those that are not
-    for the server are left out. ``sockets`` can end the request. ``silence`` limits, in seconds,
-    how long the server stays silent. Raises
-    :class:`~clinder.wire.http_errors.TransportError`, also while the body is read.
+    status: int
+    headers: Headers
+    body: bytes
+
+    @property
+    def content(self) -> object:
+        """The JSON value in the body, ``None`` if there is none."""
+        return parse(self.body)
+
+
+class Upstream:
+    """The session's server, which only its credential opens, and all connections to it.
+
+    ``provide`` returns the credential. It is called when the first request needs it, and can take
+    long; other requests wait meanwhile.
     """
-    stream = _connect(credential.url, sockets, timeouts)
-    try:
-        protocol = h11.Connection(h11.CLIENT)
-        with _as_transport_error(credential.url, silence):
-            _send(stream, protocol, _head(credential, method, target, headers))
-            for piece in body:
-                _send(stream, protocol, h11.Data(data=piece))
-            _send(stream, protocol, h11.EndOfMessage())
-            response = _receive(stream, protocol, silence)
-            while isinstance(response, h11.InformationalResponse):
+
+    def __init__(self, provide: Callable[[], Credential], timeouts: Timeouts):
+        self.timeouts = timeouts
+        self._provide = provide
+        self._credential: Credential | None = None
+        self._providing = threading.Lock()
+        self._lock = threading.Lock()
+        self._open: weakref.WeakSet[Sockets] = weakref.WeakSet()
+        self._closed = False
+
+    @property
+    def is_provided(self) -> bool:
+        """Whether there is a session."""
+        return self._credential is not None
+
+    @property
+    def credential(self) -> Credential:
+        """The session's server and what opens it."""
+        with self._providing:
+            if self._credential is None:
+                self._credential = self._provide()
+            return self._credential
+
+    def close(self) -> None:
+        """End all connections, also those that are opened later."""
+        with self._lock:
+            self._closed = True
+            opened = list(self._open)
+        for each in opened:
+            each.end()
+
+    def make_sockets(self) -> Sockets:
+        """Return sockets for a request or a websocket, which end with the gateway."""
+        sockets = Sockets()
+        with self._lock:
+            self._open.add(sockets)
+            if self._closed:
+                sockets.end()
+        return sockets
+
+    def call(
+        self, method: str, target: str, content: object = None, *, silence: float = SILENCE
+    ) -> Answer:
+        """Send a request, with JSON unless ``content`` is ``None``, and return the whole response.
+
+        Raises :class:`~clinder.wire.http_errors.TransportError`.
+        """
+        body = b"" if content is None else json.dumps(content).encode()
+        headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+        with self.request(
+            method,
+            target,
+            headers=headers if body else [],
+            body=[body] if body else [],
+            silence=silence,
+        ) as reply:
+            return Answer(reply.status, reply.headers, read_body(reply))
+
+    @contextmanager
+    def request(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Headers = (),
+        body: Iterable[bytes] = (),
+        silence: float = SILENCE,
+    ) -> Iterator[Reply]:
+        """Send a request and yield the response once its head has arrived, even of a redirect.
+
+        ``target`` is relative to the server's URL. ``headers`` are the consumer's: those that are
+        not for the server are left out. ``silence`` limits, in seconds, how long the server stays
+        silent. Raises :class:`~clinder.wire.http_errors.TransportError`, also while the body is
+        read.
+        """
+        credential = self.credential
+        stream = _connect(credential.url, self.make_sockets(), self.timeouts)
+        try:
+            protocol = h11.Connection(h11.CLIENT)
+            with _as_transport_error(credential.url, silence):
+                _send(stream, protocol, _head(credential, method, target, headers))
+                for piece in body:
+                    _send(stream, protocol, h11.Data(data=piece))
+                _send(stream, protocol, h11.EndOfMessage())
                 response = _receive(stream, protocol, silence)
-        pairs = [(name.decode(), value.decode("latin-1")) for name, value in response.headers]
-        pieces = _body(stream, protocol, credential.url, silence)
-        yield Reply(response.status_code, end_to_end(pairs, _NOT_RETURNED), pieces)
-    finally:
-        stream.close()
+                while isinstance(response, h11.InformationalResponse):
+                    response = _receive(stream, protocol, silence)
+            pairs = [(name.decode(), value.decode("latin-1")) for name, value in response.headers]
+            pieces = _body(stream, protocol, credential.url, silence)
+            yield Reply(response.status_code, end_to_end(pairs, _NOT_RETURNED), pieces)
+        finally:
+            stream.close()
+
+    def open_websocket(
+        self, target: str, subprotocols: Sequence[str], sockets: Sockets
+    ) -> WebSocket:
+        """Open a websocket, which ``sockets`` can end. Whoever reads it closes its stream.
+
+        Raises :class:`~clinder.wire.websocket.Refused` and
+        :class:`~clinder.wire.websocket.Broken`.
+        """
+        credential = self.credential
+        try:
+            stream = _connect(credential.url, sockets, self.timeouts)
+        except TransportError as error:
+            raise websocket.Broken(error.message) from None
+        try:
+            return websocket.connect(
+                stream,
+                credential.url + target,
+                headers=[credential.header],
+                subprotocols=subprotocols,
+                seconds=HANDSHAKE,
+                keep_alive=KeepAlive(),
+            )
+        except BaseException:
+            stream.close()
+            raise
+
+
+def read_body(reply: Reply) -> bytes:
+    """Return the whole body of a response.
+
+    Raises :class:`~clinder.wire.http_errors.TransportError`, also if it is too large.
+    """
+    body = bytearray()
+    for piece in reply.body:
+        body += piece
+        if len(body) > _MAX_ANSWER:
+            raise TransportError("its response was too large", answered=True)
+    return bytes(body)
 
 
 def end_to_end(headers: Headers, unwanted: frozenset[str] = _NOT_SENT) -> list[tuple[str, str]]:

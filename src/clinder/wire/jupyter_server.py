@@ -150,6 +150,8 @@ class Server:
         data = self._to_json(answer, "POST api/sessions", ServerNotReady)
         if not (kernel_id := _kernel_id_of(data)):
             raise ServerUnreachable("The session's server started no kernel, and gave no reason.")
+        if problem := _line(get_object(data, "clinder"), "problem"):  # the gateway made it up
+            raise ServerNotReady(f"The kernel cannot be used: {problem}")
         return kernel_id
 
     def find_kernel(self, label: str, deadline: Deadline) -> str:

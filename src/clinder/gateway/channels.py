@@ -1,0 +1,487 @@
+"""The websockets of one kernel: those of its consumers, and for each of them one to the server.
+
+A :class:`~clinder.gateway.conversation.Conversation` decides what is passed on and what is made up.
+Two threads serve a consumer: one reads what it sends, the other what the server sends. A broken
+websocket to the server is opened again with the same session id, so that the server sends what it
+has kept meanwhile.
+
+A thread that sends holds the message lock of that websocket, then takes the lock of the kernel to
+learn what to send. No thread waits for a message lock while it holds the kernel's, and none sends.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+from urllib.parse import parse_qs
+
+from clinder.gateway.access import Target
+from clinder.gateway.conversation import Conversation
+from clinder.gateway.effects import (
+    Close,
+    Effect,
+    Forward,
+    Interrupt,
+    Link,
+    Notice,
+    Restart,
+    ToConsumer,
+    ToServer,
+    Wait,
+)
+from clinder.gateway.exchange import Exchange
+from clinder.gateway.failures import Cause
+from clinder.gateway.relay import refuse
+from clinder.gateway.upstream import Upstream
+from clinder.wire import websocket
+from clinder.wire.http_connection import Sockets
+from clinder.wire.kernel_envelope import Message, Protocol
+from clinder.wire.websocket import Offer, Piece, WebSocket
+
+RECONNECT_LIMIT = 180.0
+"""Seconds after which a server that cannot be reached is given up."""
+_FIRST_DELAY = 0.2
+_LONGEST_DELAY = 5.0
+_LOST_DELAY = 1.0
+_WAIT = 0.1
+_END_TIMEOUT = 1.0
+_SUPERSEDED = 1000
+"""The code that closes a websocket for good: JupyterLab does not connect again."""
+_INTERRUPTED = 4000
+"""The code that closes a websocket in the middle of a message: JupyterLab connects again."""
+
+Event = Interrupt | Restart | Notice
+"""What a conversation wants done that is not a message."""
+
+
+class _Current(NamedTuple):
+    """The place of the message that is being passed on, among those that were made up."""
+
+
+_Item = Message | _Current
+
+
+class _Pair:
+    """A consumer's websocket and the one to the server, which can be missing for a while."""
+
+    def __init__(
+        self,
+        consumer: WebSocket,
+        target: Target,
+        protocol: Protocol,
+        server: WebSocket | None,
+        sockets: Sockets,
+    ):
+        self.consumer = consumer
+        self.target = target
+        self.protocol = protocol
+        self.server = server
+        self.sockets = sockets
+        self.link = Link("", 0)
+        self.ended = threading.Event()
+        self.to_consumer: deque[_Item] = deque()
+        self.to_server: deque[_Item] = deque()
+
+    def end(self) -> None:
+        """End the websocket to the server, for good."""
+        self.ended.set()
+        self.sockets.end()
+
+
+class Channels:
+    """The websockets of a kernel. Thread-safe.
+
+    ``is_ours`` means that a consumer has started the kernel through the gateway: then its websocket
+    is accepted even if the server cannot be reached, and learns the reason from its cells.
+    ``perform`` receives what else the conversation wants done. ``ask`` returns whether the server
+    still has the kernel, ``None`` if that is unknown. ``on_trouble`` is called if the server cannot
+    be reached. ``now`` is the conversation's clock.
+    """
+
+    def __init__(
+        self,
+        conversation: Conversation,
+        upstream: Upstream,
+        *,
+        is_ours: bool,
+        perform: Callable[[Event], None],
+        ask: Callable[[], bool | None],
+        on_trouble: Callable[[], None],
+        now: Callable[[], float],
+    ):
+        self._conversation = conversation
+        self._upstream = upstream
+        self._is_ours = is_ours
+        self._perform = perform
+        self._ask = ask
+        self._on_trouble = on_trouble
+        self._now = now
+        self._lock = threading.Lock()
+        self._connecting = threading.Lock()
+        self._pairs: dict[Link, _Pair] = {}
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether a consumer's websocket is open."""
+        return bool(self._pairs)
+
+    def tell(self, event: Callable[[Conversation], Iterable[Effect] | None]) -> None:
+        """Tell the conversation about an event, and do what it returns."""
+        with self._lock:
+            events = self._sort(event(self._conversation) or ())
+        self._send_waiting()
+        self._do(events)
+
+    def close(self) -> None:
+        """Close the websockets of all consumers, because the kernel was deleted."""
+        with self._lock:
+            pairs = [*self._pairs.values()]
+        for pair in pairs:
+            _close(pair, _SUPERSEDED)
+
+    # One consumer
+
+    def serve(self, exchange: Exchange, target: Target) -> None:
+        """Serve a consumer's websocket until it ends."""
+        try:
+            offer, received = exchange.offer()
+        except websocket.Invalid as error:
+            refuse(exchange, error)
+            return
+        session_id = parse_qs(target.query).get("session_id", [""])[0]
+        exchange.stream.sockets.ended.wait(self._connect_delay(session_id))
+        try:
+            pair = self._connect(exchange, offer, received, target, session_id)
+        except (websocket.Refused, websocket.Broken) as error:
+            if not exchange.responding:
+                refuse(exchange, error)
+            return
+        reader = threading.Thread(
+            target=self._read_server, args=(pair,), name="clinder-kernel", daemon=True
+        )
+        try:
+            reader.start()
+            self._read_consumer(pair)
+        finally:
+            pair.end()
+            with self._lock:
+                self._conversation.disconnect(pair.link, self._now())
+                self._pairs.pop(pair.link, None)
+            exchange.stream.sockets.end()
+            reader.join(_END_TIMEOUT)
+
+    def _connect_delay(self, session_id: str) -> float:
+        with self._lock:
+            return self._conversation.connect_delay(session_id, self._now())
+
+    def _connect(
+        self, exchange: Exchange, offer: Offer, received: bytes, target: Target, session_id: str
+    ) -> _Pair:
+        """Open both websockets. One with the same session id, if any, ends before.
+
+        Raises :class:`~clinder.wire.websocket.Refused` and
+        :class:`~clinder.wire.websocket.Broken`.
+        """
+        with self._connecting:
+            with self._lock:
+                old = [each for link, each in self._pairs.items() if link.session_id == session_id]
+                has_no_kernel = self._conversation.has_no_kernel
+            for each in old:
+                each.end()
+            offered = [Protocol.V1.value] if Protocol.V1.value in offer.subprotocols else []
+            sockets, server = self._upstream.make_sockets(), None
+            try:
+                if not has_no_kernel:
+                    server = self._dial(target, offered, sockets)
+            except (websocket.Refused, websocket.Broken):
+                if not self._is_ours:
+                    for each in old:
+                        _close(each, _INTERRUPTED)
+                    raise
+                self._on_trouble()
+            subprotocol = server.subprotocol if server else "".join(offered)
+            exchange.responding = True
+            try:
+                consumer = offer.accept(exchange.stream, subprotocol, received=received)
+            except websocket.Broken:
+                sockets.end()
+                raise
+            pair = _Pair(consumer, target, Protocol(subprotocol), server, sockets)
+            return self._register(pair, session_id)
+
+    def _register(self, pair: _Pair, session_id: str) -> _Pair:
+        def connect(conversation: Conversation) -> list[Effect]:
+            pair.link, effects = conversation.connect(session_id, pair.protocol, self._now())
+            self._pairs[pair.link] = pair
+            if pair.server is None:
+                conversation.server_disconnected(pair.link)
+                effects = [each for each in effects if not isinstance(each, ToServer)]
+            return effects
+
+        self.tell(connect)
+        return pair
+
+    def _dial(self, target: Target, offered: list[str], sockets: Sockets) -> WebSocket:
+        """Open the websocket to the server, in one of the protocols that clinder knows."""
+        server = self._upstream.open_websocket(target.text, offered, sockets)
+        if server.subprotocol not in (*offered, ""):
+            server.stream.close()
+            raise websocket.Broken("the server uses an unknown protocol")
+        return server
+
+    # From the consumer to the server
+
+    def _read_consumer(self, pair: _Pair) -> None:
+        """Pass on what the consumer sends, until its websocket ends."""
+        pieces = pair.consumer.pieces()
+        while (first := _next(pieces)) is not None:
+            while not self._offer(pair, first, pieces):
+                if pair.ended.wait(_WAIT):
+                    return
+
+    def _offer(self, pair: _Pair, first: Piece, pieces: Iterator[Piece]) -> bool:
+        """Do with a consumer's message what the conversation decides; ``False``: it must wait."""
+        server = pair.server
+        if server is None:
+            return self._decide(pair, None, first, pieces)
+        with server.message_lock:
+            if pair.server is not server:
+                return False
+            return self._decide(pair, server, first, pieces)
+
+    def _decide(
+        self, pair: _Pair, server: WebSocket | None, first: Piece, pieces: Iterator[Piece]
+    ) -> bool:
+        message = Message(first.data, first.final)
+        with self._lock:
+            if pair.server is not server:
+                return False
+            effects = self._conversation.from_consumer(pair.link, message, self._now())
+            if Wait() in effects:
+                return False
+            events = self._sort(effects, current=pair.to_server)
+        self._do(events)
+        rest = _Rest(first, pieces)
+        try:
+            if server is not None:
+                self._send_all(pair.to_server, server, rest)
+        except websocket.Broken:
+            pass  # the other thread opens it again, and the conversation notices what was lost
+        finally:
+            rest.discard()
+        self._send_waiting()
+        return True
+
+    # From the server to the consumer
+
+    def _read_server(self, pair: _Pair) -> None:
+        """Pass on what the server sends, and open its websocket again if it ends."""
+        server = pair.server
+        while not pair.ended.is_set():
+            if server is not None:
+                try:
+                    self._pass_on(pair, server)
+                except _ConsumerGone:
+                    _close(pair, _INTERRUPTED)
+                finally:
+                    server.stream.close()
+            server = self._reconnect(pair)
+            if server is None:
+                return
+
+    def _pass_on(self, pair: _Pair, server: WebSocket) -> None:
+        """Pass on what the server sends, until its websocket ends.
+
+        Raises :class:`_ConsumerGone`, also if the consumer has received a part of a message that
+        never ends.
+        """
+        pieces = server.pieces()
+        while (first := _next(pieces)) is not None:
+            with pair.consumer.message_lock:
+                message = Message(first.data, first.final)
+                with self._lock:
+                    effects = self._conversation.from_server(pair.link, message, self._now())
+                    events = self._sort(effects, current=pair.to_consumer)
+                self._do(events)
+                rest = _Rest(first, pieces)
+                try:
+                    self._send_all(pair.to_consumer, pair.consumer, rest)
+                except websocket.Broken:
+                    raise _ConsumerGone from None
+                if not rest.discard():
+                    if rest.begun:
+                        raise _ConsumerGone
+                    return
+                if not first.final:
+                    with self._lock:
+                        self._conversation.message_ended(pair.link, self._now())
+            self._send_waiting()
+
+    def _reconnect(self, pair: _Pair) -> WebSocket | None:
+        """Open the websocket to the server again; ``None`` if the consumer is gone.
+
+        If nothing can reach the kernel, the consumer stays connected: its cells fail.
+        """
+        with self._lock:
+            pair.server = None
+            pair.to_server.clear()
+            self._conversation.server_disconnected(pair.link)
+        began, delay = self._now(), _FIRST_DELAY
+        while not pair.ended.wait(delay):
+            with self._lock:
+                if self._conversation.has_no_kernel:  # until a consumer restarts it
+                    began, delay = self._now(), _LOST_DELAY
+                    continue
+            if (server := self._dial_again(pair)) is not None:
+                return server if self._resume(pair, server) else None
+            if self._now() - began >= RECONNECT_LIMIT:
+                self.tell(lambda each: each.lose(Cause.UNREACHABLE, "", self._now()))
+            delay = min(delay * 1.6, _LONGEST_DELAY)
+        return None
+
+    def _dial_again(self, pair: _Pair) -> WebSocket | None:
+        sockets = self._upstream.make_sockets()
+        with self._lock:
+            pair.sockets = sockets
+            if pair.ended.is_set():
+                sockets.end()
+        offered = [pair.protocol.value] if pair.protocol.value else []
+        try:
+            server = self._dial(pair.target, offered, sockets)
+        except (websocket.Refused, websocket.Broken):
+            if not pair.ended.is_set():
+                self._on_trouble()
+                if self._ask() is False:
+                    self.tell(lambda each: each.lose(Cause.KERNEL_GONE, "", self._now()))
+            return None
+        if server.subprotocol != pair.protocol.value:
+            server.stream.close()
+            _close(pair, _INTERRUPTED)  # it must agree on a protocol again
+            return None
+        return server
+
+    def _resume(self, pair: _Pair, server: WebSocket) -> bool:
+        with server.message_lock:
+            with self._lock:
+                if pair.ended.is_set():
+                    server.stream.close()
+                    return False
+                pair.server = server
+                events = self._sort(self._conversation.server_reconnected(pair.link))
+            with suppress(websocket.Broken):
+                self._send_all(pair.to_server, server)
+        self._send_waiting()
+        self._do(events)
+        return True
+
+    # Sending
+
+    def _sort(
+        self, effects: Iterable[Effect], current: deque[_Item] | None = None
+    ) -> list[Event | _Pair]:
+        """Put messages into the queues of their websockets; return the rest, with pairs to close.
+
+        ``current`` is the queue in which the message that is being passed on has its place.
+        """
+        events: list[Event | _Pair] = []
+        for effect in effects:
+            match effect:
+                case Forward() if current is not None:
+                    current.append(_Current())
+                case ToConsumer(link, message) if link in self._pairs:
+                    self._pairs[link].to_consumer.append(message)
+                case ToServer(link, message) if link in self._pairs:
+                    self._pairs[link].to_server.append(message)
+                case Close(link) if link in self._pairs:
+                    events.append(self._pairs[link])
+                case Interrupt() | Restart() | Notice():
+                    events.append(effect)
+        return events
+
+    def _send_all(self, queue: deque[_Item], end: WebSocket, rest: _Rest | None = None) -> None:
+        """Send what is in a queue. The caller holds the message lock.
+
+        Raises :class:`~clinder.wire.websocket.Broken` if that websocket breaks.
+        """
+        while True:
+            with self._lock:
+                if not queue:
+                    return
+                item = queue.popleft()
+            if isinstance(item, Message):
+                end.send(item.data)
+            elif rest is not None:
+                rest.send(end)
+
+    def _send_waiting(self) -> None:
+        """Send what is in the queues, unless another thread sends there: that one does it then."""
+        with self._lock:
+            pairs = [*self._pairs.values()]
+        for pair in pairs:
+            for queue, end in ((pair.to_consumer, pair.consumer), (pair.to_server, pair.server)):
+                while end is not None and queue and end.message_lock.acquire(blocking=False):
+                    try:
+                        self._send_all(queue, end)
+                    except websocket.Broken:
+                        queue.clear()
+                        break
+                    finally:
+                        end.message_lock.release()
+
+    def _do(self, events: Iterable[Event | _Pair]) -> None:
+        for event in events:
+            if isinstance(event, _Pair):
+                _close(event, _SUPERSEDED)
+            else:
+                self._perform(event)
+
+
+class _ConsumerGone(Exception):
+    """The consumer's websocket is broken, or cannot be used any more."""
+
+
+class _Rest:
+    """A message that is being passed on: its first piece, and those that follow."""
+
+    def __init__(self, first: Piece, pieces: Iterator[Piece]):
+        self._piece: Piece | None = first
+        self._pieces = pieces
+        self._is_read = first.final
+        self.begun = False
+
+    def send(self, end: WebSocket) -> None:
+        """Send the whole message. Raises :class:`~clinder.wire.websocket.Broken`."""
+        while self._piece is not None:
+            self.begun = True
+            end.send(self._piece.data, final=self._piece.final)
+            self._piece = None if self._is_read else self._read()
+
+    def discard(self) -> bool:
+        """Read the rest of the message; return whether it is complete."""
+        while not self._is_read and self._read() is not None:
+            pass
+        return self._is_read
+
+    def _read(self) -> Piece | None:
+        piece = _next(self._pieces)
+        self._is_read = piece is not None and piece.final
+        return piece
+
+
+def _next(pieces: Iterator[Piece]) -> Piece | None:
+    """Return the next piece, ``None`` once the websocket has ended in whichever way."""
+    try:
+        return next(pieces, None)
+    except websocket.Broken:
+        return None
+
+
+def _close(pair: _Pair, code: int) -> None:
+    """Close a consumer's websocket, and end the one to the server."""
+    with suppress(websocket.Broken):
+        pair.consumer.close(code)
+    pair.end()
+    pair.consumer.stream.sockets.end()

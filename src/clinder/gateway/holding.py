@@ -1,0 +1,349 @@
+"""Start a kernel for a consumer, and hold the response until the kernel responds.
+
+MyST waits ten seconds for a kernel once the response is there, and then drops all outputs of the
+page. A consumer that waits for a response does not wait forever either, so the response begins
+early: its head and, now and then, a blank, which may stand before JSON.
+"""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any
+from uuid import uuid4
+
+from clinder._deadline import Deadline
+from clinder._text import one_line
+from clinder.errors import Cancelled, ClinderError
+from clinder.gateway.access import Target
+from clinder.gateway.exchange import ConsumerGone, Exchange, Headers
+from clinder.gateway.failures import Cause
+from clinder.gateway.forward import forward, pass_on
+from clinder.gateway.kernels import SHORT, HeldKernel, Kernels, kernel_path
+from clinder.gateway.kernelspecs import map_kernelspec
+from clinder.gateway.report import Kernel
+from clinder.gateway.slots import Slot, Slots
+from clinder.gateway.upstream import Answer, Reply, Upstream
+from clinder.running.kernels import connect_kernel
+from clinder.wire.http import Transport
+from clinder.wire.http_errors import TransportError
+from clinder.wire.json_fields import get_object, get_text, parse_object
+from clinder.wire.jupyter_server import Server
+from clinder.wire.kernel_channel import KernelChannel
+
+Prepare = Callable[[KernelChannel, str], None]
+"""Sets a kernel of this kernelspec up, on a websocket of its own, before a consumer uses it.
+
+Raises :class:`~clinder.errors.ClinderError` if that fails; its message is shown on the page.
+"""
+
+_MAX_BODY = 1024 * 1024
+_BLANK_AFTER = 5.0
+"""Seconds between two blanks. clinder's own time limit for a silent server is ten."""
+_TICK = 0.1
+_RETRY_DELAYS = (1.0, 3.0)
+"""Seconds before a start is tried again, because proxies have brief failures."""
+_OWN_LABEL = "clinder-"
+_MAX_DETAIL = 300
+_JSON: Headers = [("Content-Type", "application/json")]
+
+
+@dataclass(frozen=True)
+class Start:
+    """A consumer's request for a kernel. ``content`` is its JSON, ``key`` what it is for."""
+
+    content: Mapping[str, Any]
+    key: str
+    path: str
+    requested: str
+
+    @classmethod
+    def parse(cls, target: Target, body: bytes) -> Start | None:
+        """Return the request, ``None`` if it starts no kernel."""
+        content = parse_object(body) if body.strip() else {}
+        if content is None:
+            return None
+        key = target.path.split("/")[1]
+        kernel = get_object(content, "kernel") if key == "sessions" else content
+        if key == "sessions" and kernel.get("id"):
+            return None
+        path = get_text(content, "path") or get_text(content, "name")
+        return cls(content, key, path, get_text(kernel, "name"))
+
+    @property
+    def page(self) -> str:
+        """The page, ``""`` for a kernel of ``clinder exec``."""
+        return "" if self.path.startswith(_OWN_LABEL) else one_line(self.path, _MAX_DETAIL)
+
+    def with_kernelspec(self, name: str) -> Mapping[str, Any]:
+        """Return the request's content, with another kernelspec."""
+        if name == self.requested:
+            return self.content
+        if self.key == "kernels":
+            return {**self.content, "name": name}
+        return {**self.content, "kernel": {**get_object(self.content, "kernel"), "name": name}}
+
+
+class Holding:
+    """Starts kernels for consumers.
+
+    ``aliases`` maps kernelspecs; ``None`` passes every name on as it is. ``kernel_timeout`` is how
+    many seconds a kernel can take to respond. ``prepare`` sets each kernel up.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        kernels: Kernels,
+        slots: Slots,
+        *,
+        aliases: Mapping[str, str] | None,
+        kernel_timeout: float,
+        prepare: Prepare | None,
+        warn: Callable[[str], None],
+    ):
+        self._upstream = upstream
+        self._kernels = kernels
+        self._slots = slots
+        self._aliases = aliases
+        self._kernel_timeout = kernel_timeout
+        self._prepare = prepare
+        self._warn = warn
+        self._warned: set[str] = set()
+        self._specs: Mapping[str, Any] = {}
+        if prepare is not None:
+            kernels.after_restart = self._prepare_again
+
+    def start(self, exchange: Exchange, target: Target) -> None:
+        """Serve a request that starts a kernel. Raises ``ConsumerGone``."""
+        body = exchange.read_body(_MAX_BODY)
+        if body is None:
+            exchange.respond_json(413, {"message": "The request is too large."})
+            return
+        start = Start.parse(target, body)
+        if start is None:
+            forward(exchange, target, self._upstream, body=body)
+            return
+        cancel = threading.Event()
+        outcome: queue.SimpleQueue[Answer | HeldKernel | None] = queue.SimpleQueue()
+        threading.Thread(
+            target=lambda: outcome.put(self._start(start, exchange.method, target, cancel)),
+            name="clinder-start",
+            daemon=True,
+        ).start()
+        try:
+            result = _hold(exchange, outcome)
+        except ConsumerGone:
+            cancel.set()
+            raise
+        if isinstance(result, HeldKernel):
+            _respond(exchange, result.model)
+        elif result is not None:
+            _pass_on(exchange, result)
+
+    def _start(
+        self, start: Start, method: str, target: Target, cancel: threading.Event
+    ) -> Answer | HeldKernel | None:
+        """Start a kernel; return it, or the server's refusal, or ``None`` if it was cancelled.
+
+        A kernel that the consumer no longer wants is deleted.
+        """
+        kernel: HeldKernel | None = None
+        slot: Slot | None = None
+        deadline = Deadline(math.inf, cancel=cancel)
+        try:
+            slot = self._slots.acquire(start.page, deadline)
+            result = self._post(start, method, target, slot)
+            if isinstance(result, HeldKernel):
+                kernel = result
+                if kernel.is_on_server:
+                    self._wait_until_ready(kernel, deadline)
+                deadline.raise_if_expired()
+            elif slot is not None:
+                slot.release()
+        except Cancelled:
+            if kernel is not None:
+                self._remove(kernel)
+            elif slot is not None:
+                slot.release()
+            return None
+        return result
+
+    def _post(self, start: Start, method: str, target: Target, slot: Slot) -> Answer | HeldKernel:
+        """Have the server start the kernel."""
+        name = self._map(start.requested)
+        record = Kernel(start.page, start.requested, name, slot.waited)
+        if gone := self._kernels.session_gone:
+            return self._make_up(start, record, slot, Cause.SESSION_GONE, gone)
+        content = start.with_kernelspec(name)
+        try:
+            answer = self._post_with_retries(start, method, target, content)
+        except TransportError as error:
+            detail = f"The session's server is unreachable: {error.message}."
+            return self._make_up(start, record, slot, Cause.NOT_STARTED, detail)
+        model = answer.content
+        if answer.status < 300 and isinstance(model, dict):
+            return self._add(start, record, model, slot)
+        if 400 <= answer.status < 500 or answer.status == 501:
+            return answer
+        message = get_text(model, "message") if isinstance(model, dict) else ""
+        detail = f"The session's server responded with {answer.status}"
+        detail += f": {self._clean(message)}" if message else "."
+        return self._make_up(start, record, slot, Cause.NOT_STARTED, detail)
+
+    def _post_with_retries(
+        self, start: Start, method: str, target: Target, content: Mapping[str, Any]
+    ) -> Answer:
+        """Send the request; again if that is safe: a server has one session for each path."""
+        silence = max(self._kernel_timeout, SHORT)
+        for delay in (*_RETRY_DELAYS, None):
+            try:
+                answer = self._upstream.call(method, target.text, content, silence=silence)
+            except TransportError:
+                if delay is None or start.key != "sessions" or self._kernels.session_gone:
+                    raise
+            else:
+                is_proxys = answer.status in (502, 503, 504) and answer.content is None
+                if delay is None or start.key != "sessions" or not is_proxys:
+                    return answer
+            time.sleep(delay)
+        raise AssertionError  # pragma: no cover - the last pass returns or raises
+
+    def _add(
+        self, start: Start, record: Kernel, model: Mapping[str, Any], slot: Slot
+    ) -> HeldKernel:
+        is_session = start.key == "sessions"
+        kernel = get_object(model, "kernel") if is_session else model
+        kernel_id = get_text(kernel, "id")
+        if (known := self._kernels.find(kernel_id)) is not None:  # the session existed
+            slot.release()
+            return known
+        name = get_text(kernel, "name") or record.kernelspec
+        record = replace(record, kernelspec=name, requested=record.requested or name)
+        return self._kernels.add(kernel_id, model, record, slot=slot, is_session=is_session)
+
+    def _make_up(
+        self, start: Start, record: Kernel, slot: Slot, cause: Cause, problem: str
+    ) -> HeldKernel:
+        """Return a kernel that does not exist, whose cells explain that."""
+        kernel_id, now = str(uuid4()), datetime.now(timezone.utc).isoformat()
+        kernel: dict[str, Any] = {
+            "id": kernel_id,
+            "name": record.requested or "python3",
+            "last_activity": now,
+            "execution_state": "idle",
+            "connections": 0,
+        }
+        model = kernel
+        if start.key == "sessions":
+            model = {
+                "id": str(uuid4()),
+                "path": start.path,
+                "name": get_text(start.content, "name"),
+                "type": get_text(start.content, "type") or "notebook",
+                "kernel": kernel,
+            }
+        model["clinder"] = {"problem": problem}
+        is_session = start.key == "sessions"
+        held = self._kernels.add(kernel_id, model, record, slot=slot, is_session=is_session)
+        self._kernels.fail(held, cause, problem)
+        return held
+
+    def _wait_until_ready(self, kernel: HeldKernel, deadline: Deadline) -> None:
+        """Wait until a kernel responds, and set it up. If it does not, its cells say so."""
+        began = deadline.now()
+        problem = ""
+        try:
+            with self._connect(kernel, deadline) as channel:
+                seconds = deadline.now() - began
+                kernel.record = replace(kernel.record, ready_after=seconds)
+                if self._prepare is not None:
+                    self._prepare(channel, kernel.record.kernelspec)
+        except Cancelled:
+            raise
+        except (TransportError, ClinderError) as error:
+            problem = f"{error.message[:1].upper()}{error.message[1:]}".rstrip(".") + "."
+        if problem:
+            self._kernels.delete_on_server(kernel_path(kernel.kernel_id))
+            kernel.model = {**kernel.model, "clinder": {"problem": problem}}
+            self._kernels.fail(kernel, Cause.NOT_STARTED, problem)
+
+    def _connect(self, kernel: HeldKernel, deadline: Deadline) -> KernelChannel:
+        server = Server(self._upstream.credential.session, Transport(self._upstream.timeouts))
+        return connect_kernel(
+            server,
+            kernel.kernel_id,
+            deadline,
+            self._kernel_timeout,
+            is_given_up=lambda: bool(self._kernels.session_gone),
+        )
+
+    def _prepare_again(self, kernel: HeldKernel) -> None:
+        """Set a kernel up that was restarted."""
+        if self._prepare is None:
+            return
+        try:
+            with self._connect(kernel, Deadline(math.inf)) as channel:
+                self._prepare(channel, kernel.record.kernelspec)
+        except (TransportError, ClinderError) as error:
+            self._kernels.fail(kernel, Cause.NOT_STARTED, error.message)
+
+    def _remove(self, kernel: HeldKernel) -> None:
+        self._kernels.forget(kernel)
+        if kernel.is_on_server:
+            self._kernels.delete_on_server(kernel_path(kernel.kernel_id))
+
+    def _map(self, requested: str) -> str:
+        """Return the kernelspec to start for the requested one, ``""`` for the default."""
+        if self._aliases is None or not requested:
+            return requested
+        if not self._specs:
+            with suppress(TransportError):
+                content = self._upstream.call("GET", "api/kernelspecs", silence=SHORT).content
+                self._specs = content if isinstance(content, dict) else {}
+        mapped = map_kernelspec(requested, self._specs, self._aliases)
+        if mapped.warning and requested not in self._warned:
+            self._warned.add(requested)
+            self._warn(mapped.warning)
+        return mapped.name
+
+    def _clean(self, message: str) -> str:
+        """Return a server's message, which can echo the request."""
+        return one_line(message.replace(self._upstream.credential.token, "…"), _MAX_DETAIL)
+
+
+def _hold(
+    exchange: Exchange, outcome: queue.SimpleQueue[Answer | HeldKernel | None]
+) -> Answer | HeldKernel | None:
+    """Return the outcome, and send blanks until then. Raises ``ConsumerGone``."""
+    due = time.monotonic() + _BLANK_AFTER
+    while True:
+        with suppress(queue.Empty):
+            return outcome.get(timeout=_TICK)
+        if exchange.is_consumer_gone():
+            raise ConsumerGone
+        if time.monotonic() >= due:
+            if not exchange.responding:
+                exchange.begin(201 if exchange.method == "POST" else 200, _JSON)
+            exchange.write(b" ")
+            due = time.monotonic() + _BLANK_AFTER
+
+
+def _respond(exchange: Exchange, model: object) -> None:
+    if not exchange.responding:
+        exchange.respond_json(201 if exchange.method == "POST" else 200, model)
+        return
+    exchange.end_json(model)
+
+
+def _pass_on(exchange: Exchange, answer: Answer) -> None:
+    if not exchange.responding:
+        pass_on(exchange, Reply(answer.status, answer.headers, iter([answer.body])))
+        return
+    exchange.end_json(answer.content)

@@ -1,0 +1,202 @@
+"""Starting a kernel through the gateway: the response is held until the kernel responds."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from channels import TOKEN, Server, info, serving, status
+from clinder._deadline import Deadline
+from clinder.errors import ServerNotReady
+from clinder.gateway import holding, kernels
+from clinder.gateway.gateway import Gateway, GatewayOptions
+from clinder.gateway.upstream import Credential
+from clinder.running.kernels import execute
+from clinder.session import Session
+from e2e.world import until
+
+SESSION = {"path": "page.md", "name": "page.md", "type": "console", "kernel": {"name": "python3"}}
+WARNINGS: list[str] = []
+
+
+@contextmanager
+def gateway(server: Server, **options: Any) -> Iterator[Gateway]:
+    WARNINGS.clear()
+    with (
+        serving(server),
+        Gateway(
+            lambda: Credential(server.url, TOKEN), GatewayOptions(**options), warn=WARNINGS.append
+        ) as opened,
+    ):
+        yield opened
+
+
+def request(opened: Gateway, method: str, path: str, body: object = None) -> tuple[int, bytes]:
+    connection = HTTPConnection(urlsplit(opened.url).netloc, timeout=20)
+    headers = {"Authorization": f"token {opened.token}"}
+    connection.request(method, f"/{path}", None if body is None else json.dumps(body), headers)
+    response = connection.getresponse()
+    content = response.read()
+    connection.close()
+    return response.status, content
+
+
+def start(opened: Gateway, body: object = SESSION) -> tuple[int, Any]:
+    code, content = request(opened, "POST", "api/sessions", body)
+    return code, json.loads(content)
+
+
+def test_the_response_is_held_until_the_kernel_responds() -> None:
+    may_answer = threading.Event()
+
+    def answers(parent: str) -> list[str | bytes | None]:
+        assert may_answer.wait(10)
+        return [info(parent)]
+
+    with gateway(Server(answers)) as opened:
+        outcome: list[Any] = []
+        waiting = threading.Thread(target=lambda: outcome.append(start(opened)))
+        waiting.start()
+        waiting.join(0.5)
+        assert not outcome
+        may_answer.set()
+        waiting.join(10)
+        ((code, model),) = outcome
+        (record,) = opened.kernels
+    assert (code, model["kernel"]["id"]) == (201, "k")
+    assert (record.page, record.requested, record.ready_after is not None) == (
+        "page.md",
+        "python3",
+        True,
+    )
+
+
+def test_blanks_keep_the_consumer_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "_BLANK_AFTER", 0.05)
+    server = Server(lambda parent: [info(parent)], opens_after=0.5)
+    with gateway(server) as opened:
+        code, content = request(opened, "POST", "api/sessions", SESSION)
+    assert code == 201
+    assert content.startswith(b"  ")
+    assert json.loads(content)["kernel"] == {"id": "k"}
+
+
+@pytest.mark.parametrize(
+    ("server", "problem"),
+    [
+        (Server(lambda _: [status("dead", "")]), "The kernel cannot be used: the kernel died"),
+        (Server(lambda _: []), "The kernel cannot be used: it did not respond within 0.3 s."),
+        (Server(lambda _: [], refuse=404), "The kernel cannot be used: the kernel died"),
+    ],
+    ids=["dies", "never responds", "is not there"],
+)
+def test_a_kernel_that_does_not_start_explains_that_in_its_cells(
+    server: Server, problem: str
+) -> None:
+    """MyST would lose the whole build if the start failed, or the session was not in the list."""
+    with gateway(server, kernel_timeout=0.3) as opened:
+        code, model = start(opened)
+        _, listed = request(opened, "GET", "api/sessions")
+        _, running = request(opened, "GET", "api/kernels")
+        with pytest.raises(ServerNotReady, match=problem):
+            run(opened)
+        gone, _ = request(opened, "DELETE", f"api/sessions/{model.get('id', '')}")
+        records = opened.kernels
+    assert code == 201
+    assert server.deleted[0] == "k"
+    assert records[0].problem.startswith(problem)
+    assert "k" in {each.get("kernel", {}).get("id") for each in json.loads(listed)}
+    assert running
+    assert gone in (204, 404)
+
+
+def run(opened: Gateway) -> None:
+    execute(Session(opened.url, opened.token), "1", Deadline(20), write=lambda _: None)
+
+
+def test_a_start_that_the_server_cannot_perform_is_a_kernel_that_explains_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(holding, "_RETRY_DELAYS", (0.01, 0.01))
+    server = Server(lambda _: [], breaks=True)
+    with gateway(server) as opened:
+        code, model = start(opened)
+        _, listed = request(opened, "GET", "api/sessions")
+        deleted, _ = request(opened, "DELETE", f"api/sessions/{model['id']}")
+        _, after = request(opened, "GET", "api/sessions")
+    assert code == 201
+    assert "unreachable" in model["clinder"]["problem"]
+    assert model["id"] in {each.get("id") for each in json.loads(listed)}
+    assert deleted == 204
+    assert model["id"] not in {each.get("id") for each in json.loads(after)}
+
+
+def test_a_kernel_of_a_session_that_is_gone_is_never_requested() -> None:
+    server = Server(lambda parent: [info(parent)])
+    with gateway(server) as opened:
+        opened.lose_session("The hub has no such server.")
+        code, model = start(opened)
+    assert (code, server.listed[1:]) == (201, [])
+    assert model["clinder"] == {"problem": "The hub has no such server."}
+
+
+def test_a_kernel_whose_consumer_has_left_is_deleted() -> None:
+    server = Server(lambda _: [])
+    with gateway(server) as opened:
+        connection = HTTPConnection(urlsplit(opened.url).netloc, timeout=20)
+        headers = {"Authorization": f"token {opened.token}"}
+        connection.request("POST", "/api/sessions", json.dumps(SESSION), headers)
+        until(lambda: bool(server.requests))
+        connection.close()
+        until(lambda: server.deleted == ["k"])
+        until(lambda: len(opened.kernels) == 1)
+
+
+def test_another_kernelspec_is_started_if_the_server_lacks_the_requested_one() -> None:
+    server = Server(lambda parent: [info(parent)])
+    with gateway(server) as opened:
+        start(opened, {**SESSION, "kernel": {"name": "conda-env-x-py"}})
+    assert server.listed[-1]["kernel"] == {"id": "k"}
+    assert WARNINGS == [
+        "The session has no kernelspec 'conda-env-x-py', so clinder starts 'python3'."
+    ]
+
+
+@pytest.mark.parametrize("body", [[], {"path": "x", "type": "y", "kernel": {"id": "k"}}])
+def test_a_request_that_starts_no_kernel_is_passed_on(body: object) -> None:
+    server = Server(lambda parent: [info(parent)])
+    with gateway(server) as opened:
+        request(opened, "POST", "api/sessions", body)
+        assert opened.kernels == ()
+
+
+def test_a_kernel_that_its_server_cannot_delete_yet_is_deleted_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that restarts the kernel responds with an error, which ends MyST's whole build."""
+    monkeypatch.setattr(kernels, "_DELETE", 0.3)
+    monkeypatch.setattr(kernels, "_DELETE_DELAY", 0.01)
+    tries: list[bool] = []
+
+    def delete_the_third_time() -> None:
+        tries.append(len(tries) == 2)
+        server.deletes = tries[-1]
+
+    server = Server(lambda parent: [info(parent)], on_delete=delete_the_third_time)
+    with gateway(server) as opened:
+        start(opened)
+        code, _ = request(opened, "DELETE", "api/kernels/k")
+        never = Server(lambda parent: [info(parent)], deletes=False)
+    assert (code, server.deleted, len(tries)) == (204, ["k"], 3)
+    with gateway(never) as opened:
+        start(opened)
+        code, _ = request(opened, "DELETE", "api/kernels/k")
+    assert code == 204
+    assert WARNINGS == ["The kernel of page.md could not be deleted. It ends with the session."]

@@ -303,7 +303,10 @@ jupyter labextension install @jupyter-widgets/jupyterlab-manager --no-build
 jupyter lab build --minimize=False; jupyter serverextension enable --py nbgitpuller --sys-prefix
 jupyter labextension install jupyterlab-drawio dask-labextension@5.1 @jupyterlab/x@^2.0
 jupyter contrib nbextension install --user
-jupyter nbextension install --py --sys-prefix ipyleaflet
+jupyter nbextension install --sys-prefix --py ipyleaflet
+jupyter nbextension enable python-markdown/main
+export DASK_DISTRIBUTED__DASHBOARD__LINK="${JUPYTERHUB_SERVICE_PREFIX}proxy/{port}/status"
+export X="$JUPYTERHUB_BASE_URL/x"
 jupyter nbextensions_configurator enable --user && mkdir -p ~/.jupyter/lab "$HOME/x" ${CONDA_DIR}
 exec "$@"
 """
@@ -322,7 +325,9 @@ def test_a_script_of_known_commands_does_not_need_the_repository(file: str) -> N
         "python setup.py install", "make", "pip install .", "pip install -e src", "pip install x/",
         "pip install -r requirements.txt", "pip install $(cat names)", "cp -r data /srv", "./run",
         "pip install numpy && make", "true; make", "pip install numpy & make", "pip install ~/x",
-        "source env.sh", "export PYTHONPATH=src", "export X=./y", "export X=`cat x`",
+        "source env.sh", "export PYTHONPATH=src", "export X=./y", 'export X="${HOME}/y"',
+        'export X="$JUPYTERHUB_X"y', "export X=${JUPYTERHUB_X}", 'export X="${PWD}/y"',
+        "export X=`cat x`",
         "if true; then",
         "conda install x.tar.bz2", "conda install --file names", "conda env update -f more.yml",
         "jupyter labextension install ./folder", "jupyter labextension install folder/x",

@@ -89,6 +89,11 @@ def own_names(checkout: Checkout, git: Git) -> Iterator[Repository]:
     yield checkout.repository
     if checkout.base:
         yield checkout.base
+    yield from remotes(git)
+
+
+def remotes(git: Git) -> Iterator[Repository]:
+    """Yield the repositories of a clone's remotes."""
     listed = (line.split() for line in git.run("remote", "--verbose").stdout.splitlines())
     for url in dict.fromkeys(words[1] for words in listed if len(words) > 1):
         with suppress(UsageError):  # a path on this machine

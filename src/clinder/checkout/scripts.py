@@ -34,7 +34,8 @@ _COMMENT = re.compile(r"(?:^|[ \t])#")
 _SET = re.compile(r"set( [+-][a-z]+( pipefail)?)+|:|true|exec \"?\$@\"?|echo( [^$`<>&|;]*)?")
 _EXPORT = re.compile(
     r"(?:export\s+)?(?!\w*(?:PATH|HOME|ENV)=)(?!(?i:pip|uv|conda|mamba|npm|yarn|jupyter|r|julia)_)"
-    r"[A-Za-z_]\w*=([\"']?)(?![./~])[\w:,@+.=-]*\1"
+    r"[A-Za-z_]\w*=(?:([\"']?)(?![./~])[\w:,@+.=-]*\1"
+    r"|\"(?:\$JUPYTERHUB_[A-Z_]+/|\$\{JUPYTERHUB_[A-Z_]+\})[\w:,@+.=/{}-]*\")"  # a URL on the hub
 )
 _VARIABLE = re.compile(
     r"(?<!\S)~(?=/)|\$(?P<brace>\{)?(?:HOME|REPO_DIR|CONDA_DIR|CONDA_PREFIX|(?:NB|KERNEL)_PYTHON_PREFIX"
@@ -229,6 +230,7 @@ def _is_replacement(word: str) -> bool:
 # Jupyter
 
 _WORD = re.compile(r"--(?:sys-prefix|user|system|py|no-build)|@[\w.-]+/[\w.@^-]+|\w[\w.-]*")
+_SECTION = re.compile(r"[\w-]+/[\w-]+")  # of an nbextension: a module of JavaScript
 _BUILD_OPTION = re.compile(r"--(?:minimize|dev-build)=(?:True|False)")
 _OPTION = re.compile(r"--[\w.]+=\S+")
 _NPM_OPTION = re.compile(r"--?[a-z][a-z-]*(?:=True|=False)?")
@@ -242,9 +244,12 @@ _SUBCOMMANDS: Mapping[tuple[str, ...], re.Pattern[str]] = {
         )
         for action in ("enable", "disable", "clean", "list")
     },
+    **dict.fromkeys(
+        (("nbextension", "enable"), ("nbextension", "disable")),
+        re.compile(f"{_WORD.pattern}|{_SECTION.pattern}"),
+    ),
     ("contrib", "nbextension", "install"): _WORD,
     ("contrib-nbextension", "install"): _WORD,
-    ("nbextension", "install", "--py"): _WORD,
     ("lab", "build"): _BUILD_OPTION,
 }  # fmt: skip
 """Commands that read no file of the repository, and what their other arguments can be."""
@@ -256,6 +261,8 @@ def _check_jupyter(arguments: list[str], place: Place) -> str | None:
         if tuple(arguments[:number]) == subcommand and _all(pattern, arguments[number:]):
             return ""
     match arguments:
+        case ["nbextension", "install", *words] if "--py" in words and _all(_WORD, words):
+            return ""
         case ["lab", "workspaces", "import", file, *options] if _all(_OPTION, options):
             return _copy([file], place)
         case ["labextension", "install", *packages]:

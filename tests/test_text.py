@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clinder._text import MAX_LINE, one_line, printable_lines, strip_controls, truncate
+from clinder._text import MAX_LINE, one_line, printable_lines, shorten, strip_controls, truncate
 
 
 @pytest.mark.parametrize(
@@ -59,11 +59,15 @@ def test_long_lines_are_truncated(text: str) -> None:
     (only,) = printable_lines(text)
     assert len(only) == MAX_LINE
     assert only.startswith("x")
-    assert only.endswith(" …")
+    assert " … " in only
     assert len(one_line(text, 10)) == 10
 
 
 def test_a_line_of_the_maximum_length_is_not_truncated() -> None:
     assert printable_lines("x" * MAX_LINE) == ["x" * MAX_LINE]
     assert one_line("a\n b\t\x1b[1mc ", 5) == "a b c"
-    assert truncate("four", 4) == "four"
+    assert truncate("four", 4) == shorten("four", 4) == "four"
+
+
+def test_a_shortened_line_keeps_its_end() -> None:
+    assert shorten("0123456789" * 10, 20) == "012345678901 … 56789"

@@ -30,7 +30,7 @@ def strip_controls(text: str) -> str:
 
 def printable_lines(text: str) -> list[str]:
     """Return the non-empty lines of a text, safe to print and at most :data:`MAX_LINE` long."""
-    return [truncate(line) for line in map(str.rstrip, strip_controls(text).split("\n")) if line]
+    return [shorten(line) for line in map(str.rstrip, strip_controls(text).split("\n")) if line]
 
 
 def one_line(text: str, limit: int = MAX_LINE) -> str:
@@ -41,3 +41,14 @@ def one_line(text: str, limit: int = MAX_LINE) -> str:
 def truncate(text: str, limit: int = MAX_LINE) -> str:
     """Return at most ``limit`` characters; ``…`` marks a text that was cut."""
     return text if len(text) <= limit else text[: limit - 2] + " …"
+
+
+def shorten(text: str, limit: int = MAX_LINE) -> str:
+    """Return at most ``limit`` characters: the start and, after a ``…``, the end of a longer text.
+
+    The end of a long log line matters, because an exit code follows the command that had it.
+    """
+    if len(text) <= limit:
+        return text
+    end = limit // 4
+    return f"{text[: limit - end - 3]} … {text[-end:]}"

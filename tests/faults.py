@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from answers import Answer, Ending, Framing, Raw, event, json_page, moved, page
+from answers import Answer, Ending, Framing, Part, Raw, event, json_page, moved, page
+from build_logs import LOGS
 from clinder.checkout.reuse import Choice
 from clinder.events import Event, LogLines, PhaseStarted, SessionLaunched, Waiting
-from clinder.launch.retries import BROKEN_DELAYS, DOWN_DELAYS, FULL_DELAYS
+from clinder.launch.retries import BROKEN_DELAYS, DOWN_DELAYS, FULL_DELAYS, REBUILD_DELAYS
 from clinder.repository import Repository
 from clinder.session import EMBEDDED_PATH
 from clock import Clock
@@ -42,7 +43,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Launched:
-    """The hub launches this server, after ``silence`` seconds without data."""
+    """The hub launches this server, after ``silence`` seconds without events."""
 
     server: Jupyter = field(default_factory=lambda: Jupyter(TOKEN))
     before: bytes = WAITING + LAUNCHING
@@ -78,7 +79,7 @@ class Fault:
     stopped: int = 0
     not_stopped: int = 0
     warning: str = ""
-    timeout: float = 1200.0
+    timeout: float = 1800.0
     provider: str = "gh"
     ref: str = "HEAD"
     kernel: str | None = None
@@ -160,6 +161,8 @@ AFTER_FULL = f"after {seconds(*FULL_DELAYS)}"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
+REBUILDS = "requests the build once more, after {:g} to {:g} s".format(*REBUILD_DELAYS)
+
 FALLBACK_REF = (TRANSCRIPTS / "bad-ref-master.sse").read_bytes().partition(b"\n\n")[0] + b"\n\n"
 FULL = transcript("full")
 QUOTA = transcript("quota-cached")
@@ -206,6 +209,19 @@ def silent_federation(stage: Stage) -> Answer:
     return to_second(stage)
 
 
+def pause(clock: Clock, seconds: float) -> Iterator[Part]:
+    """No events for ``seconds``. A keepalive arrives every 50 s."""
+    for _ in range(int(seconds // 50)):
+        yield Silence(clock, 25.0, 50.0)
+        yield b":keepalive\n\n"
+    yield Silence(clock, 1.0, seconds % 50)
+
+
+def slow_build(seconds: float, end: bytes) -> Callable[[Stage], Answer]:
+    """Build for ``seconds`` without log lines, then end like this."""
+    return lambda stage: Answer((BUILDING, *pause(stage.clock, seconds), end))
+
+
 def fails_later(stage: Stage) -> Answer:
     """Fail after launching for a second."""
     end = event(phase="failed", message="Spawn failed: no\n")
@@ -240,6 +256,17 @@ def to_second(stage: Stage) -> Answer:
 
 def fails_at_once(fault: str, response: Response, exit_code: int, hint: str = "") -> Fault:
     return Fault(fault, "fails at once", [[response]], exit_code, hint)
+
+
+def cannot_be_built(fault: str, log: str, hint: str) -> Fault:
+    return fails_at_once(fault, build_that_fails(log), 4, hint)
+
+
+def build_that_fails(log: str) -> Answer:
+    """Build with one of the logs in ``build_logs``."""
+    lines = LOGS[log].lines
+    events = [event(phase="building", message=f"{line}\n") for line in lines]
+    return Answer(b"".join([WAITING, *events, event(phase="failed")]))
 
 
 def no_other_hub(
@@ -284,12 +311,18 @@ def drops_twice(fault: str, *before: bytes) -> Fault:
 
 
 def never_ends(fault: str, chunk: bytes) -> Fault:
-    response = trickling(CHUNKED, chunk, 2.0)
-    return Fault(fault, "fails after 1200 s", [[response]], 7, "--timeout", within=1300)
+    reaction = "fails after 900 s, because too little time remains for another build"
+    response = trickling(CHUNKED, chunk, 10.0)
+    return Fault(fault, reaction, [[response]], 6, "--build-idle-timeout", within=1000)
 
 
 def unusable(fault: str, launched: Launched) -> Fault:
     return no_other_hub(fault, launched, 6, "fault lies with the hub", ORPHAN)
+
+
+def launch_fails(fault: str, response: Response) -> Fault:
+    reaction = "warns that a server might be left to the culler; " + ONLY_HUB
+    return Fault(fault, reaction, [[response]], 8, "another hub", warning=ORPHAN)
 
 
 def kernel_fails(fault: str, reaction: str, mood: Mood) -> Fault:
@@ -411,14 +444,6 @@ ANSWERS = (
         6,
         "only builds images",
     ),
-    fails_at_once("The build fails", transcript("build-fail"), 4, "last log lines"),
-    Fault(
-        "The build is killed without a message",
-        "fails, and shows the last log lines",
-        [[transcript("build-killed")]],
-        4,
-        "last log lines",
-    ),
     stays_broken(
         "The hub fails without a message", Answer(event(phase="failed")), "fault lies with the hub"
     ),
@@ -432,19 +457,22 @@ ANSWERS = (
     stays_broken(
         "The hub always responds with an internal error", page(500), "fault lies with the hub"
     ),
-    no_other_hub(
-        "The hub fails to launch the server (it has tried four times)",
-        transcript("launch-fail"),
-        8,
-        "another hub",
+    launch_fails(
+        "The hub fails to launch the server (it has tried four times)", transcript("launch-fail")
     ),
-    no_other_hub(
-        "The server takes too long to start", transcript("launchtimeout"), 8, "another hub"
+    launch_fails("The server takes too long to start", transcript("launchtimeout")),
+    Fault(
+        "The hub fails to launch the server, but a second hub does not",
+        "warns that a server might be left to the culler, and tries the next hub",
+        [[transcript("launch-fail")], [Launched()]],
+        0,
+        warning=ORPHAN,
     ),
-    next_hub_works(
-        "The hub fails to launch the server, but a second hub does not", transcript("launch-fail")
+    launch_fails("The hub's JupyterHub is down", transcript("nohub")),
+    launch_fails(
+        "The server does not start, and the hub's log shows no phases",
+        build_that_fails("the server never answers"),
     ),
-    no_other_hub("The hub's JupyterHub is down", transcript("nohub"), 8, "another hub"),
     Fault(
         "`master` does not exist, and the hub launches HEAD instead",
         "warns",
@@ -490,6 +518,138 @@ ANSWERS = (
             ]
         ],
         0,
+    ),
+)
+
+BUILDS = (
+    fails_at_once("A command of the build fails", transcript("build-fail"), 4, "pip install nope"),
+    cannot_be_built(
+        "A package does not exist", "no such version on PyPI", "satisfies the requirement nope==9"
+    ),
+    cannot_be_built(
+        "No versions of the packages fit together",
+        "versions that do not fit together",
+        "alpha 1.0 would require beta <2",
+    ),
+    cannot_be_built(
+        "A package comes from a private repository",
+        "a private repository",
+        "could not read Username",
+    ),
+    cannot_be_built("The build runs out of memory (exit code 137)", "out of memory", "fewer pack"),
+    cannot_be_built("The builder's disk is full", "the disk is full", "No space left on device"),
+    cannot_be_built(
+        "The commit cannot be cloned", "a commit that is on no branch", "Could not parse object"
+    ),
+    Fault(
+        "The builder dies, but not the next time",
+        REBUILDS,
+        [[build_that_fails("rpc error"), Launched()]],
+        0,
+        within=65,
+    ),
+    Fault(
+        "The builder dies twice",
+        REBUILDS,
+        [[build_that_fails("rpc error"), build_that_fails("breaks off")]],
+        6,
+        "This happened twice",
+        within=65,
+    ),
+    Fault(
+        "The builder dies twice without a message",
+        REBUILDS,
+        [[transcript("build-killed")] * 2],
+        6,
+        "nothing points to your environment",
+        within=65,
+    ),
+    Fault(
+        "The first hub's builder dies twice, but the second hub works",
+        REBUILDS + ", then tries the next hub",
+        [[transcript("build-killed")] * 2, [Launched()]],
+        0,
+        within=65,
+    ),
+    Fault(
+        "The builder dies twice, and the stream drops in between",
+        REBUILDS + ". No hub gets more than three build requests",
+        [[build_that_fails("breaks off"), DROPPED, build_that_fails("breaks off")]],
+        6,
+        "This happened twice",
+        within=70,
+    ),
+    Fault(
+        "The builder dies after 1000 s",
+        "fails, because too little time remains for another build",
+        [[slow_build(1000, event(phase="failed"))]],
+        6,
+        "s and only",
+        within=1100,
+    ),
+    Fault(
+        "The builder dies after 1000 s, but a second hub has the image",
+        "tries the next hub at once",
+        [[slow_build(1000, event(phase="failed"))], [Launched(before=LAUNCHING)]],
+        0,
+        within=1100,
+    ),
+    *(
+        Fault(
+            f"{server} is unreachable during two builds",
+            REBUILDS,
+            [[build_that_fails(log)] * 2],
+            6,
+            hint,
+            within=65,
+        )
+        for server, log, hint in (
+            ("A mirror of Debian or Ubuntu", "apt", "W: Failed to fetch"),
+            ("PyPI", "PyPI", "Retry(total=0"),
+            ("A conda channel", "conda", "Download error (6)"),
+            ("CRAN", "CRAN", "unable to access index"),
+            ("Julia's package server", "Julia", "could not download"),
+            ("A git host", "git", "unable to access"),
+            ("The registry", "the registry, when pushing", "failed to push"),
+        )
+    ),
+    Fault(
+        "A mirror is unreachable, but not the next time",
+        REBUILDS,
+        [[build_that_fails("apt"), Launched()]],
+        0,
+        within=65,
+    ),
+    Fault(
+        "The build logs nothing for 900 s",
+        "fails, because too little time remains for another build",
+        [[slow_build(950, b"")]],
+        6,
+        "--build-idle-timeout",
+        within=1000,
+    ),
+    Fault(
+        "The build logs nothing for 900 s, with a time limit of an hour",
+        REBUILDS,
+        [[slow_build(950, b"")] * 2],
+        6,
+        "--build-idle-timeout",
+        timeout=3600,
+        within=2000,
+    ),
+    Fault(
+        "The build logs nothing for 850 s, then continues",
+        "waits",
+        [[Launched(before=BUILDING, silence=850)]],
+        0,
+        within=900,
+    ),
+    Fault(
+        "The hub launches the server for 1000 s without a message",
+        "waits",
+        [[Launched(silence=1000)]],
+        0,
+        within=1100,
     ),
 )
 
@@ -569,17 +729,14 @@ FULL_HUBS = (
 )
 
 NETWORK = (
-    unreachable(
-        "The hub's address refuses connections, on this machine", "http://127.0.0.1:1/", within=12
-    ),
     Fault(
-        "The hub's address refuses connections, on another machine",
+        "The hub's address refuses connections",
         RETRIES_WHILE_DOWN,
         [],
         6,
         "restarting",
         within=80,
-        address="http://0.0.0.0:1/",
+        address="http://127.0.0.1:1/",
     ),
     Fault(
         "The hub's proxy responds with 503 because the hub is down",
@@ -834,9 +991,10 @@ CANCELLED = (
     ),
     Fault(
         "Ctrl-C while launching, and the launch fails",
-        "exits as cancelled",
+        "exits as cancelled, and warns that a server might be left to the culler",
         [[fails_later]],
         130,
+        warning=ORPHAN,
         cancel_at=in_phase("launching"),
         within=7,
     ),
@@ -889,6 +1047,7 @@ CANCELLED = (
 
 TABLE: dict[str, tuple[Fault, ...]] = {
     "The hub's response": ANSWERS,
+    "The build": BUILDS,
     "A full hub": FULL_HUBS,
     "The network and the hub's proxy": NETWORK,
     "The launched server": SERVER,

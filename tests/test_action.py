@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta, timezone
 from functools import partial
 from html.parser import HTMLParser
@@ -18,12 +18,13 @@ from markdown_it import MarkdownIt
 import runner
 from clinder import errors
 from clinder.action import summary
-from clinder.action.annotation import find_failing_line, format_annotation, name_inputs
+from clinder.action.annotation import format_annotation, name_inputs
 from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import Inputs, read
 from clinder.errors import BuildFailed, Context, RefNotFound, UsageError
 from clinder.launch.options import LaunchOptions
 from clinder.session import Attempt, Session
+from clinder.timeouts import Timeouts
 from e2e.action import MANIFEST
 from runner import Command
 
@@ -57,6 +58,7 @@ def test_inputs_are_read_from_the_environment() -> None:
         "REF": "v1\n",
         "BUILD_TOKEN": "t0ken\n",
         "TIMEOUT": "60",
+        "BUILD_IDLE_TIMEOUT": "30",
         "WARM_UP": "False",
         "REUSE_ENVIRONMENT": "True",
         "REUSE_ENVIRONMENT_SINCE": "90d",
@@ -73,6 +75,7 @@ def test_inputs_are_read_from_the_environment() -> None:
             ref="v1",
             build_token="t0ken",
             timeout=60.0,
+            timeouts=Timeouts(build_idle=30.0),
             warm_up=None,
             reuse_environment=True,
             reuse_environment_since="90d",
@@ -103,6 +106,7 @@ def test_reuse_environment_is_off_on_or_forced(text: str, reuse: bool | str) -> 
         ("TIMEOUT", "soon", "The input timeout is not a number of seconds greater than 0"),
         ("TIMEOUT", "-1", "The input timeout"),
         ("TIMEOUT", "inf", "The input timeout"),
+        ("BUILD_IDLE_TIMEOUT", "0", "The input build-idle-timeout is not a number of seconds"),
         ("EXPORT_ENVIRONMENT", "perhaps", "The input export-environment is neither `true` nor"),
         ("FAIL_ON_ERROR", "perhaps", "The input fail-on-error"),
         ("BUILD_TOKEN", "two words", "The build token contains a space"),
@@ -152,25 +156,27 @@ def test_no_hint_in_a_workflow_names_an_option_of_the_command_line() -> None:
 
 
 def test_options_in_a_hint_become_inputs() -> None:
-    hint = "Use another hub with --hub, or --hub URL; longer with --timeout SECONDS, or --ref."
+    hint = (
+        "Use another hub with --hub, or --hub URL; longer with --timeout SECONDS, --ref or"
+        " --build-idle-timeout SECONDS."
+    )
 
     assert name_inputs(hint) == (
-        "Use another hub with `hub-url`, or `hub-url`; longer with `timeout`, or `ref`."
+        "Use another hub with `hub-url`, or `hub-url`; longer with `timeout`, `ref` or"
+        " `build-idle-timeout`."
     )
 
 
-def test_the_failing_line_is_the_cause_rather_than_its_report() -> None:
-    log = [
-        "Collecting nope",
-        "ERROR: No matching distribution found for nope",
-        "Removing intermediate container",
-        '#6 ERROR: process "/bin/sh -c pip install nope" did not complete successfully: 1',
-    ]
+def test_the_annotation_shows_the_log_line_that_explains_a_failed_build() -> None:
+    context = Context(
+        HUB, SPEC, "", ("Collecting x", "fatal: no x", "error: x"), "x", "fatal: no x"
+    )
+    text = format_annotation(BuildFailed("It failed.", context=context), {})
 
-    assert find_failing_line(log) == log[1]
-    assert find_failing_line(log[2:]) == log[3]
-    assert find_failing_line(log[:1]) == log[0]
-    assert find_failing_line([]) == ""
+    assert "\nThe hub's log: fatal: no x\n" in text
+    other = Context(HUB, SPEC, "", ("Collecting x", "Error: no x", "See above"))
+    text = format_annotation(errors.LaunchFailed("It failed.", context=other), {})
+    assert "\nThe hub's log: Error: no x\n" in text
 
 
 def event(
@@ -293,6 +299,25 @@ def test_the_summary_reports_a_failure() -> None:
     assert "The hub is full." in page.text
 
 
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [(True, ", which the hub had already"), (False, ", built for this session"), (None, "")],
+)
+def test_the_summary_tells_whether_the_hub_had_the_image(found: bool | None, text: str) -> None:
+    page = Page(summary.format_started(replace(SESSION, image_found=found)))
+
+    assert f"image{SESSION.image}{text}time" in "".join(page.text.split("\n"))
+
+
+def test_the_summary_shows_the_log_line_of_each_failed_build() -> None:
+    failed = Attempt(
+        HUB, "BuilderDied", "It died.", 9.0, cause="builder-died", log_line="Linking x"
+    )
+    page = Page(summary.format_started(replace(SESSION, attempts=(failed, SESSION.attempts[1]))))
+
+    assert "It died. Linking x" in page.text
+
+
 HOSTILE = (
     "|\n# x <script>alert(1)</script> [a](javascript:alert(1)) ![](//evil) `c` **b** _i_ ~~s~~ "
     "&lt;b&gt; $x$ @org <!-- \n\n---\n- x\n1. y\n> z\n```\n"
@@ -300,13 +325,15 @@ HOSTILE = (
 
 
 def test_untrusted_text_in_the_summary_has_no_markup_or_links() -> None:
-    texts = {each.name: HOSTILE for each in fields(Session) if each.type == "str"}
+    texts: dict[str, Any] = {each.name: HOSTILE for each in fields(Session) if each.type == "str"}
     session = Session(
         **{**texts, "url": "https://h.example/user/x/", "token": "t"},
         phases={HOSTILE: 1.0},
-        attempts=(Attempt(HOSTILE, HOSTILE, HOSTILE), Attempt(HOSTILE, "ready")),
+        attempts=(Attempt(HOSTILE, HOSTILE, HOSTILE, log_line=HOSTILE), Attempt(HOSTILE, "ready")),
     )
-    error = BuildFailed(HOSTILE, context=Context(HOSTILE, HOSTILE, HOSTILE, (HOSTILE,)))
+    error = BuildFailed(
+        HOSTILE, context=Context(HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), HOSTILE, HOSTILE)
+    )
 
     markdown = [
         summary.format_started(session),

@@ -186,8 +186,8 @@ def test_the_output_of_a_failed_launch_fails_in_a_shell(
 
 EXEC = ["exec", "--session", f"{GONE}?token=secret"]
 # Nothing listens there, so a build request would end with another exit code.
-RUN = ["run", "o/r", "--hub", "http://127.0.0.1:1"]
-START = ["start", "o/r", "--hub", "http://127.0.0.1:1", "--session-file"]
+RUN = ["run", "o/r", "--attempts", "1", "--hub", "http://127.0.0.1:1"]
+START = ["start", "o/r", "--attempts", "1", "--hub", "http://127.0.0.1:1", "--session-file"]
 
 
 @pytest.mark.parametrize(
@@ -344,7 +344,11 @@ def test_help_that_cannot_be_written_is_an_error(world: World, arguments: str) -
 @pytest.mark.posix
 @pytest.mark.parametrize(
     ("arguments", "code"),
-    [(["start", "--hub", "local"], 2), (["hub"], 2), (["start", "o/r", "--hub", "127.0.0.1:1"], 6)],
+    [
+        (["start", "--hub", "local"], 2),
+        (["hub"], 2),
+        (["start", "o/r", "--attempts", "1", "--hub", "127.0.0.1:1"], 6),
+    ],
 )
 def test_a_missing_working_directory_only_matters_to_the_embedded_hub(
     world: World, arguments: list[str], code: int

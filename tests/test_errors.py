@@ -68,6 +68,19 @@ def test_an_error_is_shown_with_hub_repository_log_hint_and_link() -> None:
     ]
 
 
+def test_a_failed_build_shows_the_line_that_explains_it_and_the_lines_around() -> None:
+    context = Context("https://hub/", log=("one", "two"), cause="out-of-memory", log_line="two")
+    assert format_error(errors.BuildFailed("It failed.", hint="Wait.", context=context)) == [
+        "It failed.",
+        "  hub:        https://hub/",
+        "  log shows:  two",
+        "  around it:",
+        "    | one",
+        "    | two",
+        "  what to do: Wait.",
+    ]
+
+
 def test_a_message_can_be_replaced() -> None:
     error = HubFull("Full.")
     error.message = "The hub is full."

@@ -71,7 +71,7 @@ SCHEMA_1 = {
     "warning_issued": "message",
     "command_started": "",
     "command_ended": "exit_code",
-    "finished": "exit_code error message hint hub repository link",
+    "finished": "exit_code error message hint hub repository link cause log_line",
 }
 """The fields that version 1 of the format promises."""
 
@@ -171,9 +171,11 @@ def test_the_last_line_explains_a_failure(tmp_path: Path) -> None:
     with ScriptedHub(Answer(LOG + event(phase="failed", message="Build failed\n"))) as hub:
         assert main([*START, "--hub", hub.url, "--events", str(path)]) == 4
         finished = read_lines(path.read_text("utf-8"))[-1]
-        assert finished["message"] == "The image could not be built: Build failed."
-        assert finished["hint"].startswith("See the last log lines")
-        del finished["message"], finished["hint"], finished["time"]
+        assert finished["message"] == "The image could not be built: a command of the build failed."
+        assert (finished["cause"], finished["log_line"]) == ("environment", "Build failed")
+        assert finished["hint"].startswith("Correct the repository's environment files")
+        for name in ("message", "hint", "time", "cause", "log_line"):
+            del finished[name]
         assert finished == {
             "event": "finished",
             "exit_code": 4,

@@ -25,7 +25,7 @@ from clinder.running.stop import stop
 from clinder.session import Session
 from clinder.wire.jupyter_server import State
 from clock import Clock
-from faults import STOPPING, TABLE, TOKEN, Fault, Launched, Response, Silence, Stage, StopFault
+from faults import STOPPING, TABLE, TOKEN, Fault, Launched, Response, Stage, StopFault, pause
 from hubs import Build, Jupyter, ScriptedHub
 from proxies import Encrypted
 from reliability import PAGE, render_page
@@ -70,8 +70,8 @@ def _build(response: Response, number: int, stage: Stage, hub: ScriptedHub) -> B
         url = response.url or hub.serve(f"u{number}", response.server)
         persistent = f"v2/gh/org/repo/{response.commit}"
         end = ready(url, response.token, binder_persistent_request=persistent)
-        silence = Silence(stage.clock, 1.0, response.silence)
-        parts = (response.before, silence, end) if response.silence else response.before + end
+        silence = pause(stage.clock, response.silence) if response.silence else ()
+        parts = (response.before, *silence, end)
         return Answer(parts, ending=Ending.HELD)
     if isinstance(response, Answer | Raw):
         return response

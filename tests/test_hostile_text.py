@@ -18,9 +18,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from clinder import Session
-from clinder._text import printable_lines
+from clinder._text import MAX_LINE, printable_lines
 from clinder._urls import hub_url
-from clinder.action.annotation import find_failing_line
 from clinder.checkout import environment_files
 from clinder.checkout.addresses import Own, find_moving
 from clinder.checkout.git import strip_credentials
@@ -29,6 +28,7 @@ from clinder.checkout.scripts import check_script
 from clinder.checkout.surroundings import LIMIT, SLOW_LIMIT, Check, Place, Surroundings
 from clinder.embedded.specs import SpecRefused, resolve_spec
 from clinder.errors import UsageError
+from clinder.launch.build_failure import diagnose, find_error_line
 from clinder.repository.parse import parse
 from clinder.wire.kernel_envelope import HEAD_LIMIT, Message, Protocol, read_content, read_head
 
@@ -56,13 +56,22 @@ def read_message(text: str) -> None:
             read_content(Message(each, complete=complete), protocol)
 
 
+FAILED = "ERROR: failed to solve: did not complete successfully: exit code: 1"
+
+
+def split(text: str) -> list[str]:
+    """Return a text in lines of the maximum length, however many it has."""
+    return [text[at : at + MAX_LINE] for at in range(0, len(text), MAX_LINE)]
+
+
 READERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "badge": (ARGUMENT, lambda text: parse(f"[![{text}")),
     "git output": (EVENT, strip_credentials),
     "hub": (EVENT, hub_url),
     "kernel's message": (HEAD_LIMIT, read_message),
     "kernel's message, inside": (HEAD_LIMIT, lambda text: read_message('{"header": ' + text)),
-    "log": (EVENT, lambda text: find_failing_line(printable_lines(text))),
+    "log": (EVENT, lambda text: find_error_line(printable_lines(text))),
+    "log of a failed build": (EVENT, lambda text: diagnose([*split(text), FAILED])),
     "page": (ARGUMENT, lambda text: parse(f"https://example.org/{text}")),
     "page on GitLab": (ARGUMENT, lambda text: parse(f"https://gitlab.com/{text}")),
     "repository": (ARGUMENT, parse),

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -30,18 +30,20 @@ from clinder.events import (
     SessionReady,
     Waiting,
     WarningIssued,
+    describe,
 )
 from clinder.launch.launch import launch as launch_before
 from clinder.launch.options import LaunchOptions
 from clinder.launch.request import Request
 from clinder.repository import Repository
-from clinder.session import Session
+from clinder.session import Attempt, Session
 from clinder.timeouts import LAUNCH_STOP, Timeouts
 from clock import Clock, StoppedClock
 from faults import Silence
 from hubs import Jupyter, ScriptedHub
 from kernels import Kernel, Mood
 
+Kind = TypeVar("Kind")
 TOKEN = "s3cret-token"
 REPOSITORY = Repository("gh", "org/repo", "feature/x")
 SPEC = "gh/org/repo/feature/x"
@@ -67,7 +69,7 @@ class Recorder:
         self.events.append(event)
         self._react(event)
 
-    def of(self, kind: type[Event]) -> list[Event]:
+    def of(self, kind: type[Kind]) -> list[Kind]:
         return [each for each in self.events if isinstance(each, kind)]
 
 
@@ -129,6 +131,7 @@ def test_a_launch_returns_a_session_and_reports_each_step() -> None:
         spec=SPEC,
         persistent_spec=f"gh/org/repo/{COMMIT}",
         binder_link=link,
+        image_found=False,
         started_at="2026-01-01T12:00:00+00:00",
     )
     assert recorder.events == [
@@ -407,6 +410,217 @@ def test_a_requested_commit_must_be_confirmed_by_the_hub() -> None:
         with pytest.raises(errors.CommitMismatch) as raised:
             launch(request)
     assert raised.value.message == f"The hub launched an unknown commit, not {COMMIT}."
+
+
+# The image
+
+
+WAITING = event(phase="waiting", message="Waiting for build to start...\n")
+OTHER_REF = event(
+    phase="waiting",
+    message="Tip: HEAD will always resolve.\nTrying again with HEAD instead of main. Please…\n",
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "found"),
+    [
+        (LAUNCHING, True),
+        (OTHER_REF + LAUNCHING, True),
+        (WAITING + LAUNCHING, False),
+        (OTHER_REF + WAITING + LAUNCHING, False),
+        (event(message="a line without a phase\n") + LAUNCHING, False),
+        (event(phase="unknown") + LAUNCHING, False),
+        (LAUNCHING + event(message="[Normal] Started container\n"), True),
+        (WAITING, False),
+        (b"", None),
+    ],
+    ids=["found", "other ref", "built", "both", "no phase", "unknown", "late", "dropped", "none"],
+)
+def test_the_image_was_found_if_no_event_of_a_build_came_first(
+    before: bytes, found: bool | None
+) -> None:
+    recorder = Recorder()
+    with ScriptedHub() as hub:
+        launchable(hub, before=before)
+        session = launch(request_for(hub), recorder)
+    assert session.image_found is found
+    (launched,) = recorder.of(SessionLaunched)
+    assert launched.session.image_found is found
+
+
+@pytest.mark.parametrize(("first", "found"), [(WAITING, False), (b"", True)])
+def test_an_image_that_an_earlier_attempt_began_to_build_was_not_found(
+    first: bytes, found: bool
+) -> None:
+    with ScriptedHub(Answer(first, ending=Ending.BROKEN)) as hub:
+        launchable(hub, before=LAUNCHING)
+        assert launch(request_for(hub), clock=Clock()).image_found is found
+
+
+def test_an_image_that_another_hub_began_to_build_can_still_be_found() -> None:
+    with ScriptedHub(*[Answer(WAITING, ending=Ending.BROKEN)] * 3) as first, ScriptedHub() as hub:
+        launchable(hub, before=LAUNCHING)
+        assert launch(request_for(first, hub), clock=Clock()).image_found is True
+
+
+# Interrupted builds
+
+
+def died(*lines: str) -> Answer:
+    log = b"".join(event(phase="building", message=f"{line}\n") for line in lines)
+    return Answer(WAITING + log + event(phase="failed"))
+
+
+def test_an_interrupted_build_is_explained_in_its_attempt_and_in_the_error() -> None:
+    recorder, clock = Recorder(), StoppedClock()
+    with ScriptedHub(died("#1 0.1 one"), died("#1 0.1 one", "#1 0.2 two")) as hub:
+        with pytest.raises(errors.BuilderDied) as raised:
+            launch(request_for(hub, timeout=600), recorder, clock=clock, random=lambda: 0.5)
+        assert len(hub.builds) == 2
+    (failed,) = recorder.of(AttemptFailed)
+    assert failed.attempt == Attempt(
+        hub.url,
+        "BuilderDied",
+        "The hub's builder died while it was building the image.",
+        cause="builder-died",
+        log_line="one",
+    )
+    assert "building the image. The log shows: one" in describe(failed)
+    assert recorder.of(Waiting) == [Waiting(45, hub.url)]
+    assert raised.value.message == (
+        "The hub's builder died while it was building the image. This happened twice within 45 s."
+    )
+    context = raised.value.context
+    assert (context.cause, context.log_line) == ("builder-died", "two")
+    assert context.log[-2:] == ("one", "two")
+
+
+def test_only_the_same_failures_on_the_same_hub_are_counted() -> None:
+    mirror = "#1 0.1 W: Failed to fetch http://deb.test/x  Connection failed"
+    with ScriptedHub(died("x"), died(mirror)) as first, ScriptedHub(died("y"), died("z")) as second:
+        with pytest.raises(errors.BuilderDied) as raised:
+            launch(request_for(first, second, timeout=600), clock=StoppedClock())
+        assert "This happened twice" in raised.value.message
+    with (
+        ScriptedHub(died("x"), died(mirror)) as hub,
+        pytest.raises(errors.MirrorUnreachable, match=r"needs was unreachable\.$"),
+    ):
+        launch(request_for(hub, timeout=600), clock=StoppedClock())
+
+
+class Builds:
+    """Answers that take time: each log line moves the clock, before the hub's next answer."""
+
+    def __init__(self, seconds: float):
+        self.clock = StoppedClock()
+        self._seconds = seconds
+
+    def observe(self, event: Event) -> None:
+        if isinstance(event, LogLines) and event.phase == "building":
+            self.clock.jump(self._seconds)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "requests"), [(245, 2), (244, 1)], ids=["enough time", "too little time"]
+)
+def test_a_build_is_requested_again_only_if_as_much_time_remains_as_the_first_one_took(
+    timeout: float, requests: int
+) -> None:
+    builds = Builds(100)
+    with ScriptedHub(died("x"), died("x")) as hub:
+        with pytest.raises(errors.BuilderDied) as raised:
+            launch(
+                request_for(hub, timeout=timeout),
+                builds.observe,
+                clock=builds.clock,
+                random=lambda: 0.5,
+            )
+        assert len(hub.builds) == requests
+    expected = "because it took 100 s and only 144 s remain."
+    assert raised.value.message.endswith(expected) is (requests == 1)
+
+
+def test_a_build_that_was_rejoined_counts_from_its_first_request() -> None:
+    """It took 200 s, and the attempt that reports its end took 100 s of these."""
+    builds = Builds(100)
+    dropped = Answer(WAITING + event(phase="building", message="x"), ending=Ending.BROKEN)
+    with ScriptedHub(dropped, died("x")) as hub:
+        with pytest.raises(errors.BuilderDied, match="because it took 202 s and only 198 s remain"):
+            launch(
+                request_for(hub, timeout=400),
+                builds.observe,
+                clock=builds.clock,
+                random=lambda: 0.5,
+            )
+        assert len(hub.builds) == 2
+
+
+def test_the_first_interrupted_build_decides_how_long_a_build_takes() -> None:
+    """The second hub's build takes 100 s as well, but the first one's failed at once."""
+    builds = Builds(100)
+    at_once = Answer(WAITING + event(phase="failed"))
+    with ScriptedHub(at_once, at_once) as first, ScriptedHub(died("x"), died("x")) as second:
+        with pytest.raises(errors.BuilderDied):
+            launch(
+                request_for(first, second, timeout=250),
+                builds.observe,
+                clock=builds.clock,
+                random=lambda: 0.5,
+            )
+        assert len(second.builds) == 2
+
+
+def test_the_reason_for_trying_the_next_hub_is_shown_with_the_attempt() -> None:
+    builds, recorder = Builds(100), Recorder()
+
+    def observe(event: Event) -> None:
+        recorder(event)
+        builds.observe(event)
+
+    with ScriptedHub(died("x")) as first, ScriptedHub() as second:
+        launchable(second)
+        session = launch(request_for(first, second, timeout=150), observe, clock=builds.clock)
+        assert len(first.builds) == 1
+    assert "because it took 100 s and only 50 s remain" in session.attempts[0].reason
+
+
+@pytest.mark.parametrize(("seconds", "stalls"), [(9.9, False), (10.1, True)])
+def test_a_build_stalls_if_it_logs_nothing_for_the_build_idle_timeout(
+    seconds: float, stalls: bool
+) -> None:
+    """Each log line restarts the limit. Events without lines, and keepalives, do not."""
+    clock, gates = StoppedClock(), [threading.Event() for _ in range(3)]
+    steps = iter(zip((9.0, 9.0, seconds), gates, strict=True))
+
+    def observe(event: Event) -> None:
+        if isinstance(event, LogLines) and event.phase == "building":
+            jump, gate = next(steps)
+            clock.jump(jump)
+            gate.set()
+
+    line = event(phase="building", message="x\n")
+    quiet = event(phase="building") + b":keepalive\n\n"
+    with ScriptedHub() as hub:
+        end = LAUNCHING + ready(hub.serve("x", Jupyter(TOKEN)), TOKEN)
+        hub.then(Answer((line, gates[0], quiet + line, gates[1], line + quiet, gates[2], end)))
+        request = request_for(hub, attempts=1, timeouts=Timeouts(build_idle=10))
+        if not stalls:
+            assert launch(request, observe, now=clock.now).url
+        else:
+            with pytest.raises(errors.BuildStalled, match="logged nothing for 10 s") as raised:
+                launch(request, observe, now=clock.now)
+            assert raised.value.context.cause == "build-stalled"
+            assert raised.value.context.log_line == "x"
+
+
+def test_a_hub_that_launches_a_server_can_be_silent_longer_than_a_build() -> None:
+    clock = StoppedClock()
+    recorder = Recorder(lambda event: clock.jump(20.0 * (event == PhaseStarted("launching"))))
+    with ScriptedHub() as hub:
+        launchable(hub, before=LAUNCHING)
+        request = request_for(hub, timeouts=Timeouts(build_idle=10))
+        assert launch(request, recorder, now=clock.now).url
 
 
 # Readiness

@@ -191,7 +191,7 @@ def test_the_options_are_part_of_the_request() -> None:
 
 def test_the_defaults_are_the_documented_ones() -> None:
     options = LaunchOptions()
-    assert (options.timeout, options.attempts, options.warm_up) == (1200, 3, "")
+    assert (options.timeout, options.attempts, options.warm_up) == (1800, 3, "")
     assert (options.build_token, options.reuse_environment) == ("", False)
 
 

@@ -10,11 +10,19 @@ from hypothesis import strategies as st
 
 from clinder import errors
 from clinder.errors import ClinderError
-from clinder.launch.retries import BROKEN_DELAYS, DOWN_DELAYS, FULL_DELAYS, Retries, Step
+from clinder.launch.retries import (
+    BROKEN_DELAYS,
+    DOWN_DELAYS,
+    FULL_DELAYS,
+    REBUILD_DELAYS,
+    Retries,
+    Step,
+)
 
 A, B, MEMBER = "https://a.example/", "https://b.example/", "https://member.example/"
 BROKEN = (errors.RepositoryHostFailed, errors.HubUnreachable, errors.HubBroken)
 FULL = (errors.HubFull, errors.QuotaReached)
+INTERRUPTED = (errors.BuilderDied, errors.MirrorUnreachable, errors.BuildStalled)
 NEXT_HUB = (
     errors.RateLimited,
     errors.LaunchFailed,
@@ -44,6 +52,7 @@ def steps(
     other_members: tuple[str, ...] = (),
     random: float = 0.5,
     has_fallback: bool = False,
+    spare: float = 1000.0,
 ) -> list[Step | None]:
     """Return all steps of a launch whose requests fail in this order.
 
@@ -60,6 +69,7 @@ def steps(
             member=member_of_a if step and step.address == A else "",
             other_members=lambda: other_members,
             has_fallback=has_fallback and step is not None and not step.fallback,
+            spare=spare,
         )
         result.append(step)
     return result
@@ -106,6 +116,74 @@ def test_the_delays_of_a_broken_hub_stop_growing() -> None:
         *(Step(A, A, wait, True) for wait in (2, 4, 4)),
         None,
     ]
+
+
+# A build that was interrupted
+
+
+@pytest.mark.parametrize("failure", INTERRUPTED)
+def test_an_interrupted_build_is_requested_once_more_then_on_the_next_hub(
+    failure: type[ClinderError],
+) -> None:
+    """The cookies lead to the same member, where the finished layers are cached."""
+    assert steps(*[failure] * 4, other_members=(MEMBER,)) == [
+        Step(A, A),
+        Step(A, A, 45, True),
+        Step(B, B),
+        Step(B, B, 45, True),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(("random", "seconds"), [(0.0, 30), (0.999, 59.97)])
+def test_a_build_is_requested_again_after_30_to_60_s(random: float, seconds: float) -> None:
+    retry = steps(errors.BuilderDied, random=random)[1]
+    assert retry is not None
+    assert retry.wait == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("spare", "retried"), [(45, True), (44.9, False), (-100, False)])
+def test_a_build_is_requested_again_only_if_there_is_time_for_it(
+    spare: float, retried: bool
+) -> None:
+    retries = Retries((A, B), 3, lambda: 0.5)
+    retries.first_step()
+    step = retries.step_after(
+        errors.BuilderDied("x"), launching=False, member="", other_members=tuple, spare=spare
+    )
+    assert step == (Step(A, A, 45, True) if retried else Step(B, B))
+    assert retries.lacks_time is not retried
+    retries.step_after(errors.HubBroken("x"), launching=False, member="", other_members=tuple)
+    assert not retries.lacks_time
+
+
+def test_without_spare_time_the_next_hub_is_still_tried() -> None:
+    assert steps(errors.BuilderDied, errors.BuilderDied, spare=0) == [Step(A, A), Step(B, B), None]
+
+
+def test_an_interrupted_build_is_one_of_three_requests() -> None:
+    failures = (errors.HubUnreachable, errors.HubUnreachable, errors.BuilderDied)
+    assert steps(*failures, hubs=(A,), spare=0) == [
+        Step(A, A),
+        Step(A, A, 2, True),
+        Step(A, A, 4, True),
+        None,
+    ]
+    assert steps(errors.BuilderDied, errors.HubUnreachable, errors.BuilderDied, hubs=(A,)) == [
+        Step(A, A),
+        Step(A, A, 45, True),
+        Step(A, A, 2, True),
+        None,
+    ]
+
+
+def test_with_one_attempt_an_interrupted_build_is_final_but_not_for_lack_of_time() -> None:
+    retries = Retries((A,), 1, lambda: 0.5)
+    retries.first_step()
+    assert not retries.step_after(
+        errors.BuilderDied("x"), launching=False, member="", other_members=tuple, spare=0
+    )
+    assert not retries.lacks_time
 
 
 # A hub that is full
@@ -332,7 +410,7 @@ def test_a_failure_that_every_hub_would_repeat_is_final(failure: type[ClinderErr
     limit=st.integers(1, 3),
     failures=st.lists(
         st.tuples(
-            st.sampled_from([*BROKEN, *FULL, *NEXT_HUB, errors.HubDown]),
+            st.sampled_from([*BROKEN, *INTERRUPTED, *FULL, *NEXT_HUB, errors.HubDown]),
             st.booleans(),
             st.booleans(),
         ),
@@ -369,10 +447,12 @@ def test_every_launch_ends_and_no_hub_gets_too_many_requests(
             member="",
             other_members=lambda: members,
             has_fallback=has_fallback and not step.fallback,
+            spare=1000.0,
         )
     assert step is None
     assert set(requests | unreached) == set(hubs)
     assert max(requests.values(), default=0) <= limit
     assert max(unreached.values(), default=0) <= limit + len(DOWN_DELAYS) + len(FULL_DELAYS) + limit
     retry_delays = len(hubs) * 2 * sum(BROKEN_DELAYS)  # once while broken, once while down
-    assert waited <= sum(FULL_DELAYS) + 1.25 * (sum(DOWN_DELAYS) + retry_delays)
+    rebuild_delays = len(hubs) * REBUILD_DELAYS[1]
+    assert waited <= sum(FULL_DELAYS) + rebuild_delays + 1.25 * (sum(DOWN_DELAYS) + retry_delays)

@@ -28,9 +28,13 @@ COMPLETE = Session(
     ref_url="https://github.com/org/repo/tree/main",
     binder_link="https://hub.example.org/v2/gh/org/repo/HEAD",
     image="registry/image:tag",
+    image_found=True,
     started_at="2026-01-01T00:00:00+00:00",
     phases={"waiting": 1.5, "readiness": 0.25},
-    attempts=(Attempt("https://other.example.org/", "HubFull", "The hub is full.", 2.0),),
+    attempts=(
+        Attempt("https://other.example.org/", "HubFull", "The hub is full.", 2.0),
+        Attempt("https://x.example.org/", "BuilderDied", "It died.", 2.0, 0.5, "builder-died", "x"),
+    ),
 )
 
 

@@ -32,10 +32,11 @@ TOKEN = channels.TOKEN
 AUTHORITY = trustme.CA()
 
 
-@pytest.mark.parametrize("name", ["connect", "idle", "readiness", "stop"])
+@pytest.mark.parametrize("name", ["connect", "idle", "build_idle", "readiness", "stop"])
 @pytest.mark.parametrize("seconds", [0, -1, math.inf, math.nan])
 def test_a_limit_is_positive_and_finite(name: str, seconds: float) -> None:
-    with pytest.raises(UsageError, match=f"The {name} timeout must be more than 0 seconds"):
+    shown = name.replace("_", "-")
+    with pytest.raises(UsageError, match=f"The {shown} timeout must be more than 0 seconds"):
         Timeouts(**{name: seconds})
     Timeouts(**{name: 0.001})
 
@@ -52,7 +53,7 @@ def test_a_limit_is_positive_and_finite(name: str, seconds: float) -> None:
 def test_the_default_limit_for_stopping_leaves_time_for_three_slow_connections(
     timeouts: Timeouts, limit: float
 ) -> None:
-    assert Timeouts() == Timeouts(connect=10, readiness=120)
+    assert Timeouts() == Timeouts(connect=10, build_idle=900, readiness=120)
     assert timeouts.stop_limit(60) == limit
 
 

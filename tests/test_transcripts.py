@@ -74,10 +74,20 @@ EXPECTED: dict[str, Success | Failure] = {
         3, ("responded with status 400", "not permitted", "change the request"), 400
     ),
     "net-banned": Failure(3, ("refuses this network", "datacenter", "another network"), 403),
-    "build-fail": Failure(4, ("could not be built", "| #6 ERROR: process", "pip install nope")),
-    "build-fail-r2d-exception": Failure(4, ("could not be built", "Error during build: HTTPS")),
-    "build-killed": Failure(4, ("could not be built", "| #5 [5/5] RUN step 5")),
-    "slow-ttfb": Failure(4, ("could not be built", "Failed to clone repository")),
+    "build-fail": Failure(
+        4, ("could not be built", "log shows:  ERROR: process", "pip install nope", "exit code: 1")
+    ),
+    "build-fail-r2d-exception": Failure(6, ("unreachable", "log shows:  HTTPSConnectionPool")),
+    "build-killed": Failure(6, ("builder died", "log shows:  [5/5] RUN step 5", "environment")),
+    "slow-ttfb": Failure(
+        4,
+        (
+            "private or does not exist",
+            "log shows:  fatal: '/srv/",
+            "not appear to be a git",
+            "Make",
+        ),
+    ),
     "full": Failure(5, ("hub is full", "Try again soon", "second hub with --hub")),
     "full-nobuild": Failure(5, ("hub is full", "Try again soon", "second hub with --hub"), 503),
     "quota-cached": Failure(5, ("quota", "running https://github.com/rig/build-slow!", "Stop")),
@@ -165,6 +175,7 @@ def test_a_recorded_success_gives_the_session(name: str, way: str, capfd: Captur
         "ref_url": ready["binder_ref_url"],
         "binder_link": f"{hub.url}v2/{persistent}",
         "image": ready["image"],
+        "image_found": "building" not in expected.phases,
         "asked_spec": "",
         "reuse": "",
     }
@@ -205,10 +216,10 @@ def test_a_recorded_failure_is_explained(name: str, way: str, capfd: Capture) ->
     assert not CONTROLS.search(stderr)
 
 
-def test_a_failed_build_shows_the_last_twenty_log_lines(capfd: Capture) -> None:
+def test_a_failed_launch_shows_the_last_twenty_log_lines(capfd: Capture) -> None:
     log = b"".join(event(message=f"line {number}\n") for number in range(100))
-    with ScriptedHub(Answer(log + event(phase="failed"))) as hub:
-        assert main(["start", "rig/example", "--hub", hub.url, "-q"]) == 4
+    with ScriptedHub(Answer(log + event(phase="failed", message="Spawn failed: no"))) as hub:
+        assert main(["start", "rig/example", "--hub", hub.url, "-q"]) == 8
     shown = re.findall(r"\| line (\d+)", capfd.readouterr().err)
     assert shown == [str(number) for number in range(80, 100)]
 

@@ -37,10 +37,11 @@ from clinder.gateway.report import (
     SlowCell,
     Stop,
 )
+from clinder.launch.build_signs import CAUSES
 from clinder.repository.parse import FORMS
 from clinder.session import Attempt, Session
 from clinder.timeouts import Timeouts
-from messages import EXPLANATIONS, FAMILIES
+from messages import EXPLANATIONS, FAMILIES, LOGS
 from sample_events import SAMPLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -366,6 +367,16 @@ def _message(kind: type[errors.ClinderError]) -> str:
     )
 
 
+def _build_causes() -> str:
+    rows = (
+        (f"`{cause.name}`", cause.message, LOGS[cause.name], str(cause.error.exit_code),
+         cause.hint or cause.error.hint)
+        for cause in CAUSES
+    )  # fmt: skip
+    head = ("cause", "message", "what the log shows", "exit code", "what to do")
+    return _table(head, *rows)
+
+
 PARTS: Mapping[str, Callable[[], str]] = {
     "inputs": _inputs,
     "outputs": _outputs,
@@ -379,6 +390,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "events": _events,
     "event-lines": _event_lines,
     "event-example": _event_example,
+    "build-causes": _build_causes,
     "messages": _messages,
     "report": _report,
 }

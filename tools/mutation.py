@@ -28,6 +28,7 @@ TESTS = {
     "checkout.requirements": ("environment_files", "surroundings"),
     "checkout.scripts": ("environment_files", "surroundings"),
     "launch.attempt": (*_LAUNCHES, "timeouts"),
+    "launch.build_failure": ("build_failure",),
     "launch.launch": _LAUNCHES,
     "launch.readiness": ("launch", "faults", "timeouts"),
     "launch.request": ("request", "reuse"),

@@ -60,6 +60,10 @@ class Deadline:
         """Return a deadline ``seconds`` after this one, with the same cancellation."""
         return self._derive(self.remaining() + seconds, self.cancel)
 
+    def restart(self, seconds: float, *, within: Deadline) -> None:
+        """Let this deadline end ``seconds`` from now, but not after ``within``."""
+        self._end = min(self.now() + seconds, within._end)
+
     @property
     def cancelled_for(self) -> float:
         """Seconds since the cancellation was first noticed, or 0 if there is none."""

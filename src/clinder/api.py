@@ -27,7 +27,7 @@ def start(
     *,
     hub: str | Sequence[str] = (),
     ref: str = "",
-    timeout: float = 1200.0,
+    timeout: float = 1800.0,
     build_token: str = "",
     warm_up: str | None = "",
     timeouts: Timeouts | None = None,

@@ -30,12 +30,18 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
 
 @dataclass(frozen=True)
 class Context:
-    """A failed launch's hub and spec, a link to try it in a browser, and its last log lines."""
+    """A failed launch's hub and spec, a link to try it in a browser, and its last log lines.
+
+    If a build failed, ``cause`` names the cause, such as ``out-of-memory``, ``log_line`` is the log
+    line that explains it, and ``log`` holds the lines around that one. Both are empty otherwise.
+    """
 
     hub: str = ""
     repository: str = ""
     link: str = ""
     log: tuple[str, ...] = ()
+    cause: str = ""
+    log_line: str = ""
 
 
 class ClinderError(Exception):
@@ -182,12 +188,12 @@ class CommitMismatch(Refused):
 
 
 class BuildFailed(ClinderError):
-    """The image could not be built."""
+    """The image cannot be built from the repository. Another build would fail in the same way."""
 
     exit_code = 4
     hint = (
-        "See the last log lines for the cause. The hub builds the image from the repository's "
-        "environment files, such as environment.yml or requirements.txt."
+        "Correct the repository's environment files, such as environment.yml or requirements.txt, "
+        "from which the hub builds the image."
     )
 
 
@@ -272,6 +278,38 @@ class HubBroken(HubError):
     """The hub responded with an internal error."""
 
     hint = "The fault lies with the hub. Try again later, or use another hub with --hub."
+
+
+class BuildInterrupted(HubError):
+    """A build ended early for a reason outside the repository. Another build might succeed."""
+
+
+class BuilderDied(BuildInterrupted):
+    """The program that builds images on the hub ended, or was killed."""
+
+    hint = (
+        "The builder might be out of memory or overloaded; nothing points to your environment. "
+        "Try again later, or use another hub with --hub."
+    )
+
+
+class MirrorUnreachable(BuildInterrupted):
+    """A server that the build needs was unreachable: a mirror, a git host or a registry."""
+
+    hint = (
+        "If the log shows an address from your environment files, check that address. Otherwise "
+        "nothing points to your environment: try again later, or use another hub with --hub."
+    )
+
+
+class BuildStalled(BuildInterrupted):
+    """The build logged nothing for too long."""
+
+    hint = (
+        "If a step of the build really takes that long without output, allow more time with "
+        "--build-idle-timeout SECONDS. Otherwise nothing points to your environment: try again "
+        "later, or use another hub with --hub."
+    )
 
 
 class NotABinderHub(HubError):
@@ -382,8 +420,11 @@ def format_error(error: ClinderError) -> list[str]:
         lines.append(f"  hub:        {context.hub}")
     if context.repository:
         lines.append(f"  repository: {context.repository}")
+    if context.log_line:
+        lines.append(f"  log shows:  {context.log_line}")
     if context.log:
-        lines += ["  last log lines:", *(f"    | {line}" for line in context.log)]
+        heading = "around it" if context.log_line else "last log lines"
+        lines += [f"  {heading}:", *(f"    | {line}" for line in context.log)]
     if error.hint:
         lines.append(f"  what to do: {error.hint}")
     if context.link:

@@ -126,6 +126,8 @@ def describe(event: Event) -> str:
             message = f"{event.phase}: {event.seconds:.1f} s"
         case AttemptFailed(attempt=failed):
             message = f"No session from {failed.hub} after {failed.seconds:.0f} s: {failed.reason}"
+            if failed.log_line:
+                message += f" The log shows: {failed.log_line}"
         case Waiting():
             message = f"Trying {event.hub} again in {event.seconds:.0f} s."
         case SessionLaunched():

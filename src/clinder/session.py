@@ -34,7 +34,8 @@ class Attempt:
     """One build request and its outcome.
 
     ``outcome`` is ``ready`` or the name of an error; ``reason`` is the error's message. ``seconds``
-    is how long it took, ``waited`` the wait before it.
+    is how long it took, ``waited`` the wait before it. If a build failed, ``cause`` names the
+    cause, such as ``builder-died``, and ``log_line`` is the log line that explains it.
     """
 
     hub: str
@@ -42,13 +43,16 @@ class Attempt:
     reason: str = ""
     seconds: float = 0.0
     waited: float = 0.0
+    cause: str = ""
+    log_line: str = ""
 
 
 @dataclass(frozen=True)
 class Session:
     """A running Jupyter Server and its token.
 
-    ``url`` ends in a slash. ``spec`` is the launched spec. If reuse was requested, or the hub
+    ``url`` ends in a slash. ``spec`` is the launched spec. ``image_found`` tells whether the hub
+    had the image before the launch; ``None`` is unknown. If reuse was requested, or the hub
     refused a fork's commit, ``asked_spec`` is the requested spec, and ``reuse`` is a sentence that
     explains the choice.
     ``phases`` maps each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``repr`` and
@@ -67,6 +71,7 @@ class Session:
     ref_url: str = ""
     binder_link: str = ""
     image: str = ""
+    image_found: bool | None = None
     asked_spec: str = ""
     reuse: str = ""
     started_at: str = ""
@@ -178,13 +183,16 @@ def _fields_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
             values[each.name] = tuple(_parse_attempt(one) for one in value if isinstance(one, dict))
         elif each.name == "phases" and isinstance(value, dict):
             values[each.name] = {str(k): float(v) for k, v in value.items() if _is_number(v)}
+        elif each.name == "image_found":
+            values[each.name] = value if isinstance(value, bool) else None
         elif isinstance(value, str) and each.name not in ("attempts", "phases"):
             values[each.name] = value
     return values
 
 
 def _parse_attempt(data: Mapping[str, Any]) -> Attempt:
-    texts = {name: str(data.get(name, "")) for name in ("hub", "outcome", "reason")}
+    names = ("hub", "outcome", "reason", "cause", "log_line")
+    texts = {name: str(data.get(name, "")) for name in names}
     return Attempt(**texts, seconds=_seconds(data, "seconds"), waited=_seconds(data, "waited"))
 
 

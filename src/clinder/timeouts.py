@@ -25,7 +25,8 @@ class Timeouts:
 
     ``connect`` limits establishing a connection, including a proxy's tunnel and TLS. ``idle``
     limits how long the other side can stay silent on an established connection; ``None`` is 75 for
-    a hub and 10 for a session's server. ``readiness`` limits how long a launched server and its
+    a hub and 10 for a session's server. ``build_idle`` limits how long a build can log nothing;
+    keepalives do not count. ``readiness`` limits how long a launched server and its
     first kernel can take to respond. ``stop`` is extra time for stopping a session; ``None`` is 10
     if the launch failed and 60 otherwise, and more if ``connect`` exceeds its default.
 
@@ -34,6 +35,7 @@ class Timeouts:
 
     connect: float = 10.0
     idle: float | None = None
+    build_idle: float = 900.0
     readiness: float = 120.0
     stop: float | None = None
 
@@ -42,7 +44,9 @@ class Timeouts:
             value = getattr(self, each.name)
             require_type(f"The {each.name} timeout", value, float, type(None))
             if value is not None and not 0 < value < math.inf:
-                raise UsageError(f"The {each.name} timeout must be more than 0 seconds.")
+                raise UsageError(
+                    f"The {each.name.replace('_', '-')} timeout must be more than 0 seconds."
+                )
 
     def stop_limit(self, default: float) -> float:
         """Return ``stop``, or a default that leaves time for three slow connections."""

@@ -19,7 +19,7 @@ import pytest
 import runner
 from answers import Answer, event, page, ready
 from clinder.action.folder import Folder
-from clinder.errors import BuildFailed
+from clinder.launch.build_signs import PACKAGE_MISSING
 from clinder.session import Session
 from e2e.action import REPOSITORY, SHA, Use, copy_action
 from e2e.world import Result, World, line_with
@@ -243,7 +243,7 @@ def test_a_failed_build_is_one_annotation_with_everything_that_helps(
     assert start.annotation.data.split("\n")[1:5] == [
         f"Hub: {hub.url}",
         "The hub's log: ERROR: No matching distribution found for nope",
-        f"What to do: {BuildFailed.hint}",
+        f"What to do: {PACKAGE_MISSING.hint}",
         f"To launch it by hand: {hub.url}v2/{SPEC}",
     ]
     assert used.outputs == used.exported == {}

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from clinder.errors import ClinderError, RefNotFound
+from clinder.launch.build_failure import find_error_line
 
 _OPTIONS = (
     # Hints name options of the command line, but a workflow has inputs.
     (r"`clinder start --help` shows", "clinder's README shows"),
-    (r"--timeout SECONDS", "`timeout`"),
+    (r"--(timeout|build-idle-timeout) SECONDS", r"`\1`"),
     (r"--hub(?: URL)?\b", "`hub-url`"),
     (r"--(ref|build-token|warm-up|reuse-environment-since|reuse-environment|timeout)\b", r"`\1`"),
 )
-_ERROR = re.compile(r"\b\w*(?:error|exception|fatal|failed|failure)\b", re.IGNORECASE)
-_WRAPPER = re.compile(r"did not complete successfully|non-zero (?:code|exit)", re.IGNORECASE)
 
 
 def format_annotation(error: ClinderError, environ: Mapping[str, str]) -> str:
@@ -28,7 +27,7 @@ def format_annotation(error: ClinderError, environ: Mapping[str, str]) -> str:
     message, hint = error.message, error.hint
     if isinstance(error, RefNotFound):
         message, hint = _explain_not_found(error, environ)
-    log_line = find_failing_line(context.log)
+    log_line = context.log_line or find_error_line(context.log)
     lines = [
         message,
         f"Hub: {context.hub}" if context.hub else "",
@@ -44,17 +43,6 @@ def name_inputs(hint: str) -> str:
     for option, name in _OPTIONS:
         hint = re.sub(option, name, hint)
     return hint
-
-
-def find_failing_line(log: Sequence[str]) -> str:
-    """Return the line of a log that most likely shows the cause, or ``""`` if there is no log.
-
-    The failing step's own message helps more than the builder's message about that step.
-    """
-    errors = [line for line in log if _ERROR.search(line)]
-    causes = [line for line in errors if not _WRAPPER.search(line)]
-    line = (causes or errors or [*log] or [""])[-1].strip()
-    return line if len(line) <= 300 else line[:300] + " …"
 
 
 def _explain_not_found(error: ClinderError, environ: Mapping[str, str]) -> tuple[str, str]:

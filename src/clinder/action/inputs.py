@@ -8,6 +8,7 @@ from typing import Literal
 
 from clinder.errors import UsageError
 from clinder.launch.options import FORCE, LOCAL, TIMEOUT, LaunchOptions
+from clinder.timeouts import Timeouts
 
 PREFIX = "CLINDER_INPUT_"
 _A_YEAR = 366 * 86400.0
@@ -29,7 +30,8 @@ def read(environ: Mapping[str, str]) -> Inputs:
         repository=_text(environ, "repo"),
         ref=_text(environ, "ref"),
         build_token=_text(environ, "build-token"),
-        timeout=_seconds(_text(environ, "timeout")),
+        timeout=_seconds(environ, "timeout", TIMEOUT),
+        timeouts=Timeouts(build_idle=_seconds(environ, "build-idle-timeout", Timeouts.build_idle)),
         warm_up=_warm_up(_text(environ, "warm-up")),
         reuse_environment=_reuse(_text(environ, "reuse-environment").lower()),
         reuse_environment_since=_text(environ, "reuse-environment-since"),
@@ -60,13 +62,13 @@ def _hubs(text: str) -> tuple[str, ...]:
     return hubs
 
 
-def _seconds(text: str) -> float:
+def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
     try:
-        number = float(text or TIMEOUT)
+        number = float(_text(environ, name) or default)
     except ValueError:
         number = 0.0
     if not 0 < number < _A_YEAR:
-        raise UsageError("The input timeout is not a number of seconds greater than 0.")
+        raise UsageError(f"The input {name} is not a number of seconds greater than 0.")
     return number
 
 

@@ -22,7 +22,7 @@ def format_started(session: Session) -> str:
         ("hub", _link(session.hub, session.hub) + _member(session)),
         ("repository", _commit(session)),
         ("environment", _escape(session.reuse)),
-        ("image", f"<code>{_escape(session.image)}</code>" if session.image else ""),
+        ("image", _image(session)),
         ("time", _phases(session)),
         ("culled", _culling(session)),
     ]
@@ -65,6 +65,14 @@ def _commit(session: Session) -> str:
     return f"{_link(session.ref_url, spec)} ({_link(session.binder_link, 'launch it again')})"
 
 
+def _image(session: Session) -> str:
+    """Return the image and, if known, whether the hub had it before the launch."""
+    if not session.image:
+        return ""
+    origins = {True: ", which the hub had already", False: ", built for this session", None: ""}
+    return f"<code>{_escape(session.image)}</code>{origins[session.image_found]}"
+
+
 def _phases(session: Session) -> str:
     phases = [f"{_escape(name)} {seconds:.1f} s" for name, seconds in session.phases.items()]
     return f"{sum(session.phases.values()):.1f} s: {', '.join(phases)}" if phases else ""
@@ -84,10 +92,14 @@ def _attempts(attempts: tuple[Attempt, ...]) -> str:
         return ""
     rows = "".join(
         f"| {number} | {_escape(each.hub)} | {_escape(each.outcome)} | {each.seconds:.0f} s"
-        f" | {_escape(each.reason)} |\n"
+        f" | {_escape(each.reason)}{_log_line(each)} |\n"
         for number, each in enumerate(attempts, start=1)
     )
     return f"| attempt | hub | outcome | time | reason |\n|---|---|---|---|---|\n{rows}\n"
+
+
+def _log_line(attempt: Attempt) -> str:
+    return f" <code>{_escape(attempt.log_line)}</code>" if attempt.log_line else ""
 
 
 def _lifetime(session: Session, now: datetime) -> str:

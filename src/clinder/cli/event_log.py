@@ -61,7 +61,8 @@ class Finished:
     """The last line. ``exit_code`` is clinder's own.
 
     If clinder failed, ``error`` is the class in :mod:`clinder.errors`, ``message`` explains what
-    happened, and ``hint`` what to do next. If this line is missing, clinder was killed.
+    happened, and ``hint`` what to do next. If a build failed, ``cause`` names the cause, and
+    ``log_line`` is the log line that explains it. If this line is missing, clinder was killed.
     """
 
     exit_code: int
@@ -71,6 +72,8 @@ class Finished:
     hub: str = ""
     repository: str = ""
     link: str = ""
+    cause: str = ""
+    log_line: str = ""
 
 
 Line = events.Event | Opened | CommandStarted | CommandEnded | Finished
@@ -195,6 +198,8 @@ def _finished(error: ClinderError) -> Finished:
         context.hub,
         context.repository,
         context.link,
+        context.cause,
+        context.log_line,
     )
 
 

@@ -291,6 +291,11 @@ _limits = [
     _connect_timeout,
     _idle_timeout(f"{HUB_IDLE:g} for the hub, {SERVER_IDLE:g} for the session"),
     _time_limit(
+        "--build-idle-timeout",
+        Timeouts.build_idle,
+        "How long a build can log nothing before clinder gives up on it.",
+    ),
+    _time_limit(
         "--readiness-timeout",
         Timeouts.readiness,
         "Time limit, after launch, for the server and its first kernel to respond.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -12,6 +13,7 @@ from clinder import errors, events
 from clinder._deadline import Deadline
 from clinder._text import printable_lines
 from clinder._urls import is_cleartext
+from clinder.launch.build_failure import WINDOW, Diagnosis, diagnose, diagnose_stall
 from clinder.launch.options import LOCAL
 from clinder.launch.readiness import wait_until_usable
 from clinder.launch.request import Request
@@ -30,7 +32,8 @@ from clinder.wire.binderhub import (
 )
 from clinder.wire.http import Transport
 
-_LOG_LINES = 20
+_SHOWN_LINES = 20
+"""How many lines at the end of the log an error shows, unless one line explains it."""
 _LAUNCHING_PHASES = ("built", "launching")
 _CANCEL_GRACE = 5.0
 """After a cancellation, how long to wait for a server that the hub is launching, in seconds."""
@@ -54,7 +57,10 @@ class Image:
 
 @dataclass
 class LaunchAttempt:
-    """One build request of a launch, its log and its phases. ``utc`` returns the time."""
+    """One build request of a launch, its log and its phases.
+
+    ``utc`` returns the time. ``rejoins``: an earlier attempt might have built the same image.
+    """
 
     request: Request
     step: Step
@@ -63,13 +69,20 @@ class LaunchAttempt:
     observer: events.Observer
     deadline: Deadline
     utc: Callable[[], datetime]
+    rejoins: bool = False
 
     def __post_init__(self) -> None:
         self._started = self.deadline.now()
-        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._phase = ""
+        self._log: deque[str] = deque(maxlen=WINDOW)
+        self._diagnosis: Diagnosis | None = None
+        self._log_deadline = self.deadline.capped(math.inf)
+        """Ends when the build has logged nothing for too long."""
+        self._restart_log_deadline()
+        self.built = self.rejoins
+        """Whether the hub builds or built the image for this launch."""
         self.member = ""
         """The base URL of the member to which a federation redirected the request."""
-        self._phase = ""
         self._phase_started = self._started
         self._phases: dict[str, float] = {}
 
@@ -130,32 +143,37 @@ class LaunchAttempt:
         return [url for url in urls if url != self.member]
 
     def context(self) -> errors.Context:
-        """Return the hub, the spec, the link and the last log lines for an error."""
+        """Return the hub, the spec, the link and the log lines for an error."""
         repository = self.request.repository
         is_local = LOCAL in self.request.hubs
+        diagnosis = self._diagnosis
         return errors.Context(
             hub=self.step.address,
             repository=repository.spec,
             link="" if is_local else repository.binder_link(self.step.address),
-            log=tuple(self._log),
+            log=diagnosis.around if diagnosis else tuple(self._log)[-_SHOWN_LINES:],
+            cause=diagnosis.cause.name if diagnosis else "",
+            log_line=diagnosis.line if diagnosis else "",
         )
 
     def record(self, outcome: str, reason: str = "") -> Attempt:
         """Return the record of this attempt."""
         seconds = round(self.deadline.now() - self._started, 3)
         waited = round(self.step.wait, 3)
-        return Attempt(self.step.address, outcome, reason, seconds, waited)
+        context = self.context()
+        return Attempt(
+            self.step.address, outcome, reason, seconds, waited, context.cause, context.log_line
+        )
 
     def _wait_for_end(self, *, build_only: bool = False) -> Ready | Built:
         spec = self.request.repository.spec
-        self.deadline.grace = 0.0
         self.observer(events.BuildRequested(self.step.address, spec, self.number))
         address, token = self.step.address, self._build_token()
         requested = request_build(
             self.transport,
             address,
             spec,
-            deadline=self.deadline,
+            deadline=self._log_deadline,
             build_token=token,
             build_only=build_only,
         )
@@ -165,11 +183,29 @@ class LaunchAttempt:
                     if isinstance(event, Ready | Built):
                         return event
                     self._handle(event)
-        except (errors.Cancelled, errors.TimedOut, errors.HubError) as error:
-            if self.launching and not isinstance(error, errors.NotABinderHub):
+        except errors.ClinderError as reported:
+            error = self._explain(reported)
+            if self._leaves_a_server(error):
                 self.observer(events.WarningIssued(_ORPHAN_WARNING))
-            raise
+            raise error from None
         raise AssertionError("a build request ends with a session or an error")  # pragma: no cover
+
+    def _explain(self, error: errors.ClinderError) -> errors.ClinderError:
+        """Return the error that a failed or stalled build means, or any other error unchanged."""
+        timeouts = self.request.options.timeouts
+        if isinstance(error, errors.BuildFailed):
+            self._diagnosis = diagnose([*self._log], error.context.log)
+        elif isinstance(error, errors.TimedOut) and self.deadline.remaining():
+            self._diagnosis = diagnose_stall([*self._log], timeouts.build_idle)
+        return self._diagnosis.to_error() if self._diagnosis else error
+
+    def _leaves_a_server(self, error: errors.ClinderError) -> bool:
+        """Whether the hub requested a server, which can still start.
+
+        A full hub requests none, and neither does one that only builds images.
+        """
+        requested = self.launching or isinstance(error, errors.LaunchFailed)
+        return requested and not isinstance(error, errors.HubBusy | errors.NotABinderHub)
 
     def _build_token(self) -> str:
         """Return the build token if this is its hub: the first one, and not the embedded hub."""
@@ -182,15 +218,25 @@ class LaunchAttempt:
             return
         if event.phase and event.phase != self._phase:
             self._start_phase(event.phase)
+        lines = tuple(printable_lines(event.message))
         if self.launching:
-            self.deadline.grace = _CANCEL_GRACE
-        if lines := tuple(printable_lines(event.message)):
+            self._log_deadline.grace = _CANCEL_GRACE
+        if lines or self.launching:
+            self._restart_log_deadline()
+        other_ref = event.fallback_ref and lines[-1].startswith("Trying again with ")
+        self.built = self.built or not (self.launching or other_ref)
+        if lines:
             self._log.extend(lines)
             self.observer(events.LogLines(self._phase, lines))
         if event.fallback_ref:
             ref = self.request.repository.ref
             message = f"The hub did not find {ref}, and launches {event.fallback_ref} instead."
             self.observer(events.WarningIssued(message))
+
+    def _restart_log_deadline(self) -> None:
+        """Wait for the build's next log lines or, once a server is being launched, for the end."""
+        idle = self.request.options.timeouts.build_idle
+        self._log_deadline.restart(math.inf if self.launching else idle, within=self.deadline)
 
     def _start_phase(self, phase: str) -> None:
         now = self.deadline.now()
@@ -221,6 +267,7 @@ class LaunchAttempt:
             ref_url=ready.binder_ref_url,
             binder_link=f"{self.step.address}v2/{persistent or spec}",
             image=ready.image,
+            image_found=False if self.built else self.launching or None,
             started_at=self.utc().isoformat(timespec="seconds"),
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from clinder._deadline import Deadline
-from clinder.errors import Cancelled, ClinderError, HubBusy, TimedOut
+from clinder.errors import BuildInterrupted, Cancelled, ClinderError, HubBusy, TimedOut
 from clinder.events import AttemptFailed, Observer, Waiting, WarningIssued
 from clinder.launch.attempt import Image, LaunchAttempt
 from clinder.launch.options import LOCAL
@@ -83,6 +84,11 @@ class _Attempts:
     utc: Callable[[], datetime]
     _failed: list[Attempt] = field(default_factory=list)
     _transport: Transport = field(init=False)
+    _built: set[tuple[str, bool]] = field(default_factory=set)
+    """Where, and for which of the two commits, an image has been built, or has begun to be."""
+    _build_started: float = 0.0
+    _build_seconds: float = math.nan
+    """How long the first interrupted build took, if there was one."""
 
     def make(self, perform: Callable[[LaunchAttempt, Sequence[Attempt]], _Result]) -> _Result:
         """Return the result of the first attempt that succeeds."""
@@ -98,13 +104,20 @@ class _Attempts:
                 if isinstance(error, TimedOut):
                     limit = self.request.options.timeout
                     error.message = f"The launch did not finish within {limit:g} s."
+                if attempt.built:
+                    self._built.add((step.address, step.fallback))
+                if isinstance(error, BuildInterrupted) and math.isnan(self._build_seconds):
+                    self._build_seconds = self.deadline.now() - self._build_started
                 next_step = self.retries.step_after(
                     error,
                     launching=attempt.launching,
                     member=attempt.member,
                     other_members=attempt.other_members,
                     has_fallback=attempt.request.has_fallback,
+                    spare=self.deadline.remaining() - self._build_seconds,
                 )
+                if isinstance(error, BuildInterrupted):
+                    self._add_builds(error, step)
                 if next_step is None or next_step.wait >= self.deadline.remaining():
                     self._add_history(error, next_step)
                     _explain_refusal(error, attempt.request.fallback)
@@ -118,10 +131,11 @@ class _Attempts:
     def _start_attempt(self, step: Step) -> LaunchAttempt:
         if step.wait:
             self.observer(Waiting(step.wait, step.address))
-            self.deadline.grace = 0.0
             self.deadline.wait(step.wait)
         if not step.pinned:  # a new transport has no cookies
             self._transport = Transport(self.request.options.timeouts)
+        if not step.pinned or self._failed[-1].cause:  # otherwise it rejoins the same build
+            self._build_started = self.deadline.now()
         return LaunchAttempt(
             self.request.for_fallback() if step.fallback else self.request,
             step,
@@ -130,7 +144,22 @@ class _Attempts:
             self.observer,
             self.deadline,
             self.utc,
+            rejoins=(step.address, step.fallback) in self._built,
         )
+
+    def _add_builds(self, error: BuildInterrupted, step: Step) -> None:
+        """Add to an interrupted build's error how often it happened, and why there is no retry."""
+        same = [each for each in self._failed if each.cause == error.context.cause]
+        times = 1 + sum(each.hub == step.address for each in same)
+        if times > 1:
+            seconds = self.request.options.timeout - self.deadline.remaining()
+            often = "twice" if times == 2 else f"{times} times"
+            error.message += f" This happened {often} within {seconds:.0f} s."
+        if self.retries.lacks_time:
+            error.message += (
+                f" clinder does not request this build again, because it took"
+                f" {self._build_seconds:.0f} s and only {self.deadline.remaining():.0f} s remain."
+            )
 
     def _add_history(self, error: ClinderError, next_step: Step | None) -> None:
         """Add to a busy hub's error how often it was tried, and why there is no retry."""

@@ -15,8 +15,8 @@ from clinder.timeouts import Timeouts
 
 LOCAL = "local"
 """Given in place of a hub's URL, this means the embedded hub."""
-TIMEOUT = 1200.0
-"""Default time limit for a launch, in seconds."""
+TIMEOUT = 1800.0
+"""Default time limit for a launch, in seconds. Of 66 real launches, 3 took longer than 1200 s."""
 ATTEMPTS = 3
 """Maximum build requests to one hub, because BinderHub allows ten an hour from one address."""
 FORCE: Literal["force"] = "force"

@@ -5,6 +5,8 @@ The hubs are tried in rounds. In a round, each hub gets its turn:
 - If it **broke** (a dropped stream, an internal error), it is retried after BROKEN_DELAYS, once
   only if another retry would do harm or is hopeless.
 - If it is **down**, it is retried after the same delays. Such requests do not count.
+- If its **build was interrupted** (the builder died, a server was unreachable, the build stalled),
+  it is retried once, after a part of REBUILD_DELAYS and if there is time for another build.
 - If it is a federation and its member is **full**, one other member is tried, once per launch.
 - If it **refuses a fork's commit**, the target repository's commit is tried at once, if there is
   one with the same environment.
@@ -31,6 +33,8 @@ BROKEN_DELAYS = (2.0, 4.0)
 DOWN_DELAYS = (8.0, 15.0, 15.0, 15.0)
 """Seconds, plus or minus a quarter, before each round of the hubs that are down. Together with
 :data:`BROKEN_DELAYS` they make up about a minute, in which a hub restarts."""
+REBUILD_DELAYS = (30.0, 60.0)
+"""The shortest and the longest wait, in seconds, before an interrupted build is requested again."""
 FULL_DELAYS = (60.0, 240.0)
 """Seconds before each round of the hubs that are full."""
 
@@ -56,7 +60,8 @@ class Step:
 
     ``address`` differs from ``hub`` if the hub is a federation and one of its members is meant.
     If ``pinned``, the request sends the cookies of the previous one, and so reaches the same member
-    and the same build. If ``fallback``, it is for the commit that replaces a refused one.
+    and, if it still runs, the same build. If ``fallback``, it is for the commit that replaces a
+    refused one.
     """
 
     hub: str
@@ -83,6 +88,7 @@ class _Hub:
     down: bool = False
     full: bool = False
     fallback: bool = False
+    rebuilt: bool = False
     other_member_tried: bool = False
 
 
@@ -104,6 +110,8 @@ class Retries:
     _full_delays: list[float] = field(init=False)
     _requests_to: Counter[str] = field(init=False, default_factory=Counter)
     """The requests to each address. One address can be a hub and a member of another hub."""
+    lacks_time: bool = field(init=False, default=False)
+    """Whether the last step would have been another build, if there was time for one."""
 
     def __post_init__(self) -> None:
         self._hubs = [_Hub(url, self.limit) for url in self.hubs]
@@ -123,15 +131,18 @@ class Retries:
         member: str,
         other_members: Callable[[], Sequence[str]],
         has_fallback: bool = False,
+        spare: float = 0.0,
     ) -> Step | None:
         """Return the step after the last one failed with ``error``, or ``None`` to give up.
 
         ``launching``: the hub was launching a server. ``member``: the address to which the hub, a
         federation, redirected the request. ``other_members`` returns its other members' addresses.
         ``has_fallback``: another commit can replace the one of this request.
+        ``spare``: the time left besides that for another build, in seconds.
         """
         if not isinstance(error, _TRY_NEXT_HUB):
             return None
+        self.lacks_time = False
         hub = self._round[0]
         hub.down, hub.full = isinstance(error, errors.HubDown), isinstance(error, _FULL)
         if hub.down:
@@ -147,6 +158,8 @@ class Retries:
             return self._after_broken(
                 hub, once=launching or isinstance(error, errors.GitHostFailed)
             )
+        if isinstance(error, errors.BuildInterrupted):
+            return self._after_interrupted(hub, spare)
         return self._after_full(hub, other_members) if hub.full else self._end_turn()
 
     def _after_down(self, hub: _Hub) -> Step | None:
@@ -168,6 +181,18 @@ class Retries:
     def _after_refused(self, hub: _Hub) -> Step:
         hub.fallback = True
         return self._step(hub, hub.last_address)
+
+    def _after_interrupted(self, hub: _Hub, spare: float) -> Step | None:
+        """Build once more on the same hub, where the finished layers are cached."""
+        shortest, longest = REBUILD_DELAYS
+        wait = shortest + (longest - shortest) * self.random()
+        if hub.rebuilt or not self._has_requests_left(hub):
+            return self._end_turn()
+        if wait > spare:
+            self.lacks_time = True
+            return self._end_turn()
+        hub.rebuilt = True
+        return self._step(hub, hub.last_address, wait=wait, pinned=True)
 
     def _after_full(self, hub: _Hub, other_members: Callable[[], Sequence[str]]) -> Step | None:
         """Try another member of a federation, or end the hub's turn."""

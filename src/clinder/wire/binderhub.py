@@ -16,12 +16,13 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from clinder._deadline import Deadline
-from clinder._text import one_line, truncate
-from clinder._urls import hub_url, is_loopback
+from clinder._text import one_line, printable_lines, truncate
+from clinder._urls import hub_url
 from clinder.errors import (
     BuildFailed,
     CertificateUntrusted,
     ClinderError,
+    Context,
     HubBroken,
     HubDown,
     HubError,
@@ -158,8 +159,7 @@ def request_build(
             ) from None
         if error.silent:
             raise HubSilent(f"The hub is silent: {error.message}.") from None
-        # On this machine, the port is mistyped, or the hub is about to listen.
-        kind = HubDown if error.refused and not is_loopback(hub) else HubUnreachable
+        kind = HubDown if error.refused else HubUnreachable
         raise kind(f"The hub is unreachable: {error.message}.") from None
     except EventTooLarge:
         raise HubError("The hub sent an event that is too large.") from None
@@ -318,7 +318,9 @@ def _failure(event: Mapping[str, Any], response_status: int, seen: Sequence[str]
         kind = RateLimited if status == 429 else Refused if status < 500 else HubBroken
         return kind(_sentence(f"The hub responded with status {status}", message))
     if seen:
-        return BuildFailed(_sentence("The image could not be built", message))
+        log = printable_lines(get_text(event, "message"))
+        context = Context(log=tuple(log))
+        return BuildFailed(_sentence("The image could not be built", message), context=context)
     if message:
         return Refused(_sentence("The hub refused", message))
     return HubBroken("The hub failed and gave no reason.")

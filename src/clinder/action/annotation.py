@@ -15,6 +15,7 @@ from clinder.launch.build_failure import find_error_line
 _OPTIONS = (
     # Hints name options of the command line, but a workflow has inputs.
     (r"`clinder start --help` shows", "clinder's README shows"),
+    (r": allow for the whole launch with --idle-timeout SECONDS", ""),  # it has no such input
     (r"--(timeout|build-idle-timeout) SECONDS", r"`\1`"),
     (r"--hub(?: URL)?\b", "`hub-url`"),
     (r"--(ref|build-token|warm-up|reuse-environment-since|reuse-environment|timeout)\b", r"`\1`"),

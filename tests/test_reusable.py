@@ -63,10 +63,17 @@ def test_refused_pushes_are_counted_by_reason(book: History, capsys: Capture) ->
     for files in (ENVIRONMENT, None, dockerfile, None, None):
         book.commit(files)
     book.commit({"binder/apt.txt": "", ".binder/apt.txt": ""})
+    own = {".binder/apt.txt": None, "binder/requirements.txt": "git+https://github.com/org/repo\n"}
+    book.commit(own)
+    book.commit()
 
     assert report(book, capsys).split("\n") == [
-        "1 of 6 pushes (17 %) could have reused an image; 3 brought a new environment.",
+        "1 of 8 pushes (12 %) could have reused an image; 4 brought a new environment.",
         "2 could not: Dockerfile has the line `COPY . .`, which might read the repository.",
+        (
+            "1 could not: requirements.txt has the line `git+https://github.com/org/repo`, which"
+            " refers to this repository itself."
+        ),
         "",
     ]
 

@@ -223,6 +223,13 @@ def test_the_reason_names_no_files_or_the_folder(book: History, files: Files, na
     assert named in choose(book).reason
 
 
+def test_a_folder_can_have_more_files_than_a_command_has_arguments(book: History) -> None:
+    many = {f"binder/{'x' * 240}{number}": "" for number in range(8_800)}  # 2.2 MB of names
+    first, second = book.import_commits([many, {**many, "a": ""}])
+
+    assert reused(book, second) == first
+
+
 def test_in_a_subfolder_the_whole_repository_counts(book: History) -> None:
     first = book.commit({**ENVIRONMENT, "docs/a.md": "x"})
     book.commit({"docs/environment.yml": "x"})

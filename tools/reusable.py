@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from clinder.checkout.git import Git
-from clinder.checkout.reuse import find_oldest_equivalent
+from clinder.checkout.reuse import find_oldest_equivalent, remotes
 from clinder.checkout.tree import NotReusable
 from clinder.errors import UsageError
+from clinder.repository import Repository
 
 
 @dataclass
@@ -51,11 +52,12 @@ def count_pushes(git: Git, commit: str, number: int) -> Pushes:
     Raises :class:`~clinder.errors.UsageError` and :class:`~clinder.checkout.reuse.NotReusable` if
     git does not run or the clone's history is incomplete.
     """
+    own = tuple(remotes(git))
     commits = git.read("rev-list", "--first-parent", f"--max-count={number}", commit)
     pushes = Pushes(len(commits))
     at = 0
     while at < len(commits):
-        length, reason = _find_run(git, commits[at])
+        length, reason = _find_run(git, commits[at], own)
         counted = min(length, len(commits) - at)
         new_environment = length == counted
         if reason and counted > new_environment:
@@ -67,19 +69,20 @@ def count_pushes(git: Git, commit: str, number: int) -> Pushes:
     return pushes
 
 
-def _find_run(git: Git, commit: str) -> tuple[int, str]:
+def _find_run(git: Git, commit: str, own: Sequence[Repository]) -> tuple[int, str]:
     """Return how many commits up to this one share its environment.
 
-    If their image cannot be reused, also return the reason.
+    If their image cannot be reused, also return the reason. ``own`` are the names of the clone's
+    repository.
     """
     try:
-        length = find_oldest_equivalent(git, commit, force=True).newer + 1
+        length = find_oldest_equivalent(git, commit, force=True, own=own).newer + 1
     except NotReusable as error:
         if git.read("rev-parse", "--is-shallow-repository") == ["true"]:
             raise
         return 1, str(error)
     try:
-        find_oldest_equivalent(git, commit)
+        find_oldest_equivalent(git, commit, own=own)
     except NotReusable as error:
         return length, str(error).partition(". To reuse an image anyway")[0]
     return length, ""

@@ -61,7 +61,8 @@ class Environment:
     def pathspecs(self, tree: Tree) -> list[str]:
         """Return paths for git: a commit that changes none of them has the same environment."""
         names = [*buildpacks.FOLDERS, *buildpacks.SETTINGS, buildpacks.ATTRIBUTES]
-        names += (each.path for each in self.entries)
+        paths = (each.path for each in self.entries)
+        names += (path for path in paths if path.partition("/")[0] != self.folder)
         patterns = [*buildpacks.SETTINGS_PATTERNS]
         excluded: list[str] = []
         if not self.folder:

@@ -20,7 +20,7 @@ SLOW_LIMIT = 64_000
 
 TOO_LARGE = "is too large to inspect"
 _FILES = 20  # followed in one commit, with this many characters in all
-_CHARACTERS = 128_000
+_CHARACTERS = 256_000
 _PLAIN_PATH = re.compile(r"[\w.@+-][\w./@+-]*")
 
 

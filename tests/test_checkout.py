@@ -661,6 +661,12 @@ def test_dubious_ownership_is_reported_with_gits_message_and_hint(clone: History
     assert "safe.directory" in caught.value.hint
 
 
+def test_no_git_command_uses_a_transport(clone: History) -> None:
+    """Older versions of git ignore GIT_NO_LAZY_FETCH and fetch what a partial clone lacks."""
+    done = Git(clone.path, clone.environ).run("ls-remote", (clone.path / ".git").as_uri())
+    assert "transport 'file' not allowed" in done.stderr
+
+
 @pytest.mark.posix
 def test_a_missing_git_is_an_error(clone: History, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="git could not be run") as caught:

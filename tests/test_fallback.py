@@ -127,6 +127,17 @@ def test_the_parents_of_githubs_merge_are_enough(fork: Fork, tmp_path: Path) -> 
     assert shallow.launched() == Repository("gh", "org/repo", newest)
 
 
+def test_two_unrelated_commits_are_enough(fork: Fork, tmp_path: Path) -> None:
+    """A `workflow_run` job fetches the pull request's commit into its clone of the target."""
+    source = fork.clone
+    source.git("config", "uploadpack.allowAnySHA1InWant", "true")
+    fork.clone = History(tmp_path / "shallow")
+    for commit in (fork.base, fork.head):
+        fork.clone.git("fetch", "--quiet", "--depth=1", (source.path / ".git").as_uri(), commit)
+    fork.clone.git("checkout", "--quiet", "--detach", fork.base)
+    assert fork.launched() == Repository("gh", "org/repo", fork.base)
+
+
 def test_githubs_merge_alone_is_not_enough(fork: Fork, tmp_path: Path) -> None:
     shallow = fork.shallow(tmp_path / "shallow", 1)
     advice = "there is no clone with both commits. Run actions/checkout beforehand, with"

@@ -332,7 +332,19 @@ LOGS = {
         "Picked Git content provider.\nCloning into '/tmp/repo2dockerabc'...\n"
         "fatal: Could not parse object '2e2e2e'.\nError during build: Command '['git', 'reset',"
         " '--hard', '2e2e2e']' returned non-zero exit status 128.",
-        ("Could not parse",),
+    ),
+    "a commit that is on no branch, with git's message lost": BuildLog(
+        causes.COMMIT_MISSING,
+        "Command '['git', 'reset', '--hard', '2e2e2e']' returned",
+        "Picked Git content provider.\nCloning into '/tmp/repo2dockerabc'...\n"
+        "Error during build: Command '['git', 'reset', '--hard', '2e2e2e']' returned non-zero exit"
+        " status 128.",
+    ),
+    "a script that resets to a missing commit": BuildLog(
+        causes.ENVIRONMENT,
+        "fatal: Could not parse object '2e2e2e'.",
+        START + "#9 9.1 fatal: Could not parse object '2e2e2e'.\n" + ended(128, "./postBuild"),
+        ("Could not parse", "exit code"),
     ),
     "a commit that cannot be checked out": BuildLog(
         causes.COMMIT_MISSING,

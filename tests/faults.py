@@ -538,8 +538,20 @@ BUILDS = (
     ),
     cannot_be_built("The build runs out of memory (exit code 137)", "out of memory", "fewer pack"),
     cannot_be_built("The builder's disk is full", "the disk is full", "No space left on device"),
-    cannot_be_built(
-        "The commit cannot be cloned", "a commit that is on no branch", "Could not parse object"
+    fails_at_once(
+        "The commit cannot be cloned, because it is on no branch",
+        build_that_fails("a commit that is on no branch"),
+        3,
+        "it belongs to a fork",
+    ),
+    Fault(
+        "The commit of a fork's pull request cannot be cloned, and does not change the environment",
+        "launches the target repository's commit, and warns",
+        [[build_that_fails("a commit that is on no branch"), Launched()]],
+        0,
+        ref=FORK.ref,
+        fallback=SAME,
+        warning="org/repo has the same environment",
     ),
     Fault(
         "The builder dies, but not the next time",

@@ -281,6 +281,21 @@ def test_a_fork_that_the_hub_launches_is_not_replaced() -> None:
     assert (session.spec, session.asked_spec, session.reuse) == (FORK.spec, "", "")
 
 
+def test_a_commit_that_the_hub_cannot_clone_is_replaced_with_a_warning() -> None:
+    recorder = Recorder()
+    lines = (f"fatal: Could not parse object '{FORK.ref}'.\n", "")
+    log = b"".join(event(phase="fetching", message=line) for line in lines)
+    reset = f"Command '['git', 'reset', '--hard', '{FORK.ref}']' returned non-zero exit status 128."
+    failed = event(phase="failed", message=f"Error during build: {reset}")
+    with ScriptedHub(Answer(log + failed)) as hub:
+        launchable(hub)
+        session = launch(request_for_fork(hub), recorder)
+    assert [each.outcome for each in session.attempts] == ["CommitNotCloned", "ready"]
+    assert session.attempts[0].cause == "commit-missing"
+    assert session.spec == f"gh/org/repo/{COMMIT}"
+    assert recorder.of(WarningIssued) == [WarningIssued(FALLBACK.reason)]
+
+
 def test_the_warning_is_issued_once_per_hub_and_not_by_a_retry() -> None:
     recorder = Recorder()
     with ScriptedHub(NOT_ALLOWED, FULL) as first, ScriptedHub(NOT_ALLOWED, FULL) as second:

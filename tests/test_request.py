@@ -299,6 +299,41 @@ def test_a_branch_another_repository_or_a_directory_has_no_fallback(
     assert fork.resolve(**more).request.fallback is None
 
 
+def test_the_clone_of_read_the_docs_suffices_to_find_the_targets_commit(tmp_path: Path) -> None:
+    source = History(tmp_path / "source")
+    source.commit({"environment.yml": "dependencies: [numpy]\n"})
+    base = source.commit()
+    source.branch("topic", "main")
+    head = source.commit()
+    source.git("update-ref", "refs/pull/7/head", head)
+    source.switch("main")
+    source.git("branch", "--quiet", "-D", "topic")
+    clone = History(tmp_path / "clone", (source.path / ".git").as_uri())
+    # readthedocs/vcs_support/backends/git.py
+    url, checkout = clone.git("remote", "get-url", "origin"), ("-C", "checkout")
+    clone.git("clone", "--quiet", "--depth", "1", url, "checkout")
+    options = ("--quiet", "--force", "--prune", "--prune-tags", "--depth", "50")
+    clone.git(*checkout, "fetch", *options, "origin", "pull/7/head:external-7")
+    clone.git(*checkout, "checkout", "--quiet", "--force", "external-7")
+    docs = {
+        "READTHEDOCS": "True",
+        "READTHEDOCS_GIT_CLONE_URL": "https://github.com/org/repo",
+        "READTHEDOCS_GIT_IDENTIFIER": "7",
+        "READTHEDOCS_GIT_COMMIT_HASH": head,
+        "READTHEDOCS_VERSION": "7",
+        "READTHEDOCS_VERSION_TYPE": "external",
+    }
+
+    directory = clone.path / "checkout"
+    resolution = resolve_text("", directory=directory, environ={**clone.environ, **docs})
+
+    fallback = resolution.request.fallback
+    assert fallback is not None
+    assert fallback.launched == Repository("gh", "org/repo", base)
+    (warning,) = resolution.warnings
+    assert warning.startswith("Read the Docs does not tell")
+
+
 def test_a_hub_with_a_list_launches_the_targets_commit_and_clinder_warns(
     fork: Fork, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

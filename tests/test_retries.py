@@ -37,6 +37,7 @@ NEXT_HUB = (
 )
 FINAL = (
     errors.RefNotFound,
+    errors.CommitNotCloned,
     errors.BuildFailed,
     errors.TimedOut,
     errors.Cancelled,
@@ -357,6 +358,21 @@ def test_the_hub_that_refuses_a_commit_is_asked_for_the_other_one_at_once() -> N
         Step(A, A),
         Step(A, A, fallback=True),
         Step(B, B),
+    ]
+
+
+def test_a_commit_that_cannot_be_cloned_is_requested_from_no_other_hub() -> None:
+    failures = (errors.CommitNotCloned, errors.LaunchFailed)
+    assert steps(failures[0]) == [Step(A, A), None]
+    assert steps(*failures, has_fallback=True) == [
+        Step(A, A),
+        Step(A, A, fallback=True),
+        Step(B, B, fallback=True),
+    ]
+    assert steps(*failures, limit=1, has_fallback=True) == [
+        Step(A, A),
+        Step(B, B, fallback=True),
+        None,
     ]
 
 

@@ -155,6 +155,16 @@ EXPLANATIONS = {
         "Kernelspecs have names such as `python3`, `ir` or `julia-1.11`, not names of languages. "
         "The message lists the image's kernelspecs.",
     ),
+    "CommitNotCloned": Explanation(
+        ("The hub found the commit, but cannot clone it.",),
+        "GitHub, GitLab and other hosts find a commit of a fork in the original repository, too, "
+        "and a commit that was squashed or replaced by a force-push. But a clone has only the "
+        "commits of the repository's branches and tags, so repo2docker reports `Could not parse "
+        "object`.",
+        "If the commit is a fork's pull request, and clinder can tell that the target repository "
+        "has the same environment, it launches the target's commit and warns: see "
+        "[Forks](previews.md#forks).",
+    ),
     "CommitMismatch": Explanation(
         ("The hub launched …, not …",),
         "The hub launched a commit other than the requested one. clinder has stopped that session "

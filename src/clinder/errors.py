@@ -181,6 +181,15 @@ class KernelspecMissing(Refused):
     hint = "Choose one of the image's kernelspecs, or add the missing one to the environment files."
 
 
+class CommitNotCloned(Refused):
+    """The repository's host knows the commit, but a clone of the repository does not have it."""
+
+    hint = (
+        "No branch or tag of this repository contains the commit: it belongs to a fork, or was "
+        "squashed or replaced by a force-push. Name the fork, or push the commit to a branch."
+    )
+
+
 class CommitMismatch(Refused):
     """The hub launched a commit other than the requested one."""
 

@@ -63,7 +63,7 @@ _OWN_FAILURE = re.compile(r"^Error during build: (?!Command '\['(?:docker|podman
 """repo2docker's own failure. If the builder failed, repo2docker repeats only its command."""
 _NOISE = re.compile(
     r"^(?:\W*$|(?:CACHED|DONE|CANCELED)\b|>>> |\d+ \| |\d+ \|$|Dockerfile:\d+$|> \["
-    r"|(?:Error during build: )?Command '\["
+    r"|(?:Error during build: )?Command '\[(?!'git')"
     r"|(?:ERROR: )?(?:failed to (?:solve|build): |rpc error: code = Unknown desc = )*"
     r"(?:process \"|executor failed running )|The command '|Error: (?:error )?building at STEP "
     r"|error building image: .*exit status \d+$"
@@ -129,11 +129,12 @@ def diagnose(log: Sequence[str], message: Sequence[str] = ()) -> Diagnosis:
                     return _explained_by(line, lines, cause)
     elif exits[-1][1] == _KILLED:
         return _explained_by(exits[-1][0], lines, OUT_OF_MEMORY)
-    failed = bool(exits) or any(line.own_failure or _DOCKERFILE.match(line.text) for line in lines)
+    command_failed = bool(exits) or any(_DOCKERFILE.match(line.text) for line in lines)
+    failed = command_failed or any(line.own_failure for line in lines)
     output = [line for line in _last_step(lines, exits) if line.is_output]
     searched = output if failed else output[-_TAIL:]
     for sign in SIGNS:
-        if failed or not sign.weak:
+        if (failed or not sign.weak) and not (command_failed and sign.before_build):
             for line in searched:
                 if sign.matches(line.text):
                     return _explained_by(line, lines, sign.cause)

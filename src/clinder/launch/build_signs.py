@@ -15,6 +15,7 @@ from clinder.errors import (
     BuildFailed,
     BuildStalled,
     ClinderError,
+    CommitNotCloned,
     LaunchFailed,
     MirrorUnreachable,
 )
@@ -45,18 +46,14 @@ DISK_FULL = Cause(
     " If the image is small, tell the hub's operators.",
 )
 COMMIT_MISSING = Cause(
-    "commit-missing",
-    BuildFailed,
-    "The image could not be built: the hub knows the commit, but cannot clone it.",
-    "No branch of this repository contains the commit: it belongs to a fork, or has been squashed"
-    " or replaced by a force-push. Launch the fork, or push the commit to a branch.",
+    "commit-missing", CommitNotCloned, "The hub found the commit, but cannot clone it."
 )
 PRIVATE = Cause(
     "private-repository",
     BuildFailed,
     "The image could not be built: something that it downloads is private or does not exist.",
-    "A hub has no access to private repositories and files. Make it public, correct its address in"
-    " the environment files, or remove it from them.",
+    "A hub has no access to private repositories and files, and no ssh key. Make it public, correct"
+    " its address in the environment files, or remove it from them.",
 )
 PACKAGE_MISSING = Cause(
     "package-missing",
@@ -102,13 +99,22 @@ CAUSES = (
 class Sign:
     """How a cause looks in a log line: it contains one of the ``patterns``, and not ``unless``.
 
-    A ``weak`` sign also occurs in builds that go on, so it counts only if a command failed.
+    A ``weak`` sign also occurs in builds that go on, so it counts only if a command failed. One
+    that appears ``before_build`` does not count then, because that command ran later.
     """
 
-    def __init__(self, cause: Cause, *patterns: str, unless: str = "", weak: bool = False):
+    def __init__(
+        self,
+        cause: Cause,
+        *patterns: str,
+        unless: str = "",
+        weak: bool = False,
+        before_build: bool = False,
+    ):
         self.cause = cause
         self.patterns = patterns
         self.weak = weak
+        self.before_build = before_build
         self._any = re.compile("|".join(patterns))
         self._unless = re.compile(unless) if unless else None
 
@@ -181,7 +187,13 @@ SIGNS: tuple[Sign, ...] = (
         "NoSpaceLeftError",
     ),
     Sign(ENVIRONMENT, "Direct fetching of that commit failed"),  # a submodule's commit
-    Sign(COMMIT_MISSING, "^Failed to check out ref ", "^fatal: Could not parse object"),
+    Sign(
+        COMMIT_MISSING,
+        "^Failed to check out ref ",
+        "^fatal: Could not parse object",
+        r"^Command '\['git', 'reset', ",
+        before_build=True,
+    ),
     Sign(
         PRIVATE,
         "could not read (?:Username|Password) for ",

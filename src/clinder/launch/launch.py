@@ -124,8 +124,9 @@ class _Attempts:
                     raise
                 self._failed.append(attempt.record(type(error).__name__, error.message))
                 self.observer(AttemptFailed(self._failed[-1]))
-                if attempt.request.fallback and next_step.fallback and next_step.hub == step.hub:
-                    self.observer(WarningIssued(attempt.request.fallback.reason))
+                fallback = attempt.request.fallback
+                if fallback and next_step.fallback and isinstance(error, TRY_FALLBACK):
+                    self.observer(WarningIssued(fallback.reason))
                 step = next_step
 
     def _start_attempt(self, step: Step) -> LaunchAttempt:

@@ -8,8 +8,8 @@ The hubs are tried in rounds. In a round, each hub gets its turn:
 - If its **build was interrupted** (the builder died, a server was unreachable, the build stalled),
   it is retried once, after a part of REBUILD_DELAYS and if there is time for another build.
 - If it is a federation and its member is **full**, one other member is tried, once per launch.
-- If it **refuses a fork's commit**, the target repository's commit is tried at once, if there is
-  one with the same environment.
+- If it **refuses a fork's commit** or cannot clone it, the target repository's commit is tried at
+  once, if there is one with the same environment.
 - Otherwise, or if it has no requests left, the next hub has its turn.
 
 After the last hub's turn, another round starts: after one of DOWN_DELAYS with the hubs that are
@@ -40,10 +40,10 @@ FULL_DELAYS = (60.0, 240.0)
 
 _BROKEN = (errors.HubUnreachable, errors.HubBroken)
 _FULL = (errors.HubFull, errors.QuotaReached)
-TRY_FALLBACK = (errors.Banned,)
-"""How a hub can refuse a fork's commit although it launches the target repository."""
+TRY_FALLBACK = (errors.Banned, errors.CommitNotCloned)
+"""Why a hub might not launch a fork's commit although it launches the target repository."""
 _TRY_NEXT_HUB = (
-    *TRY_FALLBACK,
+    errors.Banned,
     errors.HubBusy,
     errors.HubError,
     errors.LaunchFailed,
@@ -75,7 +75,7 @@ class Step:
 class _Hub:
     """A hub and the requests sent to it. ``down`` and ``full`` describe the last one.
 
-    ``fallback``: it refused the requested commit.
+    ``fallback``: it gets the commit that replaces the requested one.
     """
 
     url: str
@@ -140,7 +140,8 @@ class Retries:
         ``has_fallback``: another commit can replace the one of this request.
         ``spare``: the time left besides that for another build, in seconds.
         """
-        if not isinstance(error, _TRY_NEXT_HUB):
+        may_fall_back = has_fallback and isinstance(error, TRY_FALLBACK)
+        if not may_fall_back and not isinstance(error, _TRY_NEXT_HUB):
             return None
         self.lacks_time = False
         hub = self._round[0]
@@ -149,8 +150,8 @@ class Retries:
             return self._after_down(hub)
         hub.last_member = member
         self._requests_to[member] += 1
-        if has_fallback and isinstance(error, TRY_FALLBACK) and self._has_requests_left(hub):
-            return self._after_refused(hub)
+        if may_fall_back:
+            return self._after_refused(hub, error)
         host_failed = isinstance(error, errors.RepositoryHostFailed) and not launching
         if isinstance(error, _BROKEN) or host_failed:
             # While launching, each retry might leave another server behind. What git failed to do
@@ -178,9 +179,13 @@ class Retries:
         hub.times_broken += 1
         return self._retry(hub, hub.times_broken)
 
-    def _after_refused(self, hub: _Hub) -> Step:
-        hub.fallback = True
-        return self._step(hub, hub.last_address)
+    def _after_refused(self, hub: _Hub, error: errors.ClinderError) -> Step | None:
+        """Request the other commit from this hub, and from all if none can clone this commit."""
+        for each in self._hubs if isinstance(error, errors.CommitNotCloned) else [hub]:
+            each.fallback = True
+        if self._has_requests_left(hub):
+            return self._step(hub, hub.last_address)
+        return self._end_turn()
 
     def _after_interrupted(self, hub: _Hub, spare: float) -> Step | None:
         """Build once more on the same hub, where the finished layers are cached."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -71,6 +72,16 @@ def test_a_session_that_its_hub_does_not_know_for_a_minute_is_gone(gone: int) ->
         known_again = (*[gone] * 6, RUNNING)
         assert watch(hub, *known_again, *[gone] * 7, deadline=deadline, intervals=None)
     assert clock.pauses == [60, *[10] * 6, 60, *[10] * 6]
+
+
+def test_whoever_cannot_reach_the_session_causes_a_probe_within_a_second() -> None:
+    clock, hurry = StoppedClock(), threading.Event()
+    deadline = Deadline(3600, now=clock.now, pause=clock.pause)
+    session = Session("http://127.0.0.1:1/clinder-hub/user/x/", TOKEN)
+    hurry.set()
+    assert keep_alive_until_gone(session, deadline, keep_alive=60, hurry=hurry)
+    assert clock.pauses == [1] * 11, "one to hurry, then ten to confirm"
+    assert not hurry.is_set()
 
 
 def test_a_session_of_the_embedded_hub_is_gone_once_two_connections_are_refused() -> None:

@@ -362,6 +362,7 @@ EXPLANATIONS = {
             "The session is gone: …",
             "The session at … is gone: …",
             "The session is gone, so clinder ended the command.",
+            "The session is gone, so the command failed.",
         ),
         "The session no longer runs. Hubs cull idle sessions (mybinder.org after 10 minutes) and "
         "old ones (mybinder.org after 6 hours), and stop sessions that use too much memory. If the "

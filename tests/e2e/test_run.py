@@ -16,6 +16,8 @@ import pytest
 
 from answers import Answer, ready
 from clinder.cli.process import kill_tree
+from clinder.gateway.closing import NOTHING_RAN
+from clinder.gateway.report import Report
 from e2e.world import CLINDER, Result, World, line_with, until
 from hubs import Jupyter, ScriptedHub
 
@@ -42,6 +44,8 @@ sys.exit(3)
 def results(module_world: World) -> dict[str, Result]:
     """The results of commands that end on their own, all run at once to save time."""
     uses = [sys.executable, "-c", USES]
+    report = str(module_world.root / "report.json")
+    failed = str(module_world.root / "failed.json")
     return module_world.together(
         {
             "uses": [*LOCAL, "-q", "--session-file", "a.json", "--", *uses, "a.json"],
@@ -49,7 +53,11 @@ def results(module_world: World) -> dict[str, Result]:
                 *[*LOCAL, "--no-gateway", "-q", "--session-file", "b.json"],
                 *["--", *uses, "b.json"],
             ],
-            "executes": [*LOCAL, "--", *CLINDER, "exec", "-c", "import os; print(os.getcwd())"],
+            "executes": [
+                *[*LOCAL, "--report", report],
+                *["--", *CLINDER, "exec", "-c", "import os; print(os.getcwd())"],
+            ],
+            "fails": ["run", "a/b@v1", "--ref", "v2", "--report", failed, "--", "true"],
             "killed": [*LOCAL, "--", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
         }
     )
@@ -60,7 +68,8 @@ def test_the_command_receives_the_gateway_or_the_session_and_sets_the_exit_code(
     module_world: World, results: dict[str, Result], name: str, is_direct: str
 ) -> None:
     result = results[name]
-    assert (result.code, result.err) == (3, "")
+    warning = "" if name == "direct" else f"clinder: Warning: {NOTHING_RAN}\n"
+    assert (result.code, result.err) == (3, warning)
     url, token, session = result.out.splitlines()
     assert (url, token) == (is_direct, is_direct)
     module_world.parse_session(session)
@@ -71,6 +80,25 @@ def test_a_command_can_use_the_session(module_world: World, results: dict[str, R
     result = results["executes"]
     assert (result.code, result.out) == (0, f"{module_world.directory.resolve()}\n")
     assert result.err.endswith("clinder: The session is stopped.\n")
+
+
+def test_the_report_says_what_happened_however_the_run_ends(
+    module_world: World, results: dict[str, Result]
+) -> None:
+    assert (results["executes"].code, results["fails"].code) == (0, 2)
+    report, failed = (
+        Report.from_json((module_world.root / name).read_text(encoding="utf-8"))
+        for name in ("report.json", "failed.json")
+    )
+    assert (len(report.kernels), report.problem) == (1, None)
+    assert report.command
+    assert report.command.exit_code == 0
+    assert report.stop
+    assert report.stop.outcome == "stopped"
+    assert report.launch
+    assert report.launch.phases["launching"] > 0
+    assert failed.problem
+    assert failed.problem.name == "UsageError"
 
 
 @pytest.mark.posix
@@ -213,7 +241,7 @@ def test_waiting_for_a_session_that_the_command_has_stopped_is_reported(world: W
         url = hub.serve("x", Jupyter("s3cret", after=(*(503,) * 9, 302)))
         hub.then(Answer(ready(url, "s3cret")))
         result = world.finish(start_driver(world, [*CLINDER, "stop"], hub=hub.url))
-    stopped, unclear, gone = result.err.splitlines()[-3:]
+    stopped, _, unclear, gone = result.err.splitlines()[-4:]
     assert re.fullmatch(r"clinder: The session at http://127\.0\.0\.1:\d+/ is stopped\.", stopped)
     assert unclear == f"clinder: {url}: it responded with 503; checking again for up to 60 s."
     assert gone.startswith("clinder: The session is gone: the hub does not know it. If the hub's")

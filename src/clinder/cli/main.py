@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from clinder._version import __version__
+from clinder.cli.gateway_options import GatewaySettings, gateway_options
 from clinder.cli.help import DOCUMENTATION, LAUNCH, SESSION, WIDTH, Command, RepositoryCommand
 from clinder.cli.options import (
     FAILURE,
@@ -228,15 +230,8 @@ def status(
     6 * 3600,
     "How long clinder keeps the hub from culling the session while COMMAND runs.",
 )
-@option(
-    "--no-gateway",
-    "gateway",
-    group=WHERE,
-    flag_value=False,
-    default=True,
-    help="Hand out the session's own URL and token.  [default: those of clinder's gateway to it]",
-)
-def run(keep_alive: float, *, gateway: bool, **options: Any) -> int:
+@gateway_options
+def run(keep_alive: float, **options: Any) -> int:
     """Start a session, run COMMAND with it, and always stop the session.
 
     COMMAND receives JUPYTER_BASE_URL and JUPYTER_TOKEN, which MyST and Jupyter Book use to find
@@ -254,8 +249,12 @@ def run(keep_alive: float, *, gateway: bool, **options: Any) -> int:
     command = click.get_current_context().meta.get(_COMMAND)
     if not command:
         raise _no_command()
+    settings = {each.name: options.pop(each.name) for each in fields(GatewaySettings)}
     return run_command(
-        build_options(**options), command, keep_alive=keep_alive, use_gateway=gateway
+        build_options(**options),
+        command,
+        keep_alive=keep_alive,
+        gateway=GatewaySettings(**settings),
     )
 
 

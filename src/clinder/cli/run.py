@@ -7,6 +7,7 @@ import os
 import queue
 import shlex
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from clinder._deadline import Deadline
 from clinder._signals import SignalEvent, exit_code, handle_signals
 from clinder.cli.event_log import CommandEnded, CommandStarted, EventLog, event_log
+from clinder.cli.gateway_options import GatewaySettings
 from clinder.cli.interrupts import (
     cancellation,
     exit_immediately,
@@ -24,14 +26,17 @@ from clinder.cli.interrupts import (
 from clinder.cli.launching import launch_consequence, launch_session
 from clinder.cli.options import STDOUT, Options
 from clinder.cli.process import Process, find_executable
+from clinder.cli.run_report import RunReport
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_or_keep
 from clinder.cli.streams import print_status
-from clinder.errors import Cancelled, SessionGone
+from clinder.errors import Cancelled, ClinderError, SessionGone
+from clinder.events import Event
 from clinder.session import Session
 from clinder.timeouts import STOP_TIMEOUT
 
 if TYPE_CHECKING:
+    from clinder.gateway.gateway import Gateway
     from clinder.running.keep_alive import Intervals
     from clinder.wire.jupyter_server import Status
 
@@ -42,12 +47,14 @@ _TICK = 1.0
 class Grace:
     """Grace periods in seconds.
 
-    ``end``: for the command after SIGTERM, if the session is gone. ``cancel``: for the command
+    ``end``: for the command after SIGTERM, if the session is gone. ``fail``: for the command
+    before that, if it uses the gateway, where all its cells fail then. ``cancel``: for the command
     after a first signal; a CI job that is cancelled has about ten seconds in total. ``stop``: for
     stopping the session. ``hurried_stop``: for stopping it after a second signal.
     """
 
     end: float = 10.0
+    fail: float = 60.0
     cancel: float = 5.0
     stop: float = STOP_TIMEOUT
     hurried_stop: float = 5.0
@@ -76,7 +83,7 @@ def run(
     command: Sequence[str],
     *,
     keep_alive: float,
-    use_gateway: bool = True,
+    gateway: GatewaySettings | None = None,
     intervals: Intervals | None = None,
     grace: Grace | None = None,
 ) -> int:
@@ -87,14 +94,33 @@ def run(
     :class:`~clinder.errors.ClinderError` if the launch fails, and
     :class:`~clinder.errors.SessionGone` if the session is gone before the command ends.
     """
+    settings = gateway or GatewaySettings()
+    settings.check()
     find_executable(command[0])
-    with event_log(options, "run") as log, cancellation(launch_consequence(options)) as cancel:
-        with closing(choose_screen(cancel, options)) as screen:
-            log.warn = screen.warn
-            session = launch_session(options, screen, cancel, log.observe)
-        running = _Run(session, options, grace or Grace(), log, use_gateway=use_gateway)
-        log.exit_code = running.run(command, cancel, keep_alive=keep_alive, intervals=intervals)
-        return log.exit_code
+    report = RunReport(settings.report, quiet=options.quiet)
+    problem: ClinderError | None = None
+    try:
+        with event_log(options, "run") as log, cancellation(launch_consequence(options)) as cancel:
+
+            def observe(event: Event) -> None:
+                report.observe(event)
+                log.observe(event)
+
+            with closing(choose_screen(cancel, options)) as screen:
+                log.warn = screen.warn
+                report.session = launch_session(options, screen, cancel, observe)
+            running = _Run(
+                report.session, options, grace or Grace(), log, settings=settings, report=report
+            )
+            log.exit_code = running.run(command, cancel, keep_alive=keep_alive, intervals=intervals)
+            if settings.fail_on_cell_error and not log.exit_code:
+                report.raise_if_a_cell_failed()
+            return log.exit_code
+    except ClinderError as error:
+        problem = error
+        raise
+    finally:
+        report.write(problem)
 
 
 class _Run:
@@ -113,10 +139,13 @@ class _Run:
         grace: Grace,
         log: EventLog,
         *,
-        use_gateway: bool,
+        settings: GatewaySettings,
+        report: RunReport,
     ):
         self._session = session
-        self._use_gateway = use_gateway
+        self._settings = settings
+        self._report = report
+        self._gateway: Gateway | None = None
         self._options = options
         self._grace = grace
         self._log = log
@@ -124,6 +153,7 @@ class _Run:
         self._signals: list[int] = []
         self._stop_now = SignalEvent()
         self._is_stopping = False
+        self._began = 0.0
 
     def run(
         self,
@@ -145,6 +175,7 @@ class _Run:
                     to_stderr = self._options.events == STDOUT
                     process = Process(command, environ, output_to_stderr=to_stderr)
                     self._log.observe(CommandStarted())
+                    self._began = time.monotonic()
                     _start_thread(self._report_end, process)
                     _start_thread(self._keep_alive, keep_alive, intervals, done)
                     return self._wait_for_end(process)
@@ -155,15 +186,24 @@ class _Run:
     @contextmanager
     def _hand_out(self) -> Iterator[Mapping[str, str]]:
         """Yield the variables by which the command finds the session, or the gateway to it."""
-        if not self._use_gateway:
+        if not self._settings.use:
             yield self._session.variables
             return
         from clinder.gateway.gateway import Gateway
         from clinder.gateway.upstream import Credential
 
         credential = Credential.of(self._session)
-        with Gateway(lambda: credential, timeouts=self._options.launch.timeouts) as gateway:
-            yield gateway.variables(os.environ)
+        timeouts = self._options.launch.timeouts
+        with Gateway(
+            lambda: credential, self._settings.make(), timeouts=timeouts, warn=self._report.warn
+        ) as gateway:
+            self._gateway = gateway
+            self._report.use(gateway)
+            try:
+                yield gateway.variables(os.environ)
+            finally:
+                if not self._signals:
+                    self._report.close()
 
     def _handle(self, signum: int) -> None:
         self._signals.append(signum)
@@ -197,6 +237,7 @@ class _Run:
             keep_alive=seconds,
             timeouts=self._options.launch.timeouts,
             intervals=intervals,
+            hurry=None if self._gateway is None else self._gateway.hurry,
         )
         if gone:
             self._events.put(_SessionGone(gone))
@@ -204,11 +245,13 @@ class _Run:
     def _wait_for_end(self, process: Process) -> int:
         """Return the command's exit code once it has ended, and act on events until then."""
         killed_by = 0
-        gone = False
+        gone = is_ending = False
         end_by: Deadline | None = None  # then clinder kills the command
         while True:
             match self._next(end_by):
                 case _CommandEnded(code):
+                    self._report.exit_code = code
+                    self._report.command_seconds = time.monotonic() - self._began
                     self._log.observe(CommandEnded(code))
                     break
                 case _Signal(signum) if len(self._signals) > 1:
@@ -225,22 +268,41 @@ class _Run:
                     )
                     process.forward(signum)
                 case _SessionGone(status):
-                    print_status(
-                        f"clinder: The session is gone: {status.message}. Ending the command."
-                    )
                     gone = True
-                    end_by = end_by or Deadline(self._grace.end)
+                    grace = self._fail_cells(status)
+                    if not grace:
+                        process.terminate()
+                    end_by = end_by or Deadline(grace or self._grace.end)
+                    is_ending = not grace
+                case None if gone and not is_ending:
+                    is_ending, end_by = True, Deadline(self._grace.end)
                     process.terminate()
                 case None:  # pragma: no branch - there are no other events
                     killed_by = self._signals[0] if self._signals else 0
                     process.kill()
         if gone and end_by:
             process.wait_for_children(end_by)
+            ended = "The session is gone, so clinder ended the command."
+            failed = "The session is gone, so the command failed."
+            cause = "" if self._gateway is None else self._gateway.likely_cause
             raise SessionGone(
-                "The session is gone, so clinder ended the command.",
-                hint="The hub might have culled the session, or it ran out of memory.",
+                ended if is_ending else failed,
+                hint=cause or "The hub might have culled the session, or it ran out of memory.",
             )
         return exit_code(killed_by) if killed_by else code
+
+    def _fail_cells(self, status: Status) -> float:
+        """End the command's cells, because the session is gone.
+
+        Returns how many seconds the command has to end by itself, 0 if it uses no kernel.
+        """
+        gone = f"clinder: The session is gone: {status.message}."
+        if self._gateway is None or not self._gateway.is_in_use:
+            print_status(f"{gone} Ending the command.")
+            return 0.0
+        self._gateway.lose_session(f"{status.message[:1].upper()}{status.message[1:]}.")
+        print_status(f"{gone} The command has {self._grace.fail:g} s to end, and its cells fail.")
+        return self._grace.fail
 
     def _next(self, end_by: Deadline | None) -> _RunEvent | None:
         while True:
@@ -256,8 +318,10 @@ class _Run:
         self._is_stopping = True
         deadline = Deadline(timeouts.stop_limit(self._grace.stop), cancel=self._stop_now)
         deadline.grace = self._grace.hurried_stop
+        began = time.monotonic()
         stopped = stop_or_keep(self._session, deadline, self._options, self._log.observe)
         self._stop_now.close()
+        self._report.stopped, self._report.stop_seconds = stopped, time.monotonic() - began
         if stopped and not (stopped.certain and self._options.quiet):
             print_status(f"clinder: The session {stopped}")
 

@@ -133,9 +133,18 @@ class Gateway:
         """What the session has used so far, for the report."""
         return self._usage.report()
 
-    def explain(self) -> str:
-        """Return what is known about why the session or a kernel ended, or ``""``."""
-        return self._usage.explain()
+    @property
+    def likely_cause(self) -> str:
+        """What is known about why the session ended, as a sentence, or ``""``."""
+        explanation = self._usage.explain()
+        if self._usage.is_short:
+            return f"{explanation} It probably ran out of memory."
+        return f"{explanation} The hub might have culled it." if explanation else ""
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a kernel is connected, so that its cells would say that the session is gone."""
+        return any(each.channels.is_connected for each in self._kernels.all())
 
     def lose_session(self, message: str) -> None:
         """End all cells, now and from now on, because the session is gone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from clinder._deadline import Deadline
@@ -10,6 +11,9 @@ from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State, Status
+
+_HURRY_POLL = 1.0
+"""Seconds; also the shortest time between two probes."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,14 @@ def keep_alive_until_gone(
     keep_alive: float,
     timeouts: Timeouts | None = None,
     intervals: Intervals | None = None,
+    hurry: threading.Event | None = None,
 ) -> Status | None:
     """Return the status of the session once it is gone, at least twice in a row.
 
     For ``keep_alive`` seconds the probes are requests that the server and the hub both count as
-    activity, so neither culls the session; after that the server does not count them. Returns
-    ``None`` at the deadline or if it is cancelled.
+    activity, so neither culls the session; after that the server does not count them. Whoever
+    cannot reach the session sets ``hurry``, so that the next probe is sent soon. Returns ``None``
+    at the deadline or if it is cancelled.
     """
     intervals = intervals or Intervals()
     server = Server(session, Transport(timeouts))
@@ -45,7 +51,7 @@ def keep_alive_until_gone(
     gone_since: float | None = None
     try:
         while True:
-            deadline.wait(intervals.every if gone_since is None else intervals.confirm)
+            _wait(deadline, intervals.every if gone_since is None else intervals.confirm, hurry)
             probe = server.keep_alive if active.remaining() else server.status
             try:
                 status = probe(deadline)
@@ -60,3 +66,16 @@ def keep_alive_until_gone(
                 return status
     except (Cancelled, TimedOut):
         return None
+
+
+def _wait(deadline: Deadline, seconds: float, hurry: threading.Event | None) -> None:
+    """Wait for some seconds, or until there is a reason to hurry."""
+    if hurry is None:
+        deadline.wait(seconds)
+        return
+    until = deadline.now() + seconds
+    while deadline.now() < until and not hurry.is_set():
+        deadline.wait(min(_HURRY_POLL, until - deadline.now()))
+    if hurry.is_set():
+        deadline.wait(_HURRY_POLL)
+        hurry.clear()

@@ -1,0 +1,128 @@
+"""The options of the gateway between ``clinder run``'s command and the session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from clinder.cli.options import OUTPUT, WHERE, option, seconds_option
+from clinder.errors import UsageError
+
+if TYPE_CHECKING:
+    from clinder.gateway.gateway import GatewayOptions
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_KERNEL_TIMEOUT = 300.0
+_CELL_TIMEOUT = 3600.0
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """The options as they were typed. ``use`` is false with ``--no-gateway``."""
+
+    use: bool = True
+    kernel_timeout: float = _KERNEL_TIMEOUT
+    cell_timeout: float = _CELL_TIMEOUT
+    max_kernels: str = "auto"
+    aliases: tuple[str, ...] = ()
+    map_kernelspecs: bool = True
+    report: Path | None = None
+    fail_on_cell_error: bool = False
+
+    def check(self) -> None:
+        """Raise :class:`~clinder.errors.UsageError` for a value that is not valid."""
+        from clinder.gateway.kernelspecs import parse_aliases
+        from clinder.gateway.slots import KernelLimit
+
+        parse_aliases(self.aliases)
+        KernelLimit.parse(self.max_kernels)
+        if self.aliases and not self.map_kernelspecs:
+            raise UsageError("--kernel-alias and --no-kernel-alias contradict each other.")
+        if self.fail_on_cell_error and not self.use:
+            raise UsageError("--fail-on-cell-error needs the gateway: omit --no-gateway.")
+
+    def make(self) -> GatewayOptions:
+        """Return the gateway's options."""
+        from clinder.gateway.conversation import CellLimits
+        from clinder.gateway.gateway import GatewayOptions
+        from clinder.gateway.kernelspecs import parse_aliases
+        from clinder.gateway.slots import KernelLimit
+
+        return GatewayOptions(
+            kernel_timeout=self.kernel_timeout,
+            limit=KernelLimit.parse(self.max_kernels),
+            aliases=parse_aliases(self.aliases) if self.map_kernelspecs else None,
+            cells=CellLimits(cell=self.cell_timeout),
+        )
+
+
+def gateway_options(function: _Function) -> _Function:
+    """Add the gateway's options, and pass them as the arguments of :class:`GatewaySettings`."""
+    options = [
+        option(
+            "--no-gateway",
+            "use",
+            group=WHERE,
+            flag_value=False,
+            default=True,
+            help="Hand out the session's own URL and token."
+            "  [default: those of clinder's gateway to it]",
+        ),
+        option(
+            "--max-kernels",
+            group=WHERE,
+            metavar="N|auto|none",
+            default="auto",
+            show_default=True,
+            help="How many kernels run at once; others wait. `auto`: one for each 2 GiB of the"
+            " session's memory, and no further one while more than 75% of it is in use.",
+        ),
+        option(
+            "--kernel-alias",
+            "aliases",
+            group=WHERE,
+            metavar="NAME=NAME",
+            multiple=True,
+            help="Start the session's kernelspec of the second name for pages that name the first."
+            " Can be repeated.  [default: for a name that the session lacks, its kernelspec for"
+            " the same language]",
+        ),
+        option(
+            "--no-kernel-alias",
+            "map_kernelspecs",
+            group=WHERE,
+            flag_value=False,
+            default=True,
+            help="Fail if the session lacks the kernelspec that a page names.",
+        ),
+        seconds_option(
+            "--kernel-timeout",
+            _KERNEL_TIMEOUT,
+            "How long a kernel can take to respond after its start.",
+        ),
+        seconds_option(
+            "--cell-timeout",
+            _CELL_TIMEOUT,
+            "How long a cell can run until clinder interrupts it.",
+        ),
+        option(
+            "--report",
+            group=OUTPUT,
+            type=click.Path(path_type=Path),
+            metavar="PATH",
+            help="Write what happened to this file, as one JSON object, however the run ends.",
+        ),
+        option(
+            "--fail-on-cell-error",
+            group=OUTPUT,
+            is_flag=True,
+            help="Exit with 1 if COMMAND succeeds but an error of a cell ended its page.",
+        ),
+    ]
+    for each in reversed(options):
+        function = each(function)
+    return function

@@ -315,6 +315,18 @@ def test_a_request_that_runs_ends_with_the_gateway() -> None:
         assert hub.requests[0].left.wait(10)
 
 
+def test_a_bug_ends_one_request_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr("clinder.gateway.gateway.forward", lambda *_: 1 // 0)
+    with Gateway(lambda: Credential("http://127.0.0.1:9/", SECRET), warn=warnings.append) as opened:
+        with pytest.raises(OSError):
+            request(opened)
+        with pytest.raises(OSError):
+            request(opened)
+    assert len(warnings) == 2
+    assert warnings[0].startswith("A bug in clinder ")
+
+
 def test_neither_token_is_shown() -> None:
     with gateway("http://127.0.0.1:9/user/x/") as opened:
         assert opened.token not in repr(opened)

@@ -17,6 +17,7 @@ from clinder._deadline import Deadline
 from clinder.errors import ServerNotReady
 from clinder.gateway import holding, kernels
 from clinder.gateway.gateway import Gateway, GatewayOptions
+from clinder.gateway.slots import KernelLimit
 from clinder.gateway.upstream import Credential
 from clinder.running.kernels import execute
 from clinder.session import Session
@@ -157,6 +158,21 @@ def test_a_kernel_whose_consumer_has_left_is_deleted() -> None:
         connection.close()
         until(lambda: server.deleted == ["k"])
         until(lambda: len(opened.kernels) == 1)
+
+
+def test_a_kernel_waits_until_another_one_ends() -> None:
+    server = Server(lambda parent: [info(parent)])
+    with gateway(server, limit=KernelLimit(1)) as opened:
+        start(opened)
+        outcome: list[Any] = []
+        waiting = threading.Thread(target=lambda: outcome.append(start(opened)))
+        waiting.start()
+        until(lambda: bool(WARNINGS))
+        assert not outcome
+        assert request(opened, "DELETE", "api/kernels/k")[0] == 204
+        waiting.join(10)
+        assert outcome[0][0] == 201
+    assert WARNINGS == ["Pages wait for a kernel: the session runs at most one kernel at once."]
 
 
 def test_another_kernelspec_is_started_if_the_server_lacks_the_requested_one() -> None:

@@ -343,6 +343,22 @@ def test_kernels_that_a_real_server_cannot_start_are_errors(tmp_path: Path) -> N
     assert kernels == 0
 
 
+def test_a_silent_kernels_websocket_that_its_server_resets_is_opened_again() -> None:
+    """Jupyter Server does so after two minutes, but the kernel may take longer."""
+    clock = Clock()
+
+    def answers(parent: str) -> list[str | bytes | None]:
+        if len(server.paths) > 1:
+            return [info(parent)]
+        clock.jump(120)
+        return [None]
+
+    server = Server(answers)
+    deadline = Deadline(600, now=clock.now, pause=clock.pause)
+    with serving(server), running_kernel(server.session, "", deadline, timeouts=PATIENT):
+        assert len(server.paths) == 2
+
+
 def test_a_kernel_is_deleted_if_its_start_is_cancelled() -> None:
     cancel = threading.Event()
     server = Server(lambda _: [], on_start=cancel.set, start_takes=0.3)

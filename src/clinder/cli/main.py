@@ -376,12 +376,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_status("clinder: Cancelled by SIGINT.")
         return 130
     except Exception as error:  # noqa: BLE001 - a bug is one message, too, without a traceback
-        import traceback
+        from clinder._bugs import describe_bug
 
-        where = traceback.extract_tb(error.__traceback__)[-1]
         print_status(
-            f"clinder: A bug in clinder {__version__}: {type(error).__name__} at"
-            f" {Path(where.filename).name}:{where.lineno} in {where.name}.\n"
+            f"clinder: {describe_bug(error)}\n"
             "  what to do: Report this line at https://github.com/org/clinder-action/issues"
         )
         return ClinderError.exit_code

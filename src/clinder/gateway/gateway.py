@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from clinder._bugs import describe_bug
 from clinder.errors import UsageError
 from clinder.gateway.access import Access, Denied, Target
 from clinder.gateway.conversation import CellLimits
-from clinder.gateway.exchange import Exchange
+from clinder.gateway.exchange import ConsumerGone, Exchange, InvalidRequest
 from clinder.gateway.forward import forward
 from clinder.gateway.holding import Holding, Prepare
 from clinder.gateway.kernels import Kernels
@@ -68,6 +69,7 @@ class Gateway:
         options = options or GatewayOptions()
         self.token = secrets.token_urlsafe(32)
         self.hurry = threading.Event()
+        self._warn = warn
         self._upstream = Upstream(provide, timeouts or Timeouts())
         self._listener = Listener()
         self._access = Access(self.token, self._listener.port)
@@ -156,7 +158,14 @@ class Gateway:
         except Denied as error:
             exchange.respond_json(error.status, {"message": error.message})
             return False
-        self._serve(exchange, target)
+        try:
+            self._serve(exchange, target)
+        except (ConsumerGone, InvalidRequest):
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug ends one request, without a traceback
+            self._warn(describe_bug(error))
+            exchange.break_off()
+            raise ConsumerGone from None
         return True
 
     def _serve(self, exchange: Exchange, target: Target) -> None:

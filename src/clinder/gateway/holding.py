@@ -18,6 +18,7 @@ from datetime import datetime, timezone
 from typing import Any
 from uuid import uuid4
 
+from clinder._bugs import describe_bug
 from clinder._deadline import Deadline
 from clinder._text import one_line
 from clinder.errors import Cancelled, ClinderError
@@ -133,7 +134,7 @@ class Holding:
         cancel = threading.Event()
         outcome: queue.SimpleQueue[Answer | HeldKernel | None] = queue.SimpleQueue()
         threading.Thread(
-            target=lambda: outcome.put(self._start(start, exchange.method, target, cancel)),
+            target=lambda: outcome.put(self._try(start, exchange.method, target, cancel)),
             name="clinder-start",
             daemon=True,
         ).start()
@@ -146,6 +147,17 @@ class Holding:
             _respond(exchange, result.model)
         elif result is not None:
             _pass_on(exchange, result)
+        else:
+            exchange.break_off()
+
+    def _try(
+        self, start: Start, method: str, target: Target, cancel: threading.Event
+    ) -> Answer | HeldKernel | None:
+        try:
+            return self._start(start, method, target, cancel)
+        except Exception as error:  # noqa: BLE001 - a bug ends one request, without a traceback
+            self._warn(describe_bug(error))
+            return None
 
     def _start(
         self, start: Start, method: str, target: Target, cancel: threading.Event

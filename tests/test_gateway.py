@@ -315,6 +315,23 @@ def test_a_request_that_runs_ends_with_the_gateway() -> None:
         assert hub.requests[0].left.wait(10)
 
 
+@pytest.mark.parametrize(
+    ("environ", "direct"),
+    [
+        ({}, None),
+        ({"NO_PROXY": "*", "HTTP_PROXY": "http://p"}, None),
+        ({"http_proxy": "http://p"}, "127.0.0.1,localhost"),
+        ({"HTTPS_PROXY": "http://p", "no_proxy": "a.test"}, "a.test,127.0.0.1,localhost"),
+    ],
+)
+def test_the_gateway_is_used_without_a_proxy(environ: dict[str, str], direct: str | None) -> None:
+    with gateway("http://127.0.0.1:9/user/x/") as opened:
+        variables = opened.variables(environ)
+    assert variables.pop("JUPYTER_BASE_URL") == opened.url
+    assert variables.pop("JUPYTER_TOKEN") == opened.token
+    assert variables == ({} if direct is None else {"NO_PROXY": direct, "no_proxy": direct})
+
+
 def test_a_bug_ends_one_request_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
     monkeypatch.setattr("clinder.gateway.gateway.forward", lambda *_: 1 // 0)

@@ -107,10 +107,10 @@ class Gateway:
         If ``environ`` has a proxy, it must not be used for this machine.
         """
         variables = {"JUPYTER_BASE_URL": self.url, "JUPYTER_TOKEN": self.token}
-        if any(name.lower().endswith("_proxy") for name in environ):
-            for name in ("NO_PROXY", "no_proxy"):
-                hosts = [environ.get("NO_PROXY") or environ.get("no_proxy", ""), HOST, "localhost"]
-                variables[name] = ",".join(filter(None, hosts))
+        direct = environ.get("NO_PROXY") or environ.get("no_proxy", "")
+        if direct.strip() != "*" and any(name.lower().endswith("_proxy") for name in environ):
+            hosts = ",".join(filter(None, (direct, HOST, "localhost")))
+            variables |= {"NO_PROXY": hosts, "no_proxy": hosts}
         return variables
 
     def __enter__(self) -> Gateway:

@@ -44,6 +44,9 @@ class Relay(Loopback):
         self._before()
         self.forward(connection, b"")
 
+    def wait(self) -> None:
+        """Wait before something is forwarded. A subclass can delay it."""
+
     def forward(self, connection: socket.socket, first: bytes) -> None:
         """Send the first bytes to the server, then forward what either side sends."""
         with socket.create_connection(self._to) as server:
@@ -51,6 +54,7 @@ class Relay(Loopback):
             server.sendall(first)
             while received := _receive(connection, server):
                 data, receiver = received
+                self.wait()
                 receiver.sendall(data)
             self.open.discard(server)
 

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from clinder.embedded.hub import Hub
+from clinder.gateway import upstream
 from clinder.gateway.conversation import CellLimits
 from clinder.gateway.gateway import Gateway, GatewayOptions
 from clinder.gateway.upstream import Credential
@@ -24,11 +26,24 @@ from clinder.wire import websocket
 from clinder.wire.duplex import Duplex
 from clinder.wire.http_connection import Sockets, open_socket
 from clinder.wire.kernel_envelope import Message, Protocol, make_message, read_content, read_head
+from clinder.wire.websocket import KeepAlive
 from e2e.world import until
 from proxies import Relay
 from test_embedded import ready
 
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
+
+
+class Freezing(Relay):
+    """A relay that passes nothing on while ``flows`` is not set."""
+
+    def __init__(self, to: str):
+        super().__init__(to)
+        self.flows = threading.Event()
+        self.flows.set()
+
+    def wait(self) -> None:
+        self.flows.wait(20)
 
 
 @dataclass
@@ -37,7 +52,7 @@ class Place:
 
     url: str
     token: str
-    relay: Relay
+    relay: Freezing
 
     def cut(self) -> None:
         """Break all connections."""
@@ -51,7 +66,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with Hub(tmp_path_factory.mktemp("hub"), stop_servers=True) as hub:
         session = ready(hub)
         parts = urlsplit(session["url"])
-        with Relay(f"{parts.scheme}://{parts.netloc}") as relay:
+        with Freezing(f"{parts.scheme}://{parts.netloc}") as relay:
             yield Place(f"{relay.origin}{parts.path}", session["token"], relay)
 
 
@@ -165,6 +180,14 @@ def consumer_of(
         yield consumer
 
 
+def waiting_code(started: Path, go: Path) -> str:
+    """Return code that creates one file, waits for another, and prints."""
+    return (
+        f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\n"
+        f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.05)\nprint('done')"
+    )
+
+
 def printed(received: list[tuple[str, Any]]) -> str:
     return "".join(content["text"] for kind, content in received if kind == "stream")
 
@@ -211,15 +234,31 @@ def test_a_cell_that_ignores_interrupts_is_given_up(place: Place) -> None:
 
 def test_a_broken_connection_to_the_server_is_opened_again(place: Place, tmp_path: Path) -> None:
     started, go = tmp_path / "started", tmp_path / "go"
-    wait = f"import pathlib, time\npathlib.Path({str(started)!r}).touch()\n"
-    wait += f"while not pathlib.Path({str(go)!r}).exists(): time.sleep(0.05)\nprint('done')"
     with consumer_of(place) as consumer:
-        request_id = consumer.send(wait)
+        request_id = consumer.send(waiting_code(started, go))
         until(started.exists)
         place.cut()
         until(lambda: consumer.opened.kernels[0].reconnections == 1)
         go.touch()
         assert printed(consumer.receive(request_id)) == "done\n"
+        assert printed(consumer.run("print(2)")) == "2\n"
+        (record,) = consumer.opened.kernels
+    assert record.across_reconnections == (1,)
+
+
+def test_a_frozen_connection_to_the_server_is_opened_again(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "KeepAlive", partial(KeepAlive, every=0.1, limit=0.3))
+    started, go = tmp_path / "started", tmp_path / "go"
+    with consumer_of(place) as consumer:
+        request_id = consumer.send(waiting_code(started, go))
+        until(started.exists)
+        place.relay.flows.clear()
+        go.touch()
+        threading.Timer(1.0, place.relay.flows.set).start()
+        until(lambda: consumer.opened.kernels[0].reconnections >= 1)
+        assert printed(consumer.receive(request_id)) in ("done\n", "")
         assert printed(consumer.run("print(2)")) == "2\n"
         (record,) = consumer.opened.kernels
     assert record.across_reconnections == (1,)

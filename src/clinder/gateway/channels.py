@@ -35,7 +35,7 @@ from clinder.gateway.effects import (
 from clinder.gateway.exchange import Exchange
 from clinder.gateway.failures import Cause
 from clinder.gateway.relay import refuse
-from clinder.gateway.upstream import Upstream
+from clinder.gateway.upstream import HANDSHAKE, Upstream
 from clinder.wire import websocket
 from clinder.wire.http_connection import Sockets
 from clinder.wire.kernel_envelope import Message, Protocol
@@ -46,6 +46,8 @@ RECONNECT_LIMIT = 180.0
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 5.0
 _LOST_DELAY = 1.0
+_SILENCE = 30.0
+"""Seconds for a server to open the websocket of a kernel that has responded before."""
 _WAIT = 0.1
 _END_TIMEOUT = 1.0
 _SUPERSEDED = 1000
@@ -224,9 +226,11 @@ class Channels:
         self.tell(connect)
         return pair
 
-    def _dial(self, target: Target, offered: list[str], sockets: Sockets) -> WebSocket:
+    def _dial(
+        self, target: Target, offered: list[str], sockets: Sockets, silence: float = HANDSHAKE
+    ) -> WebSocket:
         """Open the websocket to the server, in one of the protocols that clinder knows."""
-        server = self._upstream.open_websocket(target.text, offered, sockets)
+        server = self._upstream.open_websocket(target.text, offered, sockets, silence=silence)
         if server.subprotocol not in (*offered, ""):
             server.stream.close()
             raise websocket.Broken("the server uses an unknown protocol")
@@ -350,7 +354,7 @@ class Channels:
                 sockets.end()
         offered = [pair.protocol.value] if pair.protocol.value else []
         try:
-            server = self._dial(pair.target, offered, sockets)
+            server = self._dial(pair.target, offered, sockets, _SILENCE)
         except (websocket.Refused, websocket.Broken):
             if not pair.ended.is_set():
                 self._on_trouble()

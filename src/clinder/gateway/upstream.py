@@ -207,7 +207,12 @@ class Upstream:
             stream.close()
 
     def open_websocket(
-        self, target: str, subprotocols: Sequence[str], sockets: Sockets
+        self,
+        target: str,
+        subprotocols: Sequence[str],
+        sockets: Sockets,
+        *,
+        silence: float = HANDSHAKE,
     ) -> WebSocket:
         """Open a websocket, which ``sockets`` can end. Whoever reads it closes its stream.
 
@@ -225,7 +230,7 @@ class Upstream:
                 credential.url + target,
                 headers=[credential.header],
                 subprotocols=subprotocols,
-                seconds=HANDSHAKE,
+                seconds=silence,
                 keep_alive=KeepAlive(),
             )
         except BaseException:

@@ -15,6 +15,8 @@ from clinder._deadline import Deadline
 from clinder._text import one_line
 from clinder.errors import UsageError
 
+AUTO = "auto"
+NONE = "none"
 MEMORY_PER_KERNEL = 2 * 1024**3
 """Bytes of the session's memory that allow one kernel."""
 FULL = 0.75
@@ -48,8 +50,8 @@ class KernelLimit:
     @classmethod
     def parse(cls, text: str) -> KernelLimit:
         """Parse a number, ``auto`` (by memory) or ``none``."""
-        if text in ("auto", "none"):
-            return cls(by_memory=text == "auto")
+        if text in (AUTO, NONE):
+            return cls(by_memory=text == AUTO)
         if not text.isdecimal() or len(text) > _MAX_DIGITS:
             raise UsageError("The limit for kernels must be a number, `auto` or `none`.")
         return cls(int(text))

@@ -4,6 +4,7 @@ const { spawnSync } = require('child_process');
 const fs = require('fs');
 const path = require('path');
 
+const CELL_FAILED = 3; // as in stop.py
 const env = process.env;
 const folder = env.STATE_clinder_folder;
 const script = path.join(__dirname, '..', 'src', 'clinder', 'action', '__main__.py');
@@ -33,6 +34,10 @@ function stop() {
       env: { ...env, CLINDER_FOLDER: folder, CLINDER_SHARED: env.STATE_clinder_shared },
     });
     if (result.status === 0) return;
+    if (result.status === CELL_FAILED) {
+      process.exitCode = 1; // the session is stopped, and `fail-on-cell-error` is set
+      return;
+    }
   }
   throw new Error('no Python could run the code that stops it');
 }

@@ -22,10 +22,15 @@ from clinder.action.annotation import format_annotation, name_inputs
 from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import Inputs, read
 from clinder.errors import BuildFailed, Context, RefNotFound, UsageError
+from clinder.gateway.conversation import CellLimits
+from clinder.gateway.gateway import GatewayOptions
+from clinder.gateway.report import CellError, Kernel, Report
+from clinder.gateway.slots import KernelLimit
 from clinder.launch.options import LaunchOptions
 from clinder.session import Attempt, Session
 from clinder.timeouts import Timeouts
 from e2e.action import MANIFEST
+from reports import DIED, GOOD, WHOLE
 from runner import Command
 
 HUB = "https://mybinder.org/"
@@ -63,6 +68,11 @@ def test_inputs_are_read_from_the_environment() -> None:
         "REUSE_ENVIRONMENT": "True",
         "REUSE_ENVIRONMENT_SINCE": "90d",
         "EXPORT_ENVIRONMENT": "False",
+        "GATEWAY": "true",
+        "MAX_KERNELS": "3",
+        "KERNEL_TIMEOUT": "60",
+        "CELL_TIMEOUT": "120",
+        "FAIL_ON_CELL_ERROR": "TRUE",
         "FAIL_ON_ERROR": "FALSE",
     }
 
@@ -80,6 +90,8 @@ def test_inputs_are_read_from_the_environment() -> None:
             reuse_environment=True,
             reuse_environment_since="90d",
         ),
+        gateway=GatewayOptions(60.0, KernelLimit(3), cells=CellLimits(120.0)),
+        fail_on_cell_error=True,
         export_environment=False,
         fail_on_error=False,
     )
@@ -107,6 +119,12 @@ def test_reuse_environment_is_off_on_or_forced(text: str, reuse: bool | str) -> 
         ("TIMEOUT", "-1", "The input timeout"),
         ("TIMEOUT", "inf", "The input timeout"),
         ("BUILD_IDLE_TIMEOUT", "0", "The input build-idle-timeout is not a number of seconds"),
+        ("CELL_TIMEOUT", "0", "The input cell-timeout"),
+        ("KERNEL_TIMEOUT", "soon", "The input kernel-timeout"),
+        ("MAX_KERNELS", "0", "At least one kernel"),
+        ("MAX_KERNELS", "many", "The limit for kernels"),
+        ("GATEWAY", "perhaps", "The input gateway"),
+        ("FAIL_ON_CELL_ERROR", "perhaps", "The input fail-on-cell-error"),
         ("EXPORT_ENVIRONMENT", "perhaps", "The input export-environment is neither `true` nor"),
         ("FAIL_ON_ERROR", "perhaps", "The input fail-on-error"),
         ("BUILD_TOKEN", "two words", "The build token contains a space"),
@@ -144,7 +162,7 @@ def test_every_output_comes_from_the_start_step() -> None:
     """Runs under act cannot show this, because act passes on an inner step's outputs anyway."""
     values = {name: output["value"].split()[1] for name, output in MANIFEST["outputs"].items()}
 
-    names = ("url", "token", "uri", "hub", "spec", "image", "started")
+    names = ("url", "token", "uri", "hub", "spec", "image", "report", "started")
     assert values == {name: f"steps.start.outputs.{name}" for name in names}
 
 
@@ -318,6 +336,30 @@ def test_the_summary_shows_the_log_line_of_each_failed_build() -> None:
     assert "It died. Linking x" in page.text
 
 
+def test_the_summary_lists_the_pages_those_that_failed_first() -> None:
+    page = Page(summary.format_report(WHOLE))
+
+    rows = [" ".join(each.split()) for each in page.text.splitlines() if each.strip()]
+    text = " ".join(rows)
+    assert text.index("failed.ipynb") < text.index("good.ipynb")
+    assert "NameError in cell 7: name 'x' is not defined" in text
+    assert "KernelDied after cell 1: The kernel died." in text
+    assert "The kernel did not respond within 300 s." in text
+    assert "Memory: at most 5.1 of 8.0 GiB (64%)." in text
+    assert "The session has no kernelspec 'conda-base-py'" in text
+    notes = Page(summary.format_report(replace(WHOLE, kernels=(replace(DIED, errors=()),)))).text
+    assert "1 error allowed, the connection broke, the server dropped output" in notes
+
+
+def test_the_summary_lists_only_so_many_pages() -> None:
+    kernels = tuple(replace(GOOD, page=f"{number}.ipynb") for number in range(60))
+    text = Page(summary.format_report(Report(kernels=kernels))).text
+
+    assert "49.ipynb" in text
+    assert "50.ipynb" not in text
+    assert "… and 10 pages more." in text
+
+
 HOSTILE = (
     "|\n# x <script>alert(1)</script> [a](javascript:alert(1)) ![](//evil) `c` **b** _i_ ~~s~~ "
     "&lt;b&gt; $x$ @org <!-- \n\n---\n- x\n1. y\n> z\n```\n"
@@ -334,14 +376,22 @@ def test_untrusted_text_in_the_summary_has_no_markup_or_links() -> None:
     error = BuildFailed(
         HOSTILE, context=Context(HOSTILE, HOSTILE, HOSTILE, (HOSTILE,), HOSTILE, HOSTILE)
     )
+    error = BuildFailed(HOSTILE, context=Context(HOSTILE, HOSTILE, HOSTILE, (HOSTILE,)))
+    raised = (CellError(1, HOSTILE, HOSTILE, HOSTILE),)
+    kernels = (
+        Kernel(HOSTILE, HOSTILE, HOSTILE, errors=raised),
+        Kernel(HOSTILE, HOSTILE, HOSTILE, problem=HOSTILE),
+    )
+    hostile = Report(kernels=kernels, warnings=(HOSTILE,))
 
     markdown = [
         summary.format_started(session),
         summary.format_failed(error, format_annotation(error, {}), session.attempts),
         summary.format_not_stopped(HOSTILE),
+        summary.format_report(hostile),
     ]
 
-    table = {"h3", "table", "thead", "tbody", "tr", "th", "td", "code", "p", "strong"}
+    table = {"h3", "table", "thead", "tbody", "tr", "th", "td", "code", "p", "strong", "ul", "li"}
     for each in map(Page, markdown):
         assert each.tags <= table
         assert each.links == {}

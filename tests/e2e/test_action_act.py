@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from answers import Answer, event, ready
 from e2e.act import CALLER, LAST, NOTHING_REMAINS, Workflow, binder, job
+from e2e.myst import MYST, OFFLINE, book, outputs, page, printed
 from e2e.world import CLINDER, World, line_with
 from hubs import Jupyter, ScriptedHub
 
@@ -75,15 +77,59 @@ def test_later_steps_use_two_real_sessions_which_are_stopped(
     assert result.code == 0, result.out
     (got,), (url,) = result.output_with("GOT "), result.output_with("IS ")
     assert got.split()[2:] == [f"gh/{CALLER}/{workflow.commit}", "gh/org/other/main"]
-    assert url == f"IS {got.split()[1]} true"
+    assert got.split()[1].startswith("http://127.0.0.1:"), "the gateway of the second use"
+    assert got.split()[1] not in url
+    assert url.endswith(" true")
     assert "42" in result.output()
+    assert world.processes("__main__.py gateway") == []
     assert result.output_with("MASKED") == ["MASKED *** ***"]
     assert result.sessions_stopped == 2
     assert result.remains == NOTHING_REMAINS
     world.wait_for_servers(0)
-    assert len(set(result.commands("add-mask"))) == 2
+    assert len(set(result.commands("add-mask"))) == 4, "of two sessions and their gateways"
     for token in result.commands("add-mask"):
         assert files_with(token, world.root) == []
+    embedded.terminate()
+    world.finish(embedded)
+
+
+def test_a_kernel_that_dies_costs_one_page_and_fails_the_job_if_that_is_wanted(
+    world: World, workflow: Workflow
+) -> None:
+    """The real MyST builds the book; its own exit code is 0."""
+    embedded = world.popen([*CLINDER, "hub", "--port", "0"])
+    workflow.variables["HUB"] = line_with(embedded.stdout, "http").strip()
+    foreign = page("print('on', 6 * 7)").replace("name: python3", "name: conda-env-x-py")
+    died = page("print('before')", "import os; os._exit(1)", "print('after')")
+    folder = book(world.root / "book", {"index.md": foreign, "died.md": died})
+    build = f"""run: |
+  cd {folder}
+  {MYST} build --site --execute
+  echo BUILT
+  sleep 3 # the report is renewed every 2 s
+  sed 's/^/REPORT /' ${{{{ steps.binder.outputs.report }}}}
+env:
+"""
+    build += "\n".join(f"  {name}: {value}" for name, value in OFFLINE.items())
+    steps = [LAST, binder(fail_on_cell_error="true"), build]
+    result = workflow.run(job("t", *steps))
+
+    content = folder / "_build" / "site" / "content"
+    assert printed(content, "index") == "on 42\n"
+    assert "before" in printed(content, "died")
+    assert "KernelDied" in json.dumps(outputs(content, "died"))
+    assert result.output_with("BUILT") == ["BUILT"]
+    assert result.code != 0
+    (error,) = result.commands("error")
+    assert error.startswith("died.md, cell 2: KernelDied: The kernel died while this cell ran.")
+    (report,) = result.output_with("REPORT ")
+    kernels = {each["page"]: each for each in json.loads(report[7:])["kernels"]}
+    assert kernels["index.md"]["kernelspec"] == "python3"
+    assert kernels["index.md"]["requested"] == "conda-env-x-py"
+    assert kernels["died.md"]["deaths"] == 1
+    assert result.sessions_stopped == 1
+    assert result.remains == NOTHING_REMAINS
+    assert world.processes("__main__.py gateway") == []
     embedded.terminate()
     world.finish(embedded)
 
@@ -121,7 +167,7 @@ def test_a_job_can_continue_without_a_session_or_skip_the_step(
             job("continues", binder(**inputs, fail_on_error="false"), print_result)
             + job("fails", binder(**inputs, more="continue-on-error: true"), print_result)
             + job("never", binder(more="if: false"), print_result)
-            + job("matrix", binder(repo="org/repo"), print_result, more=matrix)
+            + job("matrix", binder(repo="org/repo", gateway="false"), print_result, more=matrix)
         )
 
     assert result.code == 0, result.out

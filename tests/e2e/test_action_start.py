@@ -10,11 +10,13 @@ import socket
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
+import psutil
 import pytest
+import requests
 
 import runner
 from answers import Answer, event, page, ready
@@ -22,9 +24,10 @@ from clinder.action.folder import Folder
 from clinder.launch.build_signs import PACKAGE_MISSING
 from clinder.session import Session
 from e2e.action import REPOSITORY, SHA, Use, copy_action
-from e2e.world import Result, World, line_with
+from e2e.world import Result, World, line_with, until
 from histories import History
 from hubs import Jupyter, ScriptedHub
+from reports import WHOLE
 
 pytestmark = pytest.mark.posix  # bash and node
 
@@ -88,11 +91,11 @@ MakeUse = Callable[..., Use]
 
 @pytest.fixture
 def use(world: World, action: Path, shared: Path) -> MakeUse:
-    """A function that registers a use of the action, by default without a warm-up."""
+    """A function that registers a use of the action, by default without warm-up and gateway."""
 
     def make(hub: ScriptedHub, *, shared: Path | None = shared, **inputs: str) -> Use:
         named = {name.replace("_", "-"): value for name, value in inputs.items()}
-        named = {"hub-url": hub.url, "warm-up": "false", **named}
+        named = {"hub-url": hub.url, "warm-up": "false", "gateway": "false", **named}
         return Use(world, action, named, secrets=[TOKEN], shared=shared)
 
     return make
@@ -114,6 +117,7 @@ def test_a_session_is_passed_on_to_later_steps_and_stopped(use: MakeUse, hub: Sc
         "hub": hub.url,
         "spec": SPEC,
         "image": "r.example/i:1",
+        "report": "",
         "started": "true",
     }
     assert used.exported == {"JUPYTER_BASE_URL": url, "JUPYTER_TOKEN": TOKEN}
@@ -463,6 +467,156 @@ def test_the_post_step_gives_up_on_two_sessions_within_the_runners_time_and_warn
     assert summary.read_text(encoding="utf-8").count("might keep running") == 2
     assert len(folder.session_files) == 2
     assert 30 < float(waited.read_text()) < 45
+
+
+# The gateway
+
+
+def request(variables: Mapping[str, str], path: str) -> requests.Response:
+    """Send a request, as later steps do, with the variables that the step exported."""
+    headers = {"Authorization": f"token {variables['JUPYTER_TOKEN']}"}
+    return requests.get(variables["JUPYTER_BASE_URL"] + path, headers=headers, timeout=10)
+
+
+def gateways(world: World) -> list[psutil.Process]:
+    return world.processes("__main__.py gateway")
+
+
+@pytest.fixture
+def gateway(use: MakeUse, hub: ScriptedHub) -> Iterator[Use]:
+    """A use whose gateway runs."""
+    hub.then(Answer(session(hub)))
+    used = use(hub, gateway="")
+    start = used.start()
+    assert (start.code, start.log.annotations) == (0, []), start.out
+    yield used
+    if used.folder.exists():
+        used.post()
+
+
+def test_later_steps_use_the_gateway_and_the_outputs_name_the_session(
+    world: World, gateway: Use, hub: ScriptedHub
+) -> None:
+    exported = gateway.exported
+
+    assert exported["JUPYTER_BASE_URL"].startswith("http://127.0.0.1:")
+    assert gateway.outputs["url"] == f"{hub.origin}/user/x/"
+    assert gateway.outputs["token"] == TOKEN
+    assert exported["JUPYTER_TOKEN"] not in ("", TOKEN)
+    assert request(exported, "api/status").status_code == 200
+    assert request({**exported, "JUPYTER_TOKEN": TOKEN}, "api/status").status_code == 403
+    (process,) = gateways(world)
+    assert TOKEN not in " ".join([*process.cmdline(), *process.environ().values()])
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in gateway.folder.iterdir()}
+    assert {name for name, mode in modes.items() if mode & 0o077} <= {"python"}
+
+    post = gateway.post()
+
+    assert "is stopped" in post.text
+    assert "Nothing ran on the session" in post.text
+    assert "Nothing ran on the session" in gateway.summary
+    assert gateways(world) == []
+    assert post.log.annotations == []
+
+
+def test_the_tokens_of_the_gateway_are_masked(gateway: Use) -> None:
+    gateway.secrets.append(gateway.exported["JUPYTER_TOKEN"])
+    gateway.post()
+
+    for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
+        text = (gateway.files / name).read_text(encoding="utf-8")
+        assert gateway.exported["JUPYTER_TOKEN"] not in text
+
+
+def test_the_report_is_kept_up_to_date_while_the_job_runs(gateway: Use) -> None:
+    report = Path(gateway.outputs["report"])
+    until(report.exists)
+
+    fields = json.loads(report.read_text(encoding="utf-8"))
+    assert fields["version"] == 1
+    assert fields["launch"]["spec"] == SPEC
+    assert TOKEN not in report.read_text(encoding="utf-8")
+
+
+def test_the_post_step_ends_the_gateway_of_a_start_step_that_failed_afterwards(
+    world: World, use: MakeUse, hub: ScriptedHub
+) -> None:
+    hub.then(Answer(session(hub)))
+    used = use(hub, gateway="true")
+    (used.files / "GITHUB_ENV").unlink()
+
+    start = used.start()
+
+    assert start.code == 2
+    assert len(gateways(world)) == 1
+    assert "is stopped" in used.post().text
+    assert gateways(world) == []
+
+
+@pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_post_step_does_not_wait_for_a_gateway_that_is_dead_or_hangs(
+    world: World, gateway: Use, signum: signal.Signals
+) -> None:
+    (process,) = gateways(world)
+    until((gateway.folder / "report.json").exists)
+    process.send_signal(signum)
+
+    post = gateway.post()
+
+    assert "is stopped" in post.text
+    assert "Nothing ran on the session" in post.text, "the last report counts"
+    assert gateways(world) == []
+
+
+def test_later_steps_use_the_session_if_the_gateway_does_not_start(
+    use: MakeUse, hub: ScriptedHub
+) -> None:
+    hub.then(Answer(session(hub)))
+    used = use(hub, gateway="true")
+    (used.folder / "gateway.log").mkdir()
+
+    start = used.start()
+
+    assert start.annotation.name == "warning"
+    assert "The gateway did not start" in start.annotation.data
+    assert used.exported == {"JUPYTER_BASE_URL": f"{hub.origin}/user/x/", "JUPYTER_TOKEN": TOKEN}
+    assert used.outputs["report"] == ""
+    assert "is stopped" in used.post().text
+
+
+def test_two_uses_have_two_gateways(world: World, use: MakeUse, hub: ScriptedHub) -> None:
+    hub.then(Answer(session(hub, "a")), Answer(session(hub, "b")))
+    first, second = use(hub, gateway="true"), use(hub, gateway="true")
+    first.start()
+    second.start()
+
+    assert len(gateways(world)) == 2
+    assert first.exported["JUPYTER_BASE_URL"] != second.exported["JUPYTER_BASE_URL"]
+    second.post()
+    assert len(gateways(world)) == 1
+    assert request(first.exported, "api/status").status_code == 200
+    first.post()
+    assert gateways(world) == []
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_cell_that_failed_can_fail_the_job(
+    world: World, use: MakeUse, hub: ScriptedHub, fails: bool
+) -> None:
+    """The report is one that the gateway wrote; it has ended by itself."""
+    used = use(hub)
+    (used.folder / "gateway-settings.json").touch()
+    if fails:
+        Folder(used.folder).let_cells_fail_the_job()
+    (used.folder / "report.json").write_text(WHOLE.to_json(), encoding="utf-8")
+
+    post = used.post(code=1 if fails else 0)
+
+    annotations = post.log.annotations
+    assert [each.name for each in annotations] == ["error" if fails else "warning"] * 3
+    assert annotations[0].data == "failed.ipynb, cell 7: NameError: name 'x' is not defined"
+    assert "4 pages with 11 cells ran on the session" in post.text
+    assert "| failed.ipynb | python3 |" in used.summary
 
 
 # Cancellation

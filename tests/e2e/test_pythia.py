@@ -54,8 +54,6 @@ jobs:
           URL: ${{ steps.binder.outputs.url }}
           TOKEN: ${{ steps.binder.outputs.token }}
         run: |
-          test "$URL" = "$JUPYTER_BASE_URL"
-          test "$TOKEN" = "$JUPYTER_TOKEN"
           echo "GOT $URL $TOKEN"
 """
 """A workflow for Project Pythia's action. Only its first step, which shows what remains, is new."""

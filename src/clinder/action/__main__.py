@@ -1,4 +1,6 @@
-"""The entry point of the action's steps: ``python -I -S __main__.py start`` or ``stop``.
+"""The entry point of the action's processes: ``python -I -S __main__.py start``.
+
+The other ones are ``gateway``, which the start step starts, and ``stop``, the post step.
 
 Standard library only, because it first has to make clinder and its packages importable.
 """
@@ -55,6 +57,11 @@ def _run(step: str) -> int:
         from clinder.action.start import start
 
         return start(os.environ)
+    if step == "gateway":
+        from clinder.gateway.process import serve
+
+        serve(Path(sys.argv[-1]))
+        return 0
     from clinder.action.stop import stop
 
     return stop(os.environ)

@@ -80,6 +80,15 @@ class Folder:
             raise _unwritable(path, error) from None
         self.end()
 
+    def let_cells_fail_the_job(self) -> None:
+        """Record that the post step has to fail the job if a cell has failed."""
+        self._write("fail-on-cell-error", "")
+
+    @property
+    def cells_fail_the_job(self) -> bool:
+        """Whether the post step has to fail the job if a cell has failed."""
+        return (self.path / "fail-on-cell-error").exists()
+
     def forget(self, session: Session) -> None:
         """Remove the file of a session that is gone."""
         if path := self._file_of(session):

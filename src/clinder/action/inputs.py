@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from clinder.errors import UsageError
+from clinder.gateway.conversation import CellLimits
+from clinder.gateway.gateway import GatewayOptions
+from clinder.gateway.slots import AUTO, KernelLimit
 from clinder.launch.options import FORCE, LOCAL, TIMEOUT, LaunchOptions
 from clinder.timeouts import Timeouts
 
@@ -16,9 +19,14 @@ _A_YEAR = 366 * 86400.0
 
 @dataclass(frozen=True)
 class Inputs:
-    """The action's inputs: the settings of the launch, and what the job does with its result."""
+    """The action's inputs: the settings of the launch, and what the job does with its result.
+
+    ``gateway`` is ``None`` if later steps connect to the session itself.
+    """
 
     launch: LaunchOptions
+    gateway: GatewayOptions | None = field(default_factory=GatewayOptions)
+    fail_on_cell_error: bool = False
     export_environment: bool = True
     fail_on_error: bool = True
 
@@ -36,8 +44,15 @@ def read(environ: Mapping[str, str]) -> Inputs:
         reuse_environment=_reuse(_text(environ, "reuse-environment").lower()),
         reuse_environment_since=_text(environ, "reuse-environment-since"),
     )
+    gateway = GatewayOptions(
+        kernel_timeout=_seconds(environ, "kernel-timeout", GatewayOptions.kernel_timeout),
+        limit=KernelLimit.parse(_text(environ, "max-kernels").lower() or AUTO),
+        cells=CellLimits(_seconds(environ, "cell-timeout", CellLimits.cell)),
+    )
     return Inputs(
         launch,
+        gateway=gateway if _flag(environ, "gateway") else None,
+        fail_on_cell_error=_flag(environ, "fail-on-cell-error", default=False),
         export_environment=_flag(environ, "export-environment"),
         fail_on_error=fails_on_error(environ),
     )
@@ -86,8 +101,8 @@ def _reuse(text: str) -> bool | Literal["force"]:
     return text == "true"
 
 
-def _flag(environ: Mapping[str, str], name: str) -> bool:
+def _flag(environ: Mapping[str, str], name: str, *, default: bool = True) -> bool:
     text = _text(environ, name).lower()
     if text not in ("", "true", "false"):
         raise UsageError(f"The input {name} is neither `true` nor `false`.")
-    return text != "false"
+    return text == "true" if text else default

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping
+from pathlib import Path
 
 from clinder import events
 from clinder._deadline import Deadline
@@ -14,6 +16,7 @@ from clinder.action.inputs import PREFIX, Inputs, fails_on_error, read
 from clinder.action.log import Log
 from clinder.action.workflow import Workflow
 from clinder.errors import Cancelled, ClinderError
+from clinder.gateway.process import START_TIMEOUT, report_path, start_detached
 from clinder.launch.launch import launch
 from clinder.launch.request import resolve
 from clinder.session import Attempt, Session
@@ -29,8 +32,8 @@ def start(environ: Mapping[str, str]) -> int:
         observer = _Observer(Folder.from_environ(environ), workflow, attempts)
         with cancel_in_time(workflow) as cancel:
             session = _launch(inputs, environ, observer, cancel)
-            Deadline(1, cancel=cancel).raise_if_expired()
-        _set_outputs(session, inputs, workflow)
+            variables = _start_gateway(session, inputs, environ, observer, cancel)
+        _set_outputs(session, variables, observer.folder, inputs, workflow)
     except Cancelled as error:
         workflow.log(error.message)
         return error.exit_code
@@ -84,11 +87,51 @@ def _launch(
     return session
 
 
-def _set_outputs(session: Session, inputs: Inputs, workflow: Workflow) -> None:
+def _start_gateway(
+    session: Session,
+    inputs: Inputs,
+    environ: Mapping[str, str],
+    observer: _Observer,
+    cancel: threading.Event,
+) -> Mapping[str, str]:
+    """Return the variables by which later steps find the gateway, or the session itself."""
+    deadline = Deadline(START_TIMEOUT + 1, cancel=cancel)
+    deadline.raise_if_expired()
+    if inputs.gateway is None:
+        return session.variables
+    folder = observer.folder
+    if inputs.fail_on_cell_error:
+        folder.let_cells_fail_the_job()
+    handed = start_detached(
+        session,
+        inputs.gateway,
+        folder.path,
+        deadline,
+        command=(sys.executable, "-I", "-S", str(Path(sys.argv[0]).resolve()), "gateway"),
+        environ={name: each for name, each in environ.items() if not name.startswith(PREFIX)},
+    )
+    if handed is None:
+        observer.workflow.warning(
+            "The gateway did not start, so the later steps connect to the session itself."
+        )
+        return session.variables
+    observer.workflow.mask(handed.token)
+    return handed.variables
+
+
+def _set_outputs(
+    session: Session,
+    variables: Mapping[str, str],
+    folder: Folder,
+    inputs: Inputs,
+    workflow: Workflow,
+) -> None:
     if inputs.export_environment:
-        workflow.export(session.variables)
+        workflow.export(variables)
     for name in ("url", "token", "uri", "hub", "spec", "image"):
         workflow.output(name, getattr(session, name))
+    report = "" if variables == session.variables else str(report_path(folder.path))
+    workflow.output("report", report)
     workflow.output("started", "true")
     workflow.add_summary(summary.format_started(session))
 

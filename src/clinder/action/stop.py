@@ -1,4 +1,7 @@
-"""The post step: it stops the sessions of the start step. It warns, but never fails a job."""
+"""The post step: it ends the gateway, stops the sessions of the start step, and shows the report.
+
+A session that cannot be stopped is a warning, and does not fail the job.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,15 @@ from clinder.action import summary
 from clinder.action.folder import Folder
 from clinder.action.workflow import Workflow
 from clinder.errors import ClinderError, UsageError
+from clinder.gateway.closing import MAX_PAGES, NOTHING_RAN, closing_lines, describe_failure
+from clinder.gateway.process import end_detached
+from clinder.gateway.report import Report
 from clinder.running.stop import stop as stop_session
 from clinder.session import Session
+
+CELL_FAILED = 3
+"""The exit code that tells ``post/post.js`` to fail the job. With any other one it tries another
+Python."""
 
 _SECONDS = 20.0
 """Time limit per session. After a cancellation, all post steps together have about 45 s."""
@@ -27,15 +37,22 @@ def stop(
     now: Callable[[], float] = time.monotonic,
     pause: Pause = threading.Event.wait,
 ) -> int:
-    """Stop the sessions in this use's folder, and return the step's exit code."""
+    """Stop the sessions in this use's folder, and return the step's exit code.
+
+    It is :data:`CELL_FAILED` if a cell failed and the inputs ask for that, otherwise 0.
+    """
     workflow = Workflow()
+    code = 0
     try:
         folder = Folder.from_environ(environ)
+        report = end_detached(folder.path, Deadline(_SECONDS, now=now, pause=pause))
         sessions = [read for path in folder.session_files if (read := _read(path, workflow))]
         for session in sessions:
             workflow.mask(session.token)
         for session in sessions:
             _stop(session, folder, workflow, Deadline(_SECONDS, now=now, pause=pause))
+        if report is not None:
+            code = _show(report, folder, workflow)
         if launching := folder.launching():
             workflow.warning(
                 f"The launch was killed before it ended. If {launching.hub} still launches "
@@ -45,7 +62,19 @@ def stop(
         workflow.warning(f"A session might keep running until its hub culls it: {error}")
     finally:
         workflow.resume()
-    return 0
+    return code
+
+
+def _show(report: Report, folder: Folder, workflow: Workflow) -> int:
+    """Show what ran on the session, and return the step's exit code."""
+    for line in closing_lines(report) or [NOTHING_RAN]:
+        workflow.log(line)
+    workflow.add_summary(summary.format_report(report))
+    fails = folder.cells_fail_the_job
+    annotate = workflow.error if fails else workflow.warning
+    for kernel in report.failed[:MAX_PAGES]:
+        annotate(describe_failure(kernel))
+    return CELL_FAILED if fails and report.failed else 0
 
 
 def _read(path: Path, workflow: Workflow) -> Session | None:

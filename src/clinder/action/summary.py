@@ -7,11 +7,16 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
 
+from clinder._text import one_line
 from clinder.errors import ClinderError
+from clinder.gateway.closing import NOTHING_RAN, count, describe_memory, format_seconds
+from clinder.gateway.report import Kernel, Report
 from clinder.session import Attempt, Session
 
 _STRUCTURE = re.compile(r"^[-+=\d]|[^\w\s,.:/+=@-]|(?<!\w)[_@]|[_@](?!\w)")
 _LINKABLE = re.compile(r"https?://[\w.:/%@+=,~-]+", re.ASCII)
+_MAX_PAGES = 50
+_MAX_ERROR = 200
 _MYBINDER = "mybinder.org"
 _MYBINDER_MAXIMUM = timedelta(hours=6)
 
@@ -52,6 +57,46 @@ def format_stopped(session: Session, now: datetime, *, ran: bool) -> str:
 def format_not_stopped(reason: str) -> str:
     """Return that a session might still be running."""
     return f"**The session might keep running** until its hub culls it. {_escape(reason)}\n\n"
+
+
+def format_report(report: Report) -> str:
+    """Return a table of the pages that ran on the session."""
+    if not report.kernels:
+        return f"{_escape(NOTHING_RAN)}\n\n"
+    kernels = sorted(report.kernels, key=lambda each: each not in report.failed)
+    rows = "".join(map(_page, kernels[:_MAX_PAGES]))
+    more = len(kernels) - _MAX_PAGES
+    memory = describe_memory(report.resources)
+    return (
+        "### What ran on the session\n\n"
+        f"| page | kernel | cells | time | result |\n|---|---|---|---|---|\n{rows}\n"
+        + (f"… and {count(more, 'page')} more.\n\n" if more > 0 else "")
+        + (f"Memory: at most {_escape(memory)}.\n\n" if memory else "")
+        + "".join(f"- {_escape(warning)}\n" for warning in report.warnings)
+        + "\n"
+    )
+
+
+def _page(kernel: Kernel) -> str:
+    cells = kernel.cells + kernel.unfinished
+    fields = (kernel.page, kernel.kernelspec, str(cells), format_seconds(kernel.seconds))
+    return f"| {' | '.join(map(_escape, fields))} | {_result(kernel)} |\n"
+
+
+def _result(kernel: Kernel) -> str:
+    """Return how a page ended: what it failed with, or what else is worth knowing."""
+    if kernel.problem:
+        return f"**{_escape(kernel.problem)}**"
+    if error := kernel.ended_by:
+        where = "in" if error.kind == "cell" else "after"
+        text = _escape(one_line(error.text, _MAX_ERROR))
+        return f"**{_escape(error.name)}** {where} cell {error.cell}: {text}"
+    notes = [
+        f"{count(kernel.error_count, 'error')} allowed" if kernel.error_count else "",
+        "the connection broke" if kernel.across_reconnections else "",
+        "the server dropped output" if kernel.dropped_output else "",
+    ]
+    return ", ".join(filter(None, notes)) or "ok"
 
 
 def _member(session: Session) -> str:

@@ -271,6 +271,7 @@ _JSON_TYPES = {
     "Session": "object",
     "Attempt": "object",
     "bool": "boolean",
+    "bool | None": "boolean or null",
     "float | None": "number or null",
     "int | None": "integer or null",
     "Mapping[str, float]": "object of numbers",

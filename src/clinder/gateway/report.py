@@ -97,6 +97,8 @@ class Kernel:
 class Launch:
     """The launch. ``phases`` maps each phase to its seconds, and ``seconds`` is their sum.
 
+    ``image_found`` is whether the hub had the image already, ``null`` if that is unknown.
+
     The other fields are those of a session. ``attempts`` lists the build requests.
     """
 
@@ -105,6 +107,7 @@ class Launch:
     asked_spec: str = ""
     reuse: str = ""
     image: str = ""
+    image_found: bool | None = None
     started_at: str = ""
     seconds: float = 0.0
     phases: Mapping[str, float] = field(default_factory=dict)

@@ -38,6 +38,7 @@ REQUEST_LINE = 64 * 1024  # tornado reads no more
 UNITS = (
     *("a", "0", " ", "\n", "/", "http://", "?", "#", "=", "@", ":", ".", "-", "%25", "[", "(", "<"),
     *('"', "\\", "\x1b[", "\x1b]", "\x1b[0", "/v2/a", "/user/a/", "error", "a.", "{"),
+    *("/repo/a", "/src/tag", "/tree", "/raw/tag", "/archive/a.zip", "/issues", "/projects/a/repos"),
 )
 
 
@@ -73,8 +74,10 @@ READERS: dict[str, tuple[int, Callable[[str], object]]] = {
     "log": (EVENT, lambda text: find_error_line(printable_lines(text))),
     "log of a failed build": (EVENT, lambda text: diagnose([*split(text), FAILED])),
     "page": (ARGUMENT, lambda text: parse(f"https://example.org/{text}")),
+    "page of a repository": (ARGUMENT, lambda text: parse(f"https://example.org/a/b/{text}/c")),
     "page on GitLab": (ARGUMENT, lambda text: parse(f"https://gitlab.com/{text}")),
     "repository": (ARGUMENT, parse),
+    "text around a link": (ARGUMENT, lambda text: parse(f"x {text} https://h.org/v2/gh/a/b")),
     "session": (EVENT, Session.parse),
     "session's URL": (EVENT, lambda text: Session(f"https://example.org/{text}", "x")),
     "spec": (REQUEST_LINE, lambda text: resolve_spec("git", text)),

@@ -90,6 +90,21 @@ def test_a_repository_survives_its_name_its_spec_and_its_link(repository: Reposi
     assert (parsed.repository, parsed.hub) == (repository, "https://h.org/b/")
 
 
+delimiters = st.sampled_from([" ", "\n", "](", ")", "<", ">", "`", '"', "'", "|", " >}}", "**"])
+markup = st.lists(delimiters | st.sampled_from(["[", "{{< ", "# ", "Launch:"])).map("".join)
+
+
+@given(repositories, markup, st.builds("{}{}".format, delimiters, markup))
+@example(Repository("gh", "o/r"), "", ".\n")
+def test_a_link_is_read_whatever_surrounds_it(
+    repository: Repository, before: str, after: str
+) -> None:
+    link = repository.binder_link("https://h.org/b/")
+    if not link.endswith((".", ":", ",", ";", "!")):  # the end of a sentence, not of the link
+        parsed = parse(f"x {before}{link}{after}")
+        assert (parsed.repository, parsed.hub) == (repository, "https://h.org/b/")
+
+
 @given(repositories)
 def test_a_spec_contains_only_encoded_segments(repository: Repository) -> None:
     provider, *segments = repository.spec.split("/")
@@ -125,6 +140,46 @@ def test_a_ref_is_the_same_in_every_form(org: str, repo: str, ref: str) -> None:
 texts = (
     st.text()
     | st.text("/:@.%?#[]<>-ghlitv2" + string.whitespace)
+    | st.lists(
+        st.sampled_from(
+            [
+                *(
+                    "https://",
+                    "h.org",
+                    "github.com",
+                    "bitbucket.org",
+                    "huggingface.co",
+                    "mybinder.org",
+                ),
+                *("o", "r", "-", "+", "tree", "blob", "raw", "src", "branch", "commit", "commits"),
+                *(
+                    "archive",
+                    "main.zip",
+                    "refs",
+                    "heads",
+                    "item",
+                    "_git",
+                    "repo",
+                    "v2",
+                    "gh",
+                    "projects",
+                ),
+                *(
+                    "repos",
+                    "releases",
+                    "tag",
+                    "download",
+                    "pulls",
+                    "issues",
+                    "3",
+                    "datasets",
+                    "dataset",
+                ),
+                *("x.git", "?version=GBx", "?at=x", "?h=x", " ", "url", "urls", "github", "gist"),
+            ]
+        ),
+        max_size=8,
+    ).map("/".join)
     | st.builds(
         "{}{}".format,
         st.sampled_from(
@@ -133,6 +188,9 @@ texts = (
                 *("https://", "https://github.com/", "https://gitlab.com/a/b/-/", "ssh://git@"),
                 *("https://doi.org/10.", "https://h.org/v2/", "git@h.org:", "o/r@", "[x](https://"),
                 *("https://h.org/dataset/", "https://h.org/?persistentId=doi:10.", "10.5281/"),
+                *("https://bitbucket.org/", "https://huggingface.co/", "https://git.sr.ht/~u/r/"),
+                *("https://dev.azure.com/o/_git/r", "https://nbviewer.org/", "https://h.org/o/r/"),
+                *("https://raw.githubusercontent.com/", "http://mybinder.org/repo/o/", "x http://"),
             ]
         ),
         st.text() | st.text("/:@.%?#[]-2Ff"),

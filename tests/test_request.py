@@ -517,7 +517,7 @@ def test_each_timeout_has_an_option_and_a_variable(
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--idle-timeout", "The hub is unreachable: it sent nothing"),
+        ("--idle-timeout", "The hub is silent: it sent nothing"),
         ("--readiness-timeout", "never became usable"),
         ("--timeout", "did not finish within 0.3 s"),
     ],

@@ -90,9 +90,9 @@ def test_the_public_modules_are_those_that_the_map_calls_public() -> None:
     assert public == set(re.findall(r"^ {6}(\w+\.py) +public: ", text, re.MULTILINE))
 
 
-# The embedded hub's Jupyter Servers are processes of their own.
+# The embedded hub's Jupyter Servers and the bridge are processes of their own.
 @pytest.mark.parametrize(
-    "module", [each for each in MODULES if each != "embedded/jupyter_process.py"]
+    "module", sorted({*MODULES} - {"embedded/jupyter_process.py", "bridge/__main__.py"})
 )
 def test_only_the_surfaces_print_or_exit(module: str) -> None:
     calls = {

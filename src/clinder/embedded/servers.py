@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
+from clinder.bridge.settings import without_bridges
 from clinder.session import EMBEDDED_PATH
 
 HANDED_OVER = "handed-over"  # this file tells a server's process that a client has its token
@@ -215,11 +216,14 @@ def prepare(folder: Path, name: str, directory: Path, idle: float) -> str:
 
 def server_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the caller's environment without Jupyter's, clinder's and a hub's variables."""
-    return {
+    inherited = {
         name: value
         for name, value in environ.items()
         if name in _KERNELSPECS or not name.upper().startswith(_NOT_INHERITED)
     }
+    if jupyter_path := inherited.get("JUPYTER_PATH"):
+        inherited["JUPYTER_PATH"] = without_bridges(jupyter_path)
+    return inherited
 
 
 def _create_private(path: Path) -> int:

@@ -1,0 +1,276 @@
+"""Pass messages between a tool's sockets and the session's kernel, until one of them ends."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import zmq
+
+from clinder.bridge.envelope import Message
+from clinder.bridge.quarto import without_chdir
+from clinder.bridge.remote import Channel, ChannelClosed, Gateway, RemoteError
+from clinder.bridge.settings import Settings
+from clinder.bridge.sockets import KernelSockets, Request, reply_to
+
+_POLL = 500  # milliseconds between two checks of whether the tool still runs
+_DELETE_TIMEOUT = 1.5
+"""Seconds to wait until the kernel is deleted: a Jupyter client kills the bridge after 2.5."""
+_LOST_GRACE = 1.0
+"""Seconds between the message that the kernel is lost and the bridge's end, so that the tool reads
+the message first."""
+_MAX_REQUEST = 10 * 1024 * 1024 - 64 * 1024
+"""A larger message makes a Jupyter Server close the websocket (tornado's default)."""
+_REMEMBERED = 4096
+_BURST = 200
+
+
+class Relay:
+    """One kernel of the session, for the client of one connection file."""
+
+    def __init__(self, sockets: KernelSockets, settings: Settings, kernelspec: str):
+        self._sockets = sockets
+        self._settings = settings
+        self._kernelspec = kernelspec
+        self._gateway = Gateway(settings.url, settings.token)
+        self._started: queue.SimpleQueue[tuple[str, str, Channel] | str] = queue.SimpleQueue()
+        self._wake, self._waker = socket.socketpair()
+        self._waiting: list[Request] = []
+        self._identities: OrderedDict[str, tuple[bytes, ...]] = OrderedDict()
+        self._channel: Channel | None = None
+        self._session_id = self._kernel_id = ""
+        self._end_at: float | None = None
+        self._code = 0
+
+    def run(self) -> int:
+        """Relay until the client shuts the kernel down, ends itself, or the kernel is lost.
+
+        Returns the exit code of the bridge's process.
+        """
+        is_tool_running = tool_watcher()
+        poller = zmq.Poller()
+        for each in (self._sockets.heartbeat, *self._sockets.requests.values(), self._wake):
+            poller.register(each, zmq.POLLIN)
+        for signum in (signal.SIGTERM, *_hangup()):
+            signal.signal(signum, lambda *_: self._end(0))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a tool interrupts with a message
+        threading.Thread(target=self._start, daemon=True).start()
+        try:
+            while self._end_at is None or time.monotonic() < self._end_at:
+                if not is_tool_running():
+                    break
+                self._register(poller)
+                self._handle(dict(poller.poll(self._timeout())))
+        except ChannelClosed:
+            self._fail("The session, or clinder's gateway to it, has ended.")
+        finally:
+            self._delete()
+        return self._code
+
+    def _timeout(self) -> int:
+        if self._end_at is None:
+            return _POLL
+        return max(0, min(_POLL, round(1000 * (self._end_at - time.monotonic()))))
+
+    def _register(self, poller: zmq.Poller) -> None:
+        if self._channel:
+            unsent = zmq.POLLOUT if self._channel.has_unsent else 0
+            poller.register(self._channel.fileno(), zmq.POLLIN | unsent)
+
+    def _handle(self, ready: dict[object, int]) -> None:
+        if self._sockets.heartbeat in ready:
+            self._sockets.answer_heartbeat()
+        if self._wake.fileno() in ready:
+            self._wake.recv(4096)
+            self._connect()
+        for name, each in self._sockets.requests.items():
+            if each in ready:
+                self._receive(name, each)
+        if self._channel and (state := ready.get(self._channel.fileno(), 0)):
+            if state & zmq.POLLOUT:
+                self._channel.flush()
+            if state & ~zmq.POLLOUT:
+                for message in self._channel.receive():
+                    self._deliver(message)
+
+    def _start(self) -> None:
+        """Start the kernel, in a thread, because this can take minutes."""
+        try:
+            folder = self._folder()
+            name = _notebook()
+            path = f"{folder}{name}-{uuid.uuid4().hex[:8]}.ipynb"  # a server has one kernel a path
+            session_id, kernel_id = self._gateway.start_kernel(self._kernelspec, path, name)
+            channel = self._gateway.open_channel(kernel_id, uuid.uuid4().hex)
+            self._started.put((session_id, kernel_id, channel))
+        except RemoteError as error:
+            self._started.put(str(error))
+        with suppress(OSError):
+            self._waker.send(b"s")
+
+    def _folder(self) -> str:
+        """Return the working directory relative to the checkout's top, as a server writes it."""
+        try:
+            relative = Path.cwd().resolve().relative_to(Path(self._settings.top).resolve())
+        except (OSError, ValueError):
+            _say(
+                f"The kernel runs in the top folder of the session, because {_cwd()} is not in"
+                f" {self._settings.top}."
+            )
+            return ""
+        return "".join(f"{part}/" for part in relative.parts)
+
+    def _connect(self) -> None:
+        with suppress(queue.Empty):
+            started = self._started.get_nowait()
+            if isinstance(started, str):
+                self._fail(started)
+                return
+            self._session_id, self._kernel_id, self._channel = started
+            waiting, self._waiting = self._waiting, []
+            for request in waiting:
+                self._forward(request, self._channel)
+
+    def _receive(self, name: str, opened: zmq.Socket[bytes]) -> None:
+        for _ in range(_BURST):
+            if not opened.poll(0):
+                return
+            if (request := self._sockets.receive(name)) is None:
+                continue
+            kind = request.message.header.get("msg_type")
+            if kind == "shutdown_request" and name != "stdin":
+                self._shut_down(request)
+            elif kind == "interrupt_request" and name == "control":
+                self._interrupt(request)
+            elif self._channel:
+                self._forward(request, self._channel)
+            else:
+                self._waiting.append(request)
+
+    def _forward(self, request: Request, channel: Channel) -> None:
+        message = without_chdir(request.message)
+        size = sum(map(len, (*message.parts, *message.buffers)))
+        if size > _MAX_REQUEST:
+            self._refuse(request, size)
+            return
+        self._remember(request)
+        channel.send(message)
+
+    def _remember(self, request: Request) -> None:
+        self._identities[str(request.message.header.get("msg_id"))] = request.identities
+        while len(self._identities) > _REMEMBERED:
+            self._identities.popitem(last=False)
+
+    def _deliver(self, message: Message) -> None:
+        """Pass a kernel's message to the client."""
+        if message.channel == "iopub":
+            self._sockets.publish(message)
+        elif message.channel in self._sockets.requests:
+            identities = self._identities.get(str(message.parent.get("msg_id")))
+            if identities is not None:
+                self._sockets.send(message, identities)
+        mark = message.metadata.get("clinder")
+        if isinstance(mark, dict) and mark.get("lost") and self._end_at is None:
+            self._fail(str(mark["lost"]), grace=_LOST_GRACE)
+
+    def _refuse(self, request: Request, size: int) -> None:
+        """Answer a request that the session's server would not accept."""
+        text = f"The cell has {size / 1e6:.0f} MB, and a Jupyter Server accepts at most 10 MB."
+        error = {"status": "error", "ename": "CellTooLarge", "evalue": text, "traceback": [text]}
+        for kind, content in (
+            ("status", {"execution_state": "busy"}),
+            ("error", error),
+            ("status", {"execution_state": "idle"}),
+        ):
+            self._sockets.publish(reply_to(request.message, content, kind=kind))
+        self._sockets.send(reply_to(request.message, error), request.identities)
+
+    def _shut_down(self, request: Request) -> None:
+        restart = bool(request.message.content.get("restart"))
+        reply = reply_to(request.message, {"status": "ok", "restart": restart})
+        self._sockets.publish(reply)
+        self._sockets.send(reply, request.identities)
+        self._end(0)
+
+    def _interrupt(self, request: Request) -> None:
+        if self._kernel_id:
+            arguments = (self._kernel_id,)
+            threading.Thread(target=self._gateway.interrupt, args=arguments, daemon=True).start()
+        self._sockets.send(reply_to(request.message, {"status": "ok"}), request.identities)
+
+    def _end(self, code: int, *, grace: float = 0.0) -> None:
+        self._code = code
+        self._end_at = time.monotonic() + grace
+        with suppress(OSError):
+            self._waker.send(b"e")
+
+    def _fail(self, reason: str, *, grace: float = 0.0) -> None:
+        _say(reason)
+        self._end(1, grace=grace)
+
+    def _delete(self) -> None:
+        """Delete the kernel, also one that is still starting."""
+        self._gateway.cancel()
+        if self._channel is None:
+            with suppress(queue.Empty):
+                started = self._started.get(timeout=_DELETE_TIMEOUT)
+                if not isinstance(started, str):
+                    self._session_id, _, self._channel = started
+        if self._session_id:
+            self._gateway.delete(self._session_id, timeout=_DELETE_TIMEOUT)
+        if self._channel:
+            self._channel.close()
+
+
+def tool_watcher() -> Callable[[], bool]:
+    """Return a function that returns whether the tool that started this process still runs."""
+    if sys.platform == "win32":
+        return _windows_watcher(int(os.environ.get("JPY_PARENT_PID") or 0))
+    starter = os.getppid()
+    return lambda: os.getppid() == starter
+
+
+def _hangup() -> tuple[signal.Signals, ...]:
+    return (signal.SIGHUP,) if sys.platform != "win32" else ()
+
+
+def _notebook() -> str:
+    """Return the name of the notebook that the tool executes, or ``kernel`` if it is unknown."""
+    names = [os.environ.get("JPY_SESSION_NAME", "")]  # a Jupyter Server sets it
+    with suppress(OSError):  # only Linux has this file
+        names += Path(f"/proc/{os.getppid()}/cmdline").read_text("utf-8", "replace").split("\0")
+    notebooks = (Path(each).stem for each in names if each.endswith(".ipynb"))
+    return next(notebooks, "kernel")[:100]
+
+
+def _cwd() -> str:
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return "the working directory"
+
+
+def _say(message: str) -> None:
+    """Write a message to the tool's standard error: a kernel has no other way to explain itself."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"clinder: {message}\n")
+        sys.stderr.flush()
+
+
+def _windows_watcher(handle: int) -> Callable[[], bool]:
+    """Return whether the process of a handle runs; a Jupyter client passes on its own."""
+    if sys.platform != "win32" or not handle:
+        return lambda: True
+    import ctypes
+
+    timeout = 0x102  # WAIT_TIMEOUT
+    return lambda: bool(ctypes.windll.kernel32.WaitForSingleObject(handle, 0) == timeout)

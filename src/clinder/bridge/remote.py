@@ -1,0 +1,231 @@
+"""The session's kernel: started, interrupted and deleted over HTTP, and its websocket.
+
+All requests go to the gateway on this machine, so they need neither TLS nor a proxy.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import (
+    AcceptConnection,
+    BytesMessage,
+    CloseConnection,
+    Ping,
+    RejectConnection,
+    Request,
+    TextMessage,
+)
+from wsproto.utilities import ProtocolError
+
+from clinder.bridge.envelope import SUBPROTOCOL, MalformedMessage, Message, pack, unpack
+
+_SILENCE = 120.0
+"""Seconds without a byte after which a response is given up. The gateway sends a blank every 10 s
+while it waits for a kernel."""
+_MAX_RESPONSE = 1024 * 1024
+_CHUNK = 256 * 1024
+
+
+class RemoteError(Exception):
+    """The session's kernel could not be started or reached; ``str`` explains why."""
+
+
+class ChannelClosed(Exception):
+    """The gateway closed the kernel's websocket."""
+
+
+@dataclass
+class Gateway:
+    """The gateway's URL, which ends in a slash, and its token."""
+
+    url: str
+    token: str = field(repr=False)
+    _connection: HTTPConnection | None = field(default=None, repr=False)
+
+    def start_kernel(self, kernelspec: str, path: str, name: str) -> tuple[str, str]:
+        """Start a kernel in the folder of ``path``; return the ids of its session and of itself.
+
+        This can take as long as the gateway lets kernels wait. :meth:`cancel` ends it.
+        Raises :class:`RemoteError`.
+        """
+        kernel = {"name": kernelspec}
+        body = {"path": path, "name": name, "type": "notebook", "kernel": kernel}
+        data = self._request("POST", "api/sessions", body)
+        session_id, kernel_id = data.get("id"), (data.get("kernel") or {}).get("id")
+        if not (isinstance(session_id, str) and isinstance(kernel_id, str)):
+            reason = data.get("message") or "the session's server gave no reason"
+            raise RemoteError(f"The kernel could not be started: {reason}")
+        return session_id, kernel_id
+
+    def interrupt(self, kernel_id: str) -> None:
+        """Interrupt a kernel; a failure shows in the kernel's not being interrupted."""
+        with suppress(RemoteError):
+            self._request("POST", f"api/kernels/{quote(kernel_id, safe='')}/interrupt", timeout=10)
+
+    def delete(self, session_id: str, *, timeout: float) -> None:
+        """Delete a session and its kernel. If this fails, the gateway deletes them."""
+        with suppress(RemoteError):
+            path = f"api/sessions/{quote(session_id, safe='')}"
+            self._request("DELETE", path, timeout=timeout)
+
+    def cancel(self) -> None:
+        """End the request that starts a kernel; the gateway deletes the kernel then."""
+        if self._connection and self._connection.sock:
+            with suppress(OSError):
+                self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+    def _request(
+        self, method: str, path: str, body: object = None, *, timeout: float = _SILENCE
+    ) -> dict[str, Any]:
+        parts = urlsplit(self.url)
+        connection = HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
+        if body is not None:
+            self._connection = connection
+        headers = {
+            "Authorization": f"token {self.token}",
+            "Content-Type": "application/json",
+            "Clinder-Bridge": "1",  # the gateway deletes a kernel whose bridge is gone
+        }
+        try:
+            connection.request(method, parts.path + path, json.dumps(body or {}), headers)
+            response = connection.getresponse()
+            text = response.read(_MAX_RESPONSE)
+        except (HTTPException, OSError) as error:
+            reason = getattr(error, "strerror", "") or type(error).__name__
+            raise RemoteError(f"clinder's gateway does not respond: {reason}.") from None
+        finally:
+            connection.close()
+        try:
+            data = json.loads(text or b"{}")
+        except (RecursionError, ValueError):
+            data = {}
+        data = data if isinstance(data, dict) else {}
+        if response.status >= 400:
+            reason = data.get("message") or f"it responded with {response.status}"
+            raise RemoteError(f"The kernel could not be started: {reason}")
+        return data
+
+    def open_channel(self, kernel_id: str, session_id: str) -> Channel:
+        """Return the kernel's websocket. Raises :class:`RemoteError`."""
+        parts = urlsplit(self.url)
+        path = f"{parts.path}api/kernels/{quote(kernel_id, safe='')}/channels"
+        request = Request(
+            host=parts.netloc,
+            target=f"{path}?session_id={quote(session_id, safe='')}",
+            subprotocols=[SUBPROTOCOL],
+            extra_headers=[(b"Authorization", f"token {self.token}".encode())],
+        )
+        try:
+            address = (parts.hostname or "", parts.port or 80)
+            opened = socket.create_connection(address, timeout=_SILENCE)
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return Channel(opened, request)
+        except (OSError, ProtocolError) as error:
+            reason = getattr(error, "strerror", "") or type(error).__name__
+            raise RemoteError(f"The kernel's websocket could not be opened: {reason}.") from None
+
+
+class Channel:
+    """A kernel's websocket, on a socket that never blocks once the handshake is over."""
+
+    def __init__(self, opened: socket.socket, request: Request):
+        self._socket = opened
+        self._websocket = WSConnection(ConnectionType.CLIENT)
+        self._unsent: deque[memoryview] = deque()
+        self._pieces: list[Any] = []
+        self._received: list[Message] = []
+        self._subprotocol: str | None = None
+        opened.sendall(self._websocket.send(request))
+        while self._subprotocol is None:
+            data = opened.recv(_CHUNK)
+            if not data:
+                raise ConnectionResetError
+            self._feed(data)
+        opened.setblocking(False)
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for a poller."""
+        return self._socket.fileno()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether :meth:`flush` has to be called once the socket is writable."""
+        return bool(self._unsent)
+
+    def send(self, message: Message) -> None:
+        """Send a message, as far as the socket accepts it now."""
+        data = pack(message, self._subprotocol or "")
+        event = TextMessage(data) if isinstance(data, str) else BytesMessage(data)
+        self._unsent.append(memoryview(self._websocket.send(event)))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what the socket has not accepted yet. Raises :class:`ChannelClosed`."""
+        while self._unsent:
+            view = self._unsent.popleft()
+            try:
+                sent = self._socket.send(view)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                raise ChannelClosed from None
+            if sent < len(view):
+                self._unsent.appendleft(view[sent:])
+                return
+
+    def receive(self) -> list[Message]:
+        """Return the messages that are complete by now. Raises :class:`ChannelClosed`."""
+        try:
+            data = self._socket.recv(_CHUNK)
+        except BlockingIOError:
+            data = None
+        except OSError:
+            raise ChannelClosed from None
+        if data == b"":
+            raise ChannelClosed
+        if data:
+            self._feed(data)
+        received, self._received = self._received, []
+        return received
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+    def _feed(self, data: bytes) -> None:
+        try:
+            self._websocket.receive_data(data)
+            for event in self._websocket.events():
+                self._handle(event)
+        except ProtocolError:
+            raise ChannelClosed from None
+
+    def _handle(self, event: object) -> None:
+        if isinstance(event, AcceptConnection):
+            self._subprotocol = event.subprotocol or ""
+        elif isinstance(event, RejectConnection):
+            raise ConnectionRefusedError(0, f"it responded with {event.status_code}")
+        elif isinstance(event, CloseConnection):
+            raise ChannelClosed
+        elif isinstance(event, Ping):
+            self._unsent.append(memoryview(self._websocket.send(event.response())))
+            self.flush()
+        elif isinstance(event, (TextMessage, BytesMessage)):
+            self._pieces.append(event.data)
+            if event.message_finished:
+                self._finish()
+
+    def _finish(self) -> None:
+        pieces, self._pieces = self._pieces, []
+        data = "".join(pieces) if isinstance(pieces[0], str) else b"".join(pieces)
+        with suppress(MalformedMessage):
+            self._received.append(unpack(data, self._subprotocol or ""))

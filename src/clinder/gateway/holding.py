@@ -44,6 +44,8 @@ Prepare = Callable[[KernelChannel, str], None]
 Raises :class:`~clinder.errors.ClinderError` if that fails; its message is shown on the page.
 """
 
+BRIDGE = "clinder-bridge"
+"""The header by which a bridge asks for a kernel that ends with it."""
 _MAX_BODY = 1024 * 1024
 _BLANK_AFTER = 5.0
 """Seconds between two blanks. clinder's own time limit for a silent server is ten."""
@@ -144,6 +146,8 @@ class Holding:
             cancel.set()
             raise
         if isinstance(result, HeldKernel):
+            if BRIDGE in exchange.headers:
+                self._kernels.lease(result)
             _respond(exchange, result.model)
         elif result is not None:
             _pass_on(exchange, result)
@@ -181,7 +185,7 @@ class Holding:
                 slot.release()
         except Cancelled:
             if kernel is not None:
-                self._remove(kernel)
+                self._kernels.remove(kernel)
             elif slot is not None:
                 slot.release()
             return None
@@ -305,11 +309,6 @@ class Holding:
                 self._prepare(channel, kernel.record.kernelspec)
         except (TransportError, ClinderError) as error:
             self._kernels.fail(kernel, Cause.NOT_STARTED, error.message)
-
-    def _remove(self, kernel: HeldKernel) -> None:
-        self._kernels.forget(kernel)
-        if kernel.is_on_server:
-            self._kernels.delete_on_server(kernel_path(kernel.kernel_id))
 
     def _map(self, requested: str) -> str:
         """Return the kernelspec to start for the requested one, ``""`` for the default."""

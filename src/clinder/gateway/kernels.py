@@ -34,6 +34,8 @@ _TICK = 0.5
 _DELETE = 10.0
 """Seconds for which deleting a kernel is tried again: a server cannot while it restarts one."""
 _DELETE_DELAY = 0.5
+_LEASE = 10.0
+"""Seconds within which a bridge opens the websocket of the kernel that it has started."""
 _MAX_RECORDS = 2000
 _MAX_BODY = 1024 * 1024
 
@@ -56,6 +58,9 @@ class HeldKernel:
     is_on_server: bool = True
     started: float = field(default_factory=time.monotonic)
     is_deleted: bool = False
+    is_leased: bool = False
+    expires: float | None = None
+    """When the kernel of a bridge is deleted because no bridge is connected to it."""
 
     def release(self) -> None:
         """Let another kernel start."""
@@ -166,7 +171,23 @@ class Kernels:
             kernel.channels.serve(exchange, target)
             self._keep(kernel)
             return
-        kernel.channels.serve(exchange, target)
+        kernel.expires = None
+        try:
+            kernel.channels.serve(exchange, target)
+        finally:
+            if kernel.is_leased and not kernel.is_deleted:
+                self.remove(kernel)
+
+    def lease(self, kernel: HeldKernel) -> None:
+        """Let a kernel end with its bridge, which cannot delete it if it is killed."""
+        kernel.is_leased = True
+        kernel.expires = time.monotonic() + _LEASE
+
+    def remove(self, kernel: HeldKernel) -> None:
+        """Delete a kernel that its consumer no longer wants."""
+        self.forget(kernel)
+        if kernel.is_on_server and not self._gone:
+            self.delete_on_server(kernel_path(kernel.kernel_id))
 
     def respond_list(self, exchange: Exchange, target: Target) -> None:
         """Respond with the server's list of sessions or kernels, and all that it lacks."""
@@ -329,6 +350,9 @@ class Kernels:
         while not self._closed.wait(_TICK):
             for each in self.all():
                 each.channels.tell(lambda one: one.tick(time.monotonic()))
+                if each.expires is not None and each.expires <= time.monotonic():
+                    each.expires = None
+                    threading.Thread(target=self.remove, args=(each,), daemon=True).start()
 
     def _find_by(self, key: str, identifier: str) -> HeldKernel | None:
         if key == "kernels":

@@ -13,7 +13,7 @@ demo: $(VENV)/.demo ## Start a session on the embedded hub, run code on it, stop
 help: ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20
 
-test: $(VENV)/.test $(VENV)/.myst $(VENV)/.repo2docker ## Run the whole suite
+test: $(VENV)/.test $(VENV)/.myst $(VENV)/.repo2docker $(VENV)/.tools ## Run the whole suite
 	$(BIN)/pytest -n 3 --dist loadfile # most tests spend their time waiting
 
 lint: $(VENV)/.test ## Check style and types
@@ -28,7 +28,7 @@ format: $(VENV)/.test ## Format the code, and fix what ruff can fix
 soak: $(VENV)/.test ## Check that 200 sessions with random faults and signals leave no server; a few minutes
 	$(BIN)/python tests/soak.py
 
-coverage: $(VENV)/.test $(VENV)/.myst $(VENV)/.repo2docker ## Run the whole suite and show the code that no test runs, in htmlcov/
+coverage: $(VENV)/.test $(VENV)/.myst $(VENV)/.repo2docker $(VENV)/.tools ## Run the whole suite and show the code that no test runs, in htmlcov/
 	rm -rf .coverage* htmlcov
 	$(BIN)/python tools/measured.py $(VENV)/measured
 	PATH="$(CURDIR)/$(VENV)/measured:$$PATH" MEASURED_PYTHON="$(CURDIR)/$(VENV)/measured/python3" \
@@ -109,4 +109,13 @@ $(VENV)/.repo2docker: pyproject.toml $(VENV)/.test
 	$(PYTHON) -m venv --without-pip $(VENV)/repo2docker
 	$(BIN)/python -m pip --python $(VENV)/repo2docker/bin/python install --quiet \
 	  --disable-pip-version-check --group repo2docker
+	touch $@
+
+# Tools that execute notebooks: current versions, and the oldest that the bridge works with.
+$(VENV)/.tools: pyproject.toml $(VENV)/.test
+	for group in tools tools-oldest; do \
+	  $(PYTHON) -m venv --without-pip $(VENV)/$$group && \
+	  $(BIN)/python -m pip --python $(VENV)/$$group/bin/python install --quiet \
+	    --disable-pip-version-check --group $$group || exit 1; \
+	done
 	touch $@

@@ -38,6 +38,8 @@ OPTIONS_OF_OTHERS = {
         *("--binder-url", "--repo", "--ref", "--binder-start-timeout", "--nb-timeout"),
         *("--output-dir", "--download", "--no-download", "--pass-env-var"),
     },
+    "nbconvert": {"--inplace"},
+    "papermill": {"--execution-timeout", "--start-timeout"},
     "pip": {"-c", "-e", "-r", "--pre"},
     "2i2c-org/clinder": {"--github-repo", "--github-ref", "--json"},
 }
@@ -46,6 +48,7 @@ VARIABLES_OF_OTHERS = {
     *("BINDER_LAUNCH_HOST", "READTHEDOCS_OUTPUT"),  # a Binder's session, Read the Docs
     *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "NO_COLOR"),  # libraries
     *("MYSTMD_ALLOW_NODEENV", "PYTHON_VERSION", "BASE_URL"),  # MyST, Netlify
+    *("ARM_USERNAME", "ARM_PASSWORD"),  # an example
     "NODE_EXTRA_CA_CERTS",  # node
     *("API_KEY", "ARM_USERNAME"),  # secrets of some cookbook
 }

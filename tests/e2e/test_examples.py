@@ -1,8 +1,8 @@
 """Every example works: act runs the workflows, and a shell runs the scripts of other platforms.
 
 The hub is the embedded one. Third-party actions and downloaded programs have stand-ins; ``myst``
-runs a line of code in the session and writes the output as the page. The examples mostly wait, so
-they all run at once, each in its own repository.
+runs a line of code in the session and writes the output as the page. papermill, Sphinx and Jupyter
+are real. The examples mostly wait, so they all run at once, each in its own repository.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from e2e import tools
 from e2e.act import CALLER, Workflow
 from e2e.world import World, line_with
 
@@ -45,7 +46,7 @@ esac
 mkdir -p _build/html && echo "$page" > _build/html/index.html && echo "the page: $page"
 """,
 }
-UPLOADED = 'test -s _build/html/index.html && echo "uploaded"'
+UPLOADED = 'cat _build/html/index.html executed.ipynb 2> /dev/null | grep . && echo "uploaded"'
 STAND_INS = {
     "actions/checkout": ":",
     "actions/setup-python": ":",
@@ -62,19 +63,24 @@ EVENTS: dict[str, tuple[str, dict[str, object]]] = {
     "still-launches.yml": ("schedule", {}),
     "warm-image.yml": ("push", {}),
     "two-hubs.yml": ("push", {}),
+    "papermill.yml": ("schedule", {}),
+}
+_GITLAB = {
+    "GITLAB_CI": "true",
+    "CI_PROJECT_URL": "https://gitlab.com/org/caller",
+    "CI_COMMIT_SHA": FORK,
+}
+_READ_THE_DOCS = {
+    "READTHEDOCS": "True",
+    "READTHEDOCS_GIT_CLONE_URL": "https://github.com/org/caller.git",
+    "READTHEDOCS_GIT_COMMIT_HASH": FORK,
+    "READTHEDOCS_OUTPUT": "output",
 }
 PLATFORMS = {
-    "gitlab-ci.yml": {
-        "GITLAB_CI": "true",
-        "CI_PROJECT_URL": "https://gitlab.com/org/caller",
-        "CI_COMMIT_SHA": FORK,
-    },
-    "readthedocs.yaml": {
-        "READTHEDOCS": "True",
-        "READTHEDOCS_GIT_CLONE_URL": "https://github.com/org/caller.git",
-        "READTHEDOCS_GIT_COMMIT_HASH": FORK,
-        "READTHEDOCS_OUTPUT": "output",
-    },
+    "gitlab-ci.yml": _GITLAB,
+    "gitlab-jupyter.yml": _GITLAB,
+    "readthedocs.yaml": _READ_THE_DOCS,
+    "readthedocs-sphinx.yaml": _READ_THE_DOCS,
     "netlify.toml": {
         "NETLIFY": "true",
         "REPOSITORY_URL": "https://github.com/org/caller",
@@ -120,6 +126,7 @@ class Runner:
         text = text.replace("https://mybinder.org", then)
         for name, ref in set(re.findall(r"uses: (actions/[\w-]+)@(\w+)", text)):
             workflow.stand_ins[f"{name}@{ref}"] = _stand_in(workflow.root, name)
+        _write_notebooks(workflow.caller)
         event, payload = EVENTS[example]
         with (workflow.root / "output").open("w") as output:
             process = workflow.begin_workflow(text, event, payload, output)
@@ -128,7 +135,7 @@ class Runner:
     def script(self, example: str) -> Run:
         """Run the commands of another platform's file, with that platform's variables."""
         folder = self.world.root / example
-        (folder / "caller").mkdir(parents=True)
+        _write_notebooks(folder / "caller")
         with (folder / "output").open("w") as output:
             process = self.world.popen(
                 ["bash", "-ec", _script(example)],
@@ -138,6 +145,14 @@ class Runner:
                 stderr=subprocess.STDOUT,
             )
         return Run(folder, process)
+
+
+def _write_notebooks(folder: Path) -> None:
+    """Write what the tools of the examples execute."""
+    for name in ("report.ipynb", "notebook.ipynb", "docs/index.ipynb"):
+        tools.notebook(folder / name, PAGE)
+    settings = 'extensions = ["myst_nb"]\nnb_execution_mode = "force"\n'
+    (folder / "docs" / "conf.py").write_text(settings, encoding="utf-8")
 
 
 def _stand_in(folder: Path, name: str) -> Path:
@@ -164,8 +179,8 @@ def _script(example: str) -> str:
         (command,) = re.findall(r'command = """(.*?)"""', text, re.DOTALL)
         return str(command)
     parsed = yaml.safe_load(text)
-    lines = parsed["site"]["script"] if "site" in parsed else parsed["build"]["commands"]
-    return "\n".join(lines)
+    (job,) = (each for name, each in parsed.items() if name in ("site", "notebook", "build"))
+    return "\n".join(job.get("script") or job["commands"])
 
 
 def _with_hub(action: Path, target: Path, hub: str) -> Path:
@@ -189,7 +204,7 @@ def runs(module_world: World, action: Path) -> Iterator[dict[str, Run]]:
     for name, script in PROGRAMS.items():
         (programs / name).write_text(f"#!/bin/sh -e\n{script}\n")
         (programs / name).chmod(0o755)
-    path = (programs, Path(sys.executable).parent, os.environ["PATH"])
+    path = (programs, Path(sys.executable).parent, tools.BIN, os.environ["PATH"])
     module_world.variables |= {"PATH": os.pathsep.join(map(str, path)), "PAGE": PAGE}
     runner = Runner(module_world, _with_hub(action, module_world.root / "action", hub), hub)
     down = f"{hub}none"
@@ -216,6 +231,7 @@ FORKS = f"someone/caller/{FORK}"
         ("preview.yml", [f"the page: executed for v2/gh/{FORKS}\n", "uploaded"]),
         ("still-launches.yml", [f"Requesting gh/{CALLER}/HEAD from"]),
         ("two-hubs.yml", ["the page: executed for v2/gh/{commit}\n"]),
+        ("papermill.yml", ["executed for v2/gh/{commit}", "uploaded"]),
     ],
 )
 def test_a_workflow_uses_a_session_and_stops_it(
@@ -226,7 +242,7 @@ def test_a_workflow_uses_a_session_and_stops_it(
     assert workflow
     for text in expected:
         assert text.format(commit=f"{CALLER}/{workflow.commit}") in output
-    assert len(STOPPED.findall(output)) == 1
+    assert len(STOPPED.findall(output)) + output.count("The session is stopped.") == 1
 
 
 def test_a_workflow_warms_the_image_of_its_commit(runs: dict[str, Run]) -> None:
@@ -259,6 +275,23 @@ def test_a_script_of_another_platform_uses_a_session_and_stops_it(
     assert f"the page: executed for v2/{launched}\n" in output
     assert "The session is stopped." in output
     assert (runs[example].folder / "caller" / site / "index.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("example", "launched", "file"),
+    [
+        ("gitlab-jupyter.yml", f"gl/org%2Fcaller/{FORK}", "notebook.ipynb"),
+        ("readthedocs-sphinx.yaml", f"gh/org/caller/{FORK}", "output/html/index.html"),
+    ],
+)
+def test_a_script_that_starts_local_kernels_uses_a_session_and_stops_it(
+    runs: dict[str, Run], example: str, launched: str, file: str
+) -> None:
+    output = runs[example].output()
+
+    text = (runs[example].folder / "caller" / file).read_text(encoding="utf-8")
+    assert f"executed for v2/{launched}" in text
+    assert "The session is stopped." in output
 
 
 def test_every_example_is_in_the_index_and_in_a_test() -> None:

@@ -244,3 +244,49 @@ def test_output_that_the_server_drops_is_an_error(world: World) -> None:
     assert "The session's server dropped some of the output" in result.err
     assert world.run("stop", env=environ).code == 0
     server.wait(30)
+
+
+SECRETS = {
+    "PLAIN": "hunter2-s3cret",
+    "QUOTES": 'it\'s "quoted" `here` \\ and $HOME $(id)',
+    "LINES": "one-s3cret\ntwo\r\n\tthree",
+    "UTF8": "é 漢字 😀 s3cret",
+}
+SHOWS = """
+import os
+ip = get_ipython()
+names = ("PLAIN", "QUOTES", "LINES", "UTF8", "FROM_FILE", "NOT_NAMED")
+print(ascii([os.environ.get(name) for name in names]))
+remembered = [ip.user_ns["In"], ip.user_ns["_oh"], *ip.history_manager.get_range(raw=True)]
+print("s3cret" in str(remembered), "environ.update" in str(remembered))
+"""
+
+
+def test_a_kernel_receives_the_named_variables_and_does_not_remember_how(world: World) -> None:
+    (world.directory / "vars.env").write_text("# a comment\nFROM_FILE='a b'\nUTF8\n", "utf-8")
+    named = [f"--env={name}" for name in ("PLAIN", "QUOTES", "LINES")]
+    result = world.run(
+        *["exec", *named, "--env-file", "vars.env", "-c", SHOWS],
+        env={**SECRETS, "NOT_NAMED": "x"},
+    )
+    expected = ascii([*SECRETS.values(), "a b", None])
+    assert (result.code, result.err) == (0, "")
+    assert result.out == f"{expected}\nFalse False\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--env", "MISSING"], "The variable MISSING is not set"),
+        (["--env", "PLAIN=hunter2-s3cret"], "'PLAIN' is not the name of a variable"),
+        (["--env-file", "missing.env"], "'missing.env' does not exist"),
+        (["http://hub.example/user/x/?token=t", "--env", "PLAIN"], "uses plain HTTP"),
+    ],
+)
+def test_variables_that_cannot_be_passed_on_are_a_usage_error(
+    world: World, arguments: list[str], message: str
+) -> None:
+    result = world.run("exec", *arguments, "-c", "1", env=SECRETS)
+    assert result.code == 2
+    assert message in result.err
+    assert "s3cret" not in result.err

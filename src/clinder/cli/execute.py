@@ -12,6 +12,7 @@ from clinder._text import strip_controls
 from clinder.cli.interrupts import cancellation
 from clinder.cli.sources import STDIN, names_session, read_session
 from clinder.cli.streams import print_status, read_text, write
+from clinder.cli.variables import read_variables
 from clinder.errors import TimedOut, UsageError
 from clinder.timeouts import Timeouts
 
@@ -28,6 +29,8 @@ def execute(
     kernel: str,
     timeout: float,
     timeouts: Timeouts,
+    env: Sequence[str],
+    env_files: Sequence[Path],
 ) -> None:
     """Run code in a session. Raises :class:`~clinder.errors.CodeRaised` if the code raises.
 
@@ -37,13 +40,22 @@ def execute(
     sessions, code_files = _split(arguments, session, code)
     target = read_session(sessions, files)
     source = _read_code(code_files, code)
+    variables = read_variables(env, env_files, [target.url])
     from clinder.running.kernels import KernelNotRemoved
     from clinder.running.kernels import execute as execute_on
 
     with cancellation("the code might keep running in its session") as cancel:
         try:
             deadline = Deadline(timeout, cancel=cancel)
-            execute_on(target, source, deadline, kernel=kernel, write=_write, timeouts=timeouts)
+            execute_on(
+                target,
+                source,
+                deadline,
+                kernel=kernel,
+                write=_write,
+                variables=variables,
+                timeouts=timeouts,
+            )
         except KernelNotRemoved:
             raise TimedOut(
                 f"The code did not end within {timeout:g} s. Its kernel might still be running,"

@@ -30,6 +30,7 @@ class GatewaySettings:
     max_kernels: str = "auto"
     aliases: tuple[str, ...] = ()
     map_kernelspecs: bool = True
+    kernels: bool = True
     report: Path | None = None
     fail_on_cell_error: bool = False
 
@@ -71,6 +72,14 @@ def gateway_options(function: _Function) -> _Function:
             default=True,
             help="Hand out the session's own URL and token."
             "  [default: those of clinder's gateway to it]",
+        ),
+        option(
+            "--no-kernels",
+            "kernels",
+            group=WHERE,
+            flag_value=False,
+            default=True,
+            help="Leave JUPYTER_PATH alone, so that tools such as papermill run on this machine.",
         ),
         option(
             "--max-kernels",

@@ -33,6 +33,7 @@ from clinder.cli.options import (
     seconds_option,
     session_files,
     stop_timeout,
+    variable_options,
     warm_options,
 )
 from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status, write
@@ -235,8 +236,9 @@ def run(keep_alive: float, **options: Any) -> int:
     """Start a session, run COMMAND with it, and always stop the session.
 
     COMMAND receives JUPYTER_BASE_URL and JUPYTER_TOKEN, which MyST and Jupyter Book use to find
-    the session. They belong to a gateway on this machine, which ends with COMMAND. The exit code
-    is COMMAND's, or 128+N if signal N ended it.
+    the session. They belong to a gateway on this machine, which ends with COMMAND. COMMAND also
+    receives a JUPYTER_PATH by which papermill, nbconvert, Sphinx and others run on the session.
+    The exit code is COMMAND's, or 128+N if signal N ended it.
 
     \b
     Examples:
@@ -305,6 +307,7 @@ def warm(output: str, *, all_members: bool, **options: Any) -> int:
     callback=refuse_empty,
     help="The kernelspec to use.  [default: the server's]",
 )
+@variable_options
 @seconds_option("--timeout", 3600, "Time limit for the code.")
 @connection_options
 def execute(arguments: tuple[str, ...], files: tuple[Path, ...], **options: Any) -> None:
@@ -317,6 +320,9 @@ def execute(arguments: tuple[str, ...], files: tuple[Path, ...], **options: Any)
     SESSION is a session's URI with its token, `@FILE` to read a session file, or `-` to read a URI
     or JSON object from standard input. If you name no session, the code runs in the one in
     JUPYTER_BASE_URL and JUPYTER_TOKEN.
+
+    The code sees no variable of this machine except those that --env and --env-file name. Their
+    values never appear in an argument.
 
     \b
     Examples:

@@ -183,6 +183,25 @@ def _idle_timeout(default: str) -> Callable[[_Function], _Function]:
     return _time_limit("--idle-timeout", None, f"{text}  [default: {default}]")
 
 
+def variable_options(function: _Function) -> _Function:
+    """Add the options that name variables for kernels."""
+    function = option(
+        "--env-file",
+        "env_files",
+        group=WHAT,
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        multiple=True,
+        help="A file with NAME=VALUE lines for kernels. Can be repeated.",
+    )(function)
+    return option(
+        "--env",
+        group=WHAT,
+        metavar="NAME",
+        multiple=True,
+        help="An environment variable that kernels receive. Can be repeated.",
+    )(function)
+
+
 def connection_options(function: Callable[..., _Result]) -> Callable[..., _Result]:
     """Add the options that limit a connection to a server, and pass them as ``timeouts``."""
 

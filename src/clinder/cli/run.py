@@ -9,7 +9,7 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from clinder.cli.interrupts import (
     might_remain,
     write_from_handler,
 )
+from clinder.cli.kernels import offer_kernels
 from clinder.cli.launching import launch_consequence, launch_session
 from clinder.cli.options import STDOUT, Options
 from clinder.cli.process import Process, find_executable
@@ -90,7 +91,8 @@ def run(
     """Start a session, run a command with it, stop the session; return the command's exit code.
 
     For ``keep_alive`` seconds, clinder keeps the hub from culling the session. The command
-    receives the URL and the token of a gateway or, without one, those of the session. Raises
+    receives the URL and the token of a gateway or, without one, those of the session. With a
+    gateway, tools that start local kernels run on the session, too. Raises
     :class:`~clinder.errors.ClinderError` if the launch fails, and
     :class:`~clinder.errors.SessionGone` if the session is gone before the command ends.
     """
@@ -169,7 +171,7 @@ class _Run:
             try:
                 if cancel.is_set():
                     raise Cancelled("Cancelled.")
-                with self._hand_out() as variables:
+                with self._hand_out(command[0]) as variables:
                     self._print(f"Running {shlex.join(command)}")
                     environ = {**os.environ, **variables}
                     to_stderr = self._options.events == STDOUT
@@ -184,7 +186,7 @@ class _Run:
                 self._stop()
 
     @contextmanager
-    def _hand_out(self) -> Iterator[Mapping[str, str]]:
+    def _hand_out(self, command: str) -> Iterator[Mapping[str, str]]:
         """Yield the variables by which the command finds the session, or the gateway to it."""
         if not self._settings.use:
             yield self._session.variables
@@ -200,10 +202,27 @@ class _Run:
             self._gateway = gateway
             self._report.use(gateway)
             try:
-                yield gateway.variables(os.environ)
+                with self._offer_kernels(gateway, command) as kernels:
+                    yield {**gateway.variables(os.environ), **kernels}
             finally:
                 if not self._signals:
                     self._report.close()
+
+    def _offer_kernels(
+        self, gateway: Gateway, command: str
+    ) -> AbstractContextManager[Mapping[str, str]]:
+        """Yield the variable by which tools that start local kernels find the gateway."""
+        if not self._settings.kernels:
+            return nullcontext({})
+        return offer_kernels(
+            self._session,
+            gateway.url,
+            gateway.token,
+            environ=os.environ,
+            command=find_executable(command),
+            timeouts=self._options.launch.timeouts,
+            report=self._print,
+        )
 
     def _handle(self, signum: int) -> None:
         self._signals.append(signum)

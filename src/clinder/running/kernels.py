@@ -9,6 +9,7 @@ from uuid import uuid4
 from clinder import errors
 from clinder._deadline import Deadline
 from clinder.running.status import session_gone
+from clinder.running.variables import NotSet, Variables, set_variables
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
@@ -42,13 +43,14 @@ def running_kernel(
     timeouts: Timeouts | None = None,
     ready_timeout: float = READY_TIMEOUT,
     cleanup_timeout: float = _CLEANUP_TIMEOUT,
+    variables: Variables | None = None,
 ) -> Iterator[KernelChannel]:
     """Yield a kernel of the named kernelspec, once it responds (``""``: the server's default).
 
-    The kernel is deleted on leaving the context, which interrupts any code that it runs. If the
-    response to its start is lost, clinder searches for it and deletes it. Starting and deleting the
-    kernel can each overrun the deadline by ``cleanup_timeout`` seconds. After a cancellation they
-    share that allowance, plus at most 1.5 s.
+    The kernel has the ``variables``. It is deleted on leaving the context, which interrupts any
+    code that it runs. If the response to its start is lost, clinder searches for it and deletes it.
+    Starting and deleting the kernel can each overrun the deadline by ``cleanup_timeout`` seconds.
+    After a cancellation they share that allowance, plus at most 1.5 s.
 
     Raises :class:`~clinder.errors.KernelspecMissing`, :class:`~clinder.errors.ServerNotReady` if
     the kernel dies while it starts or does not respond within ``ready_timeout`` seconds,
@@ -63,12 +65,17 @@ def running_kernel(
     try:
         deadline.raise_if_expired()
         with connect_kernel(server, kernel_id, deadline, ready_timeout) as kernel:
+            if variables:
+                set_variables(kernel, variables, deadline)
             yield kernel
     except TooLarge:
         raise errors.OutputDropped("The kernel sent a message that is too large.") from None
     except TransportError as error:
         message = f"The session's kernel is unreachable: {error.message}."
         raise errors.ServerUnreachable(message) from None
+    except NotSet as error:
+        hint = "Omit --env, or use a kernel for Python, R or Julia."
+        raise errors.CodeRaised(error.message, hint=hint) from None
     except (KernelDied, errors.ServerNotReady):
         died = True
         raise
@@ -210,9 +217,10 @@ def execute(
     *,
     kernel: str = "",
     write: Callable[[Output | KernelError], None],
+    variables: Variables | None = None,
     timeouts: Timeouts | None = None,
 ) -> None:
-    """Run code on a kernel of its own and pass on its output as it arrives.
+    """Run code on a kernel of its own, with the variables, and pass on its output as it arrives.
 
     Raises :class:`~clinder.errors.CodeRaised` if the code raises or its kernel dies,
     :class:`~clinder.errors.OutputDropped` if the server dropped some of the output,
@@ -222,7 +230,9 @@ def execute(
     raised: KernelError | None = None
     dropped = False
     try:
-        with running_kernel(session, kernel, deadline, timeouts=timeouts) as running:
+        with running_kernel(
+            session, kernel, deadline, timeouts=timeouts, variables=variables
+        ) as running:
             for output in running.execute(code, deadline):
                 write(output)
                 if isinstance(output, Output):

@@ -116,6 +116,11 @@ class Server:
             return self._unreached(error)
         return Status(State.RUNNING, "running") if answer.status == 200 else _classify(answer)
 
+    def kernelspecs(self, deadline: Deadline) -> Mapping[str, Any]:
+        """Return the server's kernelspecs and its default one, in the server's own form."""
+        path = "api/kernelspecs"
+        return self._to_json(self._reach("GET", path, deadline), f"GET {path}")
+
     def kernelspec(self, name: str, deadline: Deadline) -> str:
         """Return the name of a kernelspec; for ``""`` that of the server's default.
 
@@ -231,8 +236,7 @@ class Server:
 
     def _kernelspecs(self, deadline: Deadline) -> tuple[str, list[str]]:
         """Return the name of the server's default kernelspec, and those that it has."""
-        path = "api/kernelspecs"
-        data = self._to_json(self._reach("GET", path, deadline), f"GET {path}")
+        data = self.kernelspecs(deadline)
         names = sorted(one_line(each, _LINE) for each in get_object(data, "kernelspecs"))
         return _line(data, "default"), names
 

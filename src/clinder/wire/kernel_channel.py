@@ -67,6 +67,8 @@ class KernelChannel:
         timeouts: Timeouts | None = None,
         poll: Callable[[], None] = no_op,
     ):
+        self.language = ""
+        """The name of the kernel's language, once it is ready."""
         self._session_id = uuid.uuid4().hex
         self._poll = poll
         path = f"api/kernels/{quote(kernel_id, safe='')}/channels?session_id={self._session_id}"
@@ -86,16 +88,32 @@ class KernelChannel:
         self._connection.sockets.end()  # wakes the reader, which closes the socket
 
     def wait_until_ready(self, deadline: Deadline) -> None:
-        """Return once the kernel has answered a ``kernel_info_request``.
+        """Return once the kernel has answered a ``kernel_info_request``. Sets :attr:`language`.
 
         Raises :class:`KernelDied`, :class:`~clinder.wire.http_errors.TransportError`.
         """
         request_id = self._send("kernel_info_request", {}, deadline)
         for message in self._messages(deadline, self._poll):
             if kernel_messages.is_reply(message, request_id, "kernel_info_reply"):
+                self.language = kernel_messages.language(message)
                 return
             if kernel_messages.state(message) in _DEAD:
                 raise KernelDied("the kernel died while it started")
+
+    def execute_silently(self, code: str, deadline: Deadline) -> str:
+        """Run code that is not in the kernel's history, and drop its output.
+
+        Returns the name of the exception that it raised, or ``""``. Raises :class:`KernelDied`,
+        :class:`~clinder.wire.http_errors.TransportError`.
+        """
+        content = {"code": code, "silent": True, "store_history": False, "allow_stdin": False}
+        request_id = self._send("execute_request", content, deadline)
+        for message in self._messages(deadline):
+            if kernel_messages.state(message) in _DEAD:
+                raise KernelDied("the kernel died while it was set up")
+            if kernel_messages.is_reply(message, request_id, "execute_reply"):
+                return kernel_messages.failure(message)
+        raise AssertionError("messages end with an error")  # pragma: no cover
 
     def execute(self, code: str, deadline: Deadline) -> Iterator[Output | KernelError]:
         """Run code and yield its output, including the exception if it raises one.

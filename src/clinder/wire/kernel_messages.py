@@ -69,6 +69,20 @@ def is_reply(message: Mapping[str, Any], request_id: str, message_type: str) -> 
     return _type(message) == message_type and parent_id(message) == request_id
 
 
+def language(message: Mapping[str, Any]) -> str:
+    """Return the name of the language in a ``kernel_info_reply``, ``""`` if it has none."""
+    content = get_object(message, "content")
+    return one_line(get_text(get_object(content, "language_info"), "name"), 100)
+
+
+def failure(message: Mapping[str, Any]) -> str:
+    """Return the name of the error in an ``execute_reply``, ``""`` if the code succeeded."""
+    content = get_object(message, "content")
+    if content.get("status") == "ok":
+        return ""
+    return one_line(get_text(content, "ename"), 100) or "an error"
+
+
 def state(message: Mapping[str, Any]) -> str:
     """Return the kernel's state, ``""`` if the message is not about it."""
     is_status = _type(message) == "status"

@@ -48,9 +48,8 @@ VARIABLES_OF_OTHERS = {
     *("BINDER_LAUNCH_HOST", "READTHEDOCS_OUTPUT"),  # a Binder's session, Read the Docs
     *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "NO_COLOR"),  # libraries
     *("MYSTMD_ALLOW_NODEENV", "PYTHON_VERSION", "BASE_URL"),  # MyST, Netlify
-    *("ARM_USERNAME", "ARM_PASSWORD"),  # an example
     "NODE_EXTRA_CA_CERTS",  # node
-    *("API_KEY", "ARM_USERNAME"),  # secrets of some cookbook
+    *("API_KEY", "ARM_USERNAME", "ARM_PASSWORD"),  # secrets of some cookbook
 }
 
 

@@ -323,3 +323,50 @@ def test_a_failed_stop_is_a_warning_with_the_command_that_stops_the_session(worl
     assert result.code == 0, result.err
     assert not path.exists()
     path.parent.rmdir()
+
+
+SECRETS = {"PLAIN": "hunter2-s3cret"}
+SHOWS = "import os; print(ascii([os.environ.get(name) for name in ('FROM_FILE', 'OTHER')]))"
+SPAWNS = """
+import json, os, subprocess, sys
+clinder, code = json.loads(sys.argv[1]), sys.argv[2]
+print(subprocess.run([*clinder, "exec", "-c", code], capture_output=True, text=True).stdout)
+print([path for root, _, names in os.walk(os.environ["TMPDIR"]) for name in names
+       if b"hunter2" in open(path := os.path.join(root, name), "rb").read()])
+"""
+
+
+@pytest.mark.posix
+def test_every_kernel_receives_the_named_variables_and_nothing_shows_a_value(world: World) -> None:
+    (world.directory / "v.env").write_text("FROM_FILE='hunter2 é'\n", encoding="utf-8")
+    named = ["--env-file", "v.env", "--report", "report.json"]
+    command = [sys.executable, "-c", SPAWNS, json.dumps(CLINDER), SHOWS]
+    result = world.run(*LOCAL, *named, "--", *command)
+    assert result.code == 0, result.err
+    shown, _, files = result.out.strip().splitlines()
+    assert (shown, files) == (ascii(["hunter2 é", None]), "[]")
+    assert "Each kernel receives these variables: FROM_FILE." in result.err
+    report = (world.directory / "report.json").read_text(encoding="utf-8")
+    assert json.loads(report)["variables"] == ["FROM_FILE"]
+    assert "hunter2 é" not in result.err + report
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more", "message"),
+    [
+        (["--env", "MISSING"], {}, "The variable MISSING is not set"),
+        (["--env", "PLAIN", "--no-gateway"], {}, "--env and --env-file need the gateway"),
+        (["--env", "PLAIN", "--hub", "http://hub.example"], {}, "uses plain HTTP"),
+        (["--env", "PLAIN"], {"GITHUB_REPOSITORY": "org/book"}, "would run the code of someone"),
+    ],
+)
+def test_variables_that_must_not_leave_this_machine_cost_no_request(
+    world: World, arguments: list[str], more: dict[str, str], message: str
+) -> None:
+    with ScriptedHub() as hub:
+        hubs = [] if "--hub" in arguments else ["--hub", hub.url]
+        command = ["run", "someone/else", *hubs, *arguments, "--", "true"]
+        result = world.run(*command, env={**SECRETS, **more})
+        assert (result.code, hub.requests) == (2, [])
+    assert message in result.err
+    assert "s3cret" not in result.err

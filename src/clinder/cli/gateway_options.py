@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from clinder.cli.options import OUTPUT, WHERE, option, seconds_option
+from clinder.cli.options import (
+    OUTPUT,
+    WHAT,
+    WHERE,
+    option,
+    refuse_empty,
+    seconds_option,
+    variable_options,
+)
 from clinder.errors import UsageError
 
 if TYPE_CHECKING:
     from clinder.gateway.gateway import GatewayOptions
+    from clinder.gateway.holding import Prepare
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _KERNEL_TIMEOUT = 300.0
@@ -31,6 +40,9 @@ class GatewaySettings:
     aliases: tuple[str, ...] = ()
     map_kernelspecs: bool = True
     kernels: bool = True
+    env: tuple[str, ...] = ()
+    env_files: tuple[Path, ...] = ()
+    env_for: str = ""
     report: Path | None = None
     fail_on_cell_error: bool = False
 
@@ -45,9 +57,11 @@ class GatewaySettings:
             raise UsageError("--kernel-alias and --no-kernel-alias contradict each other.")
         if self.fail_on_cell_error and not self.use:
             raise UsageError("--fail-on-cell-error needs the gateway: omit --no-gateway.")
+        if (self.env or self.env_files) and not self.use:
+            raise UsageError("--env and --env-file need the gateway: omit --no-gateway.")
 
-    def make(self) -> GatewayOptions:
-        """Return the gateway's options."""
+    def make(self, prepare: Prepare | None = None) -> GatewayOptions:
+        """Return the gateway's options. ``prepare`` sets each kernel up."""
         from clinder.gateway.conversation import CellLimits
         from clinder.gateway.gateway import GatewayOptions
         from clinder.gateway.kernelspecs import parse_aliases
@@ -58,6 +72,7 @@ class GatewaySettings:
             limit=KernelLimit.parse(self.max_kernels),
             aliases=parse_aliases(self.aliases) if self.map_kernelspecs else None,
             cells=CellLimits(cell=self.cell_timeout),
+            prepare=prepare,
         )
 
 
@@ -119,6 +134,15 @@ def gateway_options(function: _Function) -> _Function:
             "How long a cell can run until clinder interrupts it.",
         ),
         option(
+            "--env-for",
+            group=WHAT,
+            metavar="ORG/REPO",
+            default="",
+            callback=refuse_empty,
+            help="The repository whose code you trust with the variables, if it is not that of the"
+            " CI job.",
+        ),
+        option(
             "--report",
             group=OUTPUT,
             type=click.Path(path_type=Path),
@@ -134,4 +158,4 @@ def gateway_options(function: _Function) -> _Function:
     ]
     for each in reversed(options):
         function = each(function)
-    return function
+    return variable_options(function)

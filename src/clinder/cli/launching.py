@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
 from clinder._deadline import Deadline
 from clinder.cli.interrupts import might_remain
@@ -12,7 +13,7 @@ from clinder.cli.screen import Screen
 from clinder.cli.session_files import SessionFile, claim
 from clinder.events import Event, Observer, WarningIssued
 from clinder.launch.options import LOCAL
-from clinder.launch.request import Resolution, resolve
+from clinder.launch.request import Request, Resolution, resolve
 from clinder.session import Session
 
 
@@ -21,15 +22,18 @@ def launch_session(
     screen: Screen,
     cancel: threading.Event,
     observer: Observer = lambda _: None,
+    check: Callable[[Request], None] = lambda _: None,
 ) -> Session:
     """Launch a session, show its progress, and write it to the session file once launched.
 
-    ``observer`` receives the events, too. Raises :class:`~clinder.errors.ClinderError`. By then, a
+    ``observer`` receives the events, too. ``check`` raises an error if the request must not be
+    made. Raises :class:`~clinder.errors.ClinderError`. By then, a
     session that was launched is stopped and its file removed, or a line on the screen explains how
     to stop it.
     """
     deadline = Deadline(options.launch.timeout, cancel=cancel)
     resolution = resolve(options.launch, deadline, os.environ)
+    check(resolution.request)
     for warning in resolution.warnings:
         observer(WarningIssued(warning))
     _announce(resolution, screen)  # before importing wire/, which takes a moment

@@ -31,8 +31,11 @@ from clinder.cli.run_report import RunReport
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_or_keep
 from clinder.cli.streams import print_status
+from clinder.cli.variables import read_variables, require_trusted
 from clinder.errors import Cancelled, ClinderError, SessionGone
 from clinder.events import Event
+from clinder.launch.request import Request
+from clinder.running.variables import Variables, make_preparation
 from clinder.session import Session
 from clinder.timeouts import STOP_TIMEOUT
 
@@ -99,8 +102,15 @@ def run(
     settings = gateway or GatewaySettings()
     settings.check()
     find_executable(command[0])
+    variables = read_variables(settings.env, settings.env_files)
     report = RunReport(settings.report, quiet=options.quiet)
+    report.variables = variables.names
     problem: ClinderError | None = None
+
+    def check(request: Request) -> None:
+        if variables:
+            require_trusted(request, settings.env_for)
+
     try:
         with event_log(options, "run") as log, cancellation(launch_consequence(options)) as cancel:
 
@@ -110,10 +120,11 @@ def run(
 
             with closing(choose_screen(cancel, options)) as screen:
                 log.warn = screen.warn
-                report.session = launch_session(options, screen, cancel, observe)
+                report.session = launch_session(options, screen, cancel, observe, check)
             running = _Run(
                 report.session, options, grace or Grace(), log, settings=settings, report=report
             )
+            running.variables = variables
             log.exit_code = running.run(command, cancel, keep_alive=keep_alive, intervals=intervals)
             if settings.fail_on_cell_error and not log.exit_code:
                 report.raise_if_a_cell_failed()
@@ -147,6 +158,7 @@ class _Run:
         self._session = session
         self._settings = settings
         self._report = report
+        self.variables = Variables()
         self._gateway: Gateway | None = None
         self._options = options
         self._grace = grace
@@ -196,8 +208,13 @@ class _Run:
 
         credential = Credential.of(self._session)
         timeouts = self._options.launch.timeouts
+        prepare = None
+        if self.variables:
+            self._print(f"Each kernel receives these variables: {', '.join(self.variables.names)}.")
+            prepare = make_preparation(self.variables, self._report.warn)
+        options = self._settings.make(prepare)
         with Gateway(
-            lambda: credential, self._settings.make(), timeouts=timeouts, warn=self._report.warn
+            lambda: credential, options, timeouts=timeouts, warn=self._report.warn
         ) as gateway:
             self._gateway = gateway
             self._report.use(gateway)

@@ -37,6 +37,7 @@ class RunReport:
         self._warnings: list[str] = []
         self._gateway: Gateway | None = None
         self.session: Session | None = None
+        self.variables: tuple[str, ...] = ()
         self.exit_code: int | None = None
         self.command_seconds = 0.0
         self.stopped: Stopped | None = None
@@ -107,6 +108,7 @@ class RunReport:
             stop=stop,
             problem=None if problem is None else Problem.of(problem),
             warnings=tuple(self._warnings),
+            variables=self.variables,
         )
 
     def write(self, problem: ClinderError | None) -> None:

@@ -177,6 +177,7 @@ class Report:
 
     ``version`` is that of the report; it changes when a field changes its meaning or disappears.
     ``clinder`` is the version of clinder. ``kernels`` are in the order of their start.
+    ``variables`` are the names of the variables that each kernel received.
     """
 
     version: int = VERSION
@@ -188,6 +189,7 @@ class Report:
     stop: Stop | None = None
     problem: Problem | None = None
     warnings: tuple[str, ...] = ()
+    variables: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[Kernel, ...]:

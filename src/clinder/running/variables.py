@@ -6,15 +6,16 @@ A kernel gets them from code that it runs before anything else. Nothing is store
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from clinder._deadline import Deadline
-from clinder.errors import UsageError
-from clinder.wire.kernel_channel import KernelChannel
+from clinder.errors import CodeRaised, UsageError
+from clinder.wire.kernel_channel import KernelChannel, KernelDied
 
 MAX_SIZE = 512 * 1024
 """Characters of all values together: a Jupyter Server accepts messages of up to 10 MiB."""
+_SETUP_TIMEOUT = 60.0
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -69,6 +70,33 @@ class NotSet(Exception):
         self.message = message
 
 
+class LanguageUnknown(NotSet):
+    """clinder has no code that sets variables in a kernel for this language."""
+
+
+def make_preparation(
+    variables: Variables, warn: Callable[[str], None]
+) -> Callable[[KernelChannel, str], None]:
+    """Return a function that sets the variables in each kernel of a session before its use.
+
+    It warns about a kernelspec for an unknown language, and raises
+    :class:`~clinder.errors.CodeRaised` if a kernel cannot be set up.
+    """
+    warned: set[str] = set()
+
+    def prepare(kernel: KernelChannel, kernelspec: str) -> None:
+        try:
+            set_variables(kernel, variables, Deadline(_SETUP_TIMEOUT))
+        except LanguageUnknown as error:
+            if kernelspec not in warned:
+                warned.add(kernelspec)
+                warn(f"{error.message} Kernels of {kernelspec} have no variables.")
+        except (NotSet, KernelDied) as error:
+            raise CodeRaised(error.message) from None
+
+    return prepare
+
+
 def set_variables(kernel: KernelChannel, variables: Variables, deadline: Deadline) -> None:
     """Set the variables in a kernel that responds.
 
@@ -77,7 +105,7 @@ def set_variables(kernel: KernelChannel, variables: Variables, deadline: Deadlin
     code = variables.setup_code(kernel.language)
     if code is None:
         language = kernel.language or "an unknown language"
-        raise NotSet(f"clinder cannot set variables in a kernel for {language}.")
+        raise LanguageUnknown(f"clinder cannot set variables in a kernel for {language}.")
     if error := kernel.execute_silently(code, deadline):
         raise NotSet(f"The kernel could not set its variables: it raised {error}.")
 

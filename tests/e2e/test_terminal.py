@@ -99,7 +99,9 @@ def start_scripted(world: World, hub: ScriptedHub, *arguments: str) -> Terminal:
 def test_a_launch_is_announced_before_the_wire_is_imported(world: World) -> None:
     command = [sys.executable, "-X", "importtime", *CLINDER[1:]]
     terminal = Terminal(
-        world, [*command, "start", "o/r", "--hub", "http://127.0.0.1:1"], columns=200
+        world,
+        [*command, "start", "o/r", "--attempts", "1", "--hub", "http://127.0.0.1:1"],
+        columns=200,
     )
     assert terminal.finish() == 6
     before, _ = re.split(r"\| +requests\r\n", terminal.drawn, maxsplit=1)
@@ -110,7 +112,7 @@ def test_a_launch_is_announced_before_the_wire_is_imported(world: World) -> None
 def test_a_dumb_terminal_and_no_color_are_respected(
     world: World, variables: dict[str, str]
 ) -> None:
-    command = [*CLINDER, "start", "o/r", "--hub", "http://127.0.0.1:1"]
+    command = [*CLINDER, "start", "o/r", "--attempts", "1", "--hub", "http://127.0.0.1:1"]
     world.variables |= variables
     terminal = Terminal(world, command)
     assert terminal.finish() == 6

@@ -360,8 +360,6 @@ def test_the_lines_around_are_shown_without_the_builders_reports() -> None:
     log = LOGS["a private repository"]
     around = diagnose(log.lines).around
     assert around == (
-        "Using CondaBuildPack builder",
-        'building with "default" instance using docker driver',
         "Linking alpha-1.0-h0_0",
         "Linking beta-2.1-py311h1_0",
         "Linking gamma-0.3-pyhd_0",
@@ -415,6 +413,8 @@ def test_an_error_has_the_message_and_the_hint_of_its_cause() -> None:
     assert (error.message, error.hint) == (causes.PRIVATE.message, causes.PRIVATE.hint)
     error = diagnose(LOGS["breaks off"].lines).to_error()
     assert error.hint == errors.BuilderDied.hint
+    error = diagnose(LOGS["the server never answers"].lines).to_error()
+    assert error.message.startswith("The server could not be launched: Spawn failed: Server at")
 
 
 # Any log

@@ -84,15 +84,20 @@ _FRAME = re.compile(
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Why a build failed: the cause, the log line that explains it, and the lines around that."""
+    """Why a build failed: the cause, the log line that explains it, and the lines around that.
+
+    ``detail`` replaces the ``…`` in the cause's message, if there is one.
+    """
 
     cause: Cause
     line: str = ""
     around: tuple[str, ...] = ()
+    detail: str = ""
 
     def to_error(self) -> ClinderError:
         """Return the error to raise."""
-        return self.cause.error(self.cause.message, hint=self.cause.hint or None)
+        message = self.cause.message.replace("…", self.detail)
+        return self.cause.error(message, hint=self.cause.hint or None)
 
 
 @dataclass(frozen=True)
@@ -122,38 +127,34 @@ def diagnose(log: Sequence[str], message: Sequence[str] = ()) -> Diagnosis:
     lines = [_read(line) for line in log[-WINDOW:]]
     lines += [replace(line, own_failure=not line.is_noise) for line in map(_read, message)]
     exits = [(line, match[1]) for line in lines if (match := _EXIT.search(line.text))]
+    step = _last_step(lines, exits)
     if not exits:
-        for pattern, cause in ((_DEATH, BUILDER_DIED), (_LAUNCH, LAUNCH_FAILED)):
-            for line in reversed(lines[-_TAIL:]):
-                if pattern.search(line.text):
-                    return _explained_by(line, lines, cause)
+        for line in reversed(lines[-_TAIL:]):
+            if _DEATH.search(line.text):
+                return _explained_by(line, lines, BUILDER_DIED)
+            if _LAUNCH.search(line.text):
+                failure = _explained_by(line, lines, LAUNCH_FAILED)
+                return replace(failure, detail=failure.line)
     elif exits[-1][1] == _KILLED:
-        return _explained_by(exits[-1][0], lines, OUT_OF_MEMORY)
+        return _explained_by(exits[-1][0], step, OUT_OF_MEMORY)
     command_failed = bool(exits) or any(_DOCKERFILE.match(line.text) for line in lines)
     failed = command_failed or any(line.own_failure for line in lines)
-    output = [line for line in _last_step(lines, exits) if line.is_output]
+    output = [line for line in step if line.is_output]
     searched = output if failed else output[-_TAIL:]
     for sign in SIGNS:
         if (failed or not sign.weak) and not (command_failed and sign.before_build):
             for line in searched:
                 if sign.matches(line.text):
-                    return _explained_by(line, lines, sign.cause)
+                    return _explained_by(line, step, sign.cause)
     if not failed:
         return _broken_off(lines, BUILDER_DIED)
-    candidates = (
-        [line for line in output if line.own_failure],
-        [line for line in output if _ERROR.search(line.text)],
-        output,
-        [line for line, _ in exits],
-    )
-    last = next((some[-1] for some in candidates if some), _Line(""))
-    return _explained_by(last, lines, ENVIRONMENT)
+    return _explained_by(_most_telling(output, exits), step, ENVIRONMENT)
 
 
 def diagnose_stall(log: Sequence[str], seconds: float) -> Diagnosis:
     """Return the diagnosis of a build that logged nothing for ``seconds``."""
-    cause = replace(BUILD_STALLED, message=BUILD_STALLED.message.replace("…", f"{seconds:g}"))
-    return _broken_off([_read(line) for line in log[-WINDOW:]], cause)
+    diagnosis = _broken_off([_read(line) for line in log[-WINDOW:]], BUILD_STALLED)
+    return replace(diagnosis, detail=f"{seconds:g}")
 
 
 def find_error_line(log: Sequence[str]) -> str:
@@ -190,6 +191,17 @@ def _last_step(lines: Sequence[_Line], exits: Sequence[tuple[_Line, str]]) -> Se
     else:
         start = max((at for at, line in enumerate(lines) if _STEP.match(line.text)), default=0)
     return [line for line in lines[start:] if line.step in ("", step)]
+
+
+def _most_telling(output: Sequence[_Line], exits: Sequence[tuple[_Line, str]]) -> _Line:
+    """Return the line of a failed step that explains the most, if it has no sign."""
+    candidates = (
+        [line for line in output if line.own_failure],
+        [line for line in output if _ERROR.search(line.text)],
+        output,
+        [line for line, _ in exits],
+    )
+    return next((some[-1] for some in candidates if some), _Line(""))
 
 
 def _broken_off(lines: Sequence[_Line], cause: Cause) -> Diagnosis:

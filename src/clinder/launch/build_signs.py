@@ -52,14 +52,15 @@ PRIVATE = Cause(
     "private-repository",
     BuildFailed,
     "The image could not be built: something that it downloads is private or does not exist.",
-    "A hub has no access to private repositories and files, and no ssh key. Make it public, correct"
-    " its address in the environment files, or remove it from them.",
+    "A hub has no access to private repositories and files, and no ssh key. Make the repository or"
+    " file public, correct its address in the environment files, or remove it from them.",
 )
 PACKAGE_MISSING = Cause(
     "package-missing",
     BuildFailed,
     "The image could not be built: a package or version that it needs does not exist.",
-    "Correct its name or version in the environment files, or add the channel that has it.",
+    "Correct the package's name or version in the environment files, or add the channel that has"
+    " the package.",
 )
 CONFLICT = Cause(
     "package-conflict",
@@ -79,7 +80,7 @@ BUILDER_DIED = Cause(
     "builder-died", BuilderDied, "The hub's builder died while it was building the image."
 )
 BUILD_STALLED = Cause("build-stalled", BuildStalled, "The build logged nothing for … s.")
-LAUNCH_FAILED = Cause("launch-failed", LaunchFailed, "The server could not be launched.")
+LAUNCH_FAILED = Cause("launch-failed", LaunchFailed, "The server could not be launched: …")
 
 CAUSES = (
     OUT_OF_MEMORY,

@@ -45,7 +45,7 @@ _NOT_SETTINGS = re.compile(
     r"|binder|docker|container|pre-commit|readthedocs|zenodo|mergify|codecov|cover|pylint|flake8"
     r"|isort|mypy|ruff|editorconfig|prettier|eslint|style|lint|markdown|mdformat|link|lychee|license"
     r"|mailmap|nojekyll|all-contributors|ipynb_checkpoints|DS_Store|credits|Julia|jscpd|bump|tx|code"
-    r"|pep8|lgtm|typos|cirun|nvmrc|node|python-version|packit|jupyterlite|sourcery|pyup|ci|env"
+    r"|pep8|lgtm|nblink|typos|cirun|nvmrc|node|python-version|packit|jupyterlite|sourcery|pyup|ci|env"
     r")[\w.-]*)"
 )
 """Files at the root that begin with a dot, but that no tool reads in a build or a session."""

@@ -1,6 +1,6 @@
 """Addresses in environment files whose content can change although no file does.
 
-An image contains what such an address had to offer when the hub built it. If it is an address of
+An image contains whatever such an address returned when the hub built it. If it is an address of
 the repository itself, an older commit's image contains an older state of the repository.
 """
 

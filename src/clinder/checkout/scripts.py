@@ -1,7 +1,7 @@
-"""Whether a shell script needs only files that are known: ``postBuild``, ``start``, login scripts.
+"""Whether ``postBuild`` and ``start``, and the scripts that they run, need only known files.
 
-Each command is one that is known to read no file, or only files that it names; any other command
-might read any file. The named files are followed, and then belong to the environment.
+clinder knows some commands that read no file, or only files that they name. Any other command might
+read any file. The named files are followed, and then belong to the environment.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from answers import Answer, event, ready
+from e2e import tools
 from e2e.act import CALLER, LAST, NOTHING_REMAINS, Workflow, binder, job
 from e2e.myst import MYST, OFFLINE, book, outputs, page, printed
 from e2e.world import CLINDER, World, line_with
@@ -89,6 +90,37 @@ def test_later_steps_use_two_real_sessions_which_are_stopped(
     assert len(set(result.commands("add-mask"))) == 4, "of two sessions and their gateways"
     for token in result.commands("add-mask"):
         assert files_with(token, world.root) == []
+    embedded.terminate()
+    world.finish(embedded)
+
+
+def test_later_steps_run_papermill_on_the_session_with_the_named_variables(
+    world: World, workflow: Workflow
+) -> None:
+    embedded = world.popen([*CLINDER, "hub", "--port", "0"])
+    workflow.variables["HUB"] = line_with(embedded.stdout, "http").strip()
+    workflow.secrets["KEY"] = "hunter2-s3cret"
+    code = f"{tools.REQUEST}; print(len(os.environ['ARM_KEY']))"
+    made = tools.notebook(world.root / "made" / "nb.ipynb", code)
+    more = "env: {ARM_KEY: '${{ secrets.KEY }}'}"
+    steps = [
+        LAST,
+        binder(more=more, kernels="true", env="ARM_KEY\n"),
+        f"""run: |
+  mkdir sub && cp {made} sub && cd sub
+  {tools.BIN}/papermill nb.ipynb out.ipynb && sed 's/^/NB /' out.ipynb""",
+    ]
+    result = workflow.run(job("t", *steps))
+
+    assert result.code == 0, result.out
+    notebook = "".join(result.output_with("NB "))
+    assert f"on v2/gh/{CALLER}/{workflow.commit} in " in notebook
+    assert str(len("hunter2-s3cret")) in notebook
+    assert "Each kernel receives these variables: ARM_KEY." in result.output()
+    assert "hunter2-s3cret" in result.commands("add-mask")
+    assert "hunter2-s3cret" not in "".join(result.output())
+    assert result.sessions_stopped == 1
+    assert result.remains == NOTHING_REMAINS
     embedded.terminate()
     world.finish(embedded)
 

@@ -48,7 +48,7 @@ mkdir -p _build/html && echo "$page" > _build/html/index.html && echo "the page:
 }
 UPLOADED = 'cat _build/html/index.html executed.ipynb 2> /dev/null | grep . && echo "uploaded"'
 STAND_INS = {
-    "actions/checkout": ":",
+    "actions/checkout": "cp CALLER/*.ipynb .",
     "actions/setup-python": ":",
     "actions/upload-artifact": UPLOADED,
     "actions/upload-pages-artifact": UPLOADED,
@@ -158,7 +158,8 @@ def _write_notebooks(folder: Path) -> None:
 def _stand_in(folder: Path, name: str) -> Path:
     target = folder / name
     target.mkdir(parents=True)
-    step = {"id": "it", "shell": "bash", "run": STAND_INS[name]}
+    script = STAND_INS[name].replace("CALLER", str(folder / "caller"))
+    step = {"id": "it", "shell": "bash", "run": script}
     outputs = {"page_url": {"value": "${{ steps.it.outputs.page_url }}"}}
     manifest = {"name": name, "outputs": outputs, "runs": {"using": "composite", "steps": [step]}}
     (target / "action.yml").write_text(json.dumps(manifest))

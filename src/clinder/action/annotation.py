@@ -18,7 +18,10 @@ _OPTIONS = (
     (r": allow for the whole launch with --idle-timeout SECONDS", ""),  # it has no such input
     (r"--(timeout|build-idle-timeout) SECONDS", r"`\1`"),
     (r"--hub(?: URL)?\b", "`hub-url`"),
-    (r"--(ref|build-token|warm-up|reuse-environment-since|reuse-environment|timeout)\b", r"`\1`"),
+    (
+        r"--(ref|build-token|warm-up|env-for|reuse-environment-since|reuse-environment|timeout)\b",
+        r"`\1`",
+    ),
 )
 
 

@@ -21,11 +21,16 @@ _A_YEAR = 366 * 86400.0
 class Inputs:
     """The action's inputs: the settings of the launch, and what the job does with its result.
 
-    ``gateway`` is ``None`` if later steps connect to the session itself.
+    ``gateway`` is ``None`` if later steps connect to the session itself. ``kernels``: whether tools
+    that start local kernels run on the session, too. ``env`` names the variables that each kernel
+    receives, and ``env_for`` the repository that the user trusts with them.
     """
 
     launch: LaunchOptions
     gateway: GatewayOptions | None = field(default_factory=GatewayOptions)
+    kernels: bool = False
+    env: tuple[str, ...] = ()
+    env_for: str = ""
     fail_on_cell_error: bool = False
     export_environment: bool = True
     fail_on_error: bool = True
@@ -49,9 +54,17 @@ def read(environ: Mapping[str, str]) -> Inputs:
         limit=KernelLimit.parse(_text(environ, "max-kernels").lower() or AUTO),
         cells=CellLimits(_seconds(environ, "cell-timeout", CellLimits.cell)),
     )
+    use_gateway, kernels = _flag(environ, "gateway"), _flag(environ, "kernels", default=False)
+    env = tuple(_text(environ, "env").split())
+    if not use_gateway and (kernels or env):
+        name = "kernels" if kernels else "env"
+        raise UsageError(f"The input {name} needs the gateway: omit `gateway: false`.")
     return Inputs(
         launch,
-        gateway=gateway if _flag(environ, "gateway") else None,
+        gateway=gateway if use_gateway else None,
+        kernels=kernels,
+        env=env,
+        env_for=_text(environ, "env-for"),
         fail_on_cell_error=_flag(environ, "fail-on-cell-error", default=False),
         export_environment=_flag(environ, "export-environment"),
         fail_on_error=fails_on_error(environ),

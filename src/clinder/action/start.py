@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import threading
 from collections.abc import Mapping
@@ -16,10 +17,14 @@ from clinder.action.inputs import PREFIX, Inputs, fails_on_error, read
 from clinder.action.log import Log
 from clinder.action.workflow import Workflow
 from clinder.errors import Cancelled, ClinderError
-from clinder.gateway.process import START_TIMEOUT, report_path, start_detached
+from clinder.gateway.process import START_TIMEOUT, Handed, report_path, start_detached
 from clinder.launch.launch import launch
 from clinder.launch.request import resolve
+from clinder.launch.trust import require_trusted
+from clinder.running.bridges import write_bridges
+from clinder.running.variables import take_variables
 from clinder.session import Attempt, Session
+from clinder.timeouts import Timeouts
 
 
 def start(environ: Mapping[str, str]) -> int:
@@ -29,6 +34,11 @@ def start(environ: Mapping[str, str]) -> int:
     try:
         workflow.mask(environ.get(f"{PREFIX}BUILD_TOKEN", ""))
         inputs = read(environ)
+        named = take_variables(inputs.env, environ)
+        for value in named.values.values():
+            workflow.mask(value)
+        for warning in named.warnings:
+            workflow.warning(warning)
         observer = _Observer(Folder.from_environ(environ), workflow, attempts)
         with cancel_in_time(workflow) as cancel:
             session = _launch(inputs, environ, observer, cancel)
@@ -75,6 +85,8 @@ def _launch(
 ) -> Session:
     deadline = Deadline(inputs.launch.timeout, cancel=cancel)
     resolution = resolve(inputs.launch, deadline, environ)
+    if inputs.env:
+        require_trusted(resolution.request, environ, inputs.env_for)
     for note in resolution.notes:
         observer.workflow.log(note)
     for warning in resolution.warnings:
@@ -109,6 +121,7 @@ def _start_gateway(
         deadline,
         command=(sys.executable, "-I", "-S", str(Path(sys.argv[0]).resolve()), "gateway"),
         environ={name: each for name, each in environ.items() if not name.startswith(PREFIX)},
+        variables=inputs.env,
     )
     if handed is None:
         observer.workflow.warning(
@@ -116,7 +129,29 @@ def _start_gateway(
         )
         return session.variables
     observer.workflow.mask(handed.token)
-    return handed.variables
+    if inputs.env:
+        observer.workflow.log(f"Each kernel receives these variables: {', '.join(inputs.env)}.")
+    kernels = _write_kernelspecs(session, handed, environ, observer) if inputs.kernels else {}
+    return {**handed.variables, **kernels}
+
+
+def _write_kernelspecs(
+    session: Session, handed: Handed, environ: Mapping[str, str], observer: _Observer
+) -> Mapping[str, str]:
+    """Return the variable by which tools that start local kernels run on the session."""
+    folder = observer.folder.path / "kernelspecs"
+    folder.mkdir(mode=0o700)
+    return write_bridges(
+        session,
+        folder,
+        url=handed.url,
+        token=handed.token,
+        top=Path(environ.get("GITHUB_WORKSPACE") or "."),
+        environ=environ,
+        executables=filter(None, map(shutil.which, ("jupyter", "python3", "python"))),
+        timeouts=Timeouts(),
+        report=observer.workflow.log,
+    )
 
 
 def _set_outputs(

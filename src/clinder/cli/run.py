@@ -31,10 +31,11 @@ from clinder.cli.run_report import RunReport
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_or_keep
 from clinder.cli.streams import print_status
-from clinder.cli.variables import read_variables, require_trusted
+from clinder.cli.variables import read_variables
 from clinder.errors import Cancelled, ClinderError, SessionGone
 from clinder.events import Event
 from clinder.launch.request import Request
+from clinder.launch.trust import require_trusted
 from clinder.running.variables import Variables, make_preparation
 from clinder.session import Session
 from clinder.timeouts import STOP_TIMEOUT
@@ -109,7 +110,7 @@ def run(
 
     def check(request: Request) -> None:
         if variables:
-            require_trusted(request, settings.env_for)
+            require_trusted(request, os.environ, settings.env_for)
 
     try:
         with event_log(options, "run") as log, cancellation(launch_consequence(options)) as cancel:

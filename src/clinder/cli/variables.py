@@ -7,12 +7,9 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from clinder._urls import is_cleartext
-from clinder.checkout.secrets import require_own_code
 from clinder.cli.streams import print_warning, read_text
 from clinder.errors import UsageError
-from clinder.launch.options import LOCAL
-from clinder.launch.request import Request
+from clinder.launch.trust import require_private
 from clinder.running.variables import Variables, take_variables
 
 _FILE_LIMIT = 1024 * 1024
@@ -29,7 +26,7 @@ def read_variables(
     if not names and not files:
         return Variables()
     for url in urls:
-        _require_private(url)
+        require_private(url)
     values: dict[str, str | None] = {}
     for file in files:
         values |= _read_file(file)
@@ -37,25 +34,6 @@ def read_variables(
     for warning in variables.warnings:
         print_warning(warning)
     return variables
-
-
-def require_trusted(request: Request, confirmed: str) -> None:
-    """Raise :class:`~clinder.errors.UsageError` if variables must not go to what is requested.
-
-    ``confirmed`` is the repository that the user trusts with them.
-    """
-    for hub in request.hubs:
-        _require_private(hub)
-    if LOCAL not in request.hubs:  # its sessions run on this machine, and inherit its environment
-        require_own_code(request.repository, os.environ, confirmed)
-
-
-def _require_private(url: str) -> None:
-    if is_cleartext(url):
-        raise UsageError(
-            f"{url} uses plain HTTP, so others on the network could read the variables.",
-            hint="Use a hub with https, or omit --env and --env-file.",
-        )
 
 
 def _read_file(path: Path) -> dict[str, str | None]:

@@ -19,8 +19,8 @@ _GIB = 1024**3
 _UNNAMED = "a notebook without a name"
 
 NOTHING_RAN = (
-    "Nothing ran on the session: no kernel was started on it. Most tools other than MyST and "
-    "Jupyter Book 2 ignore JUPYTER_BASE_URL, and run the code on this machine."
+    "Nothing ran on the session: no kernel was started on it. Either there was nothing to execute,"
+    " or the tool ran it on this machine."
 )
 
 

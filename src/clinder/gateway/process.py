@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ from clinder.gateway.report import Launch, Report
 from clinder.gateway.slots import KernelLimit
 from clinder.gateway.upstream import Credential
 from clinder.running.keep_alive import keep_alive_until_gone
+from clinder.running.variables import make_preparation, take_variables
 from clinder.session import Session
 
 START_TIMEOUT = 10.0
@@ -76,14 +77,20 @@ def start_detached(
     *,
     command: Sequence[str] = (sys.executable, "-m", "clinder.gateway"),
     environ: Mapping[str, str],
+    variables: Sequence[str] = (),
 ) -> Handed | None:
     """Start a gateway to a session, and return how to reach it, or ``None`` if it does not start.
 
     ``folder`` exists and is readable by this user only. It is the last argument of ``command``,
-    which runs :func:`serve`. Raises what the deadline raises; :func:`end_detached` then ends the
+    which runs :func:`serve`. ``variables`` are the names of those in ``environ`` that each kernel
+    receives. Raises what the deadline raises; :func:`end_detached` then ends the
     process.
     """
-    settings = {"session": session.to_json(), "options": _options_to_json(options)}
+    settings = {
+        "session": session.to_json(),
+        "options": _options_to_json(options),
+        "variables": list(variables),
+    }
     try:
         _write_private(folder / _SETTINGS, json.dumps(settings))
         process = _spawn([*command, str(folder)], folder, environ)
@@ -167,6 +174,9 @@ def serve(folder: Path) -> None:
     warnings: deque[str] = deque(maxlen=_WARNINGS)
     gone, done = threading.Event(), threading.Event()
     options = _options_from_json(settings["options"])
+    kernels_receive = take_variables(settings["variables"], os.environ)
+    if kernels_receive:
+        options = replace(options, prepare=make_preparation(kernels_receive, warnings.append))
     gateway = Gateway(lambda: Credential.of(session), options, warn=warnings.append)
 
     def write_report() -> None:
@@ -175,6 +185,7 @@ def serve(folder: Path) -> None:
             kernels=gateway.kernels,
             resources=gateway.resources,
             warnings=tuple(warnings),
+            variables=kernels_receive.names,
         )
         with suppress(OSError):  # a full disk, or the folder is gone
             _write_private(report_path(folder), report.to_json() + "\n")

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from answers import Answer, json_page, moved, page
 from channels import TOKEN, Server, info, serving, status
 from clinder._deadline import Deadline
 from clinder.errors import ServerNotReady
@@ -22,6 +23,7 @@ from clinder.gateway.upstream import Credential
 from clinder.running.kernels import execute
 from clinder.session import Session
 from e2e.world import until
+from hubs import ScriptedHub
 
 SESSION = {"path": "page.md", "name": "page.md", "type": "console", "kernel": {"name": "python3"}}
 WARNINGS: list[str] = []
@@ -137,6 +139,42 @@ def test_a_start_that_the_server_cannot_perform_is_a_kernel_that_explains_it(
     assert model["id"] in {each.get("id") for each in json.loads(listed)}
     assert deleted == 204
     assert model["id"] not in {each.get("id") for each in json.loads(after)}
+
+
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (json_page(424, {}), "The hub no longer has the session."),
+        (moved("/hub/user/x/"), "The hub no longer has the session."),
+        (page(503), "The session's server responded with 503."),
+        (json_page(403, {"message": "no"}), "The session's server responded with 403: no"),
+        (
+            json_page(500, {"message": f"a\x1b[31m {TOKEN}"}),
+            "The session's server responded with 500: a …",
+        ),
+    ],
+)
+def test_a_failed_start_is_a_kernel_that_explains_it(
+    answer: Answer, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "_RETRY_DELAYS", (0.01, 0.01))
+    with (
+        ScriptedHub(pages={"/user/x/api/sessions": answer}) as hub,
+        Gateway(lambda: Credential(f"{hub.url}user/x/", TOKEN)) as opened,
+    ):
+        code, model = start(opened)
+        _, listed = request(opened, "GET", "api/sessions")
+    assert (code, model["clinder"]["problem"]) == (201, problem)
+    assert json.loads(listed) == [model]
+
+
+def test_a_request_that_the_server_refuses_is_refused() -> None:
+    answer = json_page(501, {"message": "no such kernel"})
+    with (
+        ScriptedHub(pages={"/user/x/api/sessions": answer}) as hub,
+        Gateway(lambda: Credential(f"{hub.url}user/x/", TOKEN)) as opened,
+    ):
+        assert start(opened) == (501, {"message": "no such kernel"})
 
 
 def test_a_kernel_of_a_session_that_is_gone_is_never_requested() -> None:

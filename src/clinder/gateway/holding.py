@@ -25,7 +25,7 @@ from clinder.errors import Cancelled, ClinderError
 from clinder.gateway.access import Target
 from clinder.gateway.exchange import ConsumerGone, Exchange, Headers
 from clinder.gateway.failures import Cause
-from clinder.gateway.forward import forward, pass_on
+from clinder.gateway.forward import GONE, forward, pass_on
 from clinder.gateway.kernels import SHORT, HeldKernel, Kernels, kernel_path
 from clinder.gateway.kernelspecs import map_kernelspec
 from clinder.gateway.report import Kernel
@@ -52,6 +52,9 @@ _BLANK_AFTER = 5.0
 _TICK = 0.1
 _RETRY_DELAYS = (1.0, 3.0)
 """Seconds before a start is tried again, because proxies have brief failures."""
+_REFUSALS = (400, 404, 409, 501)
+"""A server's statuses for a request that is wrong, such as one for an unknown kernelspec."""
+_NO_SESSION = "The hub no longer has the session."
 _OWN_LABEL = "clinder-"
 _MAX_DETAIL = 300
 _JSON: Headers = [("Content-Type", "application/json")]
@@ -206,8 +209,10 @@ class Holding:
         model = answer.content
         if answer.status < 300 and isinstance(model, dict):
             return self._add(start, record, model, slot)
-        if 400 <= answer.status < 500 or answer.status == 501:
+        if answer.status in _REFUSALS and isinstance(model, dict):
             return answer
+        if answer.status == GONE or 300 <= answer.status < 400:
+            return self._make_up(start, record, slot, Cause.SESSION_GONE, _NO_SESSION)
         message = get_text(model, "message") if isinstance(model, dict) else ""
         detail = f"The session's server responded with {answer.status}"
         detail += f": {self._clean(message)}" if message else "."

@@ -7,7 +7,7 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -117,27 +117,26 @@ def test_a_failure_in_json_names_the_error(hubs: list[ScriptedHub], capfd: Captu
     assert line["message"] == "The image could not be built: Build failed."
 
 
-def test_four_hubs_build_at_the_same_time_and_the_fifth_afterwards(
+def test_four_hubs_build_at_the_same_time_and_the_others_afterwards(
     hubs: list[ScriptedHub],
 ) -> None:
-    four, (fifth, sixth) = hubs[:4], hubs[4:]
-    requested = threading.Barrier(4, timeout=20)
-    early: list[int] = []
+    fifth, sixth = hubs[4:]
+    is_early: list[bool] = []
 
-    def build(hub: ScriptedHub) -> Callable[[], Answer]:
-        def answer() -> Answer:
-            requested.wait()
-            early.append(len(fifth.builds) + len(sixth.builds))
-            return Answer(BUILDING + FAILED)
+    def wait_for_others() -> None:
+        with fifth.changed:
+            is_early.append(fifth.changed.wait_for(lambda: fifth.builds, timeout=0.5) != [])
 
-        return answer
+    together = threading.Barrier(4, action=wait_for_others, timeout=20)
 
-    for hub in four:
-        hub.then(build(hub))
-    for hub in (fifth, sixth):
-        hub.then(Answer(BUILDING + FAILED))
+    def fail_together() -> Answer:
+        together.wait()
+        return Answer(BUILDING + FAILED)
+
+    for hub in hubs:
+        hub.then(Answer(BUILDING + FAILED) if hub in (fifth, sixth) else fail_together)
     assert main([*arguments(*hubs), "-q"]) == 4
-    assert early[0] == 0
+    assert is_early == [False]
     assert [len(hub.builds) for hub in hubs] == [1] * 6
 
 
@@ -235,27 +234,29 @@ def test_lines_begin_with_the_hub_and_log_lines_are_shown_on_request(
             assert err.count(f"{name} | a log line\n") == shown
 
 
-def test_a_lost_stdout_stops_every_session(
+def test_a_lost_stdout_ends_every_launch_and_stops_every_session(
     hubs: list[ScriptedHub], capfd: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fails, launches, *_ = hubs
-    launching = threading.Event()
-    launchable(launches, LAUNCHING, launching)
+    fails, launches, builds, *_ = hubs
+    launchable(launches)
+    builds.then(Answer(BUILDING, ending=Ending.HELD))
 
     class Closed(io.StringIO):
         def write(self, _: str) -> int:
-            launching.set()
             raise BrokenPipeError(32, "Broken pipe")
 
-    def fail_once_the_other_launches() -> Answer:
-        launches.awaited("GET", "/build/gh/o/r/HEAD")
+    def fail_after_the_others_started() -> Answer:
+        launches.awaited("GET", "api/status")
+        builds.awaited("GET", "/build/gh/o/r/HEAD")
         return Answer(BUILDING + FAILED)
 
-    fails.then(fail_once_the_other_launches)
+    fails.then(fail_after_the_others_started)
     monkeypatch.setattr(sys, "stdout", Closed())
-    assert main(arguments(fails, launches)) == 2
+    assert main([*arguments(fails, launches, builds), "--timeout", "30"]) == 74
     monkeypatch.undo()
-    assert "clinder: The output could not be written: Broken pipe." in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "clinder: The output could not be written: Broken pipe." in err
+    assert "did not finish" not in err
     assert shutdowns(launches) == [1]
 
 

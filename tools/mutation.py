@@ -44,6 +44,7 @@ TESTS = {
     "launch.readiness": ("launch", "faults", "timeouts"),
     "launch.request": ("request", "reuse"),
     "launch.retries": ("retries", "launch", "launching"),
+    "launch.warm": ("warm",),
     "repository.https": ("checkout",),
     "repository.archive_pages": ("repository", "repository_properties"),
     "repository.git_pages": ("repository", "repository_properties"),

@@ -132,10 +132,10 @@ class _Warming:
         if isinstance(result, Exception):
             raise result
         self._codes.append(result.exit_code)
-        write((_to_json(result) if self._output == "json" else _to_text(result)) + "\n")
         error = result.result
         if isinstance(error, ClinderError) and not isinstance(error, Cancelled):
             print_error(error)
+        write((_to_json(result) if self._output == "json" else _to_text(result)) + "\n")
 
     def _choose_screens(self) -> dict[str, Screen]:
         hubs = [request.hubs[0] for request in self._requests]

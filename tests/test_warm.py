@@ -85,6 +85,7 @@ def test_each_hub_launches_and_stops_a_session_and_has_a_line(
         "exit_code": 0,
         "launched": True,
         "image": "image:tag",
+        "image_found": False,
     }
     assert TOKEN not in out + err
 
@@ -101,12 +102,15 @@ def test_the_exit_code_is_the_highest_one_and_each_failure_is_explained(
     out, err = capfd.readouterr()
     lines = dict(line.split(": ", 1) for line in out.splitlines())
     assert lines[works.url].startswith("launched and stopped after ")
+    assert lines[works.url].endswith(" s, the image was built")
     assert lines[fails.url].startswith("exit code 4 after ")
-    assert lines[fails.url].endswith(" s: The image could not be built: Build failed.")
+    assert lines[fails.url].endswith(
+        " s: The image could not be built: a command of the build failed."
+    )
     assert lines[refuses.url].startswith("exit code 3 after ")
     for hub in (fails, refuses):
         assert f"\n  hub:        {hub.url}\n" in err
-    assert "clinder: The image could not be built: Build failed.\n" in err
+    assert "clinder: The image could not be built: a command of the build failed.\n" in err
 
 
 def test_a_failure_in_json_names_the_error(hubs: list[ScriptedHub], capfd: Capture) -> None:
@@ -114,7 +118,8 @@ def test_a_failure_in_json_names_the_error(hubs: list[ScriptedHub], capfd: Captu
     assert main([*arguments(hubs[0]), "-o", "json", "-q"]) == 4
     (line,) = read_json(capfd.readouterr().out).values()
     assert (line["error"], line["exit_code"]) == ("BuildFailed", 4)
-    assert line["message"] == "The image could not be built: Build failed."
+    assert (line["cause"], line["log_line"]) == ("environment", "Build failed")
+    assert line["message"] == "The image could not be built: a command of the build failed."
 
 
 def test_four_hubs_build_at_the_same_time_and_the_others_afterwards(
@@ -183,16 +188,16 @@ def test_only_the_first_hub_gets_the_build_token(
     ]
 
 
-@pytest.mark.parametrize("before", [b"", BUILDING])
+@pytest.mark.parametrize(("before", "found"), [(b"", True), (BUILDING, False)])
 def test_a_hub_in_api_only_mode_builds_without_launching(
-    before: bytes, hubs: list[ScriptedHub], capfd: Capture
+    before: bytes, *, found: bool, hubs: list[ScriptedHub], capfd: Capture
 ) -> None:
     hub = hubs[0]
     hub.pages.update(API_ONLY)
     hub.then(Answer(before + BUILT))
     assert main([*arguments(hub), "-o", "json"]) == 0
     (line,) = read_json(capfd.readouterr().out).values()
-    assert (line["launched"], line["image"]) == (False, "image:tag")
+    assert (line["launched"], line["image"], line["image_found"]) == (False, "image:tag", found)
     assert [each["outcome"] for each in line["attempts"]] == ["built"]
     assert [each.path for each in hub.builds] == ["/build/gh/o/r/HEAD?build_only=true"]
 

@@ -251,7 +251,9 @@ def test_a_workflow_warms_the_image_of_its_commit(runs: dict[str, Run]) -> None:
 
     assert workflow
     assert f"Launching gh/{CALLER}/{workflow.commit}, from GitHub Actions (push event)." in output
-    assert re.search(r"/: launched and stopped after \d+ s$", output, re.MULTILINE)
+    assert re.search(
+        r"/: launched and stopped after \d+ s, the image was built", output, re.MULTILINE
+    )
 
 
 def test_a_workflow_whose_hubs_are_both_down_does_not_execute_the_page(

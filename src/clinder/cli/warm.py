@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from clinder import events
@@ -194,21 +194,29 @@ def _to_text(outcome: _Outcome) -> str:
     result, after = outcome.result, f"after {outcome.seconds:.0f} s"
     if isinstance(result, ClinderError):
         return f"{outcome.hub}: exit code {result.exit_code} {after}: {result.message}"
-    return f"{outcome.hub}: {'launched and stopped' if result.launched else 'built'} {after}"
+    done = "launched and stopped" if result.launched else "not launched"
+    if result.image.found is not None:
+        after += ", the image existed" if result.image.found else ", the image was built"
+    return f"{outcome.hub}: {done} {after}"
 
 
 def _to_json(outcome: _Outcome) -> str:
     result = outcome.result
-    fields = {
-        "hub": outcome.hub,
-        "spec": outcome.spec,
-        "seconds": round(outcome.seconds, 3),
-        "exit_code": outcome.exit_code,
-    }
+    more: dict[str, Any]
     if isinstance(result, ClinderError):
-        name = type(result).__name__
-        return json.dumps({**fields, "error": name, "message": result.message, "hint": result.hint})
-    image = result.image
-    attempts = [asdict(each) for each in image.attempts]
-    more = {"launched": result.launched, "image": image.name, "phases": image.phases}
-    return json.dumps({**fields, **more, "attempts": attempts})
+        context = result.context
+        more = {"error": type(result).__name__, "message": result.message, "hint": result.hint}
+        more |= {"cause": context.cause, "log_line": context.log_line}
+    else:
+        image = result.image
+        more = {"launched": result.launched, "image": image.name, "image_found": image.found}
+        more |= {"phases": image.phases, "attempts": [asdict(each) for each in image.attempts]}
+    return json.dumps(
+        {
+            "hub": outcome.hub,
+            "spec": outcome.spec,
+            "seconds": round(outcome.seconds, 3),
+            "exit_code": outcome.exit_code,
+            **more,
+        }
+    )

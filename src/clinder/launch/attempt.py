@@ -48,9 +48,13 @@ _ORPHAN_WARNING = (
 
 @dataclass(frozen=True)
 class Image:
-    """An image that a hub has, and how it came about."""
+    """An image that a hub has, and how it came about.
+
+    ``found`` tells whether the hub had it before; ``None`` is unknown.
+    """
 
     name: str
+    found: bool | None
     phases: Mapping[str, float]
     attempts: tuple[Attempt, ...]
 
@@ -130,7 +134,8 @@ class LaunchAttempt:
         self._start_phase("")
         if isinstance(built, Ready):  # from a hub that ignores the wish to build only
             self._stop(self._make_session(built))
-        return Image(built.image, self._rounded_phases(), (*failed, self.record("built")))
+        attempts = (*failed, self.record("built"))
+        return Image(built.image, not self.built, self._rounded_phases(), attempts)
 
     def other_members(self) -> Sequence[str]:
         """Return the federation's members except the one to which it redirected the request."""

@@ -45,7 +45,8 @@ def warm(request: Request, deadline: Deadline, observer: Observer) -> Warmed:
         return Warmed(build(request, deadline, observer), launched=False)
     session = launch(request, deadline, observer)
     _stop(session, deadline, timeouts, observer)
-    return Warmed(Image(session.image, session.phases, session.attempts), launched=True)
+    image = Image(session.image, session.image_found, session.phases, session.attempts)
+    return Warmed(image, launched=True)
 
 
 def find_members(

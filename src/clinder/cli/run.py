@@ -114,6 +114,7 @@ def run(
 
     try:
         with event_log(options, "run") as log, cancellation(launch_consequence(options)) as cancel:
+            report.observer = log.observe
 
             def observe(event: Event) -> None:
                 report.observe(event)

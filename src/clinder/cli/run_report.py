@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from clinder.cli.streams import print_status, print_warning
 from clinder.errors import ClinderError, CodeRaised, UsageError
-from clinder.events import AttemptFailed, Event, PhaseEnded
+from clinder.events import AttemptFailed, Event, Observer, PhaseEnded, WarningIssued
 from clinder.session import Attempt, Session
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class RunReport:
         self._attempts: list[Attempt] = []
         self._warnings: list[str] = []
         self._gateway: Gateway | None = None
+        self.observer: Observer = lambda _: None
+        """Receives the warnings, too."""
         self.session: Session | None = None
         self.variables: tuple[str, ...] = ()
         self.exit_code: int | None = None
@@ -53,6 +55,7 @@ class RunReport:
     def warn(self, message: str) -> None:
         """Print a warning, and note it."""
         print_warning(message)
+        self.observer(WarningIssued(message))
         if len(self._warnings) < _MAX_WARNINGS:
             self._warnings.append(message)
 

@@ -59,6 +59,8 @@ TESTS = {
     "running.stop": ("stop", "timeouts"),
     "wire.byte_queue": ("byte_queue",),
     "wire.kernel_envelope": ("kernel_envelope",),
+    "wire.hub_pages": ("binderhub",),
+    "wire.refusals": ("binderhub", "transcripts"),
     "wire.sse": ("sse",),
 }
 """The files in ``tests/`` that should kill the mutants of each module of ``clinder``."""

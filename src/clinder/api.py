@@ -103,8 +103,8 @@ def stop(
     session might keep running until the hub culls it.
 
     ``timeout`` limits the whole call, in seconds; the default is ``timeouts.stop`` or 60.
-    ``timeouts`` limits each connection. Raises :class:`~clinder.errors.StopFailed`, or its subclass
-    :class:`~clinder.errors.TokenRefused`.
+    ``timeouts`` limits each connection. Raises :class:`~clinder.errors.StopFailed`, or one of its
+    subclasses: :class:`~clinder.errors.TokenRefused`, :class:`~clinder.errors.RequestRefused`.
     """
     from clinder._deadline import Deadline
     from clinder.running.stop import stop

@@ -55,7 +55,8 @@ class Session:
     had the image before the launch; ``None`` is unknown. If reuse was requested, or the hub
     refused a fork's commit, ``asked_spec`` is the requested spec, and ``reuse`` is a sentence that
     explains the choice.
-    ``phases`` maps each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``repr`` and
+    ``phases`` maps each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``kernels`` is the
+    folder of kernelspecs that ``clinder start --kernels`` has written. ``repr`` and
     ``str`` never show the token; :attr:`uri` and :meth:`to_json` contain it. Without a ``hub``, the
     URL can be that of a page below the server, such as ``…/user/x/lab`` or ``…/user/x/rstudio/``.
     Raises :class:`~clinder.errors.UsageError` if the URL or the token is invalid.
@@ -77,6 +78,7 @@ class Session:
     started_at: str = ""
     phases: Mapping[str, float] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
+    kernels: str = ""
 
     def __post_init__(self) -> None:
         for name in ("url", "token", "hub"):

@@ -124,6 +124,31 @@ def test_a_kernelspec_that_only_this_machine_has_is_refused(world: World) -> Non
     assert not ran.exists()
 
 
+SHELL = f"""
+session=$($CLINDER start --hub local -q --no-warm-up --kernels kernels -o shell) && eval "$session"
+{BIN}/jupyter execute nb.ipynb --output=executed.ipynb 2> log || cat log
+$CLINDER stop -q
+ls
+"""
+
+
+@pytest.mark.posix
+def test_a_shell_runs_tools_on_a_session_until_it_is_stopped(world: World) -> None:
+    notebook(world.directory / "nb.ipynb", REQUEST)
+    result = world.sh(SHELL)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.split() == ["executed.ipynb", "log", "nb.ipynb"]
+    assert ON_THE_SESSION in printed(world.directory / "executed.ipynb")
+
+
+def test_kernelspecs_are_only_written_to_a_new_folder(world: World) -> None:
+    (world.directory / "full").mkdir()
+    (world.directory / "full" / "file").touch()
+    result = world.run("start", "--hub", "local", "--kernels", "full")
+    assert result.code == 2
+    assert "The folder full is not empty." in result.err
+
+
 def test_no_kernels_leaves_the_tools_alone(world: World) -> None:
     show = "import os; print(os.environ.get('JUPYTER_PATH'))"
     result = world.run(*RUN, "--no-kernels", "--", sys.executable, "-c", show)

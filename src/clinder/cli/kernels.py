@@ -1,13 +1,17 @@
-"""The kernelspecs by which the command of ``clinder run`` runs its kernels on the session."""
+"""The kernelspecs by which tools on this machine run their kernels on a session."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from clinder._deadline import Deadline
+from clinder.errors import LaunchFailed, UsageError
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 
@@ -45,3 +49,61 @@ def offer_kernels(
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def require_new_folder(folder: Path) -> None:
+    """Raise :class:`~clinder.errors.UsageError` unless a folder can be created, or is empty."""
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"The folder {folder} is not empty.", hint="Choose another name.")
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)
+    except OSError as error:
+        raise UsageError(f"The folder {folder} cannot be used: {error.strerror}.") from None
+
+
+def start_bridges(
+    session: Session,
+    folder: Path,
+    deadline: Deadline,
+    *,
+    environ: Mapping[str, str],
+    timeouts: Timeouts,
+    report: Callable[[str], None],
+) -> Session:
+    """Start a gateway that outlives this program, and write kernelspecs for it to a folder.
+
+    Returns the session, which now names the folder. Raises
+    :class:`~clinder.errors.LaunchFailed` if the gateway does not start.
+    """
+    from clinder.gateway.gateway import GatewayOptions
+    from clinder.gateway.process import start_detached
+    from clinder.running.bridges import find_top, write_bridges
+
+    folder = folder.resolve()
+    handed = start_detached(session, GatewayOptions(), folder, deadline, environ=environ)
+    if handed is None:
+        raise LaunchFailed("The gateway for --kernels did not start.")
+    write_bridges(
+        session,
+        folder,
+        url=handed.url,
+        token=handed.token,
+        top=Path.cwd() if session.is_embedded else find_top(Path.cwd()),
+        environ=environ,
+        executables=filter(None, map(shutil.which, ("jupyter", "python3", "python"))),
+        timeouts=timeouts,
+        report=report,
+    )
+    return replace(session, kernels=str(folder))
+
+
+def end_bridges(session: Session, environ: Mapping[str, str], deadline: Deadline) -> None:
+    """End the gateway of a session that is gone, and remove its folder of kernelspecs."""
+    from clinder.gateway.process import end_detached, serves
+
+    folders = [session.kernels, *environ.get("JUPYTER_PATH", "").split(os.pathsep)]
+    for folder in map(Path, filter(None, folders)):
+        if serves(folder, session):
+            end_detached(folder, deadline)
+            shutil.rmtree(folder, ignore_errors=True)

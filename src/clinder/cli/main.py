@@ -127,7 +127,15 @@ def cli() -> None:
     show_default=True,
     help="Format of the output: the URI with its token, a JSON object, or `export` lines.",
 )
-def start(output: str, **options: Any) -> None:
+@option(
+    "--kernels",
+    group=OUTPUT,
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write kernelspecs to a new folder, by which tools that start local kernels run on the"
+    " session: put DIR first in JUPYTER_PATH, or use `-o shell`.",
+)
+def start(output: str, kernels: Path | None, **options: Any) -> None:
     """Start a session and write it to stdout.
 
     REPOSITORY is what to launch. If you omit it, clinder launches the current commit: in CI the
@@ -148,7 +156,7 @@ def start(output: str, **options: Any) -> None:
         and context.get_parameter_source("output") is not ParameterSource.DEFAULT
     ):
         raise UsageError("With `--events -`, no session is written to stdout, so omit --output.")
-    start_session(build_options(**options), output)
+    start_session(build_options(**options), output, kernels)
 
 
 @cli.command(cls=Command, variables=SESSION)

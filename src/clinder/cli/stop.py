@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from clinder._deadline import Deadline
 from clinder.cli.interrupts import cancellation
+from clinder.cli.kernels import end_bridges
 from clinder.cli.session_files import remove_file, stop_command
 from clinder.cli.sources import Source, read_sessions
 from clinder.cli.streams import print_error, print_status, report_unclear
@@ -51,6 +53,7 @@ def _stop(
     except ClinderError as error:
         error.message = f"{error.message} ({session.url})"
         raise
+    end_bridges(session, os.environ, deadline)
     if source.file:
         remove_file(source.file)
     if not (stopped.certain and quiet):

@@ -105,6 +105,14 @@ def start_detached(
     return handed
 
 
+def serves(folder: Path, session: Session) -> bool:
+    """Whether a folder is that of a gateway to a session."""
+    with suppress(OSError, ValueError, LookupError, TypeError):
+        settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
+        return bool(settings["session"]["url"] == session.url)
+    return False
+
+
 def end_detached(folder: Path, deadline: Deadline) -> Report | None:
     """End the gateway of a folder, if there is one, and return its report."""
     if not (folder / _SETTINGS).exists():

@@ -223,7 +223,7 @@ def _watch(
 
     def watch() -> None:
         deadline = Deadline(math.inf, cancel=done)
-        status = keep_alive_until_gone(session, deadline, keep_alive=0)
+        status = keep_alive_until_gone(session, deadline, keep_alive=0, hurry=gateway.hurry)
         if status is not None:
             warn(f"The session is gone: {status.message}.")
             gateway.lose_session(f"{status.message[:1].upper()}{status.message[1:]}.")

@@ -84,6 +84,16 @@ def test_a_capped_deadline_is_never_later_and_has_the_same_cancellation(
         capped.raise_if_expired()
 
 
+def test_a_restarted_deadline_ends_later_but_never_after_another(clock: StoppedClock) -> None:
+    deadline = Deadline(10, now=clock.now)
+    capped = deadline.capped(4)
+    clock.jump(3)
+    capped.restart(4, within=deadline)
+    assert capped.remaining() == 4
+    capped.restart(40, within=deadline)
+    assert capped.remaining() == deadline.remaining() == 7
+
+
 def test_a_cancellation_ends_a_wait() -> None:
     deadline = Deadline(1000)
     outcome: list[BaseException] = []

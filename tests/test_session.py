@@ -133,6 +133,14 @@ def test_a_session_survives_json_and_pickle() -> None:
     assert set(data) == {"uri", *(each.name for each in fields(Session))}
 
 
+@pytest.mark.parametrize(("value", "found"), [(False, False), ("yes", None), (1, None)])
+def test_whether_the_image_was_found_is_a_boolean_or_unknown(
+    value: object, found: bool | None
+) -> None:
+    data = {"url": URL, "token": TOKEN, "image_found": value}
+    assert Session.from_json(json.dumps(data)).image_found is found
+
+
 def test_json_can_contain_only_the_uri() -> None:
     assert Session.from_json(json.dumps({"uri": COMPLETE.uri})) == Session(URL, TOKEN)
 

@@ -168,6 +168,26 @@ def test_a_failed_start_is_a_kernel_that_explains_it(
     assert json.loads(listed) == [model]
 
 
+def test_the_memory_limit_is_known_before_the_first_kernel_starts() -> None:
+    metrics = {"pss": 1, "limits": {"memory": {"rss": 3 * 1024**3}}}
+    pages = {
+        "/user/x/api/metrics/v1": json_page(200, metrics),
+        "/user/x/api/sessions": json_page(501, {"message": "no"}),
+    }
+    with (
+        ScriptedHub(pages=pages) as hub,
+        Gateway(lambda: Credential(f"{hub.url}user/x/", TOKEN)) as opened,
+    ):
+        start(opened)
+        start(opened)
+        paths = [each.path for each in hub.requests]
+        resources = opened.resources
+    assert resources
+    assert resources.memory_limit == 3 * 1024**3
+    assert paths[0] == "/user/x/api/metrics/v1"
+    assert paths.count("/user/x/api/metrics/v1") == 1
+
+
 def test_a_request_that_the_server_refuses_is_refused() -> None:
     answer = json_page(501, {"message": "no such kernel"})
     with (

@@ -90,6 +90,7 @@ class Gateway:
             aliases=options.aliases,
             kernel_timeout=options.kernel_timeout,
             prepare=options.prepare,
+            measure_first=self._watch.measure_first,
             warn=warn,
         )
 

@@ -100,7 +100,8 @@ class Holding:
     """Starts kernels for consumers.
 
     ``aliases`` maps kernelspecs; ``None`` passes every name on as it is. ``kernel_timeout`` is how
-    many seconds a kernel can take to respond. ``prepare`` sets each kernel up.
+    many seconds a kernel can take to respond. ``prepare`` sets each kernel up. ``measure_first``
+    finds the memory limit out before the first kernel starts.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Holding:
         aliases: Mapping[str, str] | None,
         kernel_timeout: float,
         prepare: Prepare | None,
+        measure_first: Callable[[], None],
         warn: Callable[[str], None],
     ):
         self._upstream = upstream
@@ -120,6 +122,7 @@ class Holding:
         self._aliases = aliases
         self._kernel_timeout = kernel_timeout
         self._prepare = prepare
+        self._measure_first = measure_first
         self._warn = warn
         self._warned: set[str] = set()
         self._specs: Mapping[str, Any] = {}
@@ -177,6 +180,8 @@ class Holding:
         slot: Slot | None = None
         deadline = Deadline(math.inf, cancel=cancel)
         try:
+            if not self._kernels.session_gone:
+                self._measure_first()
             slot = self._slots.acquire(start.page, deadline)
             result = self._post(start, method, target, slot)
             if isinstance(result, HeldKernel):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 from clinder.gateway.failures import Cause
 from clinder.gateway.kernels import SHORT, HeldKernel, Kernels
@@ -28,6 +29,8 @@ class Watch:
         self._slots = slots
         self._closed = threading.Event()
         self._has_metrics = True
+        self._first = threading.Lock()
+        self._has_measured = False
         self._missing: set[str] = set()
 
     def begin(self) -> None:
@@ -37,6 +40,14 @@ class Watch:
     def close(self) -> None:
         """End the thread."""
         self._closed.set()
+
+    def measure_first(self) -> None:
+        """Measure once before the first kernel starts, so that the memory limit is known."""
+        with self._first:
+            if not self._has_measured:
+                self._has_measured = True
+                with suppress(TransportError):
+                    self._measure()
 
     def _run(self) -> None:
         rounds = 0

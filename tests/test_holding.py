@@ -147,10 +147,10 @@ def test_a_start_that_the_server_cannot_perform_is_a_kernel_that_explains_it(
         (json_page(424, {}), "The hub no longer has the session."),
         (moved("/hub/user/x/"), "The hub no longer has the session."),
         (page(503), "The session's server responded with 503."),
-        (json_page(403, {"message": "no"}), "The session's server responded with 403: no"),
+        (json_page(403, {"message": "no"}), "The session's server responded with 403: no."),
         (
             json_page(500, {"message": f"a\x1b[31m {TOKEN}"}),
-            "The session's server responded with 500: a …",
+            "The session's server responded with 500: a ….",
         ),
     ],
 )

@@ -219,8 +219,8 @@ class Holding:
         if answer.status == GONE or 300 <= answer.status < 400:
             return self._make_up(start, record, slot, Cause.SESSION_GONE, _NO_SESSION)
         message = get_text(model, "message") if isinstance(model, dict) else ""
-        detail = f"The session's server responded with {answer.status}"
-        detail += f": {self._clean(message)}" if message else "."
+        reason = f": {self._clean(message).rstrip('.')}" if message else ""
+        detail = f"The session's server responded with {answer.status}{reason}."
         return self._make_up(start, record, slot, Cause.NOT_STARTED, detail)
 
     def _post_with_retries(

@@ -47,12 +47,11 @@ class History:
     def head(self) -> str:
         return self.git("rev-parse", "HEAD")
 
-    def commit(
-        self, files: Mapping[str, str | None] | None = None, *, date: str = "2026-01-01"
-    ) -> str:
+    def commit(self, files: Mapping[str, str | None] | None = None, *, date: str = "") -> str:
         """Commit files, by default some prose; ``None`` deletes a file. Return the SHA."""
         self._commits += 1
-        self.environ["GIT_COMMITTER_DATE"] = f"{date}T00:00Z"
+        if date:
+            self.environ["GIT_COMMITTER_DATE"] = f"{date}T00:00Z"
         for name, text in (files or {"index.md": f"Edition {self._commits}"}).items():
             file = self.path / name
             if text is None:

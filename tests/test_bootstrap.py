@@ -322,7 +322,7 @@ def test_the_actions_requirements_are_clinders_without_its_command_line() -> Non
     required = _requirements("requirements.in")
 
     assert "actions-toolkit" not in needs
-    assert needs.keys() - required.keys() == {"click", "rich"}
+    assert needs.keys() - required.keys() == {"click", "python-dotenv", "rich"}
     for name in needs.keys() & required.keys():
         assert required[name].specifier == needs[name].specifier
 

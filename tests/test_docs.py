@@ -44,7 +44,6 @@ OPTIONS_OF_OTHERS = {
     "2i2c-org/clinder": {"--github-repo", "--github-ref", "--json"},
 }
 VARIABLES_OF_OTHERS = {
-    *("JUPYTER_GATEWAY_URL", "JUPYTER_GATEWAY_AUTH_TOKEN"),  # jupyter_server
     *("BINDER_LAUNCH_HOST", "READTHEDOCS_OUTPUT"),  # a Binder's session, Read the Docs
     *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "NO_COLOR"),  # libraries
     *("MYSTMD_ALLOW_NODEENV", "PYTHON_VERSION", "BASE_URL"),  # MyST, Netlify

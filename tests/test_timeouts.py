@@ -141,7 +141,7 @@ def options(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize(
     ("command", "transports"),
-    [(start, 4), (start_another_commit, 2), (run, 5), (status, 1), (stop, 1), (execute, 1)],
+    [(start, 4), (start_another_commit, 2), (run, 6), (status, 1), (stop, 1), (execute, 1)],
 )
 def test_every_connection_of_a_command_has_the_users_limits(
     *,

@@ -180,7 +180,7 @@ def test_a_recorded_success_gives_the_session(name: str, way: str, capfd: Captur
         "reuse": "",
     }
     assert session == session | wanted
-    assert set(session) - set(wanted) == {"started_at", "phases", "attempts"}
+    assert set(session) - set(wanted) == {"started_at", "phases", "attempts", "kernels"}
     assert list(session["phases"]) == expected.phases.split()
     assert [attempt["outcome"] for attempt in session["attempts"]] == ["ready"]
     assert [request.path for request in hub.builds] == [f"/build/{spec}"]

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.posix  # the validators are installed for Linux and mac
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-OTHER_SERVICES = ("gitlab-ci.yml",)
+OTHER_SERVICES = ("gitlab-ci.yml", "gitlab-jupyter.yml")
 
 
 def _files(*patterns: str) -> list[str]:
@@ -36,7 +36,7 @@ SCHEMAS = [
     ("dependabot", [".github/dependabot.yml"]),
     ("github-issue-config", [".github/ISSUE_TEMPLATE/config.yml"]),
     ("github-issue-forms", [".github/ISSUE_TEMPLATE/bug.yml", ".github/ISSUE_TEMPLATE/wish.yml"]),
-    ("gitlab-ci", ["examples/gitlab-ci.yml"]),
+    ("gitlab-ci", ["examples/gitlab-ci.yml", "examples/gitlab-jupyter.yml"]),
     ("readthedocs", ["examples/readthedocs.yaml"]),
 ]
 

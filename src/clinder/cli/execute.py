@@ -94,7 +94,7 @@ def _split(
     if rest and rest[0].endswith(".ipynb"):
         raise UsageError(
             "clinder exec runs plain code, not notebooks.",
-            hint="To execute notebooks, use MyST: clinder run -- myst build --execute",
+            hint="To execute a notebook: clinder run -- jupyter execute NOTEBOOK, or use MyST.",
         )
     return sessions, rest
 

@@ -152,11 +152,19 @@ def test_a_shell_runs_tools_on_a_session_until_it_is_stopped(world: World) -> No
 
 
 def test_kernelspecs_are_only_written_to_a_new_folder(world: World) -> None:
-    (world.directory / "full").mkdir()
-    (world.directory / "full" / "file").touch()
-    result = world.run("start", "--hub", "local", "--kernels", "full")
-    assert result.code == 2
-    assert "The folder full is not empty." in result.err
+    """`clinder stop` removes the folder."""
+    for name in (".", ""):
+        result = world.run("start", "--hub", "local", "--kernels", name)
+        assert result.code == 2
+        assert "The folder . exists already." in result.err
+    assert not [*world.directory.iterdir()]
+
+
+def test_a_folder_that_cannot_be_created_leaves_no_session(world: World) -> None:
+    result = world.run("start", "--hub", "local", "--no-warm-up", "--kernels", "missing/kernels")
+    assert result.code == 8
+    assert "cannot be created: No such file or directory." in result.err
+    world.wait_for_servers(0)
 
 
 def test_no_kernels_leaves_the_tools_alone(world: World) -> None:

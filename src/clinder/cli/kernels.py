@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
 from clinder.errors import LaunchFailed, UsageError
 from clinder.session import Session
 from clinder.timeouts import Timeouts
+
+if TYPE_CHECKING:
+    from clinder.gateway.process import Handed
 
 
 @contextmanager
@@ -52,14 +56,12 @@ def offer_kernels(
 
 
 def require_new_folder(folder: Path) -> None:
-    """Raise :class:`~clinder.errors.UsageError` unless a folder can be created, or is empty."""
-    try:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise UsageError(f"The folder {folder} is not empty.", hint="Choose another name.")
-        folder.mkdir(mode=0o700, exist_ok=True)
-        folder.chmod(0o700)
-    except OSError as error:
-        raise UsageError(f"The folder {folder} cannot be used: {error.strerror}.") from None
+    """Raise :class:`~clinder.errors.UsageError` if something has the name of a new folder.
+
+    `clinder stop` removes the folder, so it must be clinder's own.
+    """
+    if folder.exists() or folder.is_symlink():
+        raise UsageError(f"The folder {folder} exists already.", hint="Choose a new name.")
 
 
 def start_bridges(
@@ -74,28 +76,45 @@ def start_bridges(
     """Start a gateway that outlives this program, and write kernelspecs for it to a folder.
 
     Returns the session, which now names the folder. Raises
-    :class:`~clinder.errors.LaunchFailed` if the gateway does not start.
+    :class:`~clinder.errors.LaunchFailed` if the folder cannot be created, or the gateway does not
+    start. Nothing of either remains then.
     """
     from clinder.gateway.gateway import GatewayOptions
-    from clinder.gateway.process import start_detached
+    from clinder.gateway.process import END_TIMEOUT, end_detached, start_detached
     from clinder.running.bridges import find_top, write_bridges
 
-    folder = folder.resolve()
-    handed = start_detached(session, GatewayOptions(), folder, deadline, environ=environ)
+    folder = folder.absolute()
+    try:
+        folder.mkdir(mode=0o700)
+    except OSError as error:
+        reason = f"The folder {folder} cannot be created: {error.strerror}."
+        raise LaunchFailed(reason, hint="Choose another folder for --kernels.") from None
+    try:
+        handed = _require_started(
+            start_detached(session, GatewayOptions(), folder, deadline, environ=environ)
+        )
+        write_bridges(
+            session,
+            folder,
+            url=handed.url,
+            token=handed.token,
+            top=Path.cwd() if session.is_embedded else find_top(Path.cwd()),
+            environ=environ,
+            executables=filter(None, map(shutil.which, ("jupyter", "python3", "python"))),
+            timeouts=timeouts,
+            report=report,
+        )
+    except BaseException:
+        end_detached(folder, deadline.uncancelled(END_TIMEOUT))
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return replace(session, kernels=str(folder))
+
+
+def _require_started(handed: Handed | None) -> Handed:
     if handed is None:
         raise LaunchFailed("The gateway for --kernels did not start.")
-    write_bridges(
-        session,
-        folder,
-        url=handed.url,
-        token=handed.token,
-        top=Path.cwd() if session.is_embedded else find_top(Path.cwd()),
-        environ=environ,
-        executables=filter(None, map(shutil.which, ("jupyter", "python3", "python"))),
-        timeouts=timeouts,
-        report=report,
-    )
-    return replace(session, kernels=str(folder))
+    return handed
 
 
 def end_bridges(session: Session, environ: Mapping[str, str], deadline: Deadline) -> None:

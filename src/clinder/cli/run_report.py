@@ -29,7 +29,8 @@ class RunReport:
 
     def __init__(self, path: Path | None, *, quiet: bool):
         if path is not None and (not path.name or not path.parent.is_dir() or path.is_dir()):
-            raise UsageError(f"The report cannot be written to {str(path)!r}.")
+            hint = "Name a file in a folder that exists."
+            raise UsageError(f"The report cannot be written to {str(path)!r}.", hint=hint)
         self._path = path
         self._quiet = quiet
         self._phases: dict[str, float] = {}

@@ -173,7 +173,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Report:
-    """One run. Fields are ``null`` or empty if it did not come so far.
+    """One run. A field is ``null`` or empty if the run ended before it was known.
 
     ``version`` is that of the report; it changes when a field changes its meaning or disappears.
     ``clinder`` is the version of clinder. ``kernels`` are in the order of their start.

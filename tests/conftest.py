@@ -40,5 +40,5 @@ def _no_threads_left() -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     for thread in set(threading.enumerate()) - before:
-        thread.join(timeout=20)
+        thread.join(timeout=60)
         assert not thread.is_alive(), f"{thread.name} is still running"

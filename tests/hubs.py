@@ -110,7 +110,7 @@ class ScriptedHub(Loopback):
     def awaited(self, method: str = "GET", ending: str = "") -> Request:
         """Wait for a request like those of :meth:`calls`, and return the first."""
         with self.changed:
-            assert self.changed.wait_for(lambda: self.calls(method, ending), timeout=20)
+            assert self.changed.wait_for(lambda: self.calls(method, ending), timeout=60)
             return self.calls(method, ending)[0]
 
     def handle(self, connection: socket.socket) -> None:

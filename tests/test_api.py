@@ -45,7 +45,7 @@ def _nothing_left(
     yield
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert capfd.readouterr() == ("", "")
-    until(lambda: not servers(tmp_path), 10)
+    until(lambda: not servers(tmp_path))
 
 
 def test_a_with_block_stops_the_session_even_if_it_raises(tmp_path: Path) -> None:

@@ -568,7 +568,7 @@ def test_the_request_has_the_form_that_hubs_expect() -> None:
         ):
             pass
         (request,) = hub.builds
-        assert request.left.wait(20), "the request ends with `ready`"
+        assert request.left.wait(60), "the request ends with `ready`"
     assert request.path == f"/pre/fix/build/{spec}?build_token=a%2Fb%2Bc"
     assert request.headers["accept"] == "text/event-stream"
     assert "authorization" not in request.headers
@@ -579,7 +579,7 @@ def test_closing_the_iterator_ends_the_request() -> None:
         events = request_build(Transport(), hub.url, SPEC, deadline=Deadline(60))
         assert next(events) == Progress("waiting", "Waiting\n")
         events.close()
-        assert hub.builds[0].left.wait(20)
+        assert hub.builds[0].left.wait(60)
 
 
 # Redirects.

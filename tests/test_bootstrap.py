@@ -354,7 +354,7 @@ def _find_python(shell: str, folder: Path, **variables: str) -> subprocess.Compl
         env=variables,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 

@@ -43,7 +43,7 @@ class Freezing(Relay):
         self.flows.set()
 
     def wait(self) -> None:
-        self.flows.wait(20)
+        self.flows.wait(60)
 
 
 @dataclass

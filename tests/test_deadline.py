@@ -107,7 +107,7 @@ def test_a_cancellation_ends_a_wait() -> None:
     thread = threading.Thread(target=wait)
     thread.start()
     deadline.cancel.set()
-    thread.join(timeout=20)
+    thread.join(timeout=60)
     assert [type(error) for error in outcome] == [Cancelled]
 
 

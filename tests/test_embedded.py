@@ -55,11 +55,11 @@ def ready(hub: Hub, path: str = "gh/org/repo/HEAD") -> Event:
 
 
 def get(session: Event, path: str = "api/status") -> requests.Response:
-    return requests.get(session["url"] + path, headers=authorization(session), timeout=30)
+    return requests.get(session["url"] + path, headers=authorization(session), timeout=60)
 
 
 def post(session: Event, path: str) -> requests.Response:
-    return requests.post(session["url"] + path, headers=authorization(session), timeout=30)
+    return requests.post(session["url"] + path, headers=authorization(session), timeout=60)
 
 
 def authorization(session: Event) -> dict[str, str]:
@@ -175,7 +175,7 @@ def test_ready_has_every_field_of_a_real_hub(hub: Hub, session: Event) -> None:
 def test_only_the_token_opens_the_server_and_its_files(session: Event) -> None:
     names = [entry["name"] for entry in get(session, "api/contents").json()["content"]]
     assert names == ["page.md"]
-    assert requests.get(session["url"] + "api/status", timeout=30).status_code == 403
+    assert requests.get(session["url"] + "api/status", timeout=60).status_code == 403
     assert get({**session, "token": "another"}).status_code == 403
 
 
@@ -190,7 +190,7 @@ def test_a_kernel_does_not_know_the_token(session: Event) -> None:
     assert not [name for name in variables if name.startswith("JUPYTER_TOKEN")]
     assert session["token"] not in " ".join([*variables.values(), *kernel.cmdline()])
     kernels = session["url"] + "api/kernels/" + response.json()["id"]
-    assert requests.delete(kernels, headers=authorization(session), timeout=30).status_code == 204
+    assert requests.delete(kernels, headers=authorization(session), timeout=60).status_code == 204
 
 
 def test_the_token_appears_nowhere(session: Event, lines: list[str]) -> None:
@@ -362,7 +362,7 @@ def report(line):
 
 with Hub(pathlib.Path(sys.argv[1]), stop_servers=False, report=report) as hub:
     headers = {"Accept": "text/event-stream"}
-    response = requests.get(f"{hub.url}build/gh/o/r/HEAD", headers=headers, timeout=30)
+    response = requests.get(f"{hub.url}build/gh/o/r/HEAD", headers=headers, timeout=60)
     print(response.text.strip().splitlines()[-1].removeprefix("data: "))
 """
 
@@ -517,7 +517,7 @@ def test_a_launch_fails_once_its_time_is_up(tmp_path: Path) -> None:
 
 def test_the_hub_sends_comments_during_silence(tmp_path: Path) -> None:
     with Hub(tmp_path, stop_servers=True, keepalive=0.1) as hub:
-        body = requests.get(f"{hub.url}build/gh/a/b/c", headers=STREAM, timeout=30).text
+        body = requests.get(f"{hub.url}build/gh/a/b/c", headers=STREAM, timeout=60).text
     assert ":keepalive\n\n" in body
     assert '"ready"' in body
 
@@ -569,7 +569,7 @@ def test_a_request_is_reported_without_its_query(hub: Hub, lines: list[str]) -> 
 def test_requests_from_pages_of_other_sites_are_refused(
     hub: Hub, path: str, headers: dict[str, str]
 ) -> None:
-    response = requests.get(hub.url + path, headers={**STREAM, **headers}, timeout=30)
+    response = requests.get(hub.url + path, headers={**STREAM, **headers}, timeout=60)
     assert response.status_code == 403
     assert response.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert "Access-Control-Allow-Origin" not in response.headers
@@ -580,19 +580,19 @@ def test_requests_from_pages_of_other_sites_are_refused(
 
 @pytest.mark.parametrize("path", ["", "no/such/path", "build/gh", "v2/gh/a/b/HEAD", "user/x/"])
 def test_any_other_path_is_the_page(hub: Hub, path: str) -> None:
-    response = requests.get(hub.url + path, timeout=30)
+    response = requests.get(hub.url + path, timeout=60)
     assert response.status_code == 200
     assert response.headers["Content-Type"].startswith("text/html")
     assert hub.url.rstrip("/") in response.text
 
 
 def test_health_versions_and_providers(hub: Hub) -> None:
-    health = requests.get(hub.url.replace(HOST, "localhost") + "health", timeout=30).json()
+    health = requests.get(hub.url.replace(HOST, "localhost") + "health", timeout=60).json()
     assert health["ok"] is True
     assert [check["ok"] for check in health["checks"]] == [True]
-    assert requests.head(hub.url + "health", timeout=30).status_code == 200
-    assert "clinder" in requests.get(hub.url + "versions", timeout=30).json()["binderhub"]
-    providers = requests.get(hub.url + "api/repoproviders", timeout=30).json()
+    assert requests.head(hub.url + "health", timeout=60).status_code == 200
+    assert "clinder" in requests.get(hub.url + "versions", timeout=60).json()["binderhub"]
+    providers = requests.get(hub.url + "api/repoproviders", timeout=60).json()
     assert [each["id"] for each in providers][:4] == ["gh", "gist", "git", "gl"]
 
 
@@ -623,7 +623,7 @@ def test_a_hub_can_be_closed_twice(tmp_path: Path) -> None:
     hub.close()
     hub.close()
     with pytest.raises(requests.ConnectionError):
-        requests.get(hub.url, timeout=30)
+        requests.get(hub.url, timeout=60)
 
 
 BLOCKED = """
@@ -646,7 +646,7 @@ except UsageError as error:
 
 def test_without_the_extra_the_error_names_what_to_install() -> None:
     program = subprocess.run(
-        [sys.executable, "-c", BLOCKED], capture_output=True, timeout=30, check=True, text=True
+        [sys.executable, "-c", BLOCKED], capture_output=True, timeout=60, check=True, text=True
     )
     assert program.stdout.startswith("2 ")
     assert "jupyter-server" in program.stdout

@@ -112,7 +112,7 @@ def test_a_fault_has_the_expected_outcome(
         assert stage.clock.passed < row.within
         for hub in stage.hubs:
             for request in hub.requests:
-                assert request.left.wait(20), f"{request.path} is still open"
+                assert request.left.wait(60), f"{request.path} is still open"
     assert observer.count(SessionStopped) == row.stopped
     assert observer.count(SessionNotStopped) == row.not_stopped
     warnings = [each.message for each in observer.events if isinstance(each, WarningIssued)]

@@ -62,7 +62,7 @@ def gateway(url: str) -> Iterator[Gateway]:
 
 
 def connect(opened: Gateway) -> HTTPConnection:
-    return HTTPConnection(urlsplit(opened.url).netloc, timeout=20)
+    return HTTPConnection(urlsplit(opened.url).netloc, timeout=60)
 
 
 def request(
@@ -248,7 +248,7 @@ def test_a_response_that_is_cut_is_cut_for_the_consumer() -> None:
 def exchange(opened: Gateway, data: bytes) -> bytes:
     """Send bytes to the gateway and return all that it sends until it closes the connection."""
     parts = urlsplit(opened.url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=20) as raw:
+    with socket.create_connection((parts.hostname, parts.port), timeout=60) as raw:
         raw.sendall(data)
         return b"".join(iter(lambda: raw.recv(65536), b""))
 
@@ -312,7 +312,7 @@ def test_a_request_that_runs_ends_with_the_gateway() -> None:
         gateways = [each for each in threads if each.name == "clinder-gateway"]
         assert len(gateways) == 2
         assert not any(each.is_alive() for each in gateways)
-        assert hub.requests[0].left.wait(10)
+        assert hub.requests[0].left.wait(60)
 
 
 @pytest.mark.parametrize(

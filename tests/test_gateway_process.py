@@ -47,7 +47,7 @@ def test_it_serves_the_session_until_it_is_told_to_end(session: Session, tmp_pat
     handed, process = start(session, tmp_path)
     headers = {"Authorization": f"token {handed.token}"}
 
-    assert requests.get(f"{handed.url}api/status", headers=headers, timeout=10).status_code == 200
+    assert requests.get(f"{handed.url}api/status", headers=headers, timeout=60).status_code == 200
     assert handed.variables["JUPYTER_BASE_URL"] == handed.url
     assert "s3cret" not in " ".join([*process.cmdline(), *process.environ().values()])
     assert handed.token not in repr(handed)

@@ -42,7 +42,7 @@ def gateway(server: Server, **options: Any) -> Iterator[Gateway]:
 
 
 def request(opened: Gateway, method: str, path: str, body: object = None) -> tuple[int, bytes]:
-    connection = HTTPConnection(urlsplit(opened.url).netloc, timeout=20)
+    connection = HTTPConnection(urlsplit(opened.url).netloc, timeout=60)
     headers = {"Authorization": f"token {opened.token}"}
     connection.request(method, f"/{path}", None if body is None else json.dumps(body), headers)
     response = connection.getresponse()
@@ -60,7 +60,7 @@ def test_the_response_is_held_until_the_kernel_responds() -> None:
     may_answer = threading.Event()
 
     def answers(parent: str) -> list[str | bytes | None]:
-        assert may_answer.wait(10)
+        assert may_answer.wait(60)
         return [info(parent)]
 
     with gateway(Server(answers)) as opened:
@@ -209,7 +209,7 @@ def test_a_kernel_of_a_session_that_is_gone_is_never_requested() -> None:
 def test_a_kernel_whose_consumer_has_left_is_deleted() -> None:
     server = Server(lambda _: [])
     with gateway(server) as opened:
-        connection = HTTPConnection(urlsplit(opened.url).netloc, timeout=20)
+        connection = HTTPConnection(urlsplit(opened.url).netloc, timeout=60)
         headers = {"Authorization": f"token {opened.token}"}
         connection.request("POST", "/api/sessions", json.dumps(SESSION), headers)
         until(lambda: bool(server.requests))

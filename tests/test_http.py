@@ -155,7 +155,7 @@ def test_a_broken_response_is_an_error_with_a_message(case: str, get: Callable[.
     with ScriptedHub(pages={"/x": answer}) as hub:
         with pytest.raises(TransportError, match=message):
             get(hub.url + "x", timeouts=IMPATIENT if SILENT in message else PATIENT)
-        assert hub.awaited().left.wait(20)
+        assert hub.awaited().left.wait(60)
 
 
 def test_an_error_tells_whether_the_headers_had_arrived() -> None:
@@ -186,7 +186,7 @@ def test_a_stream_that_nobody_reads_does_not_fill_the_memory() -> None:
         with Transport().stream(hub.url + "x", deadline=Deadline(LONG), headers={}) as response:
             next(response.chunks)
             assert not all_sent.wait(0.5)
-        assert hub.awaited().left.wait(20)
+        assert hub.awaited().left.wait(60)
 
 
 def test_a_refused_connection_is_reported() -> None:
@@ -229,7 +229,7 @@ def test_cancelling_a_request_closes_its_connection(answer: Answer | Raw) -> Non
         received = hub.awaited()
         deadline.cancel.set()
         assert isinstance(reading.exception(20), Cancelled)
-        assert received.left.wait(20)
+        assert received.left.wait(60)
 
 
 @pytest.mark.parametrize("error", [None, ZeroDivisionError])
@@ -243,7 +243,7 @@ def test_leaving_a_stream_closes_its_connection(error: type[Exception] | None) -
             assert not hub.requests[0].left.is_set()
             if error:
                 raise error
-        assert hub.requests[0].left.wait(20)
+        assert hub.requests[0].left.wait(60)
 
 
 def test_ctrl_c_at_the_start_closes_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +259,7 @@ def test_ctrl_c_at_the_start_closes_the_connection(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(threading.Thread, "start", interrupted)
         with pytest.raises(KeyboardInterrupt):
             request(hub.url + "x")
-        assert hub.requests[0].left.wait(20)
+        assert hub.requests[0].left.wait(60)
 
 
 # Redirects.

@@ -132,7 +132,7 @@ def test_four_hubs_build_at_the_same_time_and_the_others_afterwards(
         with fifth.changed:
             is_early.append(fifth.changed.wait_for(lambda: fifth.builds, timeout=0.5) != [])
 
-    together = threading.Barrier(4, action=wait_for_others, timeout=20)
+    together = threading.Barrier(4, action=wait_for_others, timeout=60)
 
     def fail_together() -> Answer:
         together.wait()

@@ -46,13 +46,13 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         os.write(self.master, keys)
 
-    def read_until(self, text: str, seconds: float = 30.0) -> None:
+    def read_until(self, text: str, seconds: float = 90.0) -> None:
         deadline = time.monotonic() + seconds
         while text not in self.drawn:
             assert time.monotonic() < deadline, self.drawn
             assert self._read(deadline), self.drawn
 
-    def finish(self, seconds: float = 30.0) -> int:
+    def finish(self, seconds: float = 90.0) -> int:
         """Read until the end, and return the exit code."""
         deadline = time.monotonic() + seconds
         while self._read(deadline):

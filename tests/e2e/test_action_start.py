@@ -477,7 +477,7 @@ def test_the_post_step_gives_up_on_two_sessions_within_the_runners_time_and_warn
 def request(variables: Mapping[str, str], path: str) -> requests.Response:
     """Send a request, as later steps do, with the variables that the step exported."""
     headers = {"Authorization": f"token {variables['JUPYTER_TOKEN']}"}
-    return requests.get(variables["JUPYTER_BASE_URL"] + path, headers=headers, timeout=10)
+    return requests.get(variables["JUPYTER_BASE_URL"] + path, headers=headers, timeout=60)
 
 
 def gateways(world: World) -> list[psutil.Process]:

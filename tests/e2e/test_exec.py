@@ -243,7 +243,7 @@ def test_output_that_the_server_drops_is_an_error(world: World) -> None:
     assert "IOPub data rate exceeded." in result.err
     assert "The session's server dropped some of the output" in result.err
     assert world.run("stop", env=environ).code == 0
-    server.wait(30)
+    server.wait(60)
 
 
 SECRETS = {

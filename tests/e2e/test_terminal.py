@@ -210,7 +210,7 @@ def test_closing_the_terminal_ends_the_command_and_the_session(world: World) -> 
     terminal = Terminal(world, run)
     terminal.read_until("ready")
     terminal.close()
-    terminal.process.wait(30)
+    terminal.process.wait(60)
     until(lambda: not world.processes())
 
 

@@ -192,7 +192,7 @@ code = open("running").read()
 pid = {"tool": tool.pid, "bridge": bridge.pid, "kernel": int(code)}[which]
 os.kill(pid, getattr(signal, name))
 print(tool.communicate()[1].strip().splitlines()[-1], file=sys.stderr)
-bridge.wait(20)
+bridge.wait(60)
 while kernels():
     pass
 print(tool.returncode != 0)

@@ -24,7 +24,7 @@ _COVERAGE = "COVERAGE_PROCESS_CONFIG"  # set by `make coverage`
 _INHERITED = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "PYTHONPATH", "VIRTUAL_ENV", _COVERAGE)
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Wait until a condition is true."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -180,7 +180,7 @@ class World:
     def end(self) -> None:
         """Check that no process runs, no file remains, and no message showed a token."""
         try:
-            until(lambda: not self._remains(), 10)
+            until(lambda: not self._remains(), 30)
         except AssertionError:
             raise AssertionError(f"these remain: {self._remains()}") from None
         finally:

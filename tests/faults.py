@@ -1,6 +1,6 @@
 """The fault table: in each row, a hub, a server or the network fails in one way.
 
-``tests/test_faults.py`` runs the rows, and ``docs/reliability.md`` shows them. Seconds are measured
+``tests/test_faults.py`` runs the rows, and ``docs/faults.md`` shows them. Seconds are measured
 by a clock that skips pauses, and runs fast while a hub is silent.
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from clinder.errors import EXIT_CODES
 from faults import STOPPING, TABLE, Fault
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "reliability.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "faults.md"
 BEGIN, END = "<!-- The fault table: begin -->\n", "<!-- The fault table: end -->\n"
 
 
@@ -19,8 +19,8 @@ def render_page() -> str:
 
 
 def _tables() -> str:
-    launches = (f"\n### {heading}\n\n{_launch_table(rows)}" for heading, rows in TABLE.items())
-    return "".join(launches) + f"\n### A session to stop\n\n{_stop_table()}\n"
+    launches = (f"\n## {heading}\n\n{_launch_table(rows)}" for heading, rows in TABLE.items())
+    return "".join(launches) + f"\n## A session to stop\n\n{_stop_table()}\n"
 
 
 def _launch_table(rows: tuple[Fault, ...]) -> str:

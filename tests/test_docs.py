@@ -255,7 +255,7 @@ def test_variables_exist(page: Path) -> None:
 
 
 def test_the_configuration_names_every_variable_that_the_command_line_reads() -> None:
-    page = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    page = (ROOT / "docs" / "variables.md").read_text("utf-8")
     options = (each for one in cli.commands.values() for each in one.params)
     read = {str(each.envvar) for each in options if each.envvar}
     for file in (ROOT / "src" / "clinder" / "cli").glob("*.py"):

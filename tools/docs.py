@@ -316,7 +316,7 @@ def _report() -> str:
 
 def _report_class(kind: Any) -> str:
     rows = ((f"`{each.name}`", _report_type(str(each.type))) for each in dataclasses.fields(kind))
-    return f"### {kind.__name__}\n\n{_markdown(kind)}\n\n" + _table(("field", "type"), *rows)
+    return f"## {kind.__name__}\n\n{_markdown(kind)}\n\n" + _table(("field", "type"), *rows)
 
 
 def _report_type(name: str) -> str:

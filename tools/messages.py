@@ -96,7 +96,7 @@ EXPLANATIONS = {
         "pull request. clinder then launches the target repository's commit, with a warning, if it "
         "can tell that both have the same environment.",
         "For a fork's pull request, the last sentence of the hint explains why clinder did not "
-        "launch the target repository's commit: see [Forks](previews.md#forks).",
+        "launch the target repository's commit: see [Forks](forks.md).",
     ),
     "NetworkRefused": Explanation(
         ("The hub refuses this network: …",),
@@ -163,7 +163,7 @@ EXPLANATIONS = {
         "object`.",
         "If the commit is a fork's pull request, and clinder can tell that the target repository "
         "has the same environment, it launches the target's commit and warns: see "
-        "[Forks](previews.md#forks).",
+        "[Forks](forks.md).",
     ),
     "CommitMismatch": Explanation(
         ("The hub launched …, not …",),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from dataclasses import fields, replace
@@ -172,22 +173,38 @@ def test_every_output_comes_from_the_start_step() -> None:
     assert values == {name: f"steps.start.outputs.{name}" for name in names}
 
 
-def test_no_hint_in_a_workflow_names_an_option_of_the_command_line() -> None:
-    hints = [each.hint for each in vars(errors).values() if hasattr(each, "hint")]
+def sentences() -> list[str]:
+    """Return the messages that name an option or an argument, but no command of a terminal."""
+    constants = (
+        node.value
+        for path in Path(errors.__file__).parent.rglob("*.py")
+        if path.parent.name not in ("cli", "bridge", "embedded") and path.name != "annotation.py"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    texts = [each for each in constants if "``" not in each]  # docstrings
+    return [each for each in texts if re.search(r"[a-z] (--[a-z][^`]*$|REPOSITORY\b)", each)]
 
-    assert len(hints) > 20
-    assert not [hint for hint in hints if "--" in name_inputs(hint)]
+
+def test_no_message_in_a_workflow_names_an_option_or_argument_of_the_command_line() -> None:
+    assert len(sentences()) > 20
+    for sentence in sentences():
+        text = name_inputs(sentence)
+        named = {name for name in re.findall(r"`([a-z-]+)`", text) if f"`{name}`" not in sentence}
+        assert "--" not in text
+        assert "REPOSITORY" not in text
+        assert named <= set(MANIFEST["inputs"]), text
 
 
 def test_options_in_a_hint_become_inputs() -> None:
     hint = (
-        "Use another hub with --hub, or --hub URL; longer with --timeout SECONDS, --ref or"
-        " --build-idle-timeout SECONDS."
+        "Omit REPOSITORY, or use another hub with --hub, or --hub URL; longer with --timeout"
+        " SECONDS, --ref, --build-idle-timeout SECONDS, or --env-for ORG/REPO. Run `git x --all`."
     )
 
     assert name_inputs(hint) == (
-        "Use another hub with `hub-url`, or `hub-url`; longer with `timeout`, `ref` or"
-        " `build-idle-timeout`."
+        "Omit `repo`, or use another hub with `hub-url`, or `hub-url`; longer with `timeout`,"
+        " `ref`, `build-idle-timeout`, or `env-for` ORG/REPO. Run `git x --all`."
     )
 
 
@@ -297,7 +314,7 @@ def test_the_summary_describes_the_session() -> None:
     assert "registry.example/2i2c/r2d-org-repo:c0ffee" in text
     assert "11.8 s: waiting 0.5 s, launching 11.2 s" in text
     assert "after 10 idle minutes or 6 hours (17:00 UTC)" in text
-    assert "HubFull 1 s The hub is full." in text
+    assert "1 s The hub is full." in text
     assert "environment" not in text
     assert "s3cret" not in page.text
 

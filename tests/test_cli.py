@@ -17,14 +17,15 @@ from pathlib import Path
 import pytest
 
 from answers import Answer, page, ready
-from clinder import __version__
 from clinder._signals import SignalEvent
-from clinder.cli.help import DOCUMENTATION, WIDTH, options_in_order
+from clinder._version import DOCUMENTATION, __version__
+from clinder.cli.executable import require_node
+from clinder.cli.help import WIDTH, options_in_order
 from clinder.cli.main import cli, main
 from clinder.cli.options import GROUPS, Option
 from clinder.cli.session_files import how_to_stop
 from clinder.cli.start import format_session
-from clinder.errors import EXIT_CODES
+from clinder.errors import EXIT_CODES, UsageError
 from clinder.session import Session
 from e2e.world import CLINDER, Result, World, line_with
 from histories import write_hanging_git
@@ -212,6 +213,7 @@ START = ["start", "o/r", "--attempts", "1", "--hub", "http://127.0.0.1:1", "--se
         ([*RUN, "--"], "There is no command to run."),
         (["run", "--hub", "local", "echo", "hi"], "Put it after `--`"),
         ([*RUN, "--", "no-such-command", "x"], "'no-such-command' does not exist or is not"),
+        ([*RUN, "--", "sphinx-build", "."], "Install it with `pip install sphinx`"),
         ([*RUN, "--", os.devnull], "does not exist or is not executable"),
         (["run", "--max-kernels", "0", "--", "true"], "At least one kernel must be allowed."),
         (["run", "--max-kernels", "x", "--", "true"], "must be a number, `auto` or `none`."),
@@ -543,3 +545,26 @@ def test_each_command_warns_that_a_session_that_its_hub_does_not_know_might_run(
             assert "the hub does not know it" in err
             assert "If the hub's proxy has just restarted, the session might keep running" in err
     assert codes == {"stop": 0, "status": 10, "exec": 10}
+
+
+@pytest.mark.parametrize("command", ["myst", "/usr/bin/myst", "myst.cmd"])
+def test_myst_without_node_fails_before_a_session_is_started(tmp_path: Path, command: str) -> None:
+    nothing = {"PATH": str(tmp_path), "HOME": str(tmp_path)}
+
+    with pytest.raises(UsageError, match="MyST needs Node"):
+        require_node(command, nothing)
+
+
+def test_myst_can_use_a_node_on_path_or_one_that_it_installs(tmp_path: Path) -> None:
+    nothing = {"PATH": str(tmp_path / "bin"), "HOME": str(tmp_path / "home")}
+    node = tmp_path / "bin" / ("node.exe" if sys.platform == "win32" else "node")
+    node.parent.mkdir()
+    node.touch(mode=0o700)
+    require_node("myst", nothing)
+    require_node("sphinx-build", {"PATH": "", "HOME": ""})
+
+    node.unlink()
+    require_node("myst", {**nothing, "MYSTMD_ALLOW_NODEENV": "1"})
+    data = tmp_path / "data"
+    (data / "myst").mkdir(parents=True)
+    require_node("myst", {**nothing, "XDG_DATA_HOME": str(data), "LOCALAPPDATA": str(data)})

@@ -818,7 +818,7 @@ def test_the_clones_own_repository_and_commit_can_be_given(book: History) -> Non
             "",
             {"reuse_environment": False, "reuse_environment_since": "90d"},
             "limits --reuse-environment, which is not given",
-            "Give both options",
+            "Give both, or omit",
         ),
     ],
 )

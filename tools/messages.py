@@ -43,6 +43,7 @@ EXPLANATIONS = {
             "The events cannot be written to …",
             "There is no command to run.",
             "The command … does not exist or is not executable.",
+            "MyST needs Node.js, and `node` is not on PATH.",
             "clinder exec runs plain code, not notebooks.",
             "The head repository of this … event is gone: the fork was deleted.",
             "The action does not include the embedded hub.",

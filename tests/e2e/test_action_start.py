@@ -256,6 +256,14 @@ def test_a_failed_build_is_one_annotation_with_everything_that_helps(
     assert "No Jupyter session" in used.summary
 
 
+def test_a_wrong_input_fails_the_step_although_the_job_could_continue(
+    use: MakeUse, hub: ScriptedHub
+) -> None:
+    start = use(hub, repo="org", fail_on_error="false").run()
+
+    assert (start.code, start.annotation.name, hub.requests) == (2, "error", [])
+
+
 # reuse-environment
 
 

@@ -9,44 +9,49 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from clinder._version import DOCUMENTATION
 from clinder.errors import ClinderError, RefNotFound
 from clinder.launch.build_failure import find_error_line
 
-_OPTIONS = (
-    # Hints name options of the command line, but a workflow has inputs.
-    (r"`clinder start --help` shows", "clinder's README shows"),
-    (r": allow for the whole launch with --idle-timeout SECONDS", ""),  # it has no such input
-    (r"--(timeout|build-idle-timeout) SECONDS", r"`\1`"),
-    (r"--hub(?: URL)?\b", "`hub-url`"),
-    (
-        r"--(ref|build-token|warm-up|env-for|reuse-environment-since|reuse-environment|timeout)\b",
-        r"`\1`",
-    ),
+# Messages name what the command line has, but a workflow has inputs.
+_PHRASES = (
+    ("the forms that `clinder start --help` shows", f"the forms in {DOCUMENTATION}commands/"),
+    (": allow for the whole launch with --idle-timeout SECONDS", ""),  # it has no such input
+    ("REPOSITORY", "`repo`"),
 )
+_OPTION = re.compile(r"--([a-z-]*[a-z])(?: [A-Z]{2,}\b(?!/))?")
+_INPUTS_OF_OPTIONS = {"hub": "hub-url"}
 
 
 def format_annotation(error: ClinderError, environ: Mapping[str, str]) -> str:
     """Return the message, the hub, the log line that failed, the hint, and the Binder link."""
     context = error.context
-    message, hint = error.message, error.hint
+    message, hint = name_inputs(error.message), name_inputs(error.hint)
     if isinstance(error, RefNotFound):
-        message, hint = _explain_not_found(error, environ)
+        message, hint = map(name_inputs, _explain_not_found(error, environ))
     log_line = context.log_line or find_error_line(context.log)
     lines = [
         message,
         f"Hub: {context.hub}" if context.hub else "",
         f"The hub's log: {log_line}" if log_line else "",
-        f"What to do: {name_inputs(hint)}" if hint else "",
+        f"What to do: {hint}" if hint else "",
         f"To launch it by hand: {context.link}" if context.link else "",
     ]
     return "\n".join(filter(None, lines))
 
 
-def name_inputs(hint: str) -> str:
-    """Return a hint with the command line's options replaced by the action's inputs."""
-    for option, name in _OPTIONS:
-        hint = re.sub(option, name, hint)
-    return hint
+def name_inputs(text: str) -> str:
+    """Return a message with the command line's options replaced by the action's inputs."""
+    for phrase, replacement in _PHRASES:
+        text = text.replace(phrase, replacement)
+    # The text between two backticks is a command or an option of another program, such as git.
+    parts = text.split("`")
+    parts[::2] = [_OPTION.sub(_name_input, part) for part in parts[::2]]
+    return "`".join(parts)
+
+
+def _name_input(option: re.Match[str]) -> str:
+    return f"`{_INPUTS_OF_OPTIONS.get(option[1], option[1])}`"
 
 
 def _explain_not_found(error: ClinderError, environ: Mapping[str, str]) -> tuple[str, str]:

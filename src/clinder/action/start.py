@@ -16,7 +16,7 @@ from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import PREFIX, Inputs, fails_on_error, read
 from clinder.action.log import Log
 from clinder.action.workflow import Workflow
-from clinder.errors import Cancelled, ClinderError
+from clinder.errors import Cancelled, ClinderError, UsageError
 from clinder.gateway.process import START_TIMEOUT, Handed, report_path, start_detached
 from clinder.launch.launch import launch
 from clinder.launch.request import resolve
@@ -176,7 +176,7 @@ def _report_failure(
 ) -> int:
     message = annotation.format_annotation(error, environ)
     workflow.add_summary(summary.format_failed(error, message, attempts))
-    if _continues_on_error(environ):
+    if not isinstance(error, UsageError) and _continues_on_error(environ):
         workflow.warning(f"{message}\nThe job continues without a session.")
         return 0
     workflow.error(message)

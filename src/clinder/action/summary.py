@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from urllib.parse import urlsplit
 
 from clinder._text import one_line
+from clinder.action.annotation import name_inputs
 from clinder.errors import ClinderError
 from clinder.gateway.closing import NOTHING_RAN, count, describe_memory, format_seconds
 from clinder.gateway.report import Kernel, Report
@@ -136,11 +137,11 @@ def _attempts(attempts: tuple[Attempt, ...]) -> str:
     if not attempts or [attempt.outcome for attempt in attempts] == ["ready"]:
         return ""
     rows = "".join(
-        f"| {number} | {_escape(each.hub)} | {_escape(each.outcome)} | {each.seconds:.0f} s"
-        f" | {_escape(each.reason)}{_log_line(each)} |\n"
+        f"| {number} | {_escape(each.hub)} | {each.seconds:.0f} s"
+        f" | {_escape(name_inputs(each.reason or each.outcome))}{_log_line(each)} |\n"
         for number, each in enumerate(attempts, start=1)
     )
-    return f"| attempt | hub | outcome | time | reason |\n|---|---|---|---|---|\n{rows}\n"
+    return f"| attempt | hub | time | result |\n|---|---|---|---|\n{rows}\n"
 
 
 def _log_line(attempt: Attempt) -> str:

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from clinder._version import DOCUMENTATION
 from clinder.cli.options import GROUPS, OUTPUT, Option
 
-DOCUMENTATION = "https://org.github.io/clinder-action/"
 WIDTH = 140
 """Columns of the widest help. Longer lines would be hard to read."""
 

@@ -14,9 +14,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from clinder._version import __version__
+from clinder._version import DOCUMENTATION, __version__
 from clinder.cli.gateway_options import GatewaySettings, gateway_options
-from clinder.cli.help import DOCUMENTATION, LAUNCH, SESSION, WIDTH, Command, RepositoryCommand
+from clinder.cli.help import LAUNCH, SESSION, WIDTH, Command, RepositoryCommand
 from clinder.cli.options import (
     FAILURE,
     OUTPUT,

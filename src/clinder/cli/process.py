@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -11,25 +10,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from clinder._deadline import Deadline
+from clinder.cli.executable import find_executable
 from clinder.errors import TimedOut, UsageError
 
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)
 _POLL = 0.05
 _TOOL_TIMEOUT = 5.0  # seconds for ps or taskkill
-
-
-def find_executable(name: str) -> str:
-    """Return the path of a command. Raises :class:`~clinder.errors.UsageError` if there is none.
-
-    On Windows it can be ``myst.cmd``, which would not start as ``myst``.
-    """
-    path = shutil.which(name)
-    if path is None:
-        raise UsageError(
-            f"The command {name!r} does not exist or is not executable.",
-            hint="Check its spelling, or write the path of the executable.",
-        )
-    return path
 
 
 class Process:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from clinder._deadline import Deadline
 from clinder._signals import SignalEvent, exit_code, handle_signals
 from clinder.cli.event_log import CommandEnded, CommandStarted, EventLog, event_log
+from clinder.cli.executable import find_executable, require_node
 from clinder.cli.gateway_options import GatewaySettings
 from clinder.cli.interrupts import (
     cancellation,
@@ -26,7 +27,7 @@ from clinder.cli.interrupts import (
 from clinder.cli.kernels import offer_kernels
 from clinder.cli.launching import launch_consequence, launch_session
 from clinder.cli.options import STDOUT, Options
-from clinder.cli.process import Process, find_executable
+from clinder.cli.process import Process
 from clinder.cli.run_report import RunReport
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_or_keep
@@ -103,6 +104,7 @@ def run(
     settings = gateway or GatewaySettings()
     settings.check()
     find_executable(command[0])
+    require_node(command[0], os.environ)
     variables = read_variables(settings.env, settings.env_files)
     report = RunReport(settings.report, quiet=options.quiet)
     report.variables = variables.names

@@ -66,7 +66,7 @@ class LaunchOptions:
             if not self.reuse_environment:
                 raise UsageError(
                     "--reuse-environment-since limits --reuse-environment, which is not given.",
-                    hint="Give both options, or omit --reuse-environment-since.",
+                    hint="Give both, or omit --reuse-environment-since.",
                 )
 
     def _require_types(self) -> None:

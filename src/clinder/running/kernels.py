@@ -74,7 +74,7 @@ def running_kernel(
         message = f"The session's kernel is unreachable: {error.message}."
         raise errors.ServerUnreachable(message) from None
     except NotSet as error:
-        hint = "Omit --env, or use a kernel for Python, R or Julia."
+        hint = "Omit the variables, or use a kernel for Python, R or Julia."
         raise errors.CodeRaised(error.message, hint=hint) from None
     except (KernelDied, errors.ServerNotReady):
         died = True

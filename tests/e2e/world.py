@@ -103,7 +103,7 @@ class World:
     def finish(self, process: subprocess.Popen[str], stdin_text: str | None = None) -> Result:
         """Wait for a command to end, and check its messages."""
         try:
-            out, err = process.communicate(stdin_text, timeout=60)
+            out, err = process.communicate(stdin_text, timeout=180)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()

@@ -6,45 +6,23 @@ import asyncio
 import json
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http.client import responses
 from socket import socket
-from traceback import format_exception
-from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 from tornado.httpserver import HTTPServer
-from tornado.httputil import split_host_and_port
 from tornado.iostream import StreamClosedError
-from tornado.web import Application, HTTPError, RequestHandler
+from tornado.web import Application, HTTPError
 
 from clinder._version import USER_AGENT
-from clinder.embedded.servers import NotLaunched, Server, Servers, name_for
+from clinder.embedded.handler import Handler, State
+from clinder.embedded.servers import NotLaunched, Server, name_for
 from clinder.embedded.specs import ResolvedSpec, SpecRefused, list_providers, resolve_spec
 
 _BOTS = re.compile("bot|crawler|spider|gpt", re.IGNORECASE)
-_HOSTS = {"127.0.0.1", "localhost", "[::1]", "::1"}
-
-
-@dataclass
-class State:
-    """State that the handlers of one hub share. ``keepalive`` is in seconds."""
-
-    servers: Servers
-    keepalive: float
-    report: Callable[[str], None]
-    builds: set[asyncio.Task[None]] = field(init=False, default_factory=set)
-
-    async def close(self, *, stop_servers: bool) -> None:
-        """Cancel the running builds; stop all servers, or those whose token no client has."""
-        for build in self.builds:
-            build.cancel()
-        ending = self.servers.close(all_of_them=stop_servers)
-        await asyncio.gather(*self.builds, ending, return_exceptions=True)
 
 
 def _application(state: State) -> Application:
@@ -80,39 +58,7 @@ async def serve(
     await state.close(stop_servers=stop_servers)
 
 
-def _host(origin: str) -> str:
-    with suppress(ValueError):
-        return urlsplit(origin).netloc
-    return ""
-
-
-class _Handler(RequestHandler):
-    def initialize(self, state: State) -> None:
-        self.state = state
-
-    def prepare(self) -> None:
-        """Refuse requests that another site's page could send through this user's browser.
-
-        If somebody else's name resolves to this machine (DNS rebinding), ``Host`` shows it.
-        """
-        origin = self.request.headers.get("Origin")
-        hosts = [self.request.host, *([_host(origin)] if origin is not None else [])]
-        names = {split_host_and_port(host.lower())[0] for host in hosts}
-        site = self.request.headers.get("Sec-Fetch-Site", "none")
-        if not names <= _HOSTS or site not in ("none", "same-origin"):
-            self.set_status(403)
-            self.set_header("Content-Type", "text/plain; charset=utf-8")
-            self.finish("This hub is for programs on its own machine.\n")
-
-    def log_exception(
-        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        """Report a bug to the hub's owner. Loggers belong to the process, not to the hub."""
-        if not isinstance(value, HTTPError):
-            self.state.report("".join(format_exception(typ, value, tb)))
-
-
-class _BuildHandler(_Handler):
+class _BuildHandler(Handler):
     """One build request, which launches a server and streams events.
 
     Refusals are events too; the HTTP status is always 200 (``builder.py``).
@@ -253,12 +199,12 @@ class _BuildHandler(_Handler):
                     await self.flush()
 
 
-class _VersionsHandler(_Handler):
+class _VersionsHandler(Handler):
     def get(self) -> None:
         self.write({"builder_info": {"embedded": True}, "binderhub": USER_AGENT.split()[0]})
 
 
-class _HealthHandler(_Handler):
+class _HealthHandler(Handler):
     def get(self) -> None:
         servers = {"service": "Servers", "ok": True, "running": self.state.servers.running}
         self.write({"ok": True, "checks": [servers]})
@@ -266,13 +212,13 @@ class _HealthHandler(_Handler):
     head = get
 
 
-class _ProvidersHandler(_Handler):
+class _ProvidersHandler(Handler):
     def get(self) -> None:
         self.set_header("Content-Type", "application/json")
         self.write(json.dumps(list_providers()))
 
 
-class _PageHandler(_Handler):
+class _PageHandler(Handler):
     """The page at every path outside the API (``main.py``)."""
 
     def get(self) -> None:

@@ -71,12 +71,13 @@ class Hub:
         """
         # Imported here because they need the extra, which __init__ has checked.
         from clinder.embedded import handlers
+        from clinder.embedded.handler import State
         from clinder.embedded.servers import Servers
 
         listening = _listen(self.port)
         self.url = f"http://{HOST}:{listening.getsockname()[1]}/"
         servers = Servers(self._directory, self.idle, self.launch_timeout, self.report)
-        state = handlers.State(servers, self.keepalive, self.report)
+        state = State(servers, self.keepalive, self.report)
         serving = handlers.serve(state, listening, self._started, stop_servers=self.stop_servers)
         self._thread = Thread(target=asyncio.run, args=(serving,), name="clinder-hub", daemon=True)
         self._thread.start()

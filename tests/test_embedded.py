@@ -198,7 +198,7 @@ def test_the_token_appears_nowhere(session: Event, lines: list[str]) -> None:
     shown = [*process.server.cmdline(), *process.server.environ().values(), *lines]
     shown += [file.read_text() for file in process.folder.rglob("*") if file.is_file()]
     assert session["token"] not in " ".join(shown)
-    server = Server("name", session["token"], process.folder, cast("Any", None))
+    server = Server("name", "/", session["token"], process.folder, cast("Any", None))
     assert session["token"] not in repr(server)
 
 

@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import stat
 import sys
 from contextlib import suppress
 from pathlib import Path
 
+from clinder._private_files import require_private
 from clinder.errors import UsageError
 from clinder.session import Session
 
 _MAX_CHARACTERS = 1024 * 1024
-_ACCESS_BY_OTHERS = stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 
 
 def read(path: Path) -> Session:
     """Return the session in a file that belongs to this user and that nobody else can access.
 
-    On Windows, the permissions of the user's folder protect it. Raises
-    :class:`~clinder.errors.UsageError`.
+    Raises :class:`~clinder.errors.UsageError`.
     """
     session, status = _read(path)
-    if sys.platform != "win32" and status.st_mode & _ACCESS_BY_OTHERS:
-        raise UsageError(
-            f"Other users can read or change the session file {path}:"
-            f" its mode is {stat.S_IMODE(status.st_mode):04o}.",
-            hint=f"Restrict access to yourself: chmod 600 {shlex.quote(str(path))}",
-        )
+    require_private(path, status, "session file")
     return session
 
 

@@ -359,8 +359,15 @@ def execute(arguments: tuple[str, ...], files: tuple[Path, ...], **options: Any)
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="The directory that sessions run in.  [default: .]",
 )
+@option(
+    "--token-file",
+    group=WHAT,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Require a login, like a hub whose users have accounts: clients send the token in this "
+    "file. If the file does not exist, clinder creates it with a new token.",
+)
 @quiet_option
-def hub(port: int, directory: Path, quiet: bool) -> None:
+def hub(port: int, directory: Path, token_file: Path | None, quiet: bool) -> None:
     """Run the embedded hub, for this machine only, until Ctrl-C.
 
     It speaks the BinderHub API and launches real Jupyter Servers, but builds and fetches
@@ -371,10 +378,11 @@ def hub(port: int, directory: Path, quiet: bool) -> None:
     Examples:
       clinder hub
       clinder start ORG/REPO --hub http://127.0.0.1:8585
+      clinder hub --token-file token
     """
     from clinder.cli.hub import hub as serve
 
-    serve(port, directory, quiet=quiet)
+    serve(port, directory, token_file, quiet=quiet)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from tornado.httputil import split_host_and_port
 from tornado.web import HTTPError, RequestHandler
 
+from clinder.embedded.account import Account
 from clinder.embedded.servers import Servers
 
 _HOSTS = {"127.0.0.1", "localhost", "[::1]", "::1"}
@@ -20,11 +21,15 @@ _HOSTS = {"127.0.0.1", "localhost", "[::1]", "::1"}
 
 @dataclass
 class State:
-    """State that the handlers of one hub share. ``keepalive`` is in seconds."""
+    """State that the handlers of one hub share. ``keepalive`` is in seconds.
+
+    With an ``account``, the hub needs a login.
+    """
 
     servers: Servers
     keepalive: float
     report: Callable[[str], None]
+    account: Account | None = None
     builds: set[asyncio.Task[None]] = field(init=False, default_factory=set)
 
     async def close(self, *, stop_servers: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -18,6 +19,8 @@ from tornado.iostream import StreamClosedError
 from tornado.web import Application, HTTPError
 
 from clinder._version import USER_AGENT
+from clinder.embedded import jupyterhub
+from clinder.embedded.account import USER
 from clinder.embedded.handler import Handler, State
 from clinder.embedded.servers import NotLaunched, Server, name_for
 from clinder.embedded.specs import ResolvedSpec, SpecRefused, list_providers, resolve_spec
@@ -28,6 +31,7 @@ _BOTS = re.compile("bot|crawler|spider|gpt", re.IGNORECASE)
 def _application(state: State) -> Application:
     return Application(
         [
+            *(jupyterhub.routes(state) if state.account else []),
             (r"/build/([^/]+)/(.+)", _BuildHandler, {"state": state}),
             (r"/versions", _VersionsHandler, {"state": state}),
             (r"/health", _HealthHandler, {"state": state}),
@@ -80,6 +84,11 @@ class _BuildHandler(Handler):
         accept = self.request.headers.get("Accept", "")
         if "text/event-stream" not in {part.strip().lower() for part in accept.split(";")}:
             raise HTTPError(400, "Missing Accept header: text/event-stream")
+        account = self.state.account
+        token = jupyterhub.presented_token(self)
+        if account and not account.owns(token):
+            known = account.knows(token)
+            raise HTTPError(403, f"user {USER} is not allowed." if known else "Forbidden")
 
     async def get(self, *_unquoted: str) -> None:
         """Launch a server without building an image, and send a hub's events."""
@@ -155,8 +164,9 @@ class _BuildHandler(Handler):
         variables["BINDER_REPO_URL"] = variables.pop("REPO_URL")  # see binderspawner_mixin.py
         await self._emit("launching", "Launching server...\n")
         await self._emit("launching", "Server requested\n")
+        options = {**about, "image": image, "token": secrets.token_urlsafe(16)}
         try:
-            server = await self.state.servers.launch(name, variables)
+            server = await self.state.servers.launch(name, variables, options)
         except NotLaunched as error:
             for line in error.log:
                 await self._emit("launching", f"{line}\n")
@@ -166,8 +176,12 @@ class _BuildHandler(Handler):
 
     async def _deliver(self, server: Server, about: Mapping[str, str]) -> None:
         """Hand the server over to the client, or stop it if the client has disconnected."""
-        message = f"server running at {server.url}\n"
-        ready = {**about, "token": server.token, "url": server.url}
+        url, token = server.url, server.token
+        if self.state.account:  # the hub is in front of the server, and only the account opens it
+            url = f"{self.request.protocol}://{self.request.host}{server.path}"
+            token = server.options["token"]
+        message = f"server running at {url}\n"
+        ready = {**about, "token": token, "url": url}
         try:
             await self._emit("launching", f"Server ready at /user/{server.name}/\n")
             server.hand_over()  # a client that has read the next event can close the hub at once

@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Thread
 
 from clinder.errors import UsageError
+from clinder.session import EMBEDDED_PATH
 
 HOST = "127.0.0.1"
 CLOSE = 10.0  # seconds; stopping a server takes less
@@ -26,10 +27,11 @@ class Hub:
     It launches Jupyter Servers that serve ``directory``. Each is a detached process that shuts
     down after ``idle`` seconds without activity: a busy kernel counts as activity, a connection to
     an idle kernel does not. ``port`` 0 means any free port. If ``stop_servers`` is true, the
-    servers end with the hub. ``report`` receives log lines, in the hub's thread; they can hold
-    untrusted text but no secret. As in a real hub's configuration, ``keepalive`` is the number of
-    seconds of silence before the hub sends a comment, and ``launch_timeout`` the time limit for
-    a launch in seconds.
+    servers end with the hub. With a ``token``, the hub needs a login: it is the token of the hub's
+    only user, and the servers are behind the hub's own port. ``report`` receives log lines, in the
+    hub's thread; they can hold untrusted text but no secret. As in a real hub's configuration,
+    ``keepalive`` is the number of seconds of silence before the hub sends a comment, and
+    ``launch_timeout`` the time limit for a launch in seconds.
 
     Raises :class:`~clinder.errors.UsageError` if the extra is not installed or ``directory`` is
     not a directory.
@@ -43,6 +45,7 @@ class Hub:
     report: Callable[[str], None] = lambda _: None
     keepalive: float = 25.0
     launch_timeout: float = 60.0
+    token: str = field(default="", repr=False)
     url: str = field(init=False, default="")
     """``http://127.0.0.1:PORT/``, once the hub has started."""
 
@@ -71,13 +74,16 @@ class Hub:
         """
         # Imported here because they need the extra, which __init__ has checked.
         from clinder.embedded import handlers
+        from clinder.embedded.account import USER, Account
         from clinder.embedded.handler import State
         from clinder.embedded.servers import Servers
 
         listening = _listen(self.port)
         self.url = f"http://{HOST}:{listening.getsockname()[1]}/"
-        servers = Servers(self._directory, self.idle, self.launch_timeout, self.report)
-        state = State(servers, self.keepalive, self.report)
+        account = Account(self.token) if self.token else None
+        base = f"/user/{USER}/" if account else f"{EMBEDDED_PATH}user/"
+        servers = Servers(self._directory, self.idle, self.launch_timeout, self.report, base)
+        state = State(servers, self.keepalive, self.report, account)
         serving = handlers.serve(state, listening, self._started, stop_servers=self.stop_servers)
         self._thread = Thread(target=asyncio.run, args=(serving,), name="clinder-hub", daemon=True)
         self._thread.start()

@@ -23,7 +23,6 @@ from urllib.parse import urlsplit
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError
 
 from clinder.bridge.settings import without_bridges
-from clinder.session import EMBEDDED_PATH
 
 HANDED_OVER = "handed-over"  # this file tells a server's process that a client has its token
 POLL = 0.02  # seconds between two checks of a file or a process
@@ -57,14 +56,18 @@ class Server:
     """A Jupyter Server in its own process.
 
     ``folder`` is private to the server and is removed when the server ends. ``handed_over`` means
-    that a client has the token. ``url`` ends in a slash; it is empty until the port is known.
+    that a client has the token. ``url`` is the server's own, whose ``path`` ends in a slash; it is
+    empty until the port is known. ``options`` are those of the launch, as JupyterHub shows them.
     """
 
     name: str
+    path: str
     token: str = field(repr=False)
     folder: Path
     process: subprocess.Popen[bytes]
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
     url: str = ""
+    ready: bool = False
     handed_over: bool = False
 
     def hand_over(self) -> None:
@@ -84,32 +87,47 @@ class Servers:
     """All servers of one hub, for use in one event loop.
 
     A server shuts down after ``idle`` seconds without activity. ``timeout`` is the time limit for
-    a launch, in seconds. ``report`` receives a line of text for each step.
+    a launch, in seconds. ``report`` receives a line of text for each step. A server's path begins
+    with ``base``.
     """
 
     directory: Path
     idle: float
     timeout: float
     report: Callable[[str], None]
+    base: str
     _all: list[Server] = field(init=False, default_factory=list)
 
     @property
     def running(self) -> int:
         """The number of servers that are running."""
-        return sum(server.runs for server in self._all)
+        return len(self.all)
 
-    async def launch(self, name: str, variables: Mapping[str, str]) -> Server:
+    @property
+    def all(self) -> list[Server]:
+        """The servers that are running or starting."""
+        return [server for server in self._all if server.runs]
+
+    def find(self, name: str) -> Server | None:
+        """Return the server with this name, unless it has ended."""
+        return next((server for server in self.all if server.name == name), None)
+
+    async def launch(
+        self, name: str, variables: Mapping[str, str], options: Mapping[str, str]
+    ) -> Server:
         """Return a new server that is ready, with these variables in its environment.
 
         Raises :class:`NotLaunched`. If this or a cancellation is raised, the process has ended and
         its folder is gone.
         """
-        self._all = [server for server in self._all if server.runs]
+        self._all = self.all
+        path = f"{self.base}{name}/"
         folder = Path(tempfile.mkdtemp(prefix="clinder-"))
         try:
-            token = prepare(folder, name, self.directory, self.idle)
+            token = prepare(folder, path, self.directory, self.idle)
             with os.fdopen(_create_private(folder / "log"), "a+b") as log:
-                server = Server(name, token, folder, _start(folder, variables, log))
+                process = _start(folder, variables, log)
+                server = Server(name, path, token, folder, process, options)
                 await self._wait_for_launch(server, log)
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
@@ -134,10 +152,11 @@ class Servers:
         except BaseException:
             await self.stop(server)
             raise
+        server.ready = True
         self.report(f"{server.name}: server ready at {server.url}")
 
     async def _wait_until_ready(self, server: Server) -> None:
-        server.url = f"http://127.0.0.1:{await self._wait_for_port(server)}{_path(server.name)}"
+        server.url = f"http://127.0.0.1:{await self._wait_for_port(server)}{server.path}"
         client = AsyncHTTPClient(force_instance=True)
         try:
             while server.runs:
@@ -194,15 +213,11 @@ def name_for(repo_url: str) -> str:
     return f"{prefix}-{''.join(secrets.choice(letters) for _ in range(8))}"
 
 
-def _path(name: str) -> str:
-    return f"{EMBEDDED_PATH}user/{name}/"
-
-
-def prepare(folder: Path, name: str, directory: Path, idle: float) -> str:
+def prepare(folder: Path, path: str, directory: Path, idle: float) -> str:
     """Write a server's token and settings into its folder (mode 0600), and return the token."""
     token = secrets.token_urlsafe(16)
     settings = {
-        "base_url": _path(name),
+        "base_url": path,
         "root_dir": str(directory),
         "idle": idle,
         "starter": os.getpid(),

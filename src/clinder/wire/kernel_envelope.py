@@ -178,8 +178,14 @@ def _make_head(channel: str, header: object, parent: object) -> Head | None:
     if not isinstance(header, dict) or not isinstance(parent, dict):
         return None
     head = Head(channel, _keep_plain(header), _keep_plain(parent))
-    sizes = (len(json.dumps(head.header)), len(json.dumps(head.parent)))
-    return head if len(channel) <= _CHANNEL_LIMIT and max(sizes) <= HEADER_LIMIT else None
+    is_small = all(_is_small(each) for each in (head.header, head.parent))
+    return head if len(channel) <= _CHANNEL_LIMIT and is_small else None
+
+
+def _is_small(header: Mapping[str, Any]) -> bool:
+    """Whether a header is not too long as JSON, in which a character has at most 6 bytes."""
+    most = 6 * sum(len(str(each)) for pair in header.items() for each in pair) + 8 * len(header)
+    return most <= HEADER_LIMIT or len(json.dumps(header)) <= HEADER_LIMIT
 
 
 def _keep_plain(header: Mapping[str, Any]) -> Mapping[str, Any]:

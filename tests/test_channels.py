@@ -19,7 +19,7 @@ import pytest
 
 from clinder.embedded.hub import Hub
 from clinder.gateway import upstream
-from clinder.gateway.conversation import CellLimits
+from clinder.gateway.conversation import CellLimits, Conversation
 from clinder.gateway.gateway import Gateway, GatewayOptions
 from clinder.gateway.upstream import Credential
 from clinder.wire import websocket
@@ -32,6 +32,8 @@ from proxies import Relay
 from test_embedded import ready
 
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
+
+WARNINGS: list[str] = []
 
 
 class Freezing(Relay):
@@ -73,7 +75,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 @contextmanager
 def gateway(place: Place, **options: Any) -> Iterator[Gateway]:
     credential = Credential(place.url, place.token)
-    with Gateway(lambda: credential, GatewayOptions(**options)) as opened:
+    WARNINGS.clear()
+    with Gateway(lambda: credential, GatewayOptions(**options), warn=WARNINGS.append) as opened:
         yield opened
 
 
@@ -292,6 +295,30 @@ def test_a_kernel_that_somebody_else_deletes_ends_its_cells(place: Place) -> Non
         assert error(consumer.run("print(1)")) == "KernelGone"
         _, listed = request(consumer.opened, "GET", "api/kernels")
         assert consumer.kernel_id in {each["id"] for each in listed}
+
+
+def test_a_bug_ends_the_websocket_because_its_cells_would_never_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with consumer_of(place) as consumer:
+        monkeypatch.setattr(Conversation, "from_server", lambda *_: 1 // 0)
+        consumer.send("1")
+        assert [*_ended(consumer)] == []
+        assert consumer.websocket.close_code == 4000
+    (warning,) = WARNINGS
+    assert warning.startswith("A bug in clinder ")
+
+
+def test_a_bug_does_not_end_the_time_limits(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    bugs, tick = iter([1, 1]), Conversation.tick
+
+    def fail_twice(conversation: Conversation, now: float) -> Any:
+        return tick(conversation, now / (1 - next(bugs, 0)))
+
+    with consumer_of(place, cells=CellLimits(cell=2.0)) as consumer:
+        monkeypatch.setattr(Conversation, "tick", fail_twice)
+        assert error(consumer.run("import time\nwhile True: time.sleep(0.1)")) == "CellTimedOut"
+    assert [each[:16] for each in WARNINGS] == ["A bug in clinder", "clinder interrup"]
 
 
 def test_open_websockets_end_with_the_gateway(place: Place) -> None:

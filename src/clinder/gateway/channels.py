@@ -35,6 +35,7 @@ from clinder.gateway.effects import (
 from clinder.gateway.exchange import Exchange
 from clinder.gateway.failures import Cause
 from clinder.gateway.relay import refuse
+from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import HANDSHAKE, Upstream
 from clinder.wire import websocket
 from clinder.wire.http_connection import Sockets
@@ -107,6 +108,7 @@ class Channels:
         self,
         conversation: Conversation,
         upstream: Upstream,
+        threads: Threads,
         *,
         is_ours: bool,
         perform: Callable[[Event], None],
@@ -116,6 +118,7 @@ class Channels:
     ):
         self._conversation = conversation
         self._upstream = upstream
+        self._threads = threads
         self._is_ours = is_ours
         self._perform = perform
         self._ask = ask
@@ -161,11 +164,8 @@ class Channels:
             if not exchange.responding:
                 refuse(exchange, error)
             return
-        reader = threading.Thread(
-            target=self._read_server, args=(pair,), name="clinder-kernel", daemon=True
-        )
         try:
-            reader.start()
+            reader = self._threads.start("kernel", self._read_server, pair)
             self._read_consumer(pair)
         finally:
             pair.end()
@@ -173,7 +173,7 @@ class Channels:
                 self._conversation.disconnect(pair.link, self._now())
                 self._pairs.pop(pair.link, None)
             exchange.stream.sockets.end()
-            reader.join(_END_TIMEOUT)
+        reader.join(_END_TIMEOUT)
 
     def _connect_delay(self, session_id: str) -> float:
         with self._lock:
@@ -282,6 +282,17 @@ class Channels:
     # From the server to the consumer
 
     def _read_server(self, pair: _Pair) -> None:
+        """Do :meth:`_read_servers`. A bug there ends the consumer's websocket, too.
+
+        Otherwise its cells would never end.
+        """
+        try:
+            self._read_servers(pair)
+        except Exception:
+            _close(pair, _INTERRUPTED)
+            raise
+
+    def _read_servers(self, pair: _Pair) -> None:
         """Pass on what the server sends, and open its websocket again if it ends."""
         server = pair.server
         while not pair.ended.is_set():

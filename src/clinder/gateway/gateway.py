@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
-from clinder._bugs import describe_bug
 from clinder.errors import UsageError
 from clinder.gateway.access import Access, Denied, Target
 from clinder.gateway.conversation import CellLimits
@@ -22,6 +21,7 @@ from clinder.gateway.metrics import Usage
 from clinder.gateway.relay import relay
 from clinder.gateway.report import Kernel, Resources
 from clinder.gateway.slots import KernelLimit, Slots
+from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import Credential, Upstream
 from clinder.gateway.watch import Watch
 from clinder.timeouts import Timeouts
@@ -69,24 +69,26 @@ class Gateway:
         options = options or GatewayOptions()
         self.token = secrets.token_urlsafe(32)
         self.hurry = threading.Event()
-        self._warn = warn
+        self._threads = Threads(warn)
         self._upstream = Upstream(provide, timeouts or Timeouts())
-        self._listener = Listener()
+        self._listener = Listener(self._threads)
         self._access = Access(self.token, self._listener.port)
         self._usage = Usage()
         slots = Slots(options.limit, warn)
         self._kernels = Kernels(
             self._upstream,
             options.cells,
+            self._threads,
             warn=warn,
             explain_death=self._usage.explain,
             on_trouble=self.hurry.set,
         )
-        self._watch = Watch(self._upstream, self._kernels, self._usage, slots)
+        self._watch = Watch(self._upstream, self._kernels, self._usage, slots, self._threads)
         self._holding = Holding(
             self._upstream,
             self._kernels,
             slots,
+            self._threads,
             aliases=options.aliases,
             kernel_timeout=options.kernel_timeout,
             prepare=options.prepare,
@@ -164,7 +166,7 @@ class Gateway:
         except (ConsumerGone, InvalidRequest):
             raise
         except Exception as error:  # noqa: BLE001 - a bug ends one request, without a traceback
-            self._warn(describe_bug(error))
+            self._threads.report(error)
             exchange.break_off()
             raise ConsumerGone from None
         return True
@@ -176,7 +178,7 @@ class Gateway:
             case True, _, ["kernels", kernel_id, "channels"]:
                 kernels.serve(exchange, target, kernel_id)
             case True, _, _:
-                relay(exchange, target, self._upstream)
+                relay(exchange, target, self._upstream, self._threads)
             case _, "POST", ["sessions" | "kernels"]:
                 self._holding.start(exchange, target)
             case _, "GET", ["sessions" | "kernels"]:

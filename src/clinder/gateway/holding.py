@@ -18,7 +18,6 @@ from datetime import datetime, timezone
 from typing import Any
 from uuid import uuid4
 
-from clinder._bugs import describe_bug
 from clinder._deadline import Deadline
 from clinder._text import one_line
 from clinder.errors import Cancelled, ClinderError
@@ -30,6 +29,7 @@ from clinder.gateway.kernels import SHORT, HeldKernel, Kernels, kernel_path
 from clinder.gateway.kernelspecs import map_kernelspec
 from clinder.gateway.report import Kernel
 from clinder.gateway.slots import Slot, Slots
+from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import Answer, Reply, Upstream
 from clinder.running.kernels import connect_kernel
 from clinder.wire.http import Transport
@@ -109,6 +109,7 @@ class Holding:
         upstream: Upstream,
         kernels: Kernels,
         slots: Slots,
+        threads: Threads,
         *,
         aliases: Mapping[str, str] | None,
         kernel_timeout: float,
@@ -119,6 +120,7 @@ class Holding:
         self._upstream = upstream
         self._kernels = kernels
         self._slots = slots
+        self._threads = threads
         self._aliases = aliases
         self._kernel_timeout = kernel_timeout
         self._prepare = prepare
@@ -166,7 +168,7 @@ class Holding:
         try:
             return self._start(start, method, target, cancel)
         except Exception as error:  # noqa: BLE001 - a bug ends one request, without a traceback
-            self._warn(describe_bug(error))
+            self._threads.report(error)
             return None
 
     def _start(

@@ -23,6 +23,7 @@ from clinder.gateway.failures import Cause
 from clinder.gateway.forward import forward, pass_on, respond_to_failure
 from clinder.gateway.report import Kernel
 from clinder.gateway.slots import Slot
+from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import Answer, Reply, Upstream
 from clinder.wire.http_errors import TransportError
 from clinder.wire.json_fields import get_object, get_text
@@ -79,6 +80,7 @@ class Kernels:
         self,
         upstream: Upstream,
         limits: CellLimits,
+        threads: Threads,
         *,
         warn: Callable[[str], None],
         explain_death: Callable[[], str],
@@ -86,6 +88,7 @@ class Kernels:
     ):
         self._upstream = upstream
         self._limits = limits
+        self._threads = threads
         self._warn = warn
         self._explain_death = explain_death
         self._on_trouble = on_trouble
@@ -104,7 +107,7 @@ class Kernels:
 
     def begin(self) -> None:
         """Check time limits from now on, in a thread."""
-        threading.Thread(target=self._tick, name="clinder-ticks", daemon=True).start()
+        self._threads.start("ticks", self._tick)
 
     def close(self) -> None:
         """Stop checking time limits."""
@@ -291,6 +294,7 @@ class Kernels:
         channels = Channels(
             conversation,
             self._upstream,
+            self._threads,
             is_ours=is_ours,
             perform=lambda event: self._perform(kernel, event),
             ask=lambda: self._has(kernel_id),
@@ -305,7 +309,7 @@ class Kernels:
             self._warn(event.text)
             return
         work = {Interrupt: self._interrupt, Restart: self._restart}[type(event)]
-        threading.Thread(target=work, args=(kernel,), name="clinder-action", daemon=True).start()
+        self._threads.start("action", work, kernel)
 
     def _interrupt(self, kernel: HeldKernel) -> None:
         try:
@@ -349,10 +353,14 @@ class Kernels:
     def _tick(self) -> None:
         while not self._closed.wait(_TICK):
             for each in self.all():
-                each.channels.tell(lambda one: one.tick(time.monotonic()))
-                if each.expires is not None and each.expires <= time.monotonic():
-                    each.expires = None
-                    threading.Thread(target=self.remove, args=(each,), daemon=True).start()
+                with self._threads.surviving():
+                    self._check_time(each)
+
+    def _check_time(self, kernel: HeldKernel) -> None:
+        kernel.channels.tell(lambda each: each.tick(time.monotonic()))
+        if kernel.expires is not None and kernel.expires <= time.monotonic():
+            kernel.expires = None
+            self._threads.start("action", self.remove, kernel)
 
     def _find_by(self, key: str, identifier: str) -> HeldKernel | None:
         if key == "kernels":

@@ -5,12 +5,14 @@ from __future__ import annotations
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 
 import h11
 
 from clinder.gateway.exchange import ConsumerGone, Exchange, InvalidRequest, next_event
+from clinder.gateway.threads import Threads
 from clinder.wire.duplex import Duplex
 from clinder.wire.http_connection import Sockets
 
@@ -44,14 +46,15 @@ class Listener:
     ``handle`` serves each request, in the thread of its connection.
     """
 
-    def __init__(self, handle: Handler | None = None):
+    def __init__(self, threads: Threads):
         self._listening = socket.create_server((HOST, 0))
         self._listening.setblocking(False)
         self.port: int = self._listening.getsockname()[1]
-        self._handle = handle
+        self._threads = threads
+        self._handle: Handler | None = None
         self._lock = threading.Lock()
         self._connections: list[_Connection] = []
-        self._threads: set[threading.Thread] = set()
+        self._running: set[threading.Thread] = set()
         self._waker, self._woken = socket.socketpair()
         self._closed = False
 
@@ -64,29 +67,26 @@ class Listener:
         """Close the port and all connections, and wait for their threads for a second."""
         with self._lock:
             self._closed = True
-            connections, threads = list(self._connections), list(self._threads)
+            connections, threads = list(self._connections), list(self._running)
         self._waker.send(b"x")
         for each in connections:
             each.sockets.end()
+        until = time.monotonic() + _END_TIMEOUT
         for thread in threads:
-            thread.join(_END_TIMEOUT)
+            thread.join(max(0.0, until - time.monotonic()))
         for opened in (self._listening, self._waker, self._woken):
             opened.close()
 
     def _start_thread(self, work: Callable[..., None], *arguments: object) -> None:
-        thread = threading.Thread(
-            target=self._run, args=(work, *arguments), name="clinder-gateway", daemon=True
-        )
         with self._lock:
-            self._threads.add(thread)
-        thread.start()
+            self._running.add(self._threads.start("gateway", self._run, work, *arguments))
 
     def _run(self, work: Callable[..., None], *arguments: object) -> None:
         try:
             work(*arguments)
         finally:
             with self._lock:
-                self._threads.discard(threading.current_thread())
+                self._running.discard(threading.current_thread())
 
     def _accept(self) -> None:
         with selectors.DefaultSelector() as selector:
@@ -95,7 +95,7 @@ class Listener:
             while not self._closed:
                 for key, _ in selector.select(_TICK):
                     if key.fileobj is self._listening:
-                        with suppress(OSError):
+                        with self._threads.surviving(), suppress(OSError):
                             raw, _ = self._listening.accept()
                             self._admit(_Connection(raw))
 
@@ -110,16 +110,22 @@ class Listener:
             return
         for each in strangers[: len(strangers) + 1 - _MAX_STRANGERS]:
             each.sockets.end()
-        self._start_thread(self._serve, connection)
+        try:
+            self._start_thread(self._serve, connection)
+        except RuntimeError:  # too many threads in this process
+            self._remove(connection)
 
     def _serve(self, connection: _Connection) -> None:
         try:
             with suppress(ConsumerGone):
                 self._serve_requests(connection)
         finally:
-            with self._lock:
-                self._connections.remove(connection)
-            connection.stream.close()
+            self._remove(connection)
+
+    def _remove(self, connection: _Connection) -> None:
+        with self._lock:
+            self._connections.remove(connection)
+        connection.stream.close()
 
     def _serve_requests(self, connection: _Connection) -> None:
         protocol = h11.Connection(h11.SERVER)

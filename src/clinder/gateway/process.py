@@ -28,6 +28,7 @@ from clinder.gateway.conversation import CellLimits
 from clinder.gateway.gateway import Gateway, GatewayOptions
 from clinder.gateway.report import Launch, Report
 from clinder.gateway.slots import KernelLimit
+from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import Credential
 from clinder.running.keep_alive import keep_alive_until_gone
 from clinder.running.variables import make_preparation, take_variables
@@ -46,6 +47,7 @@ _END = "gateway-end"
 _LOG = "gateway.log"
 _REPORT = "report.json"
 _LONGEST = 5 * 86400.0  # GitHub ends each job after at most five days
+_START_TICK = 0.02
 _TICK = 0.1
 _REPORT_EVERY = 2.0
 _WARNINGS = 50
@@ -101,7 +103,7 @@ def start_detached(
         if process.poll() is not None or not waiting.remaining():
             process.kill()
             return None
-        deadline.wait(_TICK)
+        deadline.wait(_START_TICK)
     return handed
 
 
@@ -229,7 +231,7 @@ def _watch(
             gateway.lose_session(f"{status.message[:1].upper()}{status.message[1:]}.")
             gone.set()
 
-    threading.Thread(target=watch, name="clinder-watch", daemon=True).start()
+    Threads(warn).start("watch", watch)
 
 
 def _serve_until_end(folder: Path, write_report: Callable[[], None], gone: threading.Event) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import suppress
 
 from clinder.gateway.access import Target
 from clinder.gateway.exchange import Exchange
 from clinder.gateway.forward import GONE
+from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import Upstream
 from clinder.wire import websocket
 from clinder.wire.websocket import WebSocket
 
 
-def relay(exchange: Exchange, target: Target, upstream: Upstream) -> None:
+def relay(exchange: Exchange, target: Target, upstream: Upstream, threads: Threads) -> None:
     """Open the websocket on the server, then the consumer's, and relay until one side ends.
 
     If the server does not open it, the consumer receives the server's status, or 502.
@@ -26,8 +26,7 @@ def relay(exchange: Exchange, target: Target, upstream: Upstream) -> None:
         return
     try:
         consumer = offer.accept(exchange.stream, server.subprotocol, received=received)
-        pump = threading.Thread(target=_pass_on, args=(server, consumer), daemon=True)
-        pump.start()
+        pump = threads.start("relay", _pass_on, server, consumer)
         _pass_on(consumer, server)
         pump.join()
     except websocket.Broken:  # the consumer has left

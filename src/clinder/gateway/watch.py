@@ -10,6 +10,7 @@ from clinder.gateway.failures import Cause
 from clinder.gateway.kernels import SHORT, HeldKernel, Kernels
 from clinder.gateway.metrics import Usage, parse_metrics
 from clinder.gateway.slots import Slots
+from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import Upstream
 from clinder.wire.http_errors import TransportError
 
@@ -22,7 +23,10 @@ _METRICS = "api/metrics/v1"
 class Watch:
     """A thread that requests measurements and lists, only while kernels run."""
 
-    def __init__(self, upstream: Upstream, kernels: Kernels, usage: Usage, slots: Slots):
+    def __init__(
+        self, upstream: Upstream, kernels: Kernels, usage: Usage, slots: Slots, threads: Threads
+    ):
+        self._threads = threads
         self._upstream = upstream
         self._kernels = kernels
         self._usage = usage
@@ -35,7 +39,7 @@ class Watch:
 
     def begin(self) -> None:
         """Begin to look."""
-        threading.Thread(target=self._run, name="clinder-watch", daemon=True).start()
+        self._threads.start("watch", self._run)
 
     def close(self) -> None:
         """End the thread."""
@@ -56,13 +60,14 @@ class Watch:
             if not running or self._kernels.session_gone:
                 continue
             rounds += 1
-            try:
-                if self._has_metrics:
-                    self._measure()
-                if rounds % _LIST_EVERY == 0:
-                    self._check(running)
-            except TransportError:
-                continue  # whoever needs the server notices, too
+            with self._threads.surviving(), suppress(TransportError):  # whoever needs it notices
+                self._look(running, rounds)
+
+    def _look(self, running: list[HeldKernel], rounds: int) -> None:
+        if self._has_metrics:
+            self._measure()
+        if rounds % _LIST_EVERY == 0:
+            self._check(running)
 
     def _measure(self) -> None:
         answer = self._upstream.call("GET", _METRICS, silence=SHORT)

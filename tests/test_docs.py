@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,7 @@ def test_the_configuration_names_every_variable_that_the_command_line_reads() ->
 # Messages
 
 
+@cache
 def source_texts() -> str:
     """Return every string literal of the sources, one per line, with ``…`` for each field."""
     files = (ROOT / "src").glob("**/*.py")

@@ -2,7 +2,7 @@
 
 The hub is the embedded one. Third-party actions and downloaded programs have stand-ins; ``myst``
 runs a line of code in the session and writes the output as the page. papermill, Sphinx and Jupyter
-are real. The examples mostly wait, so they all run at once, each in its own repository.
+are real. A few examples run at once, each in its own repository.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -23,11 +25,11 @@ import yaml
 
 from e2e import tools
 from e2e.act import CALLER, Workflow
-from e2e.world import World, line_with
+from e2e.world import AT_ONCE, World, line_with
 
 pytestmark = [
     pytest.mark.posix,  # act in host mode, and node beside it
-    pytest.mark.timeout(300),  # the first test waits until all examples have started
+    pytest.mark.timeout(600),  # the last example waits for all others
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,15 +94,20 @@ DOWN = "with-both-hubs-down"
 
 @dataclass(frozen=True)
 class Run:
-    """An example that is running in its own folder."""
+    """An example that runs in its own folder."""
 
     folder: Path
     process: subprocess.Popen[str]
     workflow: Workflow | None = None
 
+    def finish(self) -> Run:
+        """Wait for its end."""
+        self.process.wait(TIMEOUT)
+        return self
+
     def output(self) -> str:
-        """Wait for its successful end, and return what its steps printed."""
-        code = self.process.wait(TIMEOUT)
+        """Return what its steps printed, if it succeeded."""
+        code = self.process.returncode
         text = (self.folder / "output").read_text(encoding="utf-8")
         assert code == 0, text
         if self.workflow is None:
@@ -195,9 +202,20 @@ def _with_hub(action: Path, target: Path, hub: str) -> Path:
     return target
 
 
+class _Results(dict[str, Run]):
+    """The examples by name, each as soon as it has ended."""
+
+    def __init__(self, work: Mapping[str, Future[Run]]):
+        super().__init__()
+        self._work = work
+
+    def __missing__(self, name: str) -> Run:
+        return self._work[name].result()
+
+
 @pytest.fixture(scope="module")
-def runs(module_world: World, action: Path) -> Iterator[dict[str, Run]]:
-    """All examples, while they run."""
+def runs(module_world: World, action: Path) -> Iterator[Mapping[str, Run]]:
+    """All examples, some of which are still running."""
     serving = module_world.clinder("hub", "--port", "0", "-q")
     hub = line_with(serving.stdout, "http://").strip()
     programs = module_world.root / "programs"
@@ -209,11 +227,14 @@ def runs(module_world: World, action: Path) -> Iterator[dict[str, Run]]:
     module_world.variables |= {"PATH": os.pathsep.join(map(str, path)), "PAGE": PAGE}
     runner = Runner(module_world, _with_hub(action, module_world.root / "action", hub), hub)
     down = f"{hub}none"
-    yield {
-        **{example: runner.workflow(example, down, hub) for example in EVENTS},
-        DOWN: runner.workflow("two-hubs.yml", down, down),
-        **{example: runner.script(example) for example in PLATFORMS},
+    begin: dict[str, Callable[[], Run]] = {
+        **{example: partial(runner.workflow, example, down, hub) for example in EVENTS},
+        DOWN: partial(runner.workflow, "two-hubs.yml", down, down),
+        **{example: partial(runner.script, example) for example in PLATFORMS},
     }
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        work = {name: pool.submit(lambda run: run().finish(), run) for name, run in begin.items()}
+        yield _Results(work)
     module_world.wait_for_servers(0)
     serving.terminate()
     module_world.finish(serving)
@@ -236,7 +257,7 @@ FORKS = f"someone/caller/{FORK}"
     ],
 )
 def test_a_workflow_uses_a_session_and_stops_it(
-    runs: dict[str, Run], example: str, expected: list[str]
+    runs: Mapping[str, Run], example: str, expected: list[str]
 ) -> None:
     output, workflow = runs[example].output(), runs[example].workflow
 
@@ -246,7 +267,7 @@ def test_a_workflow_uses_a_session_and_stops_it(
     assert len(STOPPED.findall(output)) + output.count("The session is stopped.") == 1
 
 
-def test_a_workflow_warms_the_image_of_its_commit(runs: dict[str, Run]) -> None:
+def test_a_workflow_warms_the_image_of_its_commit(runs: Mapping[str, Run]) -> None:
     output, workflow = runs["warm-image.yml"].output(), runs["warm-image.yml"].workflow
 
     assert workflow
@@ -257,7 +278,7 @@ def test_a_workflow_warms_the_image_of_its_commit(runs: dict[str, Run]) -> None:
 
 
 def test_a_workflow_whose_hubs_are_both_down_does_not_execute_the_page(
-    runs: dict[str, Run],
+    runs: Mapping[str, Run],
 ) -> None:
     assert "the page: not executed\n" in runs[DOWN].output()
 
@@ -271,7 +292,7 @@ def test_a_workflow_whose_hubs_are_both_down_does_not_execute_the_page(
     ],
 )
 def test_a_script_of_another_platform_uses_a_session_and_stops_it(
-    runs: dict[str, Run], example: str, launched: str, site: str
+    runs: Mapping[str, Run], example: str, launched: str, site: str
 ) -> None:
     output = runs[example].output()
 
@@ -288,7 +309,7 @@ def test_a_script_of_another_platform_uses_a_session_and_stops_it(
     ],
 )
 def test_a_script_that_starts_local_kernels_uses_a_session_and_stops_it(
-    runs: dict[str, Run], example: str, launched: str, file: str
+    runs: Mapping[str, Run], example: str, launched: str, file: str
 ) -> None:
     output = runs[example].output()
 

@@ -94,10 +94,7 @@ def results(module_world: World, project: Path) -> dict[str, Result]:
     """The results of all tools, a few at once to save time."""
     (project / "script.py").write_text(REQUEST, encoding="utf-8")
     commands = {name: [*RUN, "--", *command] for name, (command, _) in TOOLS.items()}
-    results: dict[str, Result] = {}
-    for names in batched(commands, 3):
-        results |= module_world.together({name: commands[name] for name in names})
-    return results
+    return module_world.together(commands)
 
 
 @pytest.mark.parametrize("tool", TOOLS)

@@ -31,7 +31,12 @@ function stop() {
     const result = spawnSync(python, ['-I', '-S', script, 'stop'], {
       stdio: ['ignore', 'inherit', 'inherit'],
       timeout: 90_000,
-      env: { ...env, CLINDER_FOLDER: folder, CLINDER_SHARED: env.STATE_clinder_shared },
+      env: {
+        ...env,
+        CLINDER_FOLDER: folder,
+        CLINDER_SHARED: env.STATE_clinder_shared,
+        CLINDER_HUB_TOKEN: env['INPUT_HUB-TOKEN'] || '', // no file holds it, not even the state
+      },
     });
     if (result.status === 0) return;
     if (result.status === CELL_FAILED) {

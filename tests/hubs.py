@@ -41,7 +41,7 @@ class Jupyter:
     ``POST api/shutdown``; each 200 ends the server unless it ``stays``. ``after`` are the proxy's
     statuses after that; if there are none, nothing listens any more. The last status of the latter
     two repeats. If ``xsrf``, the server has no token of its own: it accepts any for a GET, and none
-    for another request.
+    for another request. It accepts ``other_tokens``, too.
     """
 
     token: str
@@ -53,6 +53,7 @@ class Jupyter:
     kernel: Kernel = field(default_factory=Kernel)
     status: Mapping[str, str] = field(default_factory=dict)
     xsrf: bool = False
+    other_tokens: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Request:
     path: str
     headers: Mapping[str, str]
     left: threading.Event = field(compare=False, repr=False)
+    body: bytes = b""
 
 
 class ScriptedHub(Loopback):
@@ -80,6 +82,8 @@ class ScriptedHub(Loopback):
         self.changed = threading.Condition()
         self.pages = dict(pages or {})
         self.prefix = prefix
+        self.jupyterhub: Callable[[Request], Answer | None] = lambda _: None
+        """Answers the requests to a JupyterHub in front of the servers, if there is one."""
         self._builds = deque(builds)
         self._servers = {name: _Server(server) for name, server in (servers or {}).items()}
         self._lock = threading.Lock()
@@ -93,6 +97,11 @@ class ScriptedHub(Loopback):
         """Add a Jupyter Server of this name, and return its URL."""
         self._servers[name] = _Server(server)
         return f"{self.origin}/user/{name}/"
+
+    def end(self, name: str) -> None:
+        """End a Jupyter Server, as if its hub had stopped it."""
+        if name in self._servers:
+            self._servers[name].running = False
 
     @property
     def builds(self) -> list[Request]:
@@ -134,26 +143,33 @@ class ScriptedHub(Loopback):
 
     def _opened(self, request: Request) -> Kernel | None:
         """The kernel whose websocket this request opens, if any."""
-        name = request.path.partition("/user/")[2].partition("/")[0]
-        server = self._servers.get(name)
+        server, _ = self._find(request.path.partition("?")[0])
         if server is None or "upgrade" not in request.headers or not server.knows(request):
             return None
         kernel = server.settings.kernel
         return None if kernel.mood is Mood.UNREACHABLE else kernel
 
+    def _find(self, path: str) -> tuple[_Server | None, str]:
+        """Return the server of a path, and the rest of the path."""
+        path = path.partition("/user/")[2]
+        names = [name for name in self._servers if path.startswith(f"{name}/")]
+        name = max(names, key=len, default="")
+        return self._servers.get(name), path.removeprefix(f"{name}/")
+
     def _answer(self, request: Request) -> Raw:
         path = request.path.partition("?")[0]
         with self._lock:
             answer: Answer | Raw = page(404)
-            if path in self.pages:
+            if of_jupyterhub := self.jupyterhub(request):
+                answer = of_jupyterhub
+            elif path in self.pages:
                 answer = self.pages[path]
             elif path.startswith(f"{self.prefix}build/"):
                 build = self._builds.popleft() if self._builds else page(500)
                 answer = build() if callable(build) else build
             elif path.startswith("/user/"):
-                name, _, rest = path.removeprefix("/user/").partition("/")
-                server = self._servers.get(name)
-                answer = server.answer(request, rest) if server else moved(f"/hub/user/{name}/")
+                server, rest = self._find(path)
+                answer = server.answer(request, rest) if server else moved(f"/hub{path}")
                 if server and server.silent:
                     self.listener.shutdown()
                     self.listener.socket.close()
@@ -176,8 +192,9 @@ class _Server:
 
     def knows(self, request: Request) -> bool:
         """Whether it is running, and the request contains its token."""
+        accepted = (self.settings.token, *self.settings.other_tokens)
         token = request.headers.get("authorization")
-        return self.running and token == f"token {self.settings.token}"
+        return self.running and token in [f"token {each}" for each in accepted]
 
     def answer(self, request: Request, rest: str) -> Answer:
         if self._before or not self.running:
@@ -224,9 +241,9 @@ def _read(connection: socket.socket, left: threading.Event) -> Request | None:
         lines = iter(lambda: file.readline().rstrip(b"\r\n").decode("latin-1"), "")
         fields = (line.partition(":") for line in lines)
         headers = {name.lower(): value.strip() for name, _, value in fields}
-        file.read(int(headers.get("content-length", "0")))
+        body = file.read(int(headers.get("content-length", "0")))
     method, path, _ = first
-    return Request(method, path, headers, left)
+    return Request(method, path, headers, left, body)
 
 
 def _send(connection: socket.socket, raw: Raw) -> None:

@@ -54,7 +54,9 @@ SESSION = Session(
 
 
 def test_omitted_inputs_have_their_defaults() -> None:
-    assert read({"CLINDER_INPUT_HUB_URL": "", "CLINDER_INPUT_REPO": " "}) == Inputs(LaunchOptions())
+    assert read({"CLINDER_INPUT_HUB_URL": "", "CLINDER_INPUT_REPO": " "}) == Inputs(
+        LaunchOptions(hands_out=False)
+    )
 
 
 def test_inputs_are_read_from_the_environment() -> None:
@@ -63,6 +65,7 @@ def test_inputs_are_read_from_the_environment() -> None:
         "REPO": "org/repo",
         "REF": "v1\n",
         "BUILD_TOKEN": "t0ken\n",
+        "HUB_TOKEN": "hub-t0ken\n",
         "TIMEOUT": "60",
         "BUILD_IDLE_TIMEOUT": "30",
         "WARM_UP": "False",
@@ -88,6 +91,8 @@ def test_inputs_are_read_from_the_environment() -> None:
             repository="org/repo",
             ref="v1",
             build_token="t0ken",
+            hub_token="hub-t0ken",
+            hands_out=False,
             timeout=60.0,
             timeouts=Timeouts(build_idle=30.0),
             warm_up=None,

@@ -594,7 +594,7 @@ class RedirectedTo(Transport):
 
     @contextmanager
     def stream(
-        self, url: str, *, deadline: Deadline, headers: Mapping[str, str]
+        self, url: str, *, deadline: Deadline, headers: Mapping[str, str], token: str = ""
     ) -> Iterator[Stream]:
         chunks = iter([bytearray(ready(URL, TOKEN))])
         yield Stream(self._url, 200, {"Content-Type": "text/event-stream"}, chunks)

@@ -50,6 +50,7 @@ VARIABLES_OF_OTHERS = {
     *("MYSTMD_ALLOW_NODEENV", "PYTHON_VERSION", "BASE_URL"),  # MyST, Netlify
     "NODE_EXTRA_CA_CERTS",  # node
     *("API_KEY", "ARM_USERNAME", "ARM_PASSWORD"),  # secrets of some cookbook
+    *("JUPYTERHUB_HOST", "ADMIN_TOKEN"),  # a BinderHub's, and an operator's own
 }
 
 

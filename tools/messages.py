@@ -117,10 +117,27 @@ EXPLANATIONS = {
         "another hub, or for another spelling of the spec.",
     ),
     "LoginRequired": Explanation(
-        ("The hub requires a login, which clinder does not support: …",),
+        ("The hub requires a login: …",),
         "The hub refuses the request, redirects to a login page, or responds with the status 401, "
-        "or 403 and JSON. On such a hub, every session belongs to a user. "
-        "See [Hubs](hubs.md#hubs-that-need-a-login).",
+        "or 403 and JSON. On such a hub, every session belongs to a user. If the hub is part of a "
+        "JupyterHub, the hint names the page on which you can create a token, and its scopes. See "
+        "[Hubs that require a login](login.md).",
+    ),
+    "HubTokenRefused": Explanation(
+        (
+            "The hub does not accept the hub token: …",
+            "The hub token lacks a scope: …",
+            "The JupyterHub at … refused the hub token: …",
+        ),
+        "The token is wrong, has expired, belongs to another hub, or does not permit what clinder "
+        "needs. If the message names a scope, create a new token that has it. clinder stops no "
+        "server that it cannot recognise as its own. See [Hubs that require a login](login.md).",
+    ),
+    "TokenNotIssued": Explanation(
+        ("The hub issues no token that opens only this session, …",),
+        "`clinder start` hands the session out with a token that opens nothing else. The hub must "
+        "issue it, which requires the scope `tokens!user`. clinder does not hand out your own "
+        "token instead.",
     ),
     "ProxyRefused": Explanation(
         ("The hub's proxy refuses the request …",),
@@ -189,6 +206,16 @@ EXPLANATIONS = {
         ("The repository's quota on the hub is used up: …",),
         "A hub limits how many sessions of one repository run at a time; on mybinder.org the "
         "limit is 100.",
+    ),
+    "AccountInUse": Explanation(
+        (
+            "The account … already has a running server on the hub.",
+            "The user's account is in use: …",
+            "The hub gave this launch the server of another launch …",
+        ),
+        "The hub permits one server for each user, or a limited number, and another one of yours "
+        "runs or starts. See [Hubs that require a login](login.md).",
+        "If you name several hubs, clinder tries the next one automatically.",
     ),
     "RateLimited": Explanation(
         (

@@ -29,6 +29,7 @@ def start(
     ref: str = "",
     timeout: float = 1800.0,
     build_token: str = "",
+    hub_token: str = "",
     warm_up: str | None = "",
     timeouts: Timeouts | None = None,
     attempts: int = 3,
@@ -45,6 +46,7 @@ def start(
     CI builds according to ``environ`` (by default this process's environment), otherwise HEAD of
     the clone in ``directory`` (by default the current directory). ``hub`` is one URL, or several
     that are tried in order; ``local`` is the embedded hub. The default is https://mybinder.org.
+    ``hub_token`` is your token at the first hub's JupyterHub, if that hub requires a login.
 
     ``timeout`` limits the whole call, in seconds; ``timeouts`` holds the other limits.
     ``attempts``, from 1 to 3, limits the build requests to one hub. ``warm_up`` names the
@@ -75,6 +77,7 @@ def start(
         ref=ref,
         timeout=timeout,
         build_token=build_token,
+        hub_token=hub_token,
         warm_up=warm_up,
         timeouts=timeouts or Timeouts(),
         attempts=attempts,
@@ -95,6 +98,7 @@ def stop(
     *,
     timeout: float | None = None,
     timeouts: Timeouts | None = None,
+    hub_token: str = "",
     cancel: threading.Event | None = None,
 ) -> bool:
     """Stop a session and return once it is gone: ``True``, or ``False`` if it was gone already.
@@ -103,7 +107,8 @@ def stop(
     session might keep running until the hub culls it.
 
     ``timeout`` limits the whole call, in seconds; the default is ``timeouts.stop`` or 60.
-    ``timeouts`` limits each connection. Raises :class:`~clinder.errors.StopFailed`, or one of its
+    ``timeouts`` limits each connection. ``hub_token`` is needed if the hub requires a login and the
+    session was read from a file. Raises :class:`~clinder.errors.StopFailed`, or one of its
     subclasses: :class:`~clinder.errors.TokenRefused`, :class:`~clinder.errors.RequestRefused`.
     """
     from clinder._deadline import Deadline
@@ -115,6 +120,8 @@ def stop(
     _require_event(cancel)
     timeouts = timeouts or Timeouts()
     seconds = timeouts.stop_limit(STOP_TIMEOUT) if timeout is None else timeout
+    require_type("hub_token", hub_token, str)
+    session = session.for_user(hub_token)
     return stop(session, Deadline(seconds, cancel=cancel), timeouts=timeouts).ran
 
 

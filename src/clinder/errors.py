@@ -134,9 +134,31 @@ class BuildTokenRefused(Refused):
 
 
 class LoginRequired(Refused):
-    """The hub requires a login, which clinder does not support."""
+    """The hub requires a login, and clinder has no hub token that it could send to the hub."""
 
-    hint = "Use --hub with a hub that requires no login, for example https://mybinder.org."
+    hint = (
+        "If JupyterHub manages the login, create a token on the JupyterHub's page `Token`, and "
+        "pass it with `--hub-token @FILE`. Otherwise, use --hub with a hub that requires no login, "
+        "for example https://mybinder.org."
+    )
+
+
+class HubTokenRefused(Refused):
+    """The hub, or its JupyterHub, refuses the hub token, or the token permits too little."""
+
+    hint = (
+        "Check that the token is complete and has not expired, and that it belongs to this hub. "
+        "Otherwise, create a new one on the JupyterHub's page `Token`."
+    )
+
+
+class TokenNotIssued(Refused):
+    """The hub issues no token for this server only, and clinder hands out no other one."""
+
+    hint = (
+        "Use `clinder run`, which hands out a gateway, or create a hub token that also has the "
+        "scope tokens!user."
+    )
 
 
 class ProxyRefused(Refused):
@@ -221,6 +243,15 @@ class QuotaReached(HubBusy):
     """The hub has reached its limit of sessions of this repository (``quota.py``)."""
 
     hint = "Stop sessions of this repository that are no longer needed, or try again later."
+
+
+class AccountInUse(HubBusy):
+    """The user already has as many servers on the hub as the hub permits."""
+
+    hint = (
+        "clinder stops no server that it has not started. Stop it on the JupyterHub's page "
+        "/hub/home, use another account, or add a second hub with --hub."
+    )
 
 
 class RateLimited(HubBusy):

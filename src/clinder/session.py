@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, TypeGuard
 from urllib.parse import parse_qs, quote, urlsplit, urlunsplit
 
@@ -48,6 +48,30 @@ class Attempt:
 
 
 @dataclass(frozen=True)
+class Account:
+    """The user of a JupyterHub under whose account a session runs, on a hub that requires a login.
+
+    ``user`` is the name. ``launch_id`` is the value by which JupyterHub shows which launch a server
+    belongs to; it opens nothing. ``token_id`` names the session's token at JupyterHub, if it issued
+    one. ``token`` is the user's own token, which stands for the whole account: it is in no file and
+    no output, so it is empty in an account that was read from a file.
+    """
+
+    user: str
+    launch_id: str = field(default="", repr=False)
+    token_id: str = ""
+    token: str = field(default="", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[!-~]*", self.token):
+            raise UsageError("The hub token contains a space or a non-ASCII character.")
+
+    def to_json(self) -> dict[str, str]:
+        """Return the fields for a JSON object, without the user's token."""
+        return {"user": self.user, "launch_id": self.launch_id, "token_id": self.token_id}
+
+
+@dataclass(frozen=True)
 class Session:
     """A running Jupyter Server and its token.
 
@@ -59,6 +83,8 @@ class Session:
     folder of kernelspecs that ``clinder start --kernels`` has written. ``repr`` and
     ``str`` never show the token; :attr:`uri` and :meth:`to_json` contain it. Without a ``hub``, the
     URL can be that of a page below the server, such as ``…/user/x/lab`` or ``…/user/x/rstudio/``.
+    ``account`` is set if the hub requires a login. Then the token can be empty, because the hub
+    issued none for this server; the session can only be used through a gateway.
     Raises :class:`~clinder.errors.UsageError` if the URL or the token is invalid.
     """
 
@@ -79,6 +105,7 @@ class Session:
     phases: Mapping[str, float] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
     kernels: str = ""
+    account: Account | None = None
 
     def __post_init__(self) -> None:
         for name in ("url", "token", "hub"):
@@ -86,15 +113,42 @@ class Session:
         url = _server_url(self.url)
         # A hub's own URL is exact, and a named server can have the name of a page.
         object.__setattr__(self, "url", url if self.hub else _BELOW_SERVER.sub(r"\1", url))
-        if not self.token:
+        if not self.token and not self.account:
             raise UsageError("The session has no token.", hint=_HINT)
-        if not re.fullmatch(_VISIBLE_ASCII, self.token):
+        if self.token and not re.fullmatch(_VISIBLE_ASCII, self.token):
             raise UsageError("The session's token contains invalid characters.", hint=_HINT)
 
     @property
     def uri(self) -> str:
         """The URL and the token in one: ``https://…/user/x/?token=…``."""
-        return f"{self.url}?token={quote(self.token, safe='')}"
+        return f"{self.url}?token={quote(self.token, safe='')}" if self.token else self.url
+
+    @property
+    def access_token(self) -> str:
+        """The token that opens the server: the session's own or, if it has none, the user's.
+
+        Raises :class:`~clinder.errors.UsageError` if neither is known.
+        """
+        token = self.token or (self.account.token if self.account else "")
+        if not token:
+            raise hub_token_missing()
+        return token
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Everything that no output may show: the tokens, and the launch's id."""
+        account = (self.account.launch_id, self.account.token) if self.account else ()
+        return tuple(filter(None, (self.token, *account)))
+
+    def for_user(self, token: str) -> Session:
+        """Return the session with the token of the user under whose account it runs, if any."""
+        if self.account is None or not token:
+            return self
+        return replace(self, account=replace(self.account, token=token))
+
+    def is_same(self, other: Session) -> bool:
+        """Whether both are one session, even if one lacks the user's token."""
+        return (self.uri, self.account) == (other.uri, other.account)
 
     @property
     def variables(self) -> dict[str, str]:
@@ -143,11 +197,21 @@ class Session:
 
     def to_json(self) -> dict[str, Any]:
         """Return the fields for a JSON object, including the token and the URI."""
-        return {"url": self.url, "token": self.token, "uri": self.uri, **asdict(self)}
+        values = {"url": self.url, "token": self.token, "uri": self.uri, **self.without_token()}
+        return {**values, "account": self.account.to_json() if self.account else None}
 
     def without_token(self) -> dict[str, Any]:
         """Return the fields for a JSON object that others can see: no token, and no URI."""
-        return {name: value for name, value in asdict(self).items() if name != "token"}
+        values = {name: value for name, value in asdict(self).items() if name != "token"}
+        return {**values, "account": {"user": self.account.user} if self.account else None}
+
+
+def hub_token_missing() -> UsageError:
+    """Return the error for a session that only its user's token can open or stop."""
+    return UsageError(
+        "The session runs under a user's account on its hub, and the hub token is missing.",
+        hint="Use `--hub-token @FILE`, or set CLINDER_HUB_TOKEN, as for the session's launch.",
+    )
 
 
 _HINT = "Use the session's URI, https://HUB/user/NAME/?token=TOKEN, or a session file."
@@ -187,6 +251,8 @@ def _fields_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
             values[each.name] = {str(k): float(v) for k, v in value.items() if _is_number(v)}
         elif each.name == "image_found":
             values[each.name] = value if isinstance(value, bool) else None
+        elif each.name == "account":
+            values[each.name] = _parse_account(value) if isinstance(value, dict) else None
         elif isinstance(value, str) and each.name not in ("attempts", "phases"):
             values[each.name] = value
     return values
@@ -196,6 +262,11 @@ def _parse_attempt(data: Mapping[str, Any]) -> Attempt:
     names = ("hub", "outcome", "reason", "cause", "log_line")
     texts = {name: str(data.get(name, "")) for name in names}
     return Attempt(**texts, seconds=_seconds(data, "seconds"), waited=_seconds(data, "waited"))
+
+
+def _parse_account(data: Mapping[str, Any]) -> Account:
+    user, launch_id, token_id = (str(data.get(each) or "") for each in Account("").to_json())
+    return Account(user, launch_id, token_id)
 
 
 def _seconds(data: Mapping[str, Any], name: str) -> float:

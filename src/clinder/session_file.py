@@ -53,7 +53,7 @@ def _read(path: Path) -> tuple[Session, os.stat_result]:
 def holds(path: Path, session: Session) -> bool:
     """Return whether the file still holds this session."""
     try:
-        return _read(path)[0].uri == session.uri
+        return _read(path)[0].is_same(session)
     except UsageError:
         return False
 

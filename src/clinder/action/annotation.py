@@ -18,6 +18,10 @@ _PHRASES = (
     ("the forms that `clinder start --help` shows", f"the forms in {DOCUMENTATION}commands/"),
     (": allow for the whole launch with --idle-timeout SECONDS", ""),  # it has no such input
     ("REPOSITORY", "`repo`"),
+    ("`--hub-token @FILE`, or in CLINDER_HUB_TOKEN", "`hub-token`"),
+    ("`--hub-token @FILE`, or set CLINDER_HUB_TOKEN", "`hub-token`"),
+    ("`--hub-token @FILE`", "`hub-token`"),
+    ("Use `clinder run`, which hands out a gateway", "Omit `gateway: false`"),
 )
 _OPTION = re.compile(r"--([a-z-]*[a-z])(?: [A-Z]{2,}\b(?!/))?")
 _INPUTS_OF_OPTIONS = {"hub": "hub-url"}

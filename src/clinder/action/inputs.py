@@ -43,6 +43,8 @@ def read(environ: Mapping[str, str]) -> Inputs:
         repository=_text(environ, "repo"),
         ref=_text(environ, "ref"),
         build_token=_text(environ, "build-token"),
+        hub_token=_text(environ, "hub-token"),
+        hands_out=not _flag(environ, "gateway"),
         timeout=_seconds(environ, "timeout", TIMEOUT),
         timeouts=Timeouts(build_idle=_seconds(environ, "build-idle-timeout", Timeouts.build_idle)),
         warm_up=_warm_up(_text(environ, "warm-up")),

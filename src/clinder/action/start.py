@@ -16,7 +16,7 @@ from clinder.action.folder import Folder, Launching
 from clinder.action.inputs import PREFIX, Inputs, fails_on_error, read
 from clinder.action.log import Log
 from clinder.action.workflow import Workflow
-from clinder.errors import Cancelled, ClinderError, UsageError
+from clinder.errors import Cancelled, ClinderError, ServerNotReady, UsageError
 from clinder.gateway.process import START_TIMEOUT, Handed, report_path, start_detached
 from clinder.launch.launch import launch
 from clinder.launch.request import resolve
@@ -32,6 +32,7 @@ def start(environ: Mapping[str, str]) -> int:
     workflow = Workflow()
     attempts: list[Attempt] = []
     try:
+        workflow.mask(environ.get(f"{PREFIX}HUB_TOKEN", ""))
         workflow.mask(environ.get(f"{PREFIX}BUILD_TOKEN", ""))
         inputs = read(environ)
         named = take_variables(inputs.env, environ)
@@ -70,7 +71,8 @@ class _Observer:
                 self.folder.begin(Launching(event.hub, event.spec))
             case events.SessionLaunched():
                 self.folder.keep(event.session)
-                self.workflow.mask(event.session.token)
+                for secret in event.session.secrets:
+                    self.workflow.mask(secret)
             case events.SessionReady():
                 self.folder.keep(event.session)  # now with its phases
             case events.SessionStopped():
@@ -123,6 +125,8 @@ def _start_gateway(
         environ={name: each for name, each in environ.items() if not name.startswith(PREFIX)},
         variables=inputs.env,
     )
+    if handed is None and not session.token:
+        raise ServerNotReady("The gateway did not start, and the session itself cannot be used.")
     if handed is None:
         observer.workflow.warning(
             "The gateway did not start, so the later steps connect to the session itself."
@@ -163,7 +167,12 @@ def _set_outputs(
 ) -> None:
     if inputs.export_environment:
         workflow.export(variables)
-    for name in ("url", "token", "uri", "hub", "spec", "image"):
+    opened = session  # or the gateway, which alone opens a session without a token of its own
+    if not session.token:
+        opened = Session(variables["JUPYTER_BASE_URL"], variables["JUPYTER_TOKEN"])
+    for name in ("url", "token", "uri"):
+        workflow.output(name, getattr(opened, name))
+    for name in ("hub", "spec", "image"):
         workflow.output(name, getattr(session, name))
     report = "" if variables == session.variables else str(report_path(folder.path))
     workflow.output("report", report)

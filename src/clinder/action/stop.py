@@ -47,10 +47,12 @@ def stop(
         folder = Folder.from_environ(environ)
         report = end_detached(folder.path, Deadline(_SECONDS, now=now, pause=pause))
         sessions = [read for path in folder.session_files if (read := _read(path, workflow))]
+        hub_token = environ.get("CLINDER_HUB_TOKEN", "")
+        for secret in (hub_token, *(each for session in sessions for each in session.secrets)):
+            workflow.mask(secret)
         for session in sessions:
-            workflow.mask(session.token)
-        for session in sessions:
-            _stop(session, folder, workflow, Deadline(_SECONDS, now=now, pause=pause))
+            deadline = Deadline(_SECONDS, now=now, pause=pause)
+            _stop(session.for_user(hub_token), folder, workflow, deadline)
         if report is not None:
             code = _show(report, folder, workflow)
         if launching := folder.launching():

@@ -31,6 +31,7 @@ def execute(
     timeouts: Timeouts,
     env: Sequence[str],
     env_files: Sequence[Path],
+    hub_token: str = "",
 ) -> None:
     """Run code in a session. Raises :class:`~clinder.errors.CodeRaised` if the code raises.
 
@@ -38,7 +39,7 @@ def execute(
     the session, too, and ``files`` are session files.
     """
     sessions, code_files = _split(arguments, session, code)
-    target = read_session(sessions, files)
+    target = read_session(sessions, files, hub_token)
     source = _read_code(code_files, code)
     variables = read_variables(env, env_files, [target.url])
     from clinder.running.kernels import KernelNotRemoved

@@ -17,9 +17,15 @@ NETWORK = {
     "HTTPS_PROXY, HTTP_PROXY, NO_PROXY": "the proxy to use",
     "REQUESTS_CA_BUNDLE": "a file with your network's certificate authority",
 }
-SESSION = {"JUPYTER_BASE_URL, JUPYTER_TOKEN": "the session, if you name none", **NETWORK}
+_HUB_TOKEN = {"CLINDER_HUB_TOKEN": "your token, if the hub requires a login"}
+SESSION = {
+    "JUPYTER_BASE_URL, JUPYTER_TOKEN": "the session, if you name none",
+    **_HUB_TOKEN,
+    **NETWORK,
+}
 LAUNCH = {
     "CLINDER_BUILD_TOKEN": "the hub's build token",
+    **_HUB_TOKEN,
     "GITHUB_ACTIONS, GITLAB_CI, READTHEDOCS, NETLIFY": "the commit, if you omit REPOSITORY",
     **NETWORK,
     "NO_COLOR": "disable colours",

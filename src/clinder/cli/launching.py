@@ -37,8 +37,8 @@ def launch_session(
     for warning in resolution.warnings:
         observer(WarningIssued(warning))
     _announce(resolution, screen)  # before importing wire/, which takes a moment
-    timeouts, path = options.launch.timeouts, options.session_file
-    previous = claim(path, deadline, timeouts) if path else None
+    path = options.session_file
+    previous = claim(path, deadline, options.launch) if path else None
     from clinder.launch.launch import launch
 
     file = SessionFile(screen, path, previous)

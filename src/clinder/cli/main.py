@@ -26,6 +26,7 @@ from clinder.cli.options import (
     WholeNumber,
     build_options,
     connection_options,
+    hub_token_option,
     launch_options,
     option,
     quiet_option,
@@ -38,12 +39,14 @@ from clinder.cli.options import (
 )
 from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status, write
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
-from clinder.timeouts import Timeouts
 
 _COMMAND = "clinder.command"
 _SHELL_OUTPUT = re.compile(r"(?:^| )(?:-o ?|--output[ =])shell(?: |$)")
 _COMPLETION_VARIABLE = "_CLINDER_COMPLETE"
 
+_HUB_TOKEN = hub_token_option(
+    "If the hub requires a login: read your token at its JupyterHub from FILE."
+)
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES)
 
 
@@ -162,16 +165,11 @@ def start(output: str, kernels: Path | None, **options: Any) -> None:
 @cli.command(cls=Command, variables=SESSION)
 @click.argument("sessions", nargs=-1, metavar="[SESSION]...")
 @session_files(WHAT, "The same as `@FILE`. Can be repeated.")
+@_HUB_TOKEN
 @stop_timeout
 @connection_options
 @quiet_option
-def stop(
-    sessions: tuple[str, ...],
-    files: tuple[Path, ...],
-    timeout: float,
-    timeouts: Timeouts,
-    quiet: bool,
-) -> int:
+def stop(sessions: tuple[str, ...], files: tuple[Path, ...], **options: Any) -> int:
     """Stop sessions and wait until they are gone.
 
     A session file is removed once its session is gone.
@@ -189,12 +187,13 @@ def stop(
     """
     from clinder.cli.stop import stop as stop_sessions
 
-    return stop_sessions(sessions, files, timeout=timeout, timeouts=timeouts, quiet=quiet)
+    return stop_sessions(sessions, files, **options)
 
 
 @cli.command(cls=Command, variables=SESSION)
 @click.argument("sessions", nargs=-1, metavar="[SESSION]...")
 @session_files(WHAT, "The same as `@FILE`. Can be repeated.")
+@_HUB_TOKEN
 @stop_timeout
 @connection_options
 @option(
@@ -206,13 +205,7 @@ def stop(
     show_default=True,
     help="Format of the output.",
 )
-def status(
-    sessions: tuple[str, ...],
-    files: tuple[Path, ...],
-    timeout: float,
-    timeouts: Timeouts,
-    output: str,
-) -> int:
+def status(sessions: tuple[str, ...], files: tuple[Path, ...], **options: Any) -> int:
     """Show whether sessions are running.
 
     The exit code is 10 if a session is gone. With several sessions, it is that of the first one
@@ -229,7 +222,7 @@ def status(
     """
     from clinder.cli.status import status as write_status
 
-    return write_status(sessions, files, timeout=timeout, timeouts=timeouts, output=output)
+    return write_status(sessions, files, **options)
 
 
 @cli.command(cls=_RunCommand, variables=LAUNCH)
@@ -259,12 +252,13 @@ def run(keep_alive: float, **options: Any) -> int:
     command = click.get_current_context().meta.get(_COMMAND)
     if not command:
         raise _no_command()
-    settings = {each.name: options.pop(each.name) for each in fields(GatewaySettings)}
+    values = {each.name: options.pop(each.name) for each in fields(GatewaySettings)}
+    settings = GatewaySettings(**values)
     return run_command(
-        build_options(**options),
+        build_options(hands_out=not settings.use, **options),
         command,
         keep_alive=keep_alive,
-        gateway=GatewaySettings(**settings),
+        gateway=settings,
     )
 
 
@@ -299,7 +293,7 @@ def warm(output: str, *, all_members: bool, **options: Any) -> int:
     """
     from clinder.cli.warm import warm as warm_hubs
 
-    launch = build_options(no_warm_up=True, **options)
+    launch = build_options(no_warm_up=True, hands_out=False, **options)
     return warm_hubs(launch, all_members=all_members, output=output)
 
 
@@ -315,6 +309,7 @@ def warm(output: str, *, all_members: bool, **options: Any) -> int:
     callback=refuse_empty,
     help="The kernelspec to use.  [default: the server's]",
 )
+@_HUB_TOKEN
 @variable_options
 @seconds_option("--timeout", 3600, "Time limit for the code.")
 @connection_options

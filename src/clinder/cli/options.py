@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from clinder._private_files import read_token
 from clinder.cli.streams import read_text
 from clinder.errors import UsageError
 from clinder.launch.options import ATTEMPTS, FORCE, TIMEOUT, LaunchOptions
@@ -27,6 +28,7 @@ STDOUT = "-"
 """As the value of ``--events``: standard output."""
 FAILURE = "false\n"
 """The output of a failed ``start -o shell``: it fails in the shell that evaluates it."""
+_HUB_TOKEN = "CLINDER_HUB_TOKEN"  # noqa: S105 - the name of the variable
 
 
 @dataclass(frozen=True)
@@ -296,6 +298,30 @@ _build_token = option(
     callback=refuse_empty,
     help="Read the hub's build token from FILE. Or set CLINDER_BUILD_TOKEN to the token.",
 )
+
+
+def hub_token_option(text: str) -> Callable[[_Function], _Function]:
+    """Return the option for a user's token at a hub that requires a login.
+
+    Its value is the token itself.
+    """
+    return option(
+        "--hub-token",
+        group=WHERE,
+        metavar="@FILE",
+        default="",
+        callback=_read_hub_token,
+        help=f"{text} Or set {_HUB_TOKEN} to the token.",
+    )
+
+
+def _read_hub_token(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    return read_hub_token(refuse_empty(ctx, param, value))
+
+
+_hub_token = hub_token_option(
+    "If the first hub requires a login: read your token at its JupyterHub from FILE."
+)
 _attempts = option(
     "--attempts",
     group=WHERE,
@@ -359,6 +385,7 @@ def launch_options(function: _Function) -> _Function:
             " hubs, which clinder tries in order."
         ),
         _build_token,
+        _hub_token,
         _attempts,
         *_limits,
         _session_file,
@@ -376,6 +403,7 @@ def warm_options(function: _Function) -> _Function:
         _ref,
         _hubs("The hub to warm. Repeat the option for several hubs."),
         _build_token,
+        _hub_token,
         _attempts,
         *_limits,
         quiet_option,
@@ -392,6 +420,7 @@ def _add(function: _Function, *options: Callable[[_Function], _Function]) -> _Fu
 def build_options(
     *,
     build_token: str,
+    hub_token: str,
     quiet: bool,
     verbose: bool,
     warm_up: str = "",
@@ -409,6 +438,7 @@ def build_options(
     names = (each.name for each in fields(Timeouts))
     launch = LaunchOptions(
         build_token=read_build_token(build_token),
+        hub_token=hub_token,
         warm_up=None if no_warm_up else warm_up,
         timeouts=Timeouts(**{name: values.pop(f"{name}_timeout") for name in names}),
         **values,
@@ -433,3 +463,20 @@ def read_build_token(argument: str) -> str:
             hint="Use --build-token @FILE, or set CLINDER_BUILD_TOKEN.",
         )
     return token
+
+
+def read_hub_token(argument: str) -> str:
+    """Return the token in ``@FILE`` or, if the argument is empty, in ``CLINDER_HUB_TOKEN``.
+
+    The variable is removed from this process, so that no program that it starts receives it. Raises
+    :class:`~clinder.errors.UsageError`.
+    """
+    token = os.environ.pop(_HUB_TOKEN, "").strip()
+    if not argument:
+        return token
+    if not argument.startswith("@"):
+        raise UsageError(
+            "A hub token must not be on the command line, where other users can see it.",
+            hint=f"Use --hub-token @FILE, or set {_HUB_TOKEN}.",
+        )
+    return read_token(Path(argument[1:]), "token file")

@@ -21,8 +21,8 @@ from clinder.events import (
     SessionReady,
     SessionStopped,
 )
+from clinder.launch.options import LaunchOptions
 from clinder.session import Session
-from clinder.timeouts import Timeouts
 
 if TYPE_CHECKING:
     from clinder.running.stop import Stopped
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _CLAIM_TIMEOUT = 10.0
 
 
-def claim(path: Path, deadline: Deadline, timeouts: Timeouts) -> Session | None:
+def claim(path: Path, deadline: Deadline, options: LaunchOptions) -> Session | None:
     """Return the session that the file holds, which is gone, or ``None`` if there is no file.
 
     Raises :class:`~clinder.errors.UsageError` if the file cannot be written, or if its session
@@ -42,7 +42,8 @@ def claim(path: Path, deadline: Deadline, timeouts: Timeouts) -> Session | None:
     from clinder.running.status import wait_for_status
     from clinder.wire.jupyter_server import State
 
-    previous = session_file.read(path)
+    previous = session_file.read(path).for_user(options.hub_token)
+    timeouts = options.timeouts
     hint = f"Run `{stop_command(path)}`, or use another file."
     try:
         limit = deadline.capped(max(_CLAIM_TIMEOUT, timeouts.connect))

@@ -34,9 +34,19 @@ class Source:
             raise self.outcome
         return self.outcome
 
+    def for_user(self, token: str) -> Source:
+        """Return the source with the token of the user under whose account its session runs."""
+        if isinstance(self.outcome, UsageError):
+            return self
+        return Source(self.outcome.for_user(token), self.file)
 
-def read_sessions(arguments: Sequence[str], files: Sequence[Path]) -> list[Source]:
+
+def read_sessions(
+    arguments: Sequence[str], files: Sequence[Path], hub_token: str = ""
+) -> list[Source]:
     """Return a source for each session, in order; without arguments, the environment's session.
+
+    ``hub_token`` is that of the user under whose account sessions run, if any do.
 
     An argument is a session's URI or JSON object, ``@FILE``, or ``-`` for standard input. Raises
     :class:`~clinder.errors.UsageError` if there is no session at all.
@@ -49,12 +59,12 @@ def read_sessions(arguments: Sequence[str], files: Sequence[Path]) -> list[Sourc
         raise UsageError(
             "Standard input contains no session.", hint="Write one URI or JSON object per line."
         )
-    return _warn_of_cleartext(sources)
+    return _warn_of_cleartext([each.for_user(hub_token) for each in sources])
 
 
-def read_session(arguments: Sequence[str], files: Sequence[Path]) -> Session:
+def read_session(arguments: Sequence[str], files: Sequence[Path], hub_token: str = "") -> Session:
     """Return the only session. Raises :class:`~clinder.errors.UsageError` if there are more."""
-    source, *more = read_sessions(arguments, files)
+    source, *more = read_sessions(arguments, files, hub_token)
     if more:
         raise UsageError("There is more than one session, but this command takes only one.")
     return source.session

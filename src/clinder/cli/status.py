@@ -26,6 +26,7 @@ def status(
     timeout: float,
     timeouts: Timeouts,
     output: str,
+    hub_token: str = "",
 ) -> int:
     """Write the status of all sessions; return the exit code of the first failure, or 0.
 
@@ -36,7 +37,7 @@ def status(
 
     codes: list[int] = []
     separator = ""
-    sources = read_sessions(arguments, files)
+    sources = read_sessions(arguments, files, hub_token)
     with cancellation("the status of the session is unknown") as cancel:
         for source in sources:
             try:

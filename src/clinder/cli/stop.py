@@ -23,10 +23,11 @@ def stop(
     timeout: float,
     timeouts: Timeouts,
     quiet: bool,
+    hub_token: str = "",
 ) -> int:
     """Stop all sessions, even if one fails; return the exit code of the first failure, or 0."""
     codes: list[int] = []
-    sources = read_sessions(arguments, files)
+    sources = read_sessions(arguments, files, hub_token)
     with cancellation("the session might keep running") as cancel:
         for number, source in enumerate(sources):
             try:

@@ -2,7 +2,8 @@
 
 It has a private folder for its settings, with the session's token; for its address, as long as it
 listens; for the request to end; for its log and its report. Files work on every platform, and no
-token is among its arguments or in its environment.
+token is among its arguments or in its environment. If the session has no token of its own, the
+process receives the user's, which is in no file, on its standard input.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ def start_detached(
     }
     try:
         _write_private(folder / _SETTINGS, json.dumps(settings))
-        process = _spawn([*command, str(folder)], folder, environ)
+        token = "" if session.token else session.access_token
+        process = _spawn([*command, str(folder)], folder, environ, token)
     except OSError:
         return None
     waiting = deadline.capped(START_TIMEOUT)
@@ -134,7 +136,7 @@ def end_detached(folder: Path, deadline: Deadline) -> Report | None:
 
 
 def _spawn(
-    command: Sequence[str], folder: Path, environ: Mapping[str, str]
+    command: Sequence[str], folder: Path, environ: Mapping[str, str], token: str
 ) -> subprocess.Popen[bytes]:
     """Start the process in a session of its own, and without the pipes of this one.
 
@@ -148,12 +150,15 @@ def _spawn(
             command,
             cwd=folder,
             env=environ,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if token else subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             creationflags=flags,
         )
+    if process.stdin:
+        with suppress(BrokenPipeError), process.stdin as pipe:
+            pipe.write(token.encode())
     threading.Thread(target=process.wait, name="clinder-reap", daemon=True).start()
     return process
 
@@ -181,6 +186,8 @@ def serve(folder: Path) -> None:
     """
     settings = json.loads((folder / _SETTINGS).read_text(encoding="utf-8"))
     session = Session.from_json(json.dumps(settings["session"]))
+    if not session.token:
+        session = session.for_user(sys.stdin.read())
     warnings: deque[str] = deque(maxlen=_WARNINGS)
     gone, done = threading.Event(), threading.Event()
     options = _options_from_json(settings["options"])

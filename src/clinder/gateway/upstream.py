@@ -67,7 +67,7 @@ class Credential:
     @classmethod
     def of(cls, session: Session) -> Credential:
         """Return the credential for a session's server."""
-        return cls(session.url, session.token, session.is_embedded)
+        return cls(session.url, session.access_token, session.is_embedded)
 
     @property
     def header(self) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -13,6 +13,7 @@ from clinder import errors, events
 from clinder._deadline import Deadline
 from clinder._text import printable_lines
 from clinder._urls import is_cleartext
+from clinder.launch.account import AccountLaunch, how_to_get_a_token
 from clinder.launch.build_failure import WINDOW, Diagnosis, diagnose, diagnose_stall
 from clinder.launch.options import LOCAL
 from clinder.launch.readiness import wait_until_usable
@@ -31,6 +32,7 @@ from clinder.wire.binderhub import (
     request_build,
 )
 from clinder.wire.http import Transport
+from clinder.wire.jupyterhub import find_jupyterhub
 
 _SHOWN_LINES = 20
 """How many lines at the end of the log an error shows, unless one line explains it."""
@@ -40,9 +42,11 @@ _CANCEL_GRACE = 5.0
 _CANCEL_LIMIT = 6.5
 """Time limit for stopping a session, in seconds from a cancellation: a CI step has 7."""
 _MIN_STOP_TIME = 1.5
+_PROBE = 5.0
+"""Seconds for a request to the JupyterHub of a hub that requires a login."""
+_ENDED = "The launch ended before the server was ready."
 _ORPHAN_WARNING = (
-    "The launch ended before the server was ready. If the server still starts, nobody holds its"
-    " token, and the hub culls it."
+    f"{_ENDED} If the server still starts, nobody holds its token, and the hub culls it."
 )
 
 
@@ -89,6 +93,9 @@ class LaunchAttempt:
         """The base URL of the member to which a federation redirected the request."""
         self._phase_started = self._started
         self._phases: dict[str, float] = {}
+        self._account = self._make_account()
+        self._specs = {self.request.repository.spec}
+        """The specs that the hub might launch."""
 
     @property
     def launching(self) -> bool:
@@ -103,9 +110,10 @@ class LaunchAttempt:
         ready = self._wait_for_end()
         if isinstance(ready, Built):
             raise api_only_error()
-        session = self._make_session(ready)
+        session = self._adopt(ready)
         try:
             self._start_phase("readiness")
+            session = self._issue_token(session)
             self.observer(events.SessionLaunched(session))
             self._require_requested_commit(session)
             if is_cleartext(session.url) and not is_cleartext(self.step.address):
@@ -172,6 +180,8 @@ class LaunchAttempt:
 
     def _wait_for_end(self, *, build_only: bool = False) -> Ready | Built:
         spec = self.request.repository.spec
+        if self._account:
+            self._account.begin(self.deadline)
         self.observer(events.BuildRequested(self.step.address, spec, self.number))
         address, token = self.step.address, self._build_token()
         requested = request_build(
@@ -180,6 +190,7 @@ class LaunchAttempt:
             spec,
             deadline=self._log_deadline,
             build_token=token,
+            hub_token=self._account.token if self._account else "",
             build_only=build_only,
         )
         try:
@@ -190,8 +201,8 @@ class LaunchAttempt:
                     self._handle(event)
         except errors.ClinderError as reported:
             error = self._explain(reported)
-            if self._leaves_a_server(error):
-                self.observer(events.WarningIssued(_ORPHAN_WARNING))
+            if self._leaves_a_server(error) and not self._cancel_at_hub(error):
+                self.observer(events.WarningIssued(self._orphan_warning()))
             raise error from None
         raise AssertionError("a build request ends with a session or an error")  # pragma: no cover
 
@@ -202,7 +213,20 @@ class LaunchAttempt:
             self._diagnosis = diagnose([*self._log], error.context.log)
         elif isinstance(error, errors.TimedOut) and self.deadline.remaining():
             self._diagnosis = diagnose_stall([*self._log], timeouts.build_idle)
+        elif isinstance(error, errors.LoginRequired):
+            return self._explain_login(error)
         return self._diagnosis.to_error() if self._diagnosis else error
+
+    def _explain_login(self, error: errors.LoginRequired) -> errors.ClinderError:
+        """Return the error with the address at which the user can create a token."""
+        if self._account:
+            return self._account.explain(error)
+        with suppress(errors.TimedOut, errors.Cancelled):
+            limit = self.deadline.capped(_PROBE)
+            jupyterhub, service = find_jupyterhub(self.transport, self.step.address, limit)
+            if jupyterhub:
+                error.hint = how_to_get_a_token(jupyterhub, service)
+        return error
 
     def _leaves_a_server(self, error: errors.ClinderError) -> bool:
         """Whether the hub requested a server, which can still start.
@@ -217,6 +241,49 @@ class LaunchAttempt:
         first = self.request.hubs[0]
         return self.request.options.build_token if self.step.address == first != LOCAL else ""
 
+    def _make_account(self) -> AccountLaunch | None:
+        """Return the account if this is its hub: the first one, and not one of its members."""
+        options, first = self.request.options, self.request.hubs[0]
+        if not options.hub_token or not self.step.address == first != LOCAL:
+            return None
+        return AccountLaunch(
+            first, options.hub_token, options.timeouts, hands_out=options.hands_out
+        )
+
+    def _adopt(self, ready: Ready) -> Session:
+        """Return the session of a server that the hub reports to be ready.
+
+        Even a cancelled launch first checks whose server it is, in order to stop it.
+        """
+        session = self._make_session(ready)
+        if self._account is None:
+            return session
+        account = self._account.adopt(ready, self.deadline.uncancelled(_PROBE))
+        return replace(session, token="", account=account)
+
+    def _issue_token(self, session: Session) -> Session:
+        if self._account is None:
+            return session
+        return self._account.issue_token(session, self.deadline.capped(_PROBE))
+
+    def _cancel_at_hub(self, error: errors.ClinderError) -> bool:
+        """Stop the server that the hub might still start; return whether none is left."""
+        if self._account is None:
+            return False
+        seconds = self._stop_limit()
+        pending = not isinstance(error, errors.LaunchFailed)
+        return self._account.cancel(
+            self._specs, self.deadline.uncancelled(seconds), pending=pending
+        )
+
+    def _orphan_warning(self) -> str:
+        if self._account is None:
+            return _ORPHAN_WARNING
+        home = self._account.home or "the JupyterHub's page /hub/home"
+        return (
+            f"{_ENDED} If the server still starts, it runs under your account: stop it on {home}."
+        )
+
     def _handle(self, event: Redirected | Progress) -> None:
         if isinstance(event, Redirected):
             self.member = event.hub
@@ -224,8 +291,10 @@ class LaunchAttempt:
         if event.phase and event.phase != self._phase:
             self._start_phase(event.phase)
         lines = tuple(printable_lines(event.message))
-        if self.launching:
+        if self.launching and not (self._account and self._account.can_cancel):
             self._log_deadline.grace = _CANCEL_GRACE
+        if event.reports_failed_launch and self._account:
+            self._account.require_free(self.deadline)
         if lines or self.launching:
             self._restart_log_deadline()
         other_ref = event.fallback_ref and lines[-1].startswith("Trying again with ")
@@ -235,6 +304,7 @@ class LaunchAttempt:
             self.observer(events.LogLines(self._phase, lines))
         if event.fallback_ref:
             ref = self.request.repository.ref
+            self._specs.add(self.request.repository.with_ref(event.fallback_ref).spec)
             message = f"The hub did not find {ref}, and launches {event.fallback_ref} instead."
             self.observer(events.WarningIssued(message))
 
@@ -285,15 +355,20 @@ class LaunchAttempt:
 
     def _stop(self, session: Session) -> None:
         timeouts = self.request.options.timeouts
-        seconds = timeouts.stop_limit(LAUNCH_STOP)
-        if self.deadline.cancel.is_set():
-            remaining = _CANCEL_LIMIT - self.deadline.cancelled_for
-            seconds = min(seconds, max(_MIN_STOP_TIME, remaining))
+        limit = self.deadline.uncancelled(self._stop_limit())
         try:
-            stopped = stop(session, self.deadline.uncancelled(seconds), timeouts=timeouts)
+            stopped = stop(session, limit, timeouts=timeouts)
         except errors.StopFailed as error:
             self.observer(events.SessionNotStopped(session, error.message))
         else:
             self.observer(events.SessionStopped(session))
             if not stopped.certain:
                 self.observer(events.WarningIssued(f"The session {stopped}"))
+
+    def _stop_limit(self) -> float:
+        """Return how many seconds are left for stopping the session."""
+        seconds = self.request.options.timeouts.stop_limit(LAUNCH_STOP)
+        if self.deadline.cancel.is_set():
+            remaining = _CANCEL_LIMIT - self.deadline.cancelled_for
+            seconds = min(seconds, max(_MIN_STOP_TIME, remaining))
+        return seconds

@@ -33,6 +33,9 @@ class LaunchOptions:
     launch, in seconds, from working out what to launch until the session is ready. ``warm_up``
     names the kernelspec of the first kernel: ``""`` is the server's default, ``None`` starts no
     kernel. ``attempts``, from 1 to :data:`ATTEMPTS`, limits the build requests to one hub.
+    ``hub_token`` is a user's token for the first hub, if that requires a login; ``hands_out`` tells
+    whether programs other than clinder and its gateway open the session, so that it needs a token
+    of its own.
     ``reuse_environment_since`` is empty or has the form of an
     :class:`~clinder.checkout.age_limit.AgeLimit`.
 
@@ -50,6 +53,8 @@ class LaunchOptions:
     reuse_environment: bool | Literal["force"] = False
     reuse_environment_since: str = ""
     directory: Path = Path()
+    hub_token: str = field(default="", repr=False)
+    hands_out: bool = True
 
     def __post_init__(self) -> None:
         self._require_types()
@@ -59,6 +64,8 @@ class LaunchOptions:
             raise UsageError(f"attempts must be from 1 to {ATTEMPTS}, not {self.attempts}.")
         if not re.fullmatch(r"[!-~]*", self.build_token):
             raise UsageError("The build token contains a space or a non-ASCII character.")
+        if not re.fullmatch(r"[!-~]*", self.hub_token):
+            raise UsageError("The hub token contains a space or a non-ASCII character.")
         if self.reuse_environment not in (False, True, FORCE):
             raise UsageError(f"reuse_environment must be True, False or `{FORCE}`.")
         if self.reuse_environment_since:
@@ -70,7 +77,7 @@ class LaunchOptions:
                 )
 
     def _require_types(self) -> None:
-        for name in ("repository", "ref", "build_token", "reuse_environment_since"):
+        for name in ("repository", "ref", "build_token", "hub_token", "reuse_environment_since"):
             require_type(name, getattr(self, name), str)
         require_type("hubs", self.hubs, tuple)
         for hub in self.hubs:

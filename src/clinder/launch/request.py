@@ -90,6 +90,11 @@ def _resolve(options: LaunchOptions, environ: Mapping[str, str]) -> Resolution:
     urls = tuple(dict.fromkeys(LOCAL if h.lower() == LOCAL else hub_url(h) for h in options.hubs))
     if LOCAL in urls and len(urls) > 1:
         raise UsageError("The hub `local` cannot be combined with other hubs.")
+    if options.hub_token and urls and is_cleartext(urls[0]):
+        raise UsageError(
+            f"{urls[0]} uses plain HTTP, so others on the network could read the hub token.",
+            hint="Use a hub with https, or omit the hub token.",
+        )
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     checkout: Checkout | None = None

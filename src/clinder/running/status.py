@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from clinder._deadline import Deadline
-from clinder.errors import ServerUnreachable, SessionGone, TimedOut
+from clinder.errors import (
+    HubTokenRefused,
+    HubUnreachable,
+    ServerUnreachable,
+    SessionGone,
+    TimedOut,
+    TokenRefused,
+)
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State, Status
+from clinder.wire.jupyterhub import HubServer, JupyterHub
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 5.0
@@ -39,7 +47,7 @@ def wait_for_status(
     delay = _FIRST_DELAY
     try:
         while True:
-            status = server.status(deadline)
+            status = _ask_hub(session, deadline, timeouts) or server.status(deadline)
             if status.state in (State.RUNNING, State.GONE):
                 return status
             if not message:
@@ -50,6 +58,26 @@ def wait_for_status(
     except TimedOut:
         message = message or "it did not respond in time"
         raise ServerUnreachable(f"It is unknown whether the session runs: {message}.") from None
+
+
+def _ask_hub(session: Session, deadline: Deadline, timeouts: Timeouts | None) -> Status | None:
+    """Return the status if JupyterHub shows that the session is gone, or does not respond.
+
+    The user can have another server at its address now.
+    """
+    account, server = session.account, HubServer.of(session.url)
+    if server is None or account is None or not account.token:
+        return None
+    try:
+        hub = JupyterHub(server.hub, account.token, Transport(timeouts))
+        known = hub.find(server, account.launch_id, deadline)
+    except HubTokenRefused as error:
+        raise TokenRefused(error.message, hint=error.hint) from None
+    except HubUnreachable as error:
+        return Status(State.UNCLEAR, error.message.rstrip("."))
+    if known is None or not known.active:
+        return Status(State.GONE, "its JupyterHub has stopped it")
+    return None
 
 
 def session_gone(message: str, status: Status) -> SessionGone:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 from clinder._deadline import Deadline
-from clinder.errors import RequestRefused, StopFailed, TimedOut
+from clinder.errors import (
+    Cancelled,
+    HubTokenRefused,
+    HubUnreachable,
+    RequestRefused,
+    StopFailed,
+    TimedOut,
+    TokenRefused,
+)
 from clinder.running.status import MIGHT_RUN
-from clinder.session import Session
+from clinder.session import Account, Session, hub_token_missing
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State, Status
+from clinder.wire.jupyterhub import HubServer, JupyterHub
 
 _CONFIRMED_ABSENT = 2
 _CONFIRM_DELAY = 0.05
@@ -31,15 +42,19 @@ class Stopped:
     """A session that is gone: whether it ran before, and whether it is certain that it is gone.
 
     It is not certain if the hub does not know the session, and no server accepted the shutdown.
+    ``ending``: its JupyterHub has accepted to stop it, and is still doing so.
     """
 
     ran: bool
     certain: bool = True
+    ending: bool = False
 
     def __str__(self) -> str:
         """Return the outcome as a sentence about the session, without its subject."""
         if not self.certain:
             return f"is gone: the hub does not know it. {MIGHT_RUN}"
+        if self.ending:
+            return "is being stopped by its hub."
         return "is stopped." if self.ran else "was already gone."
 
 
@@ -56,8 +71,11 @@ def stop(
     it accepted the shutdown and was absent twice in a row. If the first response shows neither
     that the session runs nor that it is gone, ``on_unclear`` receives it as a message. Raises
     :class:`~clinder.errors.TokenRefused` at once, :class:`~clinder.errors.RequestRefused` if the
-    server refuses to shut down, and :class:`~clinder.errors.StopFailed` at the deadline.
+    server refuses to shut down, and :class:`~clinder.errors.StopFailed` at the deadline. A session
+    under a user's account is stopped by its JupyterHub.
     """
+    if session.account:
+        return _stop_at_hub(session, session.account, deadline, timeouts, on_unclear)
     server = Server(session, Transport(timeouts))
     status = Status(State.UNCLEAR, "it did not respond in time")
     accepted = ran = False
@@ -89,6 +107,65 @@ def stop(
     if status.state is State.RUNNING:
         raise StopFailed("The session still runs: it did not shut down in time.")
     raise StopFailed(f"It is unknown whether the session still runs: {status.message}.")
+
+
+def _stop_at_hub(
+    session: Session,
+    account: Account,
+    deadline: Deadline,
+    timeouts: Timeouts | None,
+    on_unclear: Callable[[str], None],
+) -> Stopped:
+    """Have JupyterHub stop the session's server, and remove it if it has a name.
+
+    The user can have started another server at the same address since. It is left alone.
+    """
+    server = HubServer.of(session.url)
+    if server is None:
+        raise StopFailed("The session's URL is not that of a server at a JupyterHub.")
+    if not account.token:
+        raise hub_token_missing()
+    ran = stopping = False
+    problem, requested_at = "the JupyterHub did not respond in time", -math.inf
+    try:
+        for delay in _delays():  # pragma: no branch - it is endless
+            # A transport of its own, because cookies could replace the token.
+            hub = JupyterHub(server.hub, account.token, Transport(timeouts))
+            try:
+                known = hub.find(server, account.launch_id, deadline)
+                problem, stopping = "", known is not None and known.stopping
+                if known is None or not (known.active or known.name):
+                    _revoke_token(hub, server, account, deadline)
+                    return Stopped(ran)
+                ran = ran or known.active
+                if deadline.now() - requested_at > _REPEAT_SHUTDOWN:
+                    requested_at = deadline.now()
+                    hub.stop_server(server, deadline)
+            except HubTokenRefused as error:
+                raise TokenRefused(error.message, hint=error.hint) from None
+            except HubUnreachable as error:
+                problem = error.message.rstrip(".")
+                on_unclear(problem)
+                on_unclear = _ignore
+            deadline.wait(delay)
+    except TimedOut:
+        pass
+    if stopping:
+        return Stopped(ran, ending=True)
+    if not problem:
+        raise StopFailed("The session still runs: it did not shut down in time.")
+    raise StopFailed(f"It is unknown whether the session still runs: {problem}.")
+
+
+def _revoke_token(hub: JupyterHub, server: HubServer, account: Account, deadline: Deadline) -> None:
+    """Revoke the session's token, which would otherwise open the user's next server there."""
+    if account.token_id:
+        with suppress(HubTokenRefused, HubUnreachable, TimedOut, Cancelled):
+            hub.revoke_token(server, account.token_id, deadline)
+
+
+def _ignore(_: str) -> None:
+    """Do nothing."""
 
 
 def _delays() -> Iterator[float]:

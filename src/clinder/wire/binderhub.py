@@ -101,7 +101,7 @@ _KNOWN_PHASES = ("", "built", "launching", "ready", *_FAILURE_PHASES)
 _MAX_PHASES = 20
 """More than any hub sends. Observers keep every phase, so the number must be limited."""
 _MIN_REDACTED = 16
-"""Build tokens with fewer characters are not redacted because ordinary log text could match."""
+"""Tokens with fewer characters are not redacted because ordinary log text could match."""
 _MAX_FIELD = 1000
 _MAX_URL = 8000
 """Characters of the URL and of the token; servers do not accept longer ones in a request."""
@@ -114,13 +114,15 @@ def request_build(
     *,
     deadline: Deadline,
     build_token: str = "",
+    hub_token: str = "",
     build_only: bool = False,
 ) -> Generator[Redirected | Progress | Ready | Built, None, None]:
     """Send one build request and yield its events; the last one is a :class:`Ready`.
 
     ``hub`` is a base URL with a trailing slash, ``spec`` is percent-encoded. The last event is a
     :class:`Built` if the hub launches no server: with ``build_only``, which only hubs in API-only
-    mode permit (see :func:`is_api_only`). Closing the iterator ends the request. Raises the error
+    mode permit (see :func:`is_api_only`). ``hub_token`` is a user's, and is not sent to the target
+    of a redirect. Closing the iterator ends the request. Raises the error
     from :mod:`clinder.errors` that fits the hub's refusal or failure, among them
     :class:`~clinder.errors.HubUnreachable` if the event stream ended or broke too early,
     :class:`~clinder.errors.HubDown` if the request reached no hub, and
@@ -131,7 +133,7 @@ def request_build(
     url = f"{hub}build/{spec}" + ("?" + "&".join(given) if given else "")
     headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
     try:
-        with transport.stream(url, deadline=deadline, headers=headers) as stream:
+        with transport.stream(url, deadline=deadline, headers=headers, token=hub_token) as stream:
             member = _member(stream.url, hub)
             if member:
                 yield Redirected(member)
@@ -143,7 +145,8 @@ def request_build(
                     deadline=deadline,
                     is_binderhub=lambda: _is_binderhub(transport, base, deadline),
                 )
-            events = _events(stream, secure=hub.startswith("https:"), secret=build_token)
+            secrets = [each for each in (build_token, hub_token) if len(each) >= _MIN_REDACTED]
+            events = _events(stream, secure=hub.startswith("https:"), secrets=secrets)
             yield from _stop_if_only_building(
                 events, lambda: is_api_only(transport, base, deadline=deadline)
             )
@@ -265,11 +268,13 @@ def _parts(hub: str) -> tuple[str, str | None, int | None, str]:
     return parts.scheme, parts.hostname, port, unquote(parts.path)
 
 
-def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress | Ready | Built]:
+def _events(
+    stream: Stream, *, secure: bool, secrets: Sequence[str]
+) -> Iterator[Progress | Ready | Built]:
     """Yield the events; successive events of one phase that arrive together become one."""
     seen: list[str] = []
     for batch in iter_events(stream.chunks):
-        for phase, group in groupby(_parse_events(batch, seen, secret), itemgetter(0)):
+        for phase, group in groupby(_parse_events(batch, seen, secrets), itemgetter(0)):
             events = [event for _, event in group]
             if phase in _FAILURE_PHASES:
                 raise _failure(events[0], stream.status, seen)
@@ -287,11 +292,13 @@ def _events(stream: Stream, *, secure: bool, secret: str) -> Iterator[Progress |
 
 
 def _parse_events(
-    batch: Iterable[str], seen: Sequence[str], secret: str
+    batch: Iterable[str], seen: Sequence[str], secrets: Sequence[str]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield each event with its phase. Data that is not an event is skipped, as in browsers."""
     for data in batch:
-        event = parse_object(data.replace(secret, "…") if len(secret) >= _MIN_REDACTED else data)
+        for secret in secrets:
+            data = data.replace(secret, "…")  # noqa: PLW2901 - the loop's own text, redacted
+        event = parse_object(data)
         if event is not None:
             phase = get_text(event, "phase")
             yield phase if phase in seen else _normalize(phase, seen), event

@@ -88,14 +88,20 @@ class Transport:
 
     @contextmanager
     def stream(
-        self, url: str, *, deadline: Deadline, headers: Mapping[str, str]
+        self, url: str, *, deadline: Deadline, headers: Mapping[str, str], token: str = ""
     ) -> Iterator[Stream]:
-        """Yield the response to a GET, following redirects except from https to http."""
+        """Yield the response to a GET, following redirects except from https to http.
+
+        The token goes to this URL only, and not to the target of a redirect.
+        """
         idle = self.timeouts.idle or HUB_IDLE
         visited: set[str] = set()
         while url not in visited and len(visited) <= _MAX_REDIRECTS:
             visited.add(url)
-            exchange = _Exchange("GET", url, self, deadline, idle=idle, headers=headers)
+            exchange = _Exchange(
+                "GET", url, self, deadline, idle=idle, headers=headers, token=token
+            )
+            token = ""
             with exchange.open() as stream:
                 location = stream.headers.get("Location", "")
                 if stream.status not in (301, 302, 303, 307, 308) or not location:

@@ -99,7 +99,7 @@ def explain_page(
 
 def login_required(reason: str) -> LoginRequired:
     """Return the error for a hub that requires a login, which ``reason`` shows."""
-    return LoginRequired(f"The hub requires a login, which clinder does not support: {reason}.")
+    return LoginRequired(f"The hub requires a login: {reason}.")
 
 
 def login_redirect(url: str) -> str:

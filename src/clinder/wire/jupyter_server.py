@@ -199,7 +199,11 @@ class Server:
         self, method: str, path: str, deadline: Deadline, json: object | None = None
     ) -> Response:
         answer = self.transport.request(
-            method, self.session.url + path, deadline=deadline, token=self.session.token, json=json
+            method,
+            self.session.url + path,
+            deadline=deadline,
+            token=self.session.access_token,
+            json=json,
         )
         if answer.status in (401, 403):
             reason = self._reason(answer)
@@ -248,7 +252,7 @@ class Server:
         else:
             match = _PAGE_REASON.search(answer.body[:_PAGE].decode("utf-8", "replace"))
             reason = one_line(html.unescape(match[1]), _LINE) if match else ""
-        return reason.replace(self.session.token, "…")  # an error can echo the request
+        return reason.replace(self.session.access_token, "…")  # an error can echo the request
 
 
 def _enumerate(names: list[str]) -> str:

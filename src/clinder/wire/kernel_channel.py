@@ -233,7 +233,10 @@ class _Connection:
             self._websocket = websocket.connect(
                 Duplex(raw, self.sockets),
                 session.url + self._path,
-                headers=[("Authorization", f"token {session.token}"), ("User-Agent", USER_AGENT)],
+                headers=[
+                    ("Authorization", f"token {session.access_token}"),
+                    ("User-Agent", USER_AGENT),
+                ],
                 seconds=max(_HANDSHAKE_TIMEOUT, self._timeouts.idle or 0.0),
             )
         except (websocket.Broken, websocket.Refused) as error:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from clinder.errors import (
+    AccountInUse,
     Banned,
     BotsRefused,
     BuildTokenRefused,
@@ -19,6 +20,7 @@ from clinder.errors import (
     HostRateLimited,
     HubBroken,
     HubFull,
+    HubTokenRefused,
     LaunchFailed,
     LoginRequired,
     MalformedSpec,
@@ -112,9 +114,12 @@ REFUSALS: tuple[tuple[str, Refusal], ...] = (
     (r"Requests from .* are not allowed", Refusal(NetworkRefused, "The hub refuses this network")),
     (r"Bots not allowed", Refusal(BotsRefused, "The hub mistakes clinder for a bot")),
     (r"Invalid build token", Refusal(BuildTokenRefused, "The hub refused the build token")),
+    (r"Forbidden$", Refusal(LoginRequired, "The hub requires a login")),
+    # From JupyterHub's ``services/auth.py``: the token lacks the scope for this service.
+    (r"user .* is not allowed", Refusal(HubTokenRefused, "The hub refused the hub token")),
     (
-        r"Forbidden$",
-        Refusal(LoginRequired, "The hub requires a login, which clinder does not support"),
+        r"User .* already has (?:a running server|the maximum of)",
+        Refusal(AccountInUse, "The user's account is in use"),
     ),
     (r"Rate limit exceeded", Refusal(RateLimited, "The hub limits the rate of build requests")),
     (

@@ -1,0 +1,271 @@
+"""A launch under a user's account, on a hub that requires a login: which server is its own.
+
+The user can have other servers, and launch others at the same time. Without named servers, a hub
+gives two simultaneous launches the same server. clinder therefore only hands out and stops a server
+whose ``user_options`` at JupyterHub show that it belongs to this launch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from urllib.parse import quote
+
+from clinder._deadline import Deadline
+from clinder.errors import (
+    AccountInUse,
+    ClinderError,
+    HubTokenRefused,
+    HubUnreachable,
+    LaunchFailed,
+    LoginRequired,
+    ServerNotReady,
+    TimedOut,
+    TokenNotIssued,
+)
+from clinder.session import Account, Session
+from clinder.timeouts import Timeouts
+from clinder.wire.binderhub import Ready
+from clinder.wire.http import Transport
+from clinder.wire.jupyterhub import (
+    ACCESS,
+    ACCESS_SERVICE,
+    DELETE,
+    READ,
+    TOKENS,
+    HubServer,
+    Identity,
+    JupyterHub,
+    find_jupyterhub,
+)
+
+TOKEN_SECONDS = 7 * 86400
+"""How long a session's own token is valid, unless the hub's limit is lower. Stopping revokes it."""
+_PROBE = 5.0
+"""Seconds for finding the JupyterHub, and for each request to it."""
+_DELAYS = (0.2, 0.3, 0.5, 1.0)
+"""Seconds between two requests to JupyterHub; the last one repeats."""
+
+
+@dataclass
+class AccountLaunch:
+    """The account of one build request.
+
+    ``hub`` is the BinderHub, ``token`` the user's. ``hands_out``: the session needs a token of its
+    own. ``jupyterhub`` is the URL of the JupyterHub's pages, empty as long as it is unknown.
+    """
+
+    hub: str
+    token: str = field(repr=False)
+    timeouts: Timeouts
+    hands_out: bool = True
+    jupyterhub: str = ""
+    _service: str = ""
+    _before: Identity | None = None
+
+    def begin(self, deadline: Deadline) -> None:
+        """Check, before anything is built, that the token permits everything that is needed.
+
+        Does nothing if the hub does not show where its JupyterHub is. Raises
+        :class:`~clinder.errors.HubTokenRefused`, :class:`~clinder.errors.TokenNotIssued` and what
+        the deadline raises.
+        """
+        try:
+            self.jupyterhub, self._service = find_jupyterhub(
+                Transport(self.timeouts), self.hub, deadline.capped(_PROBE)
+            )
+            if self.jupyterhub:
+                self._before = self._api().identity(deadline.capped(_PROBE))
+        except (HubUnreachable, TimedOut):
+            deadline.raise_if_expired()
+        except HubTokenRefused as error:
+            raise self._with_advice(error) from None
+        if self._before:
+            self._require_scopes(self._before)
+
+    def require_free(self, deadline: Deadline) -> None:
+        """Raise :class:`~clinder.errors.AccountInUse` if another server prevents this launch.
+
+        The hub has just reported that a launch failed, whatever the reason, and tries again.
+        """
+        if self._before is None or not _is_active(self._before, ""):
+            return
+        try:
+            identity = self._api().identity(deadline.capped(_PROBE))
+        except (HubUnreachable, HubTokenRefused, TimedOut):
+            return
+        others = set(identity.servers or ()) - set(self._before.servers or ())
+        if _is_active(identity, "") and not others:  # named servers would make others
+            raise AccountInUse(
+                f"The account {identity.user} already has a running server on the hub."
+            )
+
+    def adopt(self, ready: Ready, deadline: Deadline) -> Account:
+        """Return the account of a server that belongs to this launch.
+
+        Raises :class:`~clinder.errors.AccountInUse` if the server belongs to another launch,
+        :class:`~clinder.errors.LaunchFailed` if it does not run,
+        :class:`~clinder.errors.HubTokenRefused` if the token does not permit to check this, and
+        :class:`~clinder.errors.ServerNotReady` if JupyterHub does not respond.
+        """
+        server = HubServer.of(ready.url)
+        if server is None:
+            raise ServerNotReady("The hub reported a server that is not one of a JupyterHub's.")
+        self.jupyterhub = server.hub
+        try:
+            identity = self._wait_for_identity(deadline)
+        except HubTokenRefused as error:
+            raise self._with_advice(error, self._leftover(ready)) from None
+        if identity.servers is None:
+            self._require_scopes(identity, self._leftover(ready))
+        running = (identity.servers or {}).get(server.key)
+        if running is None or not running.active:
+            raise LaunchFailed("The hub reported a server that does not run.")
+        if running.launch_id != ready.token:
+            raise AccountInUse(
+                "The hub gave this launch the server of another launch under the account"
+                f" {identity.user}."
+            )
+        return Account(identity.user, ready.token, token=self.token)
+
+    def issue_token(self, session: Session, deadline: Deadline) -> Session:
+        """Return the session with a token of its own, if the hub issues one.
+
+        Raises :class:`~clinder.errors.TokenNotIssued` if it does not, but the session needs one.
+        """
+        server = HubServer.of(session.url)
+        issued = None
+        if server and session.account:
+            note = f"clinder: {session.spec}"
+            try:
+                issued = self._api().issue_token(server, TOKEN_SECONDS, note, deadline)
+            except (HubTokenRefused, HubUnreachable, TimedOut):
+                issued = None
+            if issued:
+                account = replace(session.account, token_id=issued.token_id)
+                return replace(session, token=issued.token, account=account)
+        if self.hands_out:
+            raise self._not_issued()
+        return session
+
+    def cancel(self, specs: Collection[str], deadline: Deadline, *, pending: bool) -> bool:
+        """Stop the server that the hub starts for this launch, and remove failed named ones.
+
+        ``specs`` are those that the hub might have launched. ``pending``: the hub might only be
+        about to start the server, so wait for it. Returns whether the server is stopped. A server
+        is this launch's if it was not there before, and is of one of the specs. If there are
+        several, none is stopped, because the others are those of other launches.
+        """
+        if self._before is None:
+            return False
+        before, stopped = self._before.servers or {}, False
+        delays = iter(_DELAYS)
+        try:
+            while True:
+                servers = (self._api().identity(deadline).servers or {}).values()
+                new = [
+                    each
+                    for each in servers
+                    if each.request in specs and not _is_active(self._before, each.name)
+                ]
+                active = [each.name for each in new if each.active]
+                failed = [each.name for each in new if each.name not in (*active, *before, "")]
+                if not active and (stopped or not pending):
+                    for name in failed:
+                        self._api().stop_server(self._server(name), deadline)
+                    return True
+                if len(active) == 1 and not stopped:
+                    self._api().stop_server(self._server(active[0]), deadline)
+                    stopped = True
+                elif active and not stopped:
+                    return False
+                deadline.wait(next(delays, _DELAYS[-1]))
+        except (HubTokenRefused, HubUnreachable, TimedOut):
+            return stopped
+
+    def explain(self, error: LoginRequired) -> ClinderError:
+        """Return the error for a hub that requires a login although it has received the token."""
+        message = error.message.replace(
+            "The hub requires a login", "The hub does not accept the hub token"
+        )
+        return self._with_advice(HubTokenRefused(message))
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether a pending launch can be cancelled at the JupyterHub."""
+        return self._before is not None
+
+    @property
+    def home(self) -> str:
+        """The page on which the user can stop servers; empty if it is unknown."""
+        return self.jupyterhub and f"{self.jupyterhub}home"
+
+    def _api(self) -> JupyterHub:
+        """Return the API with a transport of its own, because cookies could replace the token."""
+        return JupyterHub(self.jupyterhub, self.token, Transport(self.timeouts))
+
+    def _server(self, name: str) -> HubServer:
+        user = self._before.user if self._before else ""
+        return HubServer(self.jupyterhub, quote(user, safe=""), quote(name, safe=""))
+
+    def _wait_for_identity(self, deadline: Deadline) -> Identity:
+        problem = "it did not respond in time"
+        for delay in (*_DELAYS, None):
+            try:
+                return self._api().identity(deadline)
+            except HubUnreachable as error:
+                problem = error.message
+                if delay is None:
+                    break
+            except TimedOut:
+                break
+            with suppress(TimedOut):
+                deadline.wait(delay)
+        raise ServerNotReady(
+            f"clinder cannot check whether the server belongs to this launch. {problem}"
+        )
+
+    def _require_scopes(self, identity: Identity, leftover: str = "") -> None:
+        needed = needed_scopes(self._service)
+        missing = [each for each in needed if not identity.permits(each.partition("!")[0])]
+        if missing:
+            error = HubTokenRefused(f"The hub token lacks a scope: {', '.join(missing)}.")
+            raise self._with_advice(error, leftover)
+        if self.hands_out and not identity.permits(TOKENS):
+            raise self._not_issued()
+
+    def _with_advice(self, error: HubTokenRefused, leftover: str = "") -> HubTokenRefused:
+        """Add to an error where to create a token, and with which scopes."""
+        hint = how_to_get_a_token(self.jupyterhub, self._service)
+        return HubTokenRefused(f"{error.message} {leftover}".strip(), hint=hint)
+
+    def _not_issued(self) -> TokenNotIssued:
+        return TokenNotIssued(
+            "The hub issues no token that opens only this session, and the hub token itself opens"
+            " the whole account."
+        )
+
+    def _leftover(self, ready: Ready) -> str:
+        return f"A server runs at {ready.url}: stop it on {self.home}."
+
+
+def needed_scopes(service: str) -> tuple[str, ...]:
+    """Return the scopes that a hub token needs; ``service`` is the BinderHub's name, or empty."""
+    own = (f"{scope}!user" for scope in (ACCESS, DELETE, READ))
+    return (f"{ACCESS_SERVICE}!service={service or 'binder'}", *own)
+
+
+def how_to_get_a_token(jupyterhub: str, service: str = "") -> str:
+    """Return a hint that says where to create a hub token, and with which scopes."""
+    where = f"at {jupyterhub}token" if jupyterhub else "on the JupyterHub's page /hub/token"
+    scopes = ", ".join(needed_scopes(service))
+    return (
+        f"Create a token {where} with the scopes {scopes}, and pass it with `--hub-token @FILE`, or"
+        " in CLINDER_HUB_TOKEN."
+    )
+
+
+def _is_active(identity: Identity, name: str) -> bool:
+    server = (identity.servers or {}).get(name)
+    return server is not None and server.active

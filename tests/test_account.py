@@ -1,0 +1,456 @@
+"""A launch under a user's account: what is checked, handed out, stopped and left alone."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from accounts import (
+    LAUNCH_ID,
+    LAUNCHING,
+    OWN_TOKEN,
+    SCOPES,
+    TOKENS,
+    USER_TOKEN,
+    Users,
+)
+from answers import Answer, Ending, event, json_page, moved
+from clinder import session_file
+from clinder._deadline import Deadline
+from clinder.errors import (
+    AccountInUse,
+    Cancelled,
+    ClinderError,
+    HubTokenRefused,
+    LaunchFailed,
+    LoginRequired,
+    StopFailed,
+    TokenNotIssued,
+    TokenRefused,
+    UsageError,
+)
+from clinder.events import Event, PhaseStarted, SessionStopped, WarningIssued
+from clinder.launch.account import TOKEN_SECONDS
+from clinder.launch.launch import launch
+from clinder.launch.options import LaunchOptions
+from clinder.launch.request import Request
+from clinder.repository import Repository
+from clinder.running.status import wait_for_status
+from clinder.running.stop import Stopped, stop
+from clinder.session import Account, Session
+from clinder.wire.jupyter_server import State
+from clinder.wire.jupyterhub import HubServer
+from hubs import ScriptedHub
+
+pytestmark = pytest.mark.usefixtures("_no_threads_left")
+
+SPEC = "gh/org/repo/HEAD"
+
+
+@pytest.fixture
+def hub() -> Iterator[ScriptedHub]:
+    with ScriptedHub() as hub:
+        yield hub
+
+
+class Launch:
+    """One launch with the user's token, and its events."""
+
+    def __init__(
+        self,
+        hub: ScriptedHub,
+        *more: str,
+        token: str = USER_TOKEN,
+        hands_out: bool = True,
+        cancel_at: Callable[[Event], bool] = lambda _: False,
+    ):
+        options = LaunchOptions(hub_token=token, hands_out=hands_out, warm_up=None, timeout=60)
+        self.request = Request(Repository("gh", "org/repo", "HEAD"), (hub.url, *more), options)
+        self.cancel = threading.Event()
+        self.events: list[Event] = []
+        self._cancel_at = cancel_at
+
+    def run(self) -> Session:
+        return launch(self.request, Deadline(60, cancel=self.cancel), self._observe)
+
+    def fail(self) -> ClinderError:
+        with pytest.raises(ClinderError) as raised:
+            self.run()
+        return raised.value
+
+    def _observe(self, event: Event) -> None:
+        self.events.append(event)
+        if self._cancel_at(event):
+            self.cancel.set()
+
+    @property
+    def stopped(self) -> int:
+        return sum(isinstance(each, SessionStopped) for each in self.events)
+
+    @property
+    def warnings(self) -> list[str]:
+        return [each.message for each in self.events if isinstance(each, WarningIssued)]
+
+
+# What is handed out.
+
+
+@pytest.mark.parametrize("name", ["", "org-repo-x1y2z3a4"])
+def test_a_session_has_a_token_that_opens_only_its_server(hub: ScriptedHub, name: str) -> None:
+    users = Users(hub)
+    hub.then(users.launch(name=name))
+    session = Launch(hub).run()
+    assert session.token == OWN_TOKEN
+    assert users.issued == {"a7": f"access:servers!server=ann/{name}"}
+    assert users.expires_in == [TOKEN_SECONDS]
+    assert session.account == Account("ann", LAUNCH_ID, "a7")
+    assert stop(session, Deadline(30)) == Stopped(ran=True)
+    assert not users.active
+    assert not users.issued
+    assert name not in users.servers or not name
+
+
+def test_a_token_expires_within_the_hubs_limit(hub: ScriptedHub) -> None:
+    users = Users(hub, longest=3600)
+    hub.then(users.launch())
+    assert Launch(hub).run().token == OWN_TOKEN
+    assert users.expires_in == [TOKEN_SECONDS, 3600]
+
+
+def test_without_a_token_of_its_own_a_session_opens_only_through_clinder(hub: ScriptedHub) -> None:
+    users = Users(hub, scopes=SCOPES)
+    hub.then(users.launch())
+    session = Launch(hub, hands_out=False).run()
+    assert session.token == ""
+    assert session.uri == users.url()
+    assert session.access_token == USER_TOKEN
+    assert USER_TOKEN not in json.dumps(session.to_json()) + repr(session)
+    assert stop(session, Deadline(30)).ran
+
+
+def test_a_session_that_must_be_handed_out_needs_a_scope_for_tokens(hub: ScriptedHub) -> None:
+    """clinder notices that before it requests a build."""
+    Users(hub, scopes=SCOPES)
+    error = Launch(hub).fail()
+    assert isinstance(error, TokenNotIssued)
+    assert "tokens!user" in error.hint
+    assert not hub.builds
+
+
+def test_a_session_is_stopped_if_it_must_be_handed_out_but_the_hub_issues_no_token(
+    hub: ScriptedHub,
+) -> None:
+    users = Users(hub)
+    refused = json_page(400, {"message": "Not assigning requested scopes"})
+    users.fault = lambda request: refused if request.method == "POST" else None
+    hub.then(users.launch())
+    launched = Launch(hub)
+    assert isinstance(launched.fail(), TokenNotIssued)
+    assert launched.stopped == 1
+    assert not users.active
+
+
+# Whose server it is.
+
+
+def test_the_server_of_another_launch_is_neither_handed_out_nor_stopped(hub: ScriptedHub) -> None:
+    users = Users(hub)
+
+    def build() -> Answer:
+        users.start("", "gh/other/repo/HEAD", "an0ther-launch")
+        return users.launch(others=True)()
+
+    hub.then(build)
+    launched = Launch(hub)
+    assert isinstance(launched.fail(), AccountInUse)
+    assert users.active == [""]
+    assert launched.stopped == 0
+    assert not hub.calls("DELETE", "server")
+
+
+def test_a_server_that_does_not_run_is_a_failed_launch(hub: ScriptedHub) -> None:
+    """A hub reports it to be ready if somebody has stopped it meanwhile."""
+    users = Users(hub)
+    hub.then(users.launch(others=True))
+    assert isinstance(Launch(hub).fail(), LaunchFailed)
+
+
+def test_a_server_is_not_stopped_if_the_hub_reports_nothing_about_it(hub: ScriptedHub) -> None:
+    """The token permits no check, and the hub does not show its JupyterHub before."""
+    users = Users(hub, scopes=tuple(each for each in SCOPES if "read" not in each))
+    answer = hub.jupyterhub
+    hub.jupyterhub = lambda request: None if request.path == "/" else answer(request)
+    hub.then(users.launch())
+    error = Launch(hub).fail()
+    assert isinstance(error, HubTokenRefused)
+    assert "read:servers!user" in error.message
+    assert f"stop it on {hub.origin}/hub/home" in error.message
+    assert users.active == [""]
+
+
+@pytest.mark.parametrize("missing", SCOPES)
+def test_a_missing_scope_is_named_before_a_build(hub: ScriptedHub, missing: str) -> None:
+    Users(hub, scopes=(TOKENS, *(each for each in SCOPES if each != missing)))
+    error = Launch(hub).fail()
+    assert isinstance(error, HubTokenRefused)
+    assert missing.replace("=ann", "") in error.message
+    assert f"{hub.origin}/hub/token" in error.hint
+    assert not hub.builds
+
+
+# Who receives the token.
+
+
+def test_the_user_s_token_goes_to_the_first_hub_and_its_servers_only(hub: ScriptedHub) -> None:
+    users = Users(hub)
+    with ScriptedHub() as other:
+        hub.then(moved(f"{other.url}build/{SPEC}", 307))
+        other.then(Answer(event(phase="failed", message="Forbidden")))
+        error = Launch(hub, other.url).fail()
+        assert isinstance(error, HubTokenRefused)
+        assert other.requests
+        assert not any("authorization" in each.headers for each in other.requests)
+    assert not users.active
+
+
+def test_a_fallback_hub_receives_no_token(hub: ScriptedHub) -> None:
+    Users(hub)
+    hub.then(Answer(event(phase="failed", message="Too many users on this BinderHub!")))
+    with ScriptedHub() as other:
+        other.then(Answer(event(phase="failed", message="Forbidden")))
+        error = Launch(hub, other.url).fail()
+        assert isinstance(error, LoginRequired)
+        assert other.builds
+        assert not any("authorization" in each.headers for each in other.requests)
+
+
+def test_without_a_token_the_error_names_the_page_and_the_scopes(hub: ScriptedHub) -> None:
+    Users(hub)
+    error = Launch(hub, token="").fail()
+    assert isinstance(error, LoginRequired)
+    assert error.exit_code == 3
+    assert f"{hub.origin}/hub/token" in error.hint
+    assert "access:services!service=binder, access:servers!user, delete:servers!user" in error.hint
+
+
+def test_a_hub_cannot_make_the_token_visible(hub: ScriptedHub) -> None:
+    users = Users(hub)
+    echo = event(phase="building", message=f"Authorization: token {USER_TOKEN}\n")
+    hub.then(Answer((echo, event(phase="failed", message=f"no {USER_TOKEN}"))))
+    launched = Launch(hub)
+    error = launched.fail()
+    assert USER_TOKEN not in error.message
+    assert USER_TOKEN not in repr(launched.events)
+    users.faults = [json_page(403, {"message": f"no {USER_TOKEN}"})]
+    assert USER_TOKEN not in launched.fail().message
+
+
+# A launch that ends before its server is ready.
+
+
+def started(phase: str) -> Callable[[Event], bool]:
+    return lambda event: event == PhaseStarted(phase)
+
+
+@pytest.mark.parametrize("name", ["", "org-repo-x1y2z3a4"])
+def test_cancelling_stops_the_server_that_the_hub_is_starting(hub: ScriptedHub, name: str) -> None:
+    users = Users(hub)
+    users.start("mine", "gh/org/repo/HEAD", "an0ther-launch")
+
+    def build() -> Answer:
+        users.start(name, SPEC, LAUNCH_ID, pending="spawn")
+        return Answer(LAUNCHING, ending=Ending.HELD)
+
+    hub.then(build)
+    launched = Launch(hub, cancel_at=started("launching"))
+    assert isinstance(launched.fail(), Cancelled)
+    assert users.active == ["mine"]
+    assert launched.warnings == []
+
+
+def test_cancelling_waits_for_the_server_that_the_hub_is_about_to_start(hub: ScriptedHub) -> None:
+    users = Users(hub)
+    hub.then(Answer(LAUNCHING, ending=Ending.HELD))
+    launched = Launch(hub, cancel_at=started("launching"))
+    checks = []
+
+    def fault(_: object) -> None:
+        checks.append(1)
+        if len(checks) == 3:  # the first one was before the build request
+            users.start("", SPEC, LAUNCH_ID, pending="spawn")
+
+    users.fault = fault
+    launched.fail()
+    assert not users.active
+    assert launched.warnings == []
+
+
+def test_cancelling_stops_no_server_if_two_launches_look_the_same(hub: ScriptedHub) -> None:
+    users = Users(hub)
+
+    def build() -> Answer:
+        users.start("one", SPEC, "one", pending="spawn")
+        users.start("two", SPEC, "two", pending="spawn")
+        return Answer(LAUNCHING, ending=Ending.HELD)
+
+    hub.then(build)
+    launched = Launch(hub, cancel_at=started("launching"))
+    launched.fail()
+    assert users.active == ["one", "two"]
+    assert f"{hub.origin}/hub/home" in " ".join(launched.warnings)
+
+
+def test_the_failed_servers_of_a_launch_are_removed(hub: ScriptedHub) -> None:
+    """A hub with named servers leaves one for each of its own tries."""
+    users = Users(hub)
+    users.start("mine", SPEC, "an0ther-launch")
+
+    def build() -> Answer:
+        for number in range(4):
+            users.start(f"try-{number}", SPEC, f"{number}")
+            users.servers[f"try-{number}"].stopped = True
+        return Answer((LAUNCHING, event(phase="failed", message="Spawn failed: no")))
+
+    hub.then(build)
+    launched = Launch(hub)
+    assert isinstance(launched.fail(), LaunchFailed)
+    assert list(users.servers) == ["mine"]
+    assert launched.warnings == []
+
+
+def test_an_account_with_a_running_server_ends_the_launch_at_once(hub: ScriptedHub) -> None:
+    """A hub without named servers tries for 28 s before it reports why it cannot launch."""
+    users = Users(hub)
+    users.start("", "gh/other/repo/HEAD", "an0ther-launch")
+    again = event(phase="launching", message="Launch attempt 1 failed, retrying...\n")
+    hub.then(Answer((LAUNCHING, again), ending=Ending.HELD))
+    error = Launch(hub).fail()
+    assert isinstance(error, AccountInUse)
+    assert error.exit_code == 5
+    assert len(hub.builds) == 1
+    assert users.active == [""]
+
+
+def test_a_failed_try_is_not_the_account_s_fault_if_the_hub_has_named_servers(
+    hub: ScriptedHub,
+) -> None:
+    users = Users(hub)
+    users.start("", "gh/other/repo/HEAD", "an0ther-launch")
+    again = event(phase="launching", message="Launch attempt 1 failed, retrying...\n")
+
+    def build() -> Answer:
+        users.start("try-1", SPEC, "1")
+        users.servers["try-1"].stopped = True
+        launched = users.launch(name="try-2")()
+        assert isinstance(launched.body, tuple)
+        return replace(launched, body=(LAUNCHING, again, launched.body[-1]))
+
+    hub.then(build)
+    assert Launch(hub).run().url == users.url("try-2")
+
+
+# Stopping.
+
+
+@pytest.fixture
+def session(hub: ScriptedHub) -> Session:
+    return Session(
+        f"{hub.origin}/user/ann/", "", account=Account("ann", LAUNCH_ID, token=USER_TOKEN)
+    )
+
+
+def test_a_stop_without_the_user_s_token_is_a_usage_error(session: Session) -> None:
+    with pytest.raises(UsageError, match="hub token is missing"):
+        stop(Session.from_json(json.dumps(session.to_json())), Deadline(30))
+
+
+def test_the_user_s_next_server_at_the_same_address_is_left_alone(
+    hub: ScriptedHub, session: Session
+) -> None:
+    users = Users(hub)
+    users.start("", "gh/other/repo/HEAD", "an0ther-launch")
+    assert stop(session, Deadline(30)) == Stopped(ran=False)
+    assert wait_for_status(session, Deadline(30)).state is State.GONE
+    assert users.active == [""]
+
+
+def test_a_server_that_takes_long_to_stop_is_being_stopped(
+    hub: ScriptedHub, session: Session
+) -> None:
+    users = Users(hub, stops_at_once=False)
+    users.start("", SPEC, LAUNCH_ID)
+    stopped = stop(session, Deadline(1))
+    assert str(stopped) == "is being stopped by its hub."
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "reason"),
+    [
+        (json_page(503, {"message": "down"}), StopFailed, "responded with 503: down"),
+        (moved("https://sso.example.org/login"), StopFailed, "responded with 302"),
+        (json_page(403, {"message": "Forbidden"}), TokenRefused, "refused the hub token"),
+    ],
+)
+def test_a_hub_that_does_not_help_to_stop_a_session(
+    hub: ScriptedHub, session: Session, answer: Answer, error: type[StopFailed], reason: str
+) -> None:
+    users = Users(hub)
+    users.start("", SPEC, LAUNCH_ID)
+    users.fault = lambda _: answer
+    with pytest.raises(error, match=reason):
+        stop(session, Deadline(1))
+
+
+def test_a_failed_named_server_is_removed_by_a_stop(hub: ScriptedHub) -> None:
+    users = Users(hub)
+    users.start("a", SPEC, LAUNCH_ID)
+    users.servers["a"].stopped = True
+    account = Account("ann", LAUNCH_ID, token=USER_TOKEN)
+    assert stop(Session(users.url("a"), "", account=account), Deadline(30)) == Stopped(ran=False)
+    assert not users.servers
+
+
+# Files.
+
+
+def test_a_session_file_holds_the_account_but_not_its_token(
+    session: Session, tmp_path: Path
+) -> None:
+    path = tmp_path / "session.json"
+    session_file.create(path, session)
+    assert USER_TOKEN not in path.read_text()
+    read = session_file.read(path)
+    assert read == session
+    assert session_file.holds(path, session)
+    with pytest.raises(UsageError, match="hub token is missing"):
+        _ = read.access_token
+    assert read.for_user(USER_TOKEN).access_token == USER_TOKEN
+    assert not session_file.holds(path, replace(session, account=Account("ann", "another")))
+
+
+@pytest.mark.parametrize(
+    ("url", "server"),
+    [
+        ("https://h/user/ann/", HubServer("https://h/hub/", "ann")),
+        ("https://h/user/ann/s/", HubServer("https://h/hub/", "ann", "s")),
+        ("https://h/p/q/user/ann/", HubServer("https://h/p/q/hub/", "ann")),
+        ("https://h/user/user/user/", HubServer("https://h/hub/", "user", "user")),
+        ("https://h/user/google-oauth2%7C1/", HubServer("https://h/hub/", "google-oauth2%7C1")),
+        ("https://h/clinder-hub/x/", None),
+        ("https://h/user/ann/s/more/", None),
+    ],
+)
+def test_the_url_of_a_server_names_its_hub_and_its_user(url: str, server: HubServer | None) -> None:
+    assert HubServer.of(url) == server
+
+
+def test_a_scope_names_the_user_as_it_is() -> None:
+    server = HubServer.of("https://h/user/google-oauth2%7C1/")
+    assert server is not None
+    assert server.scope == "access:servers!server=google-oauth2|1/"
+    assert server.path == "users/google-oauth2%7C1/server"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 
+from clinder.cli.gateway_options import GatewaySettings
 from clinder.cli.options import Options
-from clinder.cli.run import Grace, run
+from clinder.cli.run import run
 from clinder.cli.streams import print_error
+from clinder.cli.waiting import Grace
 from clinder.errors import ClinderError
 from clinder.launch.options import LaunchOptions
 from clinder.running.keep_alive import Intervals
@@ -17,7 +19,7 @@ from clinder.timeouts import Timeouts
 def main(settings: str, *command: str) -> int:
     """Run a command.
 
-    ``settings`` is JSON: ``hub``, ``keep_alive``, ``unknown`` and the fields of ``Grace``.
+    ``settings`` is JSON: ``hub``, ``lazy``, ``keep_alive``, ``unknown`` and ``Grace``'s fields.
     """
     values = json.loads(settings)
     launch = LaunchOptions(
@@ -31,6 +33,7 @@ def main(settings: str, *command: str) -> int:
         return run(
             Options(launch, session_file=None, quiet=False, verbose=False),
             command,
+            gateway=GatewaySettings(lazy=values.pop("lazy", False)),
             keep_alive=values.pop("keep_alive", 3600.0),
             intervals=Intervals(every=0.1, confirm=0.1, unknown=values.pop("unknown", 60.0)),
             grace=Grace(**values),

@@ -63,6 +63,13 @@ def write_kernelspecs(
     return Written(tuple(sorted(session)), tuple(refused))
 
 
+def guess_kernelspecs(local: Iterable[str]) -> Mapping[str, Any]:
+    """Return kernelspecs in the form of a server's response, for a server that is not known yet."""
+    specs: dict[str, Any] = {name: {"spec": {"language": ""}} for name in local}
+    specs[NATIVE] = {"spec": {"display_name": "Python 3", "language": "python"}}
+    return {"kernelspecs": specs}
+
+
 def _specs(data: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     listed = data.get("kernelspecs")
     for name, each in (listed if isinstance(listed, dict) else {}).items():

@@ -45,6 +45,7 @@ class GatewaySettings:
     env_for: str = ""
     report: Path | None = None
     fail_on_cell_error: bool = False
+    lazy: bool = False
 
     def check(self) -> None:
         """Raise :class:`~clinder.errors.UsageError` for a value that is not valid."""
@@ -59,6 +60,8 @@ class GatewaySettings:
             raise UsageError("--fail-on-cell-error needs the gateway: omit --no-gateway.")
         if (self.env or self.env_files) and not self.use:
             raise UsageError("--env and --env-file need the gateway: omit --no-gateway.")
+        if self.lazy and not self.use:
+            raise UsageError("--lazy needs the gateway: omit --no-gateway.")
 
     def make(self, prepare: Prepare | None = None) -> GatewayOptions:
         """Return the gateway's options. ``prepare`` sets each kernel up."""
@@ -87,6 +90,13 @@ def gateway_options(function: _Function) -> _Function:
             default=True,
             help="Hand out the session's own URL and token."
             "  [default: those of clinder's gateway to it]",
+        ),
+        option(
+            "--lazy",
+            group=WHERE,
+            is_flag=True,
+            help="Launch the session only when COMMAND first needs a kernel. Without any, no hub is"
+            " contacted.",
         ),
         option(
             "--no-kernels",

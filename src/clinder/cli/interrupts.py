@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from contextlib import AbstractContextManager, suppress
 
 from clinder import _signals
@@ -18,7 +17,9 @@ def might_remain(session: str, *, embedded: bool) -> str:
     return f"{session} might keep running until {end}"
 
 
-def cancellation(consequence: str, *, output: str = "") -> AbstractContextManager[threading.Event]:
+def cancellation(
+    consequence: str, *, output: str = ""
+) -> AbstractContextManager[_signals.SignalEvent]:
     """Return a context with an event that the first signal sets; the second ends the process.
 
     ``consequence`` explains what that can leave behind; ``output`` is then written to stdout.

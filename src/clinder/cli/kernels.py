@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def offer_kernels(
-    session: Session,
+    session: Session | None,
     url: str,
     token: str,
     *,
+    is_local: bool,
     environ: Mapping[str, str],
     command: str,
     timeouts: Timeouts,
@@ -33,8 +34,8 @@ def offer_kernels(
 ) -> Iterator[dict[str, str]]:
     """Yield the variable by which ``command`` finds the session's kernelspecs.
 
-    ``url`` and ``token`` are the gateway's. ``report`` receives a sentence about where kernelspecs
-    run.
+    They are unknown without a ``session``. ``is_local``: the embedded hub launches it. ``url`` and
+    ``token`` are the gateway's. ``report`` receives a sentence about where kernelspecs run.
     """
     from clinder.running.bridges import find_top, write_bridges
 
@@ -45,7 +46,7 @@ def offer_kernels(
             folder,
             url=url,
             token=token,
-            top=Path.cwd() if session.is_embedded else find_top(Path.cwd()),
+            top=Path.cwd() if is_local else find_top(Path.cwd()),
             environ=environ,
             executables=[command],
             timeouts=timeouts,

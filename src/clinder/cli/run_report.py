@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 from clinder.cli.streams import print_status, print_warning
 from clinder.errors import ClinderError, CodeRaised, UsageError
 from clinder.events import AttemptFailed, Event, Observer, PhaseEnded, WarningIssued
-from clinder.session import Attempt, Session
+from clinder.session import Attempt
 
 if TYPE_CHECKING:
     from clinder.gateway.gateway import Gateway
     from clinder.gateway.report import Report
+    from clinder.launch.on_demand import OnDemand
     from clinder.running.stop import Stopped
+
+ENDED_EARLY = "The command ended during the launch, so clinder cancels the launch."
 
 _MAX_WARNINGS = 100
 
@@ -39,7 +42,9 @@ class RunReport:
         self._gateway: Gateway | None = None
         self.observer: Observer = lambda _: None
         """Receives the warnings, too."""
-        self.session: Session | None = None
+        self.source: OnDemand | None = None
+        """The session, or its launch."""
+        self.spec = ""
         self.variables: tuple[str, ...] = ()
         self.exit_code: int | None = None
         self.command_seconds = 0.0
@@ -66,9 +71,15 @@ class RunReport:
 
     def close(self) -> None:
         """Show what ran, once the command has ended."""
-        from clinder.gateway.closing import NOTHING_RAN, closing_lines
+        from clinder.gateway.closing import NOT_NEEDED, NOTHING_RAN, closing_lines
 
-        if self._gateway is None or self.exit_code is None:
+        if self._gateway is None or self.source is None or self.exit_code is None:
+            return
+        if self.source.session is None:
+            if not self._quiet and not self.source.was_needed:
+                print_status(f"clinder: {NOT_NEEDED}")
+            elif self.source.is_launching:
+                self.warn(ENDED_EARLY)
             return
         report = self.make(None)
         has_pages = any(each.cells or each.unfinished or each.problem for each in report.kernels)
@@ -90,7 +101,9 @@ class RunReport:
         """Return the report as far as it is known."""
         from clinder.gateway.report import Command, Launch, Problem, Report, Stop
 
+        session = self.source.session if self.source is not None else None
         launch = Launch(
+            spec=self.spec,
             seconds=sum(self._phases.values()),
             phases=dict(self._phases),
             attempts=tuple(self._attempts),
@@ -101,11 +114,11 @@ class RunReport:
             outcome = outcome if self.stopped.certain else "unknown"
             message = f"The session {self.stopped}"
             stop = Stop(outcome, message, self.stop_seconds)
-        elif self.session is not None and self.stop_seconds:
+        elif session is not None and self.stop_seconds:
             stop = Stop("running", "The session might still be running.", self.stop_seconds)
         gateway, code = self._gateway, self.exit_code
         return Report(
-            launch=Launch.of(self.session) if self.session is not None else launch,
+            launch=Launch.of(session) if session is not None else launch,
             kernels=gateway.kernels if gateway is not None else (),
             resources=gateway.resources if gateway is not None else None,
             command=None if code is None else Command(code, self.command_seconds),

@@ -49,7 +49,10 @@ class Screen:
 
 
 class LogScreen(Screen):
-    """Writes each of the hub's log lines, and a line per phase."""
+    """Writes a line per phase and, if it ``shows_log``, each of the hub's log lines."""
+
+    def __init__(self, *, shows_log: bool = True):
+        self._shows_log = shows_log
 
     def announce(self, message: str) -> None:
         """Write a message, marked as clinder's rather than the hub's."""
@@ -65,7 +68,8 @@ class LogScreen(Screen):
     def observe(self, event: events.Event) -> None:
         """Write the event as lines."""
         if isinstance(event, events.LogLines):
-            print_status("\n".join(event.lines))
+            if self._shows_log:
+                print_status("\n".join(event.lines))
         elif message := _describe(event):
             self.show(message)
 
@@ -143,14 +147,21 @@ class LineScreen(Screen):
         return text
 
 
-def choose_screen(cancel: threading.Event, options: Options) -> Screen:
+def choose_screen(
+    cancel: threading.Event, options: Options, *, beside_command: bool = False
+) -> Screen:
     """Return the screen that suits stderr: one that redraws a line on a terminal, or a log.
 
-    It also shows when ``cancel`` is set.
+    It also shows when ``cancel`` is set. Nothing is redrawn ``beside_command``, whose output could
+    be on the same terminal.
     """
     if options.quiet:
         return Screen()
-    if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") not in _DUMB:
+    if sys.stderr is None or not sys.stderr.isatty():
+        return LogScreen()
+    if beside_command:
+        return LogScreen(shows_log=options.verbose)
+    if os.environ.get("TERM") not in _DUMB:
         return LineScreen(cancel, verbose=options.verbose)
     return LogScreen()
 

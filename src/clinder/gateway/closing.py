@@ -23,6 +23,8 @@ NOTHING_RAN = (
     " or the tool ran it on this machine."
 )
 
+NOT_NEEDED = "Nothing was executed, so no session was needed."
+
 
 def closing_lines(report: Report) -> list[str]:
     """Return what ran, what failed, what was allowed to fail, what was slow, and the memory."""

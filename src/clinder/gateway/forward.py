@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from clinder.gateway.access import Target
 from clinder.gateway.exchange import ConsumerGone, Exchange
-from clinder.gateway.upstream import Reply, Upstream
+from clinder.gateway.upstream import NoSession, Reply, Upstream
 from clinder.wire.http_errors import TransportError
 from clinder.wire.jupyter_server import leads_to_hub
 
@@ -49,8 +49,24 @@ def respond_to_failure(exchange: Exchange, error: TransportError, upstream: Upst
     if error.refused and upstream.credential.is_embedded:
         exchange.respond_json(GONE, _GONE)
         return
-    message = f"The session's server is unreachable: {error.message}."
-    exchange.respond_json(502, {"message": message})
+    exchange.respond_json(502, {"message": describe_failure(error)})
+
+
+def describe_failure(error: TransportError) -> str:
+    """Return a sentence about a server that could not be reached."""
+    return f"The session's server is unreachable: {error.message}."
+
+
+def respond_without_session(exchange: Exchange, error: NoSession) -> None:
+    """Tell the consumer that there is no session.
+
+    If the response has begun, this is not the JSON that the consumer expects, so that it fails.
+    """
+    content = {"message": f"There is no session, because its launch failed. {error.message}"}
+    if exchange.responding:
+        exchange.end_json(content)
+    else:
+        exchange.respond_json(GONE, content)
 
 
 def pass_on(exchange: Exchange, reply: Reply) -> None:

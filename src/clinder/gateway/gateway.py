@@ -13,7 +13,7 @@ from clinder.errors import UsageError
 from clinder.gateway.access import Access, Denied, Target
 from clinder.gateway.conversation import CellLimits
 from clinder.gateway.exchange import ConsumerGone, Exchange, InvalidRequest
-from clinder.gateway.forward import forward
+from clinder.gateway.forward import forward, respond_without_session
 from clinder.gateway.holding import Holding, Prepare
 from clinder.gateway.kernels import Kernels
 from clinder.gateway.listener import HOST, Listener
@@ -22,7 +22,7 @@ from clinder.gateway.relay import relay
 from clinder.gateway.report import Kernel, Resources
 from clinder.gateway.slots import KernelLimit, Slots
 from clinder.gateway.threads import Threads
-from clinder.gateway.upstream import Credential, Upstream
+from clinder.gateway.upstream import Credential, NoSession, Upstream
 from clinder.gateway.watch import Watch
 from clinder.timeouts import Timeouts
 
@@ -52,7 +52,9 @@ class GatewayOptions:
 class Gateway:
     """Serves the session's API on this machine, until the context ends.
 
-    ``provide`` returns the credential that opens the session's server, once a request needs it.
+    ``provide`` returns the credential that opens the session's server, once a request needs it: any
+    request except those for the lists of sessions and kernels, which are empty until then. That can
+    take minutes. If it raises a :class:`~clinder.errors.ClinderError`, these requests fail.
     Consumers use :attr:`url` and :attr:`token`, which open nothing else. ``warn`` receives what the
     person who runs them should know. :attr:`hurry` is set when the server cannot be reached. On
     leaving the context, all connections end within a second.
@@ -165,6 +167,8 @@ class Gateway:
             self._serve(exchange, target)
         except (ConsumerGone, InvalidRequest):
             raise
+        except NoSession as error:
+            respond_without_session(exchange, error)
         except Exception as error:  # noqa: BLE001 - a bug ends one request, without a traceback
             self._threads.report(error)
             exchange.break_off()
@@ -174,6 +178,8 @@ class Gateway:
     def _serve(self, exchange: Exchange, target: Target) -> None:
         parts = [unquote(each) for each in target.path.split("/")[1:]]
         kernels = self._kernels
+        if exchange.is_for_websocket:
+            self._upstream.credential  # noqa: B018 - nothing can be held until there is a session
         match exchange.is_for_websocket, exchange.method, parts:
             case True, _, ["kernels", kernel_id, "channels"]:
                 kernels.serve(exchange, target, kernel_id)
@@ -183,6 +189,8 @@ class Gateway:
                 self._holding.start(exchange, target)
             case _, "GET", ["sessions" | "kernels"]:
                 kernels.respond_list(exchange, target)
+            case _, "GET", _ if not self._upstream.is_provided:
+                self._holding.get(exchange, target)
             case _, "GET", ["sessions" | "kernels" as key, identifier]:
                 kernels.describe(exchange, target, key, identifier)
             case _, "DELETE", ["sessions" | "kernels" as key, identifier]:

@@ -7,6 +7,7 @@ early: its head and, now and then, a blank, which may stand before JSON.
 
 from __future__ import annotations
 
+import json
 import math
 import queue
 import threading
@@ -24,13 +25,19 @@ from clinder.errors import Cancelled, ClinderError
 from clinder.gateway.access import Target
 from clinder.gateway.exchange import ConsumerGone, Exchange, Headers
 from clinder.gateway.failures import Cause
-from clinder.gateway.forward import GONE, forward, pass_on
+from clinder.gateway.forward import (
+    GONE,
+    describe_failure,
+    forward,
+    pass_on,
+    respond_without_session,
+)
 from clinder.gateway.kernels import SHORT, HeldKernel, Kernels, kernel_path
 from clinder.gateway.kernelspecs import map_kernelspec
 from clinder.gateway.report import Kernel
 from clinder.gateway.slots import Slot, Slots
 from clinder.gateway.threads import Threads
-from clinder.gateway.upstream import Answer, Reply, Upstream
+from clinder.gateway.upstream import Answer, NoSession, Reply, Upstream
 from clinder.running.kernels import connect_kernel
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
@@ -58,6 +65,8 @@ _NO_SESSION = "The hub no longer has the session."
 _OWN_LABEL = "clinder-"
 _MAX_DETAIL = 300
 _JSON: Headers = [("Content-Type", "application/json")]
+_Outcome = Answer | HeldKernel | NoSession | None
+"""A response, a kernel, or the reason why there is none. ``None``: the consumer is gone."""
 
 
 @dataclass(frozen=True)
@@ -142,14 +151,10 @@ class Holding:
             forward(exchange, target, self._upstream, body=body)
             return
         cancel = threading.Event()
-        outcome: queue.SimpleQueue[Answer | HeldKernel | None] = queue.SimpleQueue()
-        threading.Thread(
-            target=lambda: outcome.put(self._try(start, exchange.method, target, cancel)),
-            name="clinder-start",
-            daemon=True,
-        ).start()
         try:
-            result = _hold(exchange, outcome)
+            result = self._hold(
+                exchange, lambda: self._start(start, exchange.method, target, cancel)
+            )
         except ConsumerGone:
             cancel.set()
             raise
@@ -157,16 +162,30 @@ class Holding:
             if BRIDGE in exchange.headers:
                 self._kernels.lease(result)
             _respond(exchange, result.model)
-        elif result is not None:
-            _pass_on(exchange, result)
         else:
-            exchange.break_off()
+            _end(exchange, result)
 
-    def _try(
-        self, start: Start, method: str, target: Target, cancel: threading.Event
-    ) -> Answer | HeldKernel | None:
+    def get(self, exchange: Exchange, target: Target) -> None:
+        """Serve a GET request that comes before there is a session. Raises ``ConsumerGone``."""
+        _end(exchange, self._hold(exchange, lambda: self._get(target)))
+
+    def _get(self, target: Target) -> Answer:
         try:
-            return self._start(start, method, target, cancel)
+            return self._upstream.call("GET", target.text)
+        except TransportError as error:
+            return Answer(502, _JSON, json.dumps({"message": describe_failure(error)}).encode())
+
+    def _hold(self, exchange: Exchange, work: Callable[[], _Outcome]) -> _Outcome:
+        """Return the outcome of work, and send blanks meanwhile. Raises ``ConsumerGone``."""
+        outcome: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        self._threads.start("start", lambda: outcome.put(self._try(work)))
+        return _wait(exchange, outcome)
+
+    def _try(self, work: Callable[[], _Outcome]) -> _Outcome:
+        try:
+            return work()
+        except NoSession as error:
+            return error
         except Exception as error:  # noqa: BLE001 - a bug ends one request, without a traceback
             self._threads.report(error)
             return None
@@ -181,6 +200,7 @@ class Holding:
         kernel: HeldKernel | None = None
         slot: Slot | None = None
         deadline = Deadline(math.inf, cancel=cancel)
+        self._upstream.credential  # noqa: B018 - the launch, if this is the first request
         try:
             if not self._kernels.session_gone:
                 self._measure_first()
@@ -211,7 +231,7 @@ class Holding:
         try:
             answer = self._post_with_retries(start, method, target, content)
         except TransportError as error:
-            detail = f"The session's server is unreachable: {error.message}."
+            detail = describe_failure(error)
             return self._make_up(start, record, slot, Cause.NOT_STARTED, detail)
         model = answer.content
         if answer.status < 300 and isinstance(model, dict):
@@ -341,9 +361,7 @@ class Holding:
         return one_line(message.replace(self._upstream.credential.token, "…"), _MAX_DETAIL)
 
 
-def _hold(
-    exchange: Exchange, outcome: queue.SimpleQueue[Answer | HeldKernel | None]
-) -> Answer | HeldKernel | None:
+def _wait(exchange: Exchange, outcome: queue.SimpleQueue[_Outcome]) -> _Outcome:
     """Return the outcome, and send blanks until then. Raises ``ConsumerGone``."""
     due = time.monotonic() + _BLANK_AFTER
     while True:
@@ -363,6 +381,16 @@ def _respond(exchange: Exchange, model: object) -> None:
         exchange.respond_json(201 if exchange.method == "POST" else 200, model)
         return
     exchange.end_json(model)
+
+
+def _end(exchange: Exchange, result: _Outcome) -> None:
+    """Send a response that is not a kernel."""
+    if isinstance(result, Answer):
+        _pass_on(exchange, result)
+    elif isinstance(result, NoSession):
+        respond_without_session(exchange, result)
+    else:
+        exchange.break_off()
 
 
 def _pass_on(exchange: Exchange, answer: Answer) -> None:

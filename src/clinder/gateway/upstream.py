@@ -16,6 +16,7 @@ import h11
 import requests
 import urllib3
 
+from clinder.errors import ClinderError
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire import websocket
@@ -107,11 +108,19 @@ class Answer:
         return parse(self.body)
 
 
+class NoSession(Exception):
+    """There is no session, because its launch failed; ``message`` explains why."""
+
+    def __init__(self, message: str):
+        super().__init__(message)
+        self.message = message
+
+
 class Upstream:
     """The session's server, which only its credential opens, and all connections to it.
 
     ``provide`` returns the credential. It is called when the first request needs it, and can take
-    long; other requests wait meanwhile.
+    long; other requests wait meanwhile. If it raises, so does everything that needs the server.
     """
 
     def __init__(self, provide: Callable[[], Credential], timeouts: Timeouts):
@@ -130,10 +139,13 @@ class Upstream:
 
     @property
     def credential(self) -> Credential:
-        """The session's server and what opens it."""
+        """The session's server and what opens it. Raises :class:`NoSession`."""
         with self._providing:
             if self._credential is None:
-                self._credential = self._provide()
+                try:
+                    self._credential = self._provide()
+                except ClinderError as error:
+                    raise NoSession(error.message) from None
             return self._credential
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from clinder._deadline import Deadline
-from clinder.bridge.kernelspecs import local_names, write_kernelspecs
+from clinder.bridge.kernelspecs import guess_kernelspecs, local_names, write_kernelspecs
 from clinder.errors import ClinderError
 from clinder.session import Session
 from clinder.timeouts import Timeouts
@@ -19,7 +19,7 @@ _LIST_TIMEOUT = 30.0
 
 
 def write_bridges(
-    session: Session,
+    session: Session | None,
     folder: Path,
     *,
     url: str,
@@ -35,14 +35,19 @@ def write_bridges(
     ``url`` and ``token`` are the gateway's; ``top`` is the checkout's top folder. ``executables``
     are programs whose environments can have kernelspecs, which are refused. ``report`` receives a
     sentence about where kernelspecs run. If the session's kernelspecs are unknown, every kernelspec
-    is refused, because a tool would otherwise run on this machine without notice.
+    is refused, because a tool would otherwise run on this machine without notice. If there is no
+    session yet, each local name is one of the session's: the gateway decides which of its
+    kernelspecs runs a notebook that names another.
     """
-    specs: Mapping[str, Any] = {}
-    try:
-        specs = Server(session, Transport(timeouts)).kernelspecs(Deadline(_LIST_TIMEOUT))
-    except ClinderError as error:
-        report(f"The session's kernelspecs are unknown: {error.message}")
     local = local_names(environ, executables)
+    specs: Mapping[str, Any] = {}
+    if session is None:
+        specs = guess_kernelspecs(local)
+    else:
+        try:
+            specs = Server(session, Transport(timeouts)).kernelspecs(Deadline(_LIST_TIMEOUT))
+        except ClinderError as error:
+            report(f"The session's kernelspecs are unknown: {error.message}")
     written = write_kernelspecs(folder, specs, url=url, token=token, top=top, local=local)
     report(_describe(written.session, written.refused))
     path = environ.get("JUPYTER_PATH", "")

@@ -41,6 +41,7 @@ TESTS = {
     "launch.attempt": (*_LAUNCHES, "timeouts"),
     "launch.build_failure": ("build_failure",),
     "launch.launch": _LAUNCHES,
+    "launch.on_demand": ("on_demand",),
     "launch.readiness": ("launch", "faults", "timeouts"),
     "launch.request": ("request", "reuse"),
     "launch.retries": ("retries", "launch", "launching"),

@@ -106,6 +106,11 @@ class Bench:
         self._check(command, reply["code"], cost.end - cost.start)
         return cost
 
+    @property
+    def output(self) -> str:
+        """The end of the last command's stdout."""
+        return _end(self._out)
+
     def figures(self, command: Command) -> Figures:
         """Run a command and return what it cost."""
         return self.run(command).figures

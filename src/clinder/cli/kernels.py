@@ -56,13 +56,29 @@ def offer_kernels(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def require_new_folder(folder: Path) -> None:
-    """Raise :class:`~clinder.errors.UsageError` if something has the name of a new folder.
+@contextmanager
+def new_folder(folder: Path | None) -> Iterator[None]:
+    """Create a folder for kernelspecs, if there is one to create, and remove it after an error.
 
-    `clinder stop` removes the folder, so it must be clinder's own.
+    `clinder stop` removes the folder, so it must be clinder's own. Raises
+    :class:`~clinder.errors.UsageError` if something has its name, or it cannot be created.
     """
-    if folder.exists() or folder.is_symlink():
-        raise UsageError(f"The folder {folder} exists already.", hint="Choose a new name.")
+    if folder is None:
+        yield
+        return
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        reason = f"The folder {folder} exists already."
+        raise UsageError(reason, hint="Choose a new name.") from None
+    except OSError as error:
+        reason = f"The folder {folder} cannot be created: {error.strerror}."
+        raise UsageError(reason, hint="Choose another folder for --kernels.") from None
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def start_bridges(
@@ -74,22 +90,16 @@ def start_bridges(
     timeouts: Timeouts,
     report: Callable[[str], None],
 ) -> Session:
-    """Start a gateway that outlives this program, and write kernelspecs for it to a folder.
+    """Start a gateway that outlives this program, and write kernelspecs for it to a new folder.
 
     Returns the session, which now names the folder. Raises
-    :class:`~clinder.errors.LaunchFailed` if the folder cannot be created, or the gateway does not
-    start. Nothing of either remains then.
+    :class:`~clinder.errors.LaunchFailed` if the gateway does not start. None runs after an error.
     """
     from clinder.gateway.gateway import GatewayOptions
     from clinder.gateway.process import END_TIMEOUT, end_detached, start_detached
     from clinder.running.bridges import find_top, write_bridges
 
     folder = folder.absolute()
-    try:
-        folder.mkdir(mode=0o700)
-    except OSError as error:
-        reason = f"The folder {folder} cannot be created: {error.strerror}."
-        raise LaunchFailed(reason, hint="Choose another folder for --kernels.") from None
     try:
         handed = _require_started(
             start_detached(session, GatewayOptions(), folder, deadline, environ=environ)
@@ -107,7 +117,6 @@ def start_bridges(
         )
     except BaseException:
         end_detached(folder, deadline.uncancelled(END_TIMEOUT))
-        shutil.rmtree(folder, ignore_errors=True)
         raise
     return replace(session, kernels=str(folder))
 

@@ -13,7 +13,7 @@ from clinder import session_file
 from clinder._deadline import Deadline
 from clinder.cli.event_log import EventLog, event_log
 from clinder.cli.interrupts import cancellation
-from clinder.cli.kernels import end_bridges, require_new_folder, start_bridges
+from clinder.cli.kernels import end_bridges, new_folder, start_bridges
 from clinder.cli.launching import launch_consequence, launch_session
 from clinder.cli.options import FAILURE, STDOUT, Options
 from clinder.cli.screen import choose_screen
@@ -41,9 +41,11 @@ def start(options: Options, output: str, kernels: Path | None = None) -> None:
     cancelling = cancellation(
         launch_consequence(options), output=FAILURE if output == "shell" else ""
     )
-    if kernels is not None:
-        require_new_folder(kernels)
-    with event_log(options, "start") as log, cancelling as cancel:
+    with (
+        new_folder(kernels),
+        event_log(options, "start") as log,
+        cancelling as cancel,
+    ):
         with closing(choose_screen(cancel, options)) as screen:
             log.warn = screen.warn
             session = launch_session(options, screen, cancel, log.observe)

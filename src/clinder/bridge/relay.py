@@ -180,7 +180,8 @@ class Relay:
                 self._sockets.send(message, identities)
         mark = message.metadata.get("clinder")
         if isinstance(mark, dict) and mark.get("lost") and self._end_at is None:
-            self._fail(str(mark["lost"]), grace=_LOST_GRACE)
+            reason = message.content.get("evalue") or "The session's kernel is lost."
+            self._fail(str(reason), grace=_LOST_GRACE)
 
     def _refuse(self, request: Request, size: int) -> None:
         """Answer a request that the session's server would not accept."""

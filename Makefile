@@ -111,11 +111,12 @@ $(VENV)/.repo2docker: pyproject.toml $(VENV)/.test
 	  --disable-pip-version-check --group repo2docker
 	touch $@
 
-# Tools that execute notebooks: current versions, and the oldest that the bridge works with.
+# Tools that execute notebooks: current versions, and the oldest that the bridge works with. Most of
+# their modules are never imported, so compiling all of them would take longer than the tests save.
 $(VENV)/.tools: pyproject.toml $(VENV)/.test
 	for group in tools tools-oldest; do \
 	  $(PYTHON) -m venv --without-pip $(VENV)/$$group && \
-	  $(BIN)/python -m pip --python $(VENV)/$$group/bin/python install --quiet \
+	  $(BIN)/python -m pip --python $(VENV)/$$group/bin/python install --quiet --no-compile \
 	    --disable-pip-version-check --group $$group || exit 1; \
 	done
 	touch $@

@@ -106,10 +106,12 @@ class World:
         """Start clinder in a process group of its own, as a shell without a terminal does."""
         return self.popen([*CLINDER, *arguments], start_new_session=True, **options)
 
-    def finish(self, process: subprocess.Popen[str], stdin_text: str | None = None) -> Result:
+    def finish(
+        self, process: subprocess.Popen[str], stdin_text: str | None = None, *, timeout: float = 180
+    ) -> Result:
         """Wait for a command to end, and check its messages."""
         try:
-            out, err = process.communicate(stdin_text, timeout=180)
+            out, err = process.communicate(stdin_text, timeout=timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             out, err = process.communicate()

@@ -652,3 +652,14 @@ def test_without_the_extra_the_error_names_what_to_install() -> None:
     assert "jupyter-server" in program.stdout
     assert "ipykernel" in program.stdout
     assert 'pip install "clinder[local]"' in program.stdout
+
+
+def test_a_server_does_not_parse_a_grammar_when_it_starts() -> None:
+    """It takes a server 2 s of processor time."""
+    code = "import sys, clinder.embedded.jupyter_process; print('lark' in sys.modules)"
+
+    program = subprocess.run(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, timeout=60, check=True
+    )
+
+    assert program.stdout == b"False\n"

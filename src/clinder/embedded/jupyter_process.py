@@ -14,7 +14,12 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+# Importing this module takes four times as long as everything else here, because it parses a
+# grammar. jsonschema does without it; it checks IRIs, which no schema of Jupyter Server contains.
+sys.modules.setdefault("rfc3987_syntax", ModuleType("rfc3987_syntax"))
 
 from jupyter_server.serverapp import ServerApp
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection

@@ -152,10 +152,12 @@ def test_the_links_in_the_description_lead_somewhere(dist: Dist) -> None:
 
     links = re.findall(r"\]\(([^)]+)\)", str(dist.metadata.get_payload()))
 
-    files = [ours.fullmatch(link) for link in links]
-    assert {match[1] for match in files if match} >= {"docs/index.md", "CHANGELOG.md", "LICENSE"}
-    assert not [match[1] for match in files if match and not (ROOT / match[1]).exists()]
+    files = {match[1].partition("#")[0] for link in links if (match := ours.fullmatch(link))}
+    assert files >= {"docs/index.md", "CHANGELOG.md", "LICENSE"}
+    assert not [file for file in files if not (ROOT / file).exists()]
     assert not [link for link in links if not link.startswith("https://")]
+    picture = f"https://raw.githubusercontent.com/org/clinder-action/v{clinder.__version__}/"
+    assert f"{picture}docs/session.svg" in links
 
 
 def test_the_classifiers_name_the_python_versions_that_ci_tests(dist: Dist) -> None:

@@ -122,14 +122,38 @@ def _command(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=f"clinder {name}")
     usage = " ".join([f"clinder {name}", *command.collect_usage_pieces(context)])
     text, _, examples = inspect.cleandoc(command.help or "").partition("\b\nExamples:\n")
-    options = options_in_order(command)
-    forms = "\nThe [forms of REPOSITORY](commands.md#forms-of-repository) are below.\n"
+    is_launch = isinstance(command, RepositoryCommand)
+    rows = [row for row in _options(command) if not is_launch or row not in _shared_options()]
     return (
         f"## clinder {name}\n\n```text\n{usage}\n```\n\n{_unwrap(text.strip())}\n\n"
         f"```sh\n{inspect.cleandoc(examples)}\n```\n\n"
-        + _table(("option", "what it does"), *(_option(each, context) for each in options))
-        + (forms if isinstance(command, RepositoryCommand) else "")
+        + _table(("option", "what it does"), *rows)
+        + (f"\n{_other_options(command)}\n" if is_launch else "")
     )
+
+
+def _other_options(command: click.Command) -> str:
+    others = [row for row in _shared_options() if row in _options(command)]
+    names = ", ".join(name for name, _ in others)
+    link = "[options of a launch](commands.md#options-of-a-launch)"
+    if others == _shared_options():
+        return f"It also has all {link}."
+    return f"It also has these {link}: {names}."
+
+
+def _launch_options() -> str:
+    return _table(("option", "what it does"), *_shared_options())
+
+
+def _shared_options() -> list[tuple[str, str]]:
+    """Return the options that ``start`` and ``run`` share, in the order of ``start``."""
+    run = list(_options(cli.commands["run"]))
+    return [row for row in _options(cli.commands["start"]) if row in run]
+
+
+def _options(command: click.Command) -> Iterator[tuple[str, str]]:
+    context = click.Context(command)
+    return (_option(each, context) for each in options_in_order(command))
 
 
 def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
@@ -177,13 +201,8 @@ def _names(*names: str) -> str:
 def _variables() -> str:
     """Return the variables that set an option of ``start`` and ``run``."""
     options = [each for each in cli.commands["run"].params if isinstance(each, click.Option)]
-    context = click.Context(cli.commands["run"])
-    rows = (
-        (f"`{each.envvar}`", f"`{each.opts[0]}`", _option(each, context)[1].split(" Variable:")[0])
-        for each in options
-        if each.envvar
-    )
-    return _table(("variable", "option", "what it does"), *rows)
+    rows = ((f"`{each.envvar}`", f"`{each.opts[0]}`") for each in options if each.envvar)
+    return _table(("variable", "option"), *rows)
 
 
 # The Python API
@@ -357,14 +376,13 @@ def _section(code: int) -> str:
 def _message(kind: type[errors.ClinderError]) -> str:
     explanation = EXPLANATIONS[kind.__name__]
     first, *others = explanation.messages
-    alternatives = "".join(f"- {each}\n" for each in others)
+    alternatives = "Also: " + "; ".join(f"*{each}*" for each in others) + "\n\n"
     advice = " ".join(filter(None, (kind.hint, explanation.advice)))
     return (
         f"### {first}\n\n"
-        + (f"Or:\n\n{alternatives}\n" if alternatives else "")
-        + f"{explanation.cause}\n\n"
-        + (f"**What to do:** {advice}\n\n" if advice else "")
-        + f"In Python: `{kind.__name__}`."
+        + (alternatives if others else "")
+        + f"`{kind.__name__}`: {explanation.cause}"
+        + (f"\n\n**What to do:** {advice}" if advice else "")
     )
 
 
@@ -382,6 +400,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "inputs": _inputs,
     "outputs": _outputs,
     "commands": _commands,
+    "launch-options": _launch_options,
     "forms": _forms,
     "exit-codes": _exit_codes,
     "environment-files": _environment_files,

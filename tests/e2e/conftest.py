@@ -11,7 +11,9 @@ import pytest
 from e2e.action import copy_action
 from e2e.world import World
 
-collect_ignore = ["test_terminal.py"] if sys.platform == "win32" else []  # no pseudo-terminal
+collect_ignore = (
+    ["test_recipes.py", "test_terminal.py"] if sys.platform == "win32" else []
+)  # no pseudo-terminal
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -51,6 +50,7 @@ mkdir -p _build/html && echo "$page" > _build/html/index.html && echo "the page:
 UPLOADED = 'cat $(ls -d _build/html/index.html executed.ipynb || true) && echo "uploaded"'
 STAND_INS = {
     "actions/checkout": "cp CALLER/*.ipynb .",
+    "actions/setup-node": ":",
     "actions/setup-python": ":",
     "actions/upload-artifact": UPLOADED,
     "actions/upload-pages-artifact": UPLOADED,
@@ -58,7 +58,7 @@ STAND_INS = {
 }
 HEAD = {"sha": FORK, "ref": "patch", "repo": {"full_name": "someone/caller"}}
 EVENTS: dict[str, tuple[str, dict[str, object]]] = {
-    "README.md": ("push", {}),
+    "README.md": ("push", {"repository": {"name": "caller"}}),
     "smallest.yml": ("push", {}),
     "pages.yml": ("push", {"repository": {"name": "caller"}}),
     "preview.yml": ("pull_request", {"number": 1, "pull_request": {"number": 1, "head": HEAD}}),
@@ -177,8 +177,7 @@ def _workflow(example: str) -> str:
     if example != "README.md":
         return (EXAMPLES / example).read_text(encoding="utf-8")
     readme = (ROOT / example).read_text(encoding="utf-8")
-    steps = textwrap.indent(readme.partition("```yaml\n")[2].partition("```")[0], "      ")
-    return f"on: push\njobs:\n  t:\n    runs-on: ubuntu-latest\n    steps:\n{steps}"
+    return readme.partition("```yaml\n")[2].partition("```")[0]
 
 
 def _script(example: str) -> str:
@@ -247,7 +246,7 @@ FORKS = f"someone/caller/{FORK}"
 @pytest.mark.parametrize(
     ("example", "expected"),
     [
-        ("README.md", ["the page: executed for v2/gh/{commit}\n"]),
+        ("README.md", ["the page: executed for v2/gh/{commit}\n", "uploaded"]),
         ("smallest.yml", ['"default": "python3"']),
         ("pages.yml", ["the page: executed for v2/gh/{commit}\n", "uploaded"]),
         ("preview.yml", [f"the page: executed for v2/gh/{FORKS}\n", "uploaded"]),

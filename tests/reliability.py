@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from clinder.errors import EXIT_CODES
@@ -28,13 +29,21 @@ def _launch_table(rows: tuple[Fault, ...]) -> str:
         "| fault | what clinder does | exit code | build requests | within |\n"
         "|---|---|---:|---:|---:|\n"
     )
-    return head + "".join(map(_row, rows))
+    return head + _grouped((row.fault, _outcome(row)) for row in rows)
 
 
-def _row(row: Fault) -> str:
+def _outcome(row: Fault) -> str:
     assert row.exit_code in dict(EXIT_CODES)
     requests = " + ".join(map(str, row.requests)) or "none arrives"
-    return f"| {row.fault} | {row.reaction} | {row.exit_code} | {requests} | {row.within:g} s |\n"
+    return f"{row.reaction} | {row.exit_code} | {requests} | {row.within:g} s"
+
+
+def _grouped(rows: Iterable[tuple[str, str]]) -> str:
+    """Return rows of faults and outcomes; faults with the same outcome share a row."""
+    groups: dict[str, list[str]] = {}
+    for fault, outcome in rows:
+        groups.setdefault(outcome, []).append(fault)
+    return "".join(f"| {'<br>'.join(faults)} | {outcome} |\n" for outcome, faults in groups.items())
 
 
 def _stop_table() -> str:
@@ -42,9 +51,8 @@ def _stop_table() -> str:
         "| what the server or its proxy does | what `clinder stop` does | exit code"
         " | exit code of `clinder status` | within |\n|---|---|---:|---:|---:|\n"
     )
-    return head + "".join(
-        f"| {row.fault} | {row.reaction} | {row.stop_exit} | {row.status_exit}"
-        f" | {row.within:g} s |\n"
+    return head + _grouped(
+        (row.fault, f"{row.reaction} | {row.stop_exit} | {row.status_exit} | {row.within:g} s")
         for row in STOPPING
     )
 

@@ -45,7 +45,11 @@ OPTIONS_OF_OTHERS = {
     "2i2c-org/clinder": {"--github-repo", "--github-ref", "--json"},
 }
 VARIABLES_OF_OTHERS = {
-    *("BINDER_LAUNCH_HOST", "READTHEDOCS_OUTPUT"),  # a Binder's session, Read the Docs
+    *(
+        "BINDER_LAUNCH_HOST",
+        "BINDER_REQUEST",
+        "READTHEDOCS_OUTPUT",
+    ),  # a Binder's session, Read the Docs
     *("HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE", "NO_COLOR"),  # libraries
     *("MYSTMD_ALLOW_NODEENV", "PYTHON_VERSION", "BASE_URL"),  # MyST, Netlify
     "NODE_EXTRA_CA_CERTS",  # node

@@ -27,9 +27,8 @@ FAMILIES = ("HubBusy", "BuildInterrupted")
 EXPLANATIONS = {
     "CodeRaised": Explanation(
         ("The code raised … in the session.", "The code did not finish: …"),
-        "`clinder exec` ran the code in the session, and it failed there. The traceback is above "
-        "the message. If the code did not finish, its kernel died, most often "
-        "because the session ran out of memory (mybinder.org allows 2 GB).",
+        "The traceback is above the message. If the code did not finish, its kernel died, "
+        "most often because the session ran out of memory (mybinder.org allows 2 GB).",
         "Fix the code, or the image's environment.",
     ),
     "UsageError": Explanation(
@@ -48,25 +47,24 @@ EXPLANATIONS = {
             "The head repository of this … event is gone: the fork was deleted.",
             "The action does not include the embedded hub.",
         ),
-        "An argument, an option, an input or a file is invalid. The line below each of these "
-        "messages explains what to do about it.",
-        "Follow that line. `clinder COMMAND --help` lists the options, with examples.",
+        "An argument, an option, an input or a file is invalid. The line below the message "
+        "explains what to do.",
+        "`clinder COMMAND --help` lists the options, with examples.",
     ),
     "OutputLost": Explanation(
         ("The output could not be written: …",),
         "The program that reads clinder's output has ended, stdout is closed, or the disk is "
-        "full. If clinder had started a session, it has stopped it, because nobody received its "
-        "token.",
+        "full. clinder has stopped the session that it had started, because nobody received "
+        "its token.",
     ),
     "Refused": Explanation(
         ("The hub refused: …", "The hub responded with status …"),
-        "The hub refused the request for a reason that clinder does not recognise. The hub's own "
-        "message follows the colon.",
+        "The hub's own message follows the colon.",
     ),
     "UnknownProvider": Explanation(
         ("The hub does not support this provider: …",),
-        "Each hub supports its own selection of repository providers. mybinder.org supports all "
-        "that clinder does; smaller hubs often support only GitHub.",
+        "mybinder.org supports all providers that clinder does; smaller hubs often support "
+        "only GitHub.",
     ),
     "MalformedSpec": Explanation(
         (
@@ -74,8 +72,8 @@ EXPLANATIONS = {
             "The hub does not accept this URL: …",
             "The hub requires a ref: …",
         ),
-        "The hub supports this provider, but expects a different form of spec. It might run an "
-        "old or a modified version of BinderHub.",
+        "The hub supports this provider, but expects a different form of spec. It might run "
+        "an old or a modified version of BinderHub.",
     ),
     "RefNotFound": Explanation(
         (
@@ -85,36 +83,28 @@ EXPLANATIONS = {
             "git found no public repository at this URL: …",
             "The gist is secret: …",
         ),
-        "GitHub, GitLab or another host told the hub that the repository or the ref does not "
-        "exist. Hosts give the same answer for private repositories, for commits that are not "
-        "pushed, and for forks that were deleted. clinder does not retry, because the answer would "
-        "be the same.",
+        "A host such as GitHub gives this answer to the hub also for private repositories, "
+        "for commits that are not pushed, and for forks that were deleted.",
     ),
     "Banned": Explanation(
         ("The hub does not launch this repository: …",),
-        "The hub's operators have banned the repository or its owner, or the hub launches only the "
-        "repositories on a list. Project Pythia's hub has such a list, so it refuses each fork's "
-        "pull request. clinder then launches the target repository's commit, with a warning, if it "
-        "can tell that both have the same environment.",
-        "For a fork's pull request, the last sentence of the hint explains why clinder did not "
-        "launch the target repository's commit: see [Forks](forks.md).",
+        "For a fork's pull request, clinder launches the target repository's commit if both "
+        "have the same environment. The last sentence of the hint explains why it did not: "
+        "see [Forks](forks.md).",
     ),
     "NetworkRefused": Explanation(
         ("The hub refuses this network: …",),
-        "The hub does not accept requests from your IP address. Hubs refuse the networks of some "
-        "cloud providers, and CI runners are often in one.",
-        "If you name several hubs, clinder tries the next one automatically.",
+        "Hubs refuse the networks of some cloud providers, and CI runners are often in one.",
     ),
     "BotsRefused": Explanation(
         ("The hub mistakes clinder for a bot: …",),
         "Newer hubs refuse clients that identify themselves as a bot, a crawler or a spider. "
         "clinder does not, so this should not happen.",
-        "If you name several hubs, clinder tries the next one automatically.",
     ),
     "BuildTokenRefused": Explanation(
         ("The hub refused the build token: …",),
-        "A hub issues a build token on its launch page, for exactly one spec. It is not valid for "
-        "another hub, or for another spelling of the spec.",
+        "A hub issues a build token on its launch page. It is not valid for another spelling "
+        "of the spec either.",
     ),
     "LoginRequired": Explanation(
         ("The hub requires a login: …",),
@@ -141,66 +131,57 @@ EXPLANATIONS = {
     ),
     "ProxyRefused": Explanation(
         ("The hub's proxy refuses the request …",),
-        "A proxy in front of the hub responded with 403 and a page. Firewalls of institutions do "
-        "this, and proxies that require a login.",
-        "If you name several hubs, clinder tries the next one automatically.",
+        "A proxy in front of the hub responded with 403 and a page. Firewalls of institutions "
+        "do this.",
     ),
     "ChallengePage": Explanation(
         ("The hub's proxy responded with a challenge page (status …)",),
         "A service in front of the hub, such as Cloudflare, asks for a proof that a person is "
-        "using a browser. clinder cannot give it. The service asks more often if a request comes "
-        "from a cloud provider, and so from a CI runner.",
-        "If you name several hubs, clinder tries the next one automatically.",
+        "using a browser. It asks more often if a request comes from a cloud provider, and so "
+        "from a CI runner.",
     ),
     "UrlTooLong": Explanation(
         ("The hub's proxy does not accept a URL of this length …",),
-        "The build request's URL contains the spec and the build token. A proxy in front of the "
-        "hub responded with 413, 414 or 431, so it accepts only shorter URLs than BinderHub does.",
+        "The build request's URL contains the spec and the build token. A proxy in front of "
+        "the hub responded with 413, 414 or 431.",
     ),
     "SlashesRefused": Explanation(
         ("The hub's proxy does not accept the encoded slash (%2F) in the spec …",),
-        "GitLab's namespaces, the URLs of other git hosts and CKAN's URLs contain encoded slashes "
-        "in a spec. The hub's own pages respond, but the proxy in front of it responds with 400 or "
-        "404 to a build request with `%2F`.",
+        "GitLab's namespaces and the URLs of other git hosts and CKAN contain encoded "
+        "slashes. The proxy responds with 400 or 404 to such a build request.",
     ),
     "KernelspecMissing": Explanation(
         (
             "The session has no kernelspec …, only: …",
             "The session's … is not installed, only: …",
         ),
-        "`--warm-up`, `warm-up` or `--kernel` names a kernelspec that the image does not have, or "
-        "the image's Jupyter configuration sets a default that is not installed. "
-        "Kernelspecs have names such as `python3`, `ir` or `julia-1.11`, not names of languages. "
-        "The message lists the image's kernelspecs.",
+        "`--warm-up`, `warm-up` or `--kernel` names a kernelspec that the image does not "
+        "have, or the image's Jupyter configuration sets a default that is not installed. "
+        "Kernelspecs have names such as `python3`, `ir` or `julia-1.11`, not names of "
+        "languages.",
     ),
     "CommitNotCloned": Explanation(
         ("The hub found the commit, but cannot clone it.",),
-        "GitHub, GitLab and other hosts find a commit of a fork in the original repository, too, "
-        "and a commit that was squashed or replaced by a force-push. But a clone has only the "
-        "commits of the repository's branches and tags, so repo2docker reports `Could not parse "
-        "object`.",
-        "If the commit is a fork's pull request, and clinder can tell that the target repository "
-        "has the same environment, it launches the target's commit and warns: see "
-        "[Forks](forks.md).",
+        "A clone has only the commits of the repository's branches and tags, so repo2docker "
+        "reports `Could not parse object`.",
+        "For a fork's pull request, clinder launches the target repository's commit if both "
+        "have the same environment: see [Forks](forks.md).",
     ),
     "CommitMismatch": Explanation(
         ("The hub launched …, not …",),
-        "The hub launched a commit other than the requested one. clinder has stopped that session "
-        "because it would have run the wrong code.",
+        "clinder has stopped that session because it would have run the wrong code.",
     ),
     "BuildFailed": Explanation(
         ("The image could not be built: …",),
-        "The hub builds the image with repo2docker, and a command of the build failed, or "
-        "repo2docker itself. The message gives the cause, and the line `log shows:` is the line of "
-        "the log that explains it. clinder does not try again, because the build would fail again. "
-        "[The causes](troubleshooting.md#a-build-fails) are listed above.",
+        "The message gives the [cause](troubleshooting.md#a-build-fails), and `log shows:` is "
+        "the line of the log that explains it. clinder does not try again, because the build "
+        "would fail again.",
         "To build the same image on your own machine with Docker, run `jupyter-repo2docker .`.",
     ),
     "HubFull": Explanation(
         ("The hub is full: …",),
-        "The hub runs as many sessions as it can. clinder has tried the other hubs and another "
-        "member of mybinder.org's federation, and has waited 60 s and 240 s if the time limit "
-        "allowed it.",
+        "clinder has tried the other hubs and another member of mybinder.org's federation, "
+        "and has waited 60 s and 240 s if the time limit allowed it.",
     ),
     "QuotaReached": Explanation(
         ("The repository's quota on the hub is used up: …",),
@@ -222,48 +203,41 @@ EXPLANATIONS = {
             "The hub limits the rate of build requests: …",
             "The hub or its proxy limits the rate of requests …",
         ),
-        "Every build request counts, including reconnections. The number of seconds in the hub's "
-        "message is the length of the whole period, not the time left. clinder does not try that "
-        "hub again.",
+        "Every build request counts, including reconnections. The number of seconds in the "
+        "hub's message is the length of the whole period, not the time left.",
     ),
     "HostRateLimited": Explanation(
         ("The repository's host limits the hub's requests: …",),
-        "A hub asks GitHub which commit a ref means, and GitHub limits how many requests a hub can "
-        "send in an hour. The hub's message shows after how many minutes the limit ends. clinder "
-        "does not try that hub again before, but tries the next `--hub`.",
+        "A hub asks GitHub which commit a ref means, and GitHub limits how many requests a "
+        "hub can send in an hour.",
     ),
     "HubError": Explanation(
         ("The hub sent an event that is too large.",),
-        "One of the hub's events was larger than 256 KiB. The address is probably not a "
-        "BinderHub's.",
+        "The event was larger than 256 KiB. The address is probably not a BinderHub's.",
     ),
     "HubUnreachable": Explanation(
         ("The hub is unreachable: …", "The hub ended the event stream before the launch finished."),
-        "There was no connection to the hub, or it broke. clinder has tried three times.",
-        "The message gives the reason, for example a name that does not resolve, or a refused "
-        "connection.",
+        "clinder has tried three times. The message gives the reason, for example a name that "
+        "does not resolve.",
     ),
     "HubSilent": Explanation(
         ("The hub is silent: …",),
-        "There is a connection to the hub, but nothing arrived on it for 75 s, not even the "
-        "keepalive that a hub sends every 25 s. clinder has tried three times. If every launch "
-        "fails in this way, a proxy probably collects the hub's response until it is complete, "
-        "which takes minutes. For nginx, `proxy_buffering off` in front of BinderHub corrects "
-        "this.",
+        "There is a connection, but nothing arrived on it for 75 s, not even the keepalive "
+        "that a hub sends every 25 s. clinder has tried three times. If every launch fails in "
+        "this way, a proxy probably holds the response back: for nginx, set `proxy_buffering "
+        "off` in front of BinderHub.",
     ),
     "HubDown": Explanation(
         (
             "The hub's proxy reports that the hub is down …",
             "The hub is unreachable: …",
         ),
-        "The hub is restarting, or its address is wrong. clinder has tried for about a minute, or "
-        "once if you set `--attempts 1`.",
+        "clinder has tried for about a minute, or once if you set `--attempts 1`.",
     ),
     "CertificateUntrusted": Explanation(
         ("The hub's certificate is not trusted …",),
-        "The reason is in brackets: the certificate has expired, is for another name, or comes "
-        "from an authority that this machine does not know. Many company networks have their own "
-        "authority.",
+        "The reason is in brackets: the certificate has expired, is for another name, or "
+        "comes from an authority that this machine does not know.",
     ),
     "HubBroken": Explanation(
         (
@@ -276,30 +250,26 @@ EXPLANATIONS = {
     ),
     "BuilderDied": Explanation(
         ("The hub's builder died while it was building the image.",),
-        "The build ended although no command of it failed: the hub lost the connection to the "
-        "program that builds images, or its log breaks off. clinder has requested the build once "
-        "more after 30 to 60 s, if there was time, and has tried the next hub. Of 30 failed "
-        "launches on one hub, 18 ended like this, and 16 of the 30 succeeded later on the same "
-        "branch.",
+        "No command of the build failed: the hub lost the connection to the program that "
+        "builds images, or its log breaks off. clinder has requested the build once more, if "
+        "there was time, and has tried the next hub. Such builds often succeed later.",
     ),
     "MirrorUnreachable": Explanation(
         ("The image was not built: a server that the build needs was unreachable.",),
-        "The build downloads packages from mirrors and indexes, clones repositories, and uploads "
-        "the image to a registry. One of these servers did not respond, or responded with an error "
-        "of its own. clinder has requested the build once more after 30 to 60 s, if there was "
-        "time, and has tried the next hub.",
+        "A mirror, an index, a git host or a registry did not respond, or responded with an "
+        "error. clinder has requested the build once more, if there was time, and has tried "
+        "the next hub.",
     ),
     "BuildStalled": Explanation(
         ("The build logged nothing for … s.",),
-        "The hub still sends keepalives, but no log lines. clinder requests the build once more, "
-        "if as much time remains as the build took, and tries the next hub.",
+        "The hub still sends keepalives, but no log lines. clinder has requested the build "
+        "once more, if there was time, and has tried the next hub.",
     ),
     "NotABinderHub": Explanation(
         ("This is not a BinderHub's address: …",),
-        "clinder received a web page or a redirect instead of a BinderHub's event stream. Usually "
-        "the address is mistyped, belongs to a JupyterHub rather than a BinderHub, or lacks a "
-        "path prefix, as in `https://example.org/services/binder/`. If the message reports that "
-        "the hub only builds images, it runs in API-only mode and launches nothing.",
+        "clinder received a web page or a redirect. The address is mistyped, belongs to a "
+        "JupyterHub, or lacks a path prefix, as in `https://example.org/services/binder/`. A "
+        "hub that only builds images (API-only mode) launches nothing.",
     ),
     "ServerUnusable": Explanation(
         (
@@ -310,14 +280,13 @@ EXPLANATIONS = {
     ),
     "RepositoryHostFailed": Explanation(
         ("The hub could not query the repository's host: …",),
-        "The hub received an error from GitHub or another host, or no answer. clinder has tried "
-        "three times.",
+        "The hub received an error from GitHub or another host, or no answer. clinder has "
+        "tried three times.",
     ),
     "GitHostFailed": Explanation(
         ("git could not query the repository's host: …",),
-        "The hub runs `git ls-remote` for the URL of a repository. It failed, and git's output, "
-        "which follows the colon, does not show whether the URL is wrong or the host has a "
-        "problem. clinder has tried twice.",
+        "`git ls-remote` failed on the hub. git's output, which follows the colon, does not "
+        "show whether the URL is wrong or the host has a problem. clinder has tried twice.",
     ),
     "ServerUnreachable": Explanation(
         (
@@ -333,13 +302,12 @@ EXPLANATIONS = {
     ),
     "OutputDropped": Explanation(
         ("The session's server dropped some of the output. Its own message is above.",),
-        "A Jupyter Server limits how much output it forwards per second. The code ran, but its "
-        "output is incomplete.",
+        "A Jupyter Server limits how much output it forwards per second. The code ran.",
     ),
     "TimedOut": Explanation(
         ("The launch did not finish within … s.", "The code did not end within … s"),
-        "Building a new image can take 10 to 30 minutes, and the default time limit for the whole "
-        "launch is 30 minutes. The hub continues to build, so the next launch is faster.",
+        "Building a new image can take 10 to 30 minutes. The hub continues to build, so the "
+        "next launch is faster.",
     ),
     "KernelNotRemoved": Explanation(
         (
@@ -352,8 +320,8 @@ EXPLANATIONS = {
     ),
     "LaunchFailed": Explanation(
         ("The server could not be launched: …",),
-        "The image exists, but the hub failed four times to start a server from it. Its cluster "
-        "might be full, or the image's start command might fail.",
+        "The hub failed four times to start a server from the image. Its cluster might be "
+        "full, or the image's start command might fail.",
     ),
     "ServerNotReady": Explanation(
         (
@@ -361,8 +329,8 @@ EXPLANATIONS = {
             "The server was launched, but the warm-up failed: …",
             "The kernel cannot be used: …",
         ),
-        "The server did not respond within 120 s, or its first kernel died. If the kernel died, "
-        "the usual cause is two packages that do not work together.",
+        "The server did not respond within 120 s, or its first kernel died. If the kernel "
+        "died, the usual cause is two packages that do not work together.",
         "To start a session without starting a kernel, use `--no-warm-up` or `warm-up: false`.",
     ),
     "StopFailed": Explanation(
@@ -370,20 +338,18 @@ EXPLANATIONS = {
             "The session still runs: it did not shut down in time.",
             "It is unknown whether the session still runs: …",
         ),
-        "clinder told the server several times to shut down. The server did not shut down in "
-        "time, or clinder could not find out whether it did.",
+        "clinder told the server several times to shut down. The server did not, or clinder "
+        "could not find out whether it did.",
     ),
     "TokenRefused": Explanation(
         ("The session's server refused the token.",),
-        "A server responds at that address, but does not accept this token. The token is "
-        "incomplete, or belongs to another session.",
+        "A server responds at that address, but does not accept this token.",
     ),
     "RequestRefused": Explanation(
         ("The session's server refused …", "The session's server refused POST api/shutdown."),
-        "The server runs and accepts the token, but responds with 403 to this request; its reason "
-        "follows the colon. `_xsrf` in the reason means that the server does not use its token: "
-        "the repository's Jupyter configuration sets an empty one, so that only the server's own "
-        "web pages can change anything.",
+        "The server accepts the token, but responds with 403 to this request. `_xsrf` in its "
+        "reason means that the server does not use its token, so that only its own web pages "
+        "can change anything.",
     ),
     "SessionGone": Explanation(
         (
@@ -392,11 +358,10 @@ EXPLANATIONS = {
             "The session is gone, so clinder ended the command.",
             "The session is gone, so the command failed.",
         ),
-        "The session no longer runs. Hubs cull idle sessions (mybinder.org after 10 minutes) and "
-        "old ones (mybinder.org after 6 hours), and stop sessions that use too much memory. If the "
-        "message ends with *the hub does not know it*, the session might still run after a restart "
-        "of the hub's proxy: see "
-        "[What clinder cannot know](reliability.md#what-clinder-cannot-know).",
+        "Hubs cull idle sessions (mybinder.org after 10 minutes) and old ones (mybinder.org "
+        "after 6 hours), and stop sessions that use too much memory. If the message ends with "
+        "*the hub does not know it*, the session [might still "
+        "run](limits.md#what-clinder-cannot-know).",
     ),
     "ClinderError": Explanation(
         ("A bug in clinder …",),
@@ -405,9 +370,10 @@ EXPLANATIONS = {
     ),
     "Cancelled": Explanation(
         ("Cancelled.", "Cancelled by …"),
-        "You pressed Ctrl-C, or a signal arrived, for example because the CI job was cancelled. "
-        "clinder has stopped the session that it had started, or warns that it might still be "
-        "running. The exit code is 130 for Ctrl-C, and 143 for SIGTERM and SIGHUP.",
+        "You pressed Ctrl-C, or a signal arrived, for example because the CI job was "
+        "cancelled. clinder has stopped the session that it had started, or warns that it "
+        "might still be running. The exit code is 130 for Ctrl-C, and 143 for SIGTERM and "
+        "SIGHUP.",
     ),
 }
 

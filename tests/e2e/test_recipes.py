@@ -1,6 +1,6 @@
 """What the README and the pages of recipes show works, on the embedded hub.
 
-All recipes run at once, each in a folder of its own, because they mostly wait.
+They run a few at a time, each in a folder of its own, because they mostly wait.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).resolve().parents[2]
+AT_ONCE = 3
 README, SHELL, PYTHON = "README.md", "docs/shell.md", "docs/python-recipes.md"
 FAILURE, REPORT = "React to a failure", "Read JSON with jq (2)"
 PUBLIC_HUB = "https://mybinder.org"
@@ -43,7 +44,7 @@ for value in jq.compile(program).input_text(text):
 def blocks(name: str, language: str) -> dict[str, str]:
     """Return the first code block of each section in a language, by the section's heading."""
     text = (ROOT / name).read_text(encoding="utf-8")
-    found = {}
+    found: dict[str, str] = {}
     for section in re.split(r"^#+ ", text, flags=re.MULTILINE)[1:]:
         code = re.findall(rf"^```{language}\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
         found |= {
@@ -57,20 +58,11 @@ SCRIPTS = blocks(SHELL, "bash")
 PROGRAMS = blocks(PYTHON, "python")
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A recipe that is running."""
-
-    process: subprocess.Popen[str]
-    output: Path
-
-    def finish(self) -> tuple[int, str]:
-        """Wait for its end; return its exit code and its output."""
-        code = self.process.wait(200)
-        return code, self.output.read_text(encoding="utf-8")
+Outcome = tuple[int, str]
+"""An exit code, and the output."""
 
 
-def _begin(world: World, name: str, command: Sequence[str]) -> Recipe:
+def _run(world: World, name: str, command: Sequence[str]) -> Outcome:
     folder = world.root / re.sub(r"\W+", "-", name)
     if name == REPORT:
         book(folder, {"index.md": page("1 / 0")})
@@ -84,7 +76,7 @@ def _begin(world: World, name: str, command: Sequence[str]) -> Recipe:
             stdout=file,
             stderr=subprocess.STDOUT,
         )
-    return Recipe(process, output)
+    return process.wait(100), output.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +98,7 @@ def hub(module_world: World) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def recipes(module_world: World, hub: str) -> dict[str, Recipe]:
+def recipes(module_world: World, hub: str) -> Iterator[dict[str, Future[Outcome]]]:
     commands = {
         **{name: ["bash", "-c", script] for name, script in SCRIPTS.items()},
         **{
@@ -114,7 +106,11 @@ def recipes(module_world: World, hub: str) -> dict[str, Recipe]:
             for name, program in PROGRAMS.items()
         },
     }
-    return {name: _begin(module_world, name, command) for name, command in commands.items()}
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {
+            name: pool.submit(_run, module_world, name, command)
+            for name, command in commands.items()
+        }
 
 
 @pytest.mark.parametrize(
@@ -140,16 +136,18 @@ def recipes(module_world: World, hub: str) -> dict[str, Recipe]:
         ("Cancel a launch", ["Cancelled.\n"]),
     ],
 )
-def test_a_recipe_works(recipes: dict[str, Recipe], name: str, expected: list[str]) -> None:
-    code, output = recipes[name].finish()
+def test_a_recipe_works(
+    recipes: dict[str, Future[Outcome]], name: str, expected: list[str]
+) -> None:
+    code, output = recipes[name].result()
 
     assert code == 0, output
     for text in expected:
         assert text in output
 
 
-def test_a_recipe_reacts_to_a_hub_that_is_down(recipes: dict[str, Recipe]) -> None:
-    code, output = recipes[FAILURE].finish()
+def test_a_recipe_reacts_to_a_hub_that_is_down(recipes: dict[str, Future[Outcome]]) -> None:
+    code, output = recipes[FAILURE].result()
 
     assert code == 0
     assert output.endswith("\nthe hub has a problem: try again later\n")

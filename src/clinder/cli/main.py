@@ -95,7 +95,7 @@ class _RunCommand(RepositoryCommand):
 def _no_command() -> UsageError:
     return UsageError(
         "There is no command to run.",
-        hint="Put it after `--`: clinder run ORG/REPO -- myst build --execute",
+        hint="Put it after `--`: clinder run ORG/REPO -- myst build --execute --html --strict",
     )
 
 
@@ -109,7 +109,7 @@ def cli() -> None:
 
     \b
     Examples:
-      clinder run ORG/REPO -- myst build --execute
+      clinder run ORG/REPO -- myst build --execute --html --strict
       clinder start ORG/REPO@REF --session-file session.json
       clinder stop @session.json
 
@@ -243,7 +243,7 @@ def run(keep_alive: float, **options: Any) -> int:
 
     \b
     Examples:
-      clinder run ORG/REPO -- myst build --execute
+      clinder run ORG/REPO -- myst build --execute --html --strict
       clinder run ORG/REPO -- clinder exec -c "import xarray"
       clinder run --hub local -- clinder exec script.py
     """

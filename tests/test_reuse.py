@@ -15,7 +15,7 @@ from answers import Answer, ready
 from clinder._deadline import Deadline
 from clinder.checkout.age_limit import AgeLimit
 from clinder.checkout.checkout import Checkout
-from clinder.checkout.environment import environment_hash
+from clinder.checkout.environment import environment_hash, read_environment
 from clinder.checkout.git import Git
 from clinder.checkout.reuse import Choice, choose_commit
 from clinder.checkout.tree import Tree
@@ -590,7 +590,8 @@ def test_a_git_that_is_missing_or_fails_is_refused_with_its_message(
 
 
 def hash_of(book: History, commit: str) -> str:
-    return environment_hash(Tree(Git(book.path, book.environ), commit))
+    tree = Tree(Git(book.path, book.environ), commit)
+    return environment_hash(tree, read_environment(tree))
 
 
 def test_the_hash_is_the_same_exactly_for_the_same_environment(book: History) -> None:
@@ -610,6 +611,88 @@ def test_the_hash_is_that_of_all_files_if_the_environment_might_depend_on_them(
     second = book.commit()
 
     assert hash_of(book, first) != hash_of(book, second)
+
+
+def run_hash(
+    book: History, capsys: pytest.CaptureFixture[str], *arguments: str
+) -> tuple[int, str, str]:
+    code = main(["environment-hash", "--directory", str(book.path), *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_the_command_writes_the_hash_of_the_commit_that_is_checked_out(
+    book: History, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = book.commit(ENVIRONMENT)
+    head = book.commit({**ENVIRONMENT, "apt.txt": "git\n"})
+
+    assert run_hash(book, capsys) == (0, f"{hash_of(book, head)}\n", "")
+    assert run_hash(book, capsys, "--ref", first) == (0, f"{hash_of(book, first)}\n", "")
+    code, out, err = run_hash(book, capsys, "-o", "json")
+    assert (code, err) == (0, "")
+    assert json.loads(out) == {
+        "hash": hash_of(book, head),
+        "commit": head,
+        "files": ["apt.txt", "environment.yml"],
+        "reason": "",
+    }
+
+
+def test_the_command_warns_if_each_commit_has_another_hash(
+    book: History, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = book.commit({"postBuild": "make\n"})
+
+    code, out, err = run_hash(book, capsys)
+
+    assert (code, out) == (0, f"{hash_of(book, head)}\n")
+    assert err.startswith("clinder: Warning: The hash is that of all files, because the image")
+
+
+def test_an_environment_that_refers_to_the_repository_itself_is_noticed(
+    book: History, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The names of the clone's remotes are known."""
+    book.commit({"requirements.txt": "git+https://github.com/org/repo.git\n"})
+
+    assert "The hash is that of all files" in run_hash(book, capsys)[2]
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "message"),
+    [
+        (None, (), "This clone has no commit yet."),
+        (ENVIRONMENT, ("--ref", "nowhere"), "This clone does not have 'nowhere'."),
+        (ENVIRONMENT, ("--ref", ""), "--ref is empty."),
+        (
+            {"binder/environment.yml": "", ".binder/environment.yml": ""},
+            (),
+            "it has both binder/ and .binder/, which repo2docker refuses.",
+        ),
+    ],
+)
+def test_a_commit_without_a_hash_is_a_usage_error(
+    book: History,
+    capsys: pytest.CaptureFixture[str],
+    files: Files | None,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    if files:
+        book.commit(files)
+
+    code, out, err = run_hash(book, capsys, *arguments)
+
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+def test_outside_of_a_clone_there_is_no_hash(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["environment-hash", "--directory", str(tmp_path)]) == 2
+    assert "This directory is not a git checkout." in capsys.readouterr().err
 
 
 # The age of a commit

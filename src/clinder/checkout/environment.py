@@ -107,13 +107,12 @@ def read_environment(tree: Tree, repositories: Iterable[Repository] = ()) -> Env
     )
 
 
-def environment_hash(tree: Tree, repositories: Iterable[Repository] = ()) -> str:
+def environment_hash(tree: Tree, environment: Environment) -> str:
     """Return a hash that changes whenever the image of a commit might differ from another's.
 
-    It is that of the environment or, if the image might depend on other files, of all files.
-    Addresses that move have no part in it. Raises like :func:`read_environment`.
+    It is that of the commit's environment or, if the image might depend on other files, of all
+    files. Addresses that move have no part in it.
     """
-    environment = read_environment(tree, repositories)
     if environment.obstacle:
         environment = replace(environment, entries=frozenset(tree.root.values()))
     return environment.hash

@@ -297,6 +297,47 @@ def warm(output: str, *, all_members: bool, **options: Any) -> int:
     return warm_hubs(launch, all_members=all_members, output=output)
 
 
+@cli.command("environment-hash", cls=Command, variables={})
+@option(
+    "--ref",
+    group=WHAT,
+    default="HEAD",
+    callback=refuse_empty,
+    help="Branch, tag or commit.  [default: the commit that is checked out]",
+)
+@option(
+    "--directory",
+    group=WHERE,
+    default=Path(),
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A directory in the clone.  [default: .]",
+)
+@option(
+    "-o",
+    "--output",
+    group=OUTPUT,
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Format of the output: the hash, or a JSON object that also names the files.",
+)
+def environment_hash(ref: str, directory: Path, output: str) -> None:
+    """Write a hash of a commit's environment files, to use in the key of a cache.
+
+    Two commits of a clone have the same hash if clinder can tell that their images are the same:
+    the files that `--reuse-environment` compares are identical. If the image might depend on other
+    files, the hash is that of all files, and a warning explains why. No hub is contacted.
+
+    \b
+    Examples:
+      clinder environment-hash
+      echo "hash=$(clinder environment-hash)" >> "$GITHUB_OUTPUT"
+    """
+    from clinder.cli.environment_hash import write_hash
+
+    write_hash(directory, ref, output)
+
+
 @cli.command("exec", cls=Command, variables=SESSION)
 @click.argument("arguments", nargs=-1, metavar="[SESSION] [SCRIPT]")
 @option("-c", "--code", group=WHAT, help="The code to run.")

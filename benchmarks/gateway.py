@@ -26,8 +26,9 @@ from benchmarks.measure import (
 from benchmarks.report import Comparison, Goal
 from clinder._deadline import Deadline
 from clinder.embedded.hub import Hub
+from clinder.gateway.folder import Handed
 from clinder.gateway.gateway import GatewayOptions
-from clinder.gateway.process import Handed, end_detached, start_detached
+from clinder.gateway.process import end_detached, start_detached
 from clinder.launch.launch import launch
 from clinder.launch.request import Request
 from clinder.repository.repository import Repository

@@ -76,7 +76,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def gateway(place: Place, **options: Any) -> Iterator[Gateway]:
     credential = Credential(place.url, place.token)
     WARNINGS.clear()
-    with Gateway(lambda: credential, GatewayOptions(**options), warn=WARNINGS.append) as opened:
+    with Gateway(credential, GatewayOptions(**options), warn=WARNINGS.append) as opened:
         yield opened
 
 

@@ -57,7 +57,7 @@ def _chunk(file: Any) -> bytes:
 
 @contextmanager
 def gateway(url: str) -> Iterator[Gateway]:
-    with Gateway(lambda: Credential(url, SECRET)) as opened:
+    with Gateway(Credential(url, SECRET)) as opened:
         yield opened
 
 
@@ -335,7 +335,7 @@ def test_the_gateway_is_used_without_a_proxy(environ: dict[str, str], direct: st
 def test_a_bug_ends_one_request_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     warnings: list[str] = []
     monkeypatch.setattr("clinder.gateway.gateway.forward", lambda *_: 1 // 0)
-    with Gateway(lambda: Credential("http://127.0.0.1:9/", SECRET), warn=warnings.append) as opened:
+    with Gateway(Credential("http://127.0.0.1:9/", SECRET), warn=warnings.append) as opened:
         with pytest.raises(OSError):
             request(opened)
         with pytest.raises(OSError):

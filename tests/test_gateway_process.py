@@ -16,8 +16,9 @@ import requests
 from clinder._deadline import Deadline
 from clinder.errors import Cancelled
 from clinder.gateway.conversation import CellLimits
+from clinder.gateway.folder import Handed, report_path
 from clinder.gateway.gateway import GatewayOptions
-from clinder.gateway.process import Handed, end_detached, report_path, start_detached
+from clinder.gateway.process import end_detached, start_detached
 from clinder.gateway.slots import KernelLimit
 from clinder.session import Session
 from e2e.world import until

@@ -35,7 +35,7 @@ def gateway(server: Server, **options: Any) -> Iterator[Gateway]:
     with (
         serving(server),
         Gateway(
-            lambda: Credential(server.url, TOKEN), GatewayOptions(**options), warn=WARNINGS.append
+            Credential(server.url, TOKEN), GatewayOptions(**options), warn=WARNINGS.append
         ) as opened,
     ):
         yield opened
@@ -160,7 +160,7 @@ def test_a_failed_start_is_a_kernel_that_explains_it(
     monkeypatch.setattr(holding, "_RETRY_DELAYS", (0.01, 0.01))
     with (
         ScriptedHub(pages={"/user/x/api/sessions": answer}) as hub,
-        Gateway(lambda: Credential(f"{hub.url}user/x/", TOKEN)) as opened,
+        Gateway(Credential(f"{hub.url}user/x/", TOKEN)) as opened,
     ):
         code, model = start(opened)
         _, listed = request(opened, "GET", "api/sessions")
@@ -176,7 +176,7 @@ def test_the_memory_limit_is_known_before_the_first_kernel_starts() -> None:
     }
     with (
         ScriptedHub(pages=pages) as hub,
-        Gateway(lambda: Credential(f"{hub.url}user/x/", TOKEN)) as opened,
+        Gateway(Credential(f"{hub.url}user/x/", TOKEN)) as opened,
     ):
         start(opened)
         start(opened)
@@ -192,7 +192,7 @@ def test_a_request_that_the_server_refuses_is_refused() -> None:
     answer = json_page(501, {"message": "no such kernel"})
     with (
         ScriptedHub(pages={"/user/x/api/sessions": answer}) as hub,
-        Gateway(lambda: Credential(f"{hub.url}user/x/", TOKEN)) as opened,
+        Gateway(Credential(f"{hub.url}user/x/", TOKEN)) as opened,
     ):
         assert start(opened) == (501, {"message": "no such kernel"})
 

@@ -17,7 +17,8 @@ from clinder.action.inputs import PREFIX, Inputs, fails_on_error, read
 from clinder.action.log import Log
 from clinder.action.workflow import Workflow
 from clinder.errors import Cancelled, ClinderError, ServerNotReady, UsageError
-from clinder.gateway.process import START_TIMEOUT, Handed, report_path, start_detached
+from clinder.gateway.folder import Handed, report_path
+from clinder.gateway.process import START_TIMEOUT, start_detached
 from clinder.launch.launch import launch
 from clinder.launch.request import resolve
 from clinder.launch.trust import require_trusted

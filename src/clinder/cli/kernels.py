@@ -17,7 +17,7 @@ from clinder.session import Session
 from clinder.timeouts import Timeouts
 
 if TYPE_CHECKING:
-    from clinder.gateway.process import Handed
+    from clinder.gateway.folder import Handed
 
 
 @contextmanager

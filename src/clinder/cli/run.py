@@ -237,8 +237,9 @@ class _Run:
             self._print(f"Each kernel receives these variables: {', '.join(self.variables.names)}.")
             prepare = make_preparation(self.variables, self._report.warn)
         options = self._settings.make(prepare)
+        session = self._source.session
         with Gateway(
-            lambda: Credential.of(self._source.get()),
+            Credential.of(session) if session else lambda: Credential.of(self._source.get()),
             options,
             timeouts=timeouts,
             warn=self._report.warn,

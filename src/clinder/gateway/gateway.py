@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import secrets
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,12 +10,13 @@ from urllib.parse import unquote
 
 from clinder.errors import UsageError
 from clinder.gateway.access import Access, Denied, Target
+from clinder.gateway.address import Address
 from clinder.gateway.conversation import CellLimits
 from clinder.gateway.exchange import ConsumerGone, Exchange, InvalidRequest
 from clinder.gateway.forward import forward, respond_without_session
 from clinder.gateway.holding import Holding, Prepare
 from clinder.gateway.kernels import Kernels
-from clinder.gateway.listener import HOST, Listener
+from clinder.gateway.listener import Listener
 from clinder.gateway.metrics import Usage
 from clinder.gateway.relay import relay
 from clinder.gateway.report import Kernel, Resources
@@ -52,9 +52,10 @@ class GatewayOptions:
 class Gateway:
     """Serves the session's API on this machine, until the context ends.
 
-    ``provide`` returns the credential that opens the session's server, once a request needs it: any
-    request except those for the lists of sessions and kernels, which are empty until then. That can
-    take minutes. If it raises a :class:`~clinder.errors.ClinderError`, these requests fail.
+    ``server`` is the credential that opens the session's server, or returns it once a request needs
+    it: any request except those for the lists of sessions and kernels, which are empty until then.
+    That can take minutes. If it raises a :class:`~clinder.errors.ClinderError`, these requests
+    fail.
     Consumers use :attr:`url` and :attr:`token`, which open nothing else. ``warn`` receives what the
     person who runs them should know. :attr:`hurry` is set when the server cannot be reached. On
     leaving the context, all connections end within a second.
@@ -62,19 +63,20 @@ class Gateway:
 
     def __init__(
         self,
-        provide: Callable[[], Credential],
+        server: Credential | Callable[[], Credential],
         options: GatewayOptions | None = None,
         *,
+        address: Address | None = None,
         timeouts: Timeouts | None = None,
         warn: Callable[[str], None] = lambda _: None,
     ):
         options = options or GatewayOptions()
-        self.token = secrets.token_urlsafe(32)
+        self._address = address or Address()
         self.hurry = threading.Event()
         self._threads = Threads(warn)
-        self._upstream = Upstream(provide, timeouts or Timeouts())
-        self._listener = Listener(self._threads)
-        self._access = Access(self.token, self._listener.port)
+        self._upstream = Upstream(server, timeouts or Timeouts())
+        self._listener = Listener(self._address.listening, self._threads)
+        self._access = Access(self.token, self._address.port)
         self._usage = Usage()
         slots = Slots(options.limit, warn)
         self._kernels = Kernels(
@@ -104,19 +106,16 @@ class Gateway:
     @property
     def url(self) -> str:
         """The gateway's URL, which ends in a slash."""
-        return f"http://{HOST}:{self._listener.port}/"
+        return self._address.url
+
+    @property
+    def token(self) -> str:
+        """The token that opens the gateway."""
+        return self._address.token
 
     def variables(self, environ: Mapping[str, str]) -> dict[str, str]:
-        """Return the environment variables by which programs find the gateway.
-
-        If ``environ`` has a proxy, it must not be used for this machine.
-        """
-        variables = {"JUPYTER_BASE_URL": self.url, "JUPYTER_TOKEN": self.token}
-        direct = environ.get("NO_PROXY") or environ.get("no_proxy", "")
-        if direct.strip() != "*" and any(name.lower().endswith("_proxy") for name in environ):
-            hosts = ",".join(filter(None, (direct, HOST, "localhost")))
-            variables |= {"NO_PROXY": hosts, "no_proxy": hosts}
-        return variables
+        """Return the environment variables by which programs find the gateway."""
+        return self._address.variables(environ)
 
     def __enter__(self) -> Gateway:
         self._listener.start(self._handle)

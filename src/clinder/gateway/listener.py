@@ -16,8 +16,6 @@ from clinder.gateway.threads import Threads
 from clinder.wire.duplex import Duplex
 from clinder.wire.http_connection import Sockets
 
-HOST = "127.0.0.1"
-
 Handler = Callable[[Exchange], bool]
 """Serves a request. Returns whether it came with the gateway's token."""
 
@@ -41,15 +39,11 @@ class _Connection:
 
 
 class Listener:
-    """Listens on a free port of the loopback interface until it is closed.
+    """Accepts connections on a socket that listens, until it is closed."""
 
-    ``handle`` serves each request, in the thread of its connection.
-    """
-
-    def __init__(self, threads: Threads):
-        self._listening = socket.create_server((HOST, 0))
+    def __init__(self, listening: socket.socket, threads: Threads):
+        self._listening = listening
         self._listening.setblocking(False)
-        self.port: int = self._listening.getsockname()[1]
         self._threads = threads
         self._handle: Handler | None = None
         self._lock = threading.Lock()
@@ -59,7 +53,10 @@ class Listener:
         self._closed = False
 
     def start(self, handle: Handler) -> None:
-        """Serve requests from now on. A consumer that connected before has waited."""
+        """Serve requests from now on, each in the thread of its connection.
+
+        A consumer that connected before has waited.
+        """
         self._handle = handle
         self._start_thread(self._accept)
 

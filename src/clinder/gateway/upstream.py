@@ -9,7 +9,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import h11
@@ -119,14 +119,15 @@ class NoSession(Exception):
 class Upstream:
     """The session's server, which only its credential opens, and all connections to it.
 
-    ``provide`` returns the credential. It is called when the first request needs it, and can take
-    long; other requests wait meanwhile. If it raises, so does everything that needs the server.
+    ``server`` is the credential, or returns it: then it is called when the first request needs it,
+    and can take long; other requests wait meanwhile. If it raises, so does everything that needs
+    the server.
     """
 
-    def __init__(self, provide: Callable[[], Credential], timeouts: Timeouts):
+    def __init__(self, server: Credential | Callable[[], Credential], timeouts: Timeouts):
         self.timeouts = timeouts
-        self._provide = provide
-        self._credential: Credential | None = None
+        self._provide = server if callable(server) else None
+        self._credential = None if callable(server) else server
         self._providing = threading.Lock()
         self._lock = threading.Lock()
         self._open: weakref.WeakSet[Sockets] = weakref.WeakSet()
@@ -141,12 +142,12 @@ class Upstream:
     def credential(self) -> Credential:
         """The session's server and what opens it. Raises :class:`NoSession`."""
         with self._providing:
-            if self._credential is None:
+            if self._credential is None and self._provide is not None:
                 try:
                     self._credential = self._provide()
                 except ClinderError as error:
                     raise NoSession(error.message) from None
-            return self._credential
+            return cast("Credential", self._credential)
 
     def close(self) -> None:
         """End all connections, also those that are opened later."""

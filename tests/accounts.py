@@ -68,6 +68,10 @@ class Users:
     """The hub's limit for how long a token is valid, in seconds; 0 is none."""
     expires_in: list[int] = field(default_factory=list)
     stops_at_once: bool = True
+    issues: bool = True
+    shows_login: bool = True
+    others: bool = False
+    """Whether the user's server is that of another launch."""
 
     def __post_init__(self) -> None:
         self.hub.jupyterhub = self.answer
@@ -97,7 +101,7 @@ class Users:
         options = {"token": launch_id, "binder_request": f"v2/{spec}", "image": "image"}
         self.servers[name] = Server(options, pending=pending)
         server = Jupyter(USER_TOKEN, other_tokens=(OWN_TOKEN,))
-        self.hub.serve(f"ann/{name}" if name else "ann", server)
+        self.hub.serve(_path(name), server)
 
     def url(self, name: str = "") -> str:
         """Return the URL of a server of the user."""
@@ -106,12 +110,20 @@ class Users:
     @property
     def active(self) -> list[str]:
         """The names of the servers that run, start or stop."""
-        return [name for name, each in self.servers.items() if not each.stopped]
+        return [name for name, each in self._running.items() if not each.stopped]
+
+    @property
+    def _running(self) -> dict[str, Server]:
+        """The servers except those that have shut themselves down."""
+        runs = self.hub.runs
+        return {
+            name: each for name, each in self.servers.items() if each.stopped or runs(_path(name))
+        }
 
     def answer(self, request: Request) -> Answer | None:
         """Return the response to a request for JupyterHub, or ``None`` if it is for another."""
         path = request.path.partition("?")[0]
-        if path == "/":
+        if path == "/" and self.shows_login:
             return moved("/hub/api/oauth2/authorize?client_id=service-binder&response_type=code")
         if path == "/hub/api":
             return json_page(200, {"version": "5.4.4"})
@@ -150,7 +162,7 @@ class Users:
     def _model(self) -> dict[str, Any]:
         model: dict[str, Any] = {"kind": "user", "name": "ann", "scopes": list(self.scopes)}
         if self._permits("read:servers"):
-            model["servers"] = {name: each.model(name) for name, each in self.servers.items()}
+            model["servers"] = {name: each.model(name) for name, each in self._running.items()}
         return model
 
     def _stop(self, name: str, request: Request) -> Answer:
@@ -162,16 +174,18 @@ class Users:
         removes = json.loads(request.body or b"{}").get("remove", False)
         if removes and not name:
             return json_page(400, {"message": "Cannot delete the default server"})
-        self.hub.end(f"ann/{name}" if name else "ann")
         if not self.stops_at_once:
             self.servers[name].pending = "stop"
             return _empty(202)
+        self.hub.end(_path(name))
         self.servers[name].stopped, self.servers[name].pending = True, None
         if removes:
             del self.servers[name]
         return _empty(204)
 
     def _issue(self, body: Mapping[str, Any]) -> Answer:
+        if not self.issues:
+            return json_page(400, {"message": "Not assigning requested scopes"})
         if not self._permits("tokens"):
             return _refused("User ann not found or no permissions to generate tokens")
         self.expires_in.append(body["expires_in"])
@@ -180,6 +194,10 @@ class Users:
             return json_page(400, {"message": message})
         self.issued["a7"] = body["scopes"][0]
         return json_page(201, {"token": OWN_TOKEN, "id": "a7", "scopes": body["scopes"]})
+
+
+def _path(name: str) -> str:
+    return f"ann/{name}" if name else "ann"
 
 
 def _refused(message: str) -> Answer:

@@ -10,8 +10,11 @@ import gzip
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from accounts import LAUNCH_ID, SCOPES, TOKENS, USER_TOKEN, Users
 from answers import Answer, Ending, Framing, Part, Raw, event, json_page, moved, page
 from build_logs import LOGS
 from clinder.checkout.reuse import Choice
@@ -39,6 +42,7 @@ class Stage:
 
     clock: Clock
     hubs: list[ScriptedHub] = field(default_factory=list)
+    users: list[Users] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,9 @@ class Fault:
     replaces the requested one. ``hint`` and ``warning`` are parts of the hint and of the only
     warning. ``within`` is the maximum duration in seconds.
     ``stopped`` and ``not_stopped`` count servers. The hub uses TLS if it has a ``certificate``,
-    which names this host, and whose authority is trusted.
+    which names this host, and whose authority is trusted. With ``users``, the first hub requires a
+    login, and ``hub_token`` is the token that clinder sends; no server of these users may be left,
+    unless the row ``leaves`` it.
     """
 
     fault: str
@@ -88,6 +94,10 @@ class Fault:
     federation: bool = False
     certificate: str = ""
     fallback: Choice | None = None
+    users: Callable[[ScriptedHub], Users] | None = None
+    hub_token: str = USER_TOKEN
+    hands_out: bool = True
+    leaves: tuple[str, ...] = ()
 
     @property
     def requests(self) -> list[int]:
@@ -1057,6 +1067,238 @@ CANCELLED = (
     ),
 )
 
+
+def with_a_running_server(hub: ScriptedHub) -> Users:
+    """A user whose default server runs."""
+    users = Users(hub)
+    users.start("", "gh/other/repo/HEAD", "an0ther-launch")
+    return users
+
+
+def unknown_jupyterhub(hub: ScriptedHub, **settings: Any) -> Users:
+    """A user of a hub that does not show its JupyterHub before a server is ready."""
+    return Users(hub, shows_login=False, **settings)
+
+
+def without(*scopes: str) -> tuple[str, ...]:
+    """The scopes that clinder needs, without some of them."""
+    return tuple(each for each in (*SCOPES, TOKENS) if each.partition("!")[0] not in scopes)
+
+
+def launched(stage: Stage) -> Answer:
+    return stage.users[0].launch()()
+
+
+def launched_for_another(stage: Stage) -> Answer:
+    """A ready server that belongs to another launch, as a hub without named servers reports it."""
+    stage.users[0].start("", "gh/other/repo/HEAD", "an0ther-launch")
+    return stage.users[0].launch(others=True)()
+
+
+def launched_and_lost(**fault: Answer) -> Callable[[Stage], Answer]:
+    """A ready server, after which JupyterHub answers each request in this way."""
+
+    def response(stage: Stage) -> Answer:
+        users = stage.users[0]
+        answer = users.launch()()
+        users.fault = lambda _: fault["answer"]
+        return answer
+
+    return response
+
+
+def starting(ending: Ending = Ending.HELD) -> Callable[[Stage], Answer]:
+    """A server that JupyterHub is still starting when the hub sends nothing more."""
+
+    def response(stage: Stage) -> Answer:
+        stage.users[0].start("", "gh/org/repo/HEAD", LAUNCH_ID, pending="spawn")
+        silence = (Silence(stage.clock, 0.05),) if ending is Ending.HELD else ()
+        return Answer((LAUNCHING, *silence), ending=ending)
+
+    return response
+
+
+def refused_account(
+    fault: str, users: Callable[[ScriptedHub], Users], hint: str, *responses: Response, **more: Any
+) -> Fault:
+    return Fault(
+        fault,
+        more.pop("reaction", "fails before it requests a build"),
+        [[*responses]],
+        more.pop("exit_code", 3),
+        hint,
+        users=users,
+        **more,
+    )
+
+
+OCCUPIED = event(phase="failed", message="User ann already has a running server.\n")
+TOO_MANY = event(
+    phase="failed",
+    message="User ann already has the maximum of 2 named servers.  One must be deleted …\n",
+)
+AGAIN = event(phase="launching", message="Launch attempt 1 failed, retrying...\n")
+ACCOUNTS = (
+    refused_account(
+        "There is no hub token",
+        Users,
+        "/hub/token with the scopes access:services!service=binder",
+        lambda stage: failed("Forbidden"),
+        reaction="names the page on which to create one, and the scopes",
+        hub_token="",
+    ),
+    refused_account(
+        "The hub token is wrong, or has expired", Users, "/hub/token", hub_token="expired"
+    ),
+    *(
+        refused_account(
+            f"The hub token lacks the scope `{scope}`",
+            partial(Users, scopes=without(scope)),
+            f"lacks a scope: {scope}!",
+        )
+        for scope in ("access:services", "access:servers", "delete:servers", "read:servers")
+    ),
+    refused_account(
+        "The session needs a token of its own, and the hub token lacks the scope `tokens`",
+        partial(Users, scopes=without("tokens")),
+        "tokens!user",
+    ),
+    refused_account(
+        "The JupyterHub issues no token although the scope permits it",
+        partial(Users, issues=False),
+        "tokens!user",
+        launched,
+        reaction="stops the session",
+        stopped=1,
+    ),
+    refused_account(
+        "The hub does not accept the token, and does not show its JupyterHub",
+        unknown_jupyterhub,
+        "does not accept the hub token: Forbidden",
+        failed("Forbidden"),
+        reaction="fails at once",
+    ),
+    refused_account(
+        "The hub token does not permit the use of the hub",
+        unknown_jupyterhub,
+        "access:services!service=binder",
+        failed("user ann is not allowed."),
+        reaction="fails at once",
+    ),
+    refused_account(
+        "The hub redirects to a login despite the token",
+        Users,
+        "does not accept the hub token: it redirects to",
+        to_login,
+        reaction="sends the token nowhere else, and fails at once",
+    ),
+    refused_account(
+        "The account's only server runs already",
+        with_a_running_server,
+        "already has a running server",
+        Answer((LAUNCHING, AGAIN), ending=Ending.HELD),
+        reaction="fails at the hub's first failed try, and leaves the server alone",
+        exit_code=5,
+        leaves=("",),
+    ),
+    refused_account(
+        "The account's only server runs already, and the hub does not show its JupyterHub",
+        unknown_jupyterhub,
+        "/hub/home",
+        Answer(LAUNCHING + AGAIN + OCCUPIED),
+        reaction="fails after the hub's own tries",
+        exit_code=5,
+    ),
+    refused_account(
+        "The account has as many named servers as the hub permits",
+        Users,
+        "/hub/home",
+        Answer(LAUNCHING + AGAIN + TOO_MANY),
+        reaction="fails after the hub's own tries",
+        exit_code=5,
+    ),
+    refused_account(
+        "The hub hands out the server of another launch",
+        Users,
+        "the server of another launch",
+        launched_for_another,
+        reaction="fails, and leaves the server alone",
+        exit_code=5,
+        leaves=("",),
+    ),
+    refused_account(
+        "The token is revoked during the launch",
+        Users,
+        "A server runs at",
+        launched_and_lost(answer=json_page(403, {"message": "Missing or invalid credentials."})),
+        reaction="names the server, which it can neither use nor stop",
+        leaves=("",),
+    ),
+    refused_account(
+        "The token turns out to permit no look at the servers",
+        partial(unknown_jupyterhub, scopes=without("read:servers")),
+        "A server runs at",
+        launched,
+        reaction="names the server, which it cannot recognise as its own",
+        leaves=("",),
+    ),
+    refused_account(
+        "The token turns out to permit no stop",
+        partial(unknown_jupyterhub, scopes=without("delete:servers")),
+        "lacks a scope: delete:servers!user",
+        launched,
+        reaction="has the server shut itself down",
+        stopped=1,
+    ),
+    refused_account(
+        "The JupyterHub is down when the server is ready",
+        Users,
+        "A server runs at",
+        launched_and_lost(answer=page(503)),
+        reaction="retries for 5 s, and names the server",
+        exit_code=8,
+        within=8,
+        leaves=("",),
+    ),
+    Fault(
+        "The connection to the hub breaks while the JupyterHub starts a server",
+        "stops that server, and retries once",
+        [[starting(Ending.BROKEN), launched]],
+        0,
+        users=Users,
+        within=8,
+    ),
+    Fault(
+        "Ctrl-C while the JupyterHub starts a server",
+        "stops it at the JupyterHub",
+        [[starting()]],
+        130,
+        users=Users,
+        cancel_at=in_phase("launching"),
+        within=7,
+    ),
+    Fault(
+        "Ctrl-C while the hub is about to start a server, and none starts",
+        "waits for it, then warns",
+        [[lambda stage: Answer((LAUNCHING, Silence(stage.clock, 0.05)))]],
+        130,
+        users=Users,
+        cancel_at=in_phase("launching"),
+        within=7,
+        warning="runs under your account",
+    ),
+    Fault(
+        "The time limit expires while the JupyterHub starts a server",
+        "stops it at the JupyterHub",
+        [[starting()]],
+        7,
+        "--timeout",
+        users=Users,
+        timeout=60,
+        within=70,
+    ),
+)
+
 TABLE: dict[str, tuple[Fault, ...]] = {
     "The hub's response": ANSWERS,
     "The build": BUILDS,
@@ -1064,6 +1306,7 @@ TABLE: dict[str, tuple[Fault, ...]] = {
     "The network and the hub's proxy": NETWORK,
     "The launched server": SERVER,
     "Cancellation and time limits": CANCELLED,
+    "A hub that requires a login": ACCOUNTS,
 }
 """The rows, under their headings in the documentation."""
 
@@ -1074,6 +1317,7 @@ class StopFault:
 
     ``response`` is a server or the response to every request; ``None`` refuses connections.
     ``shutdowns`` counts the shutdown requests of ``stop``. The session's path is below ``prefix``.
+    With ``users``, the session runs under an account of a hub that requires a login.
     """
 
     fault: str
@@ -1084,10 +1328,22 @@ class StopFault:
     shutdowns: int = 0
     within: float = 5.0
     prefix: str = "/"
+    users: Callable[[ScriptedHub], Users] | None = None
 
 
 def stops(fault: str, reaction: str, server: Jupyter, shutdowns: int = 1) -> StopFault:
     return StopFault(fault, reaction, server, 0, 0, shutdowns)
+
+
+def of_account(
+    fault: str,
+    reaction: str,
+    users: Callable[[ScriptedHub], Users],
+    stop_exit: int,
+    status_exit: int,
+    **more: Any,
+) -> StopFault:
+    return StopFault(fault, reaction, None, stop_exit, status_exit, users=users, **more)
 
 
 UNKNOWN = "treats it as gone, but warns that it might run if the hub's proxy has just restarted"
@@ -1176,5 +1432,52 @@ STOPPING = (
         9,
         6,
         within=42,
+    ),
+    of_account("Runs under an account", "stops it at its JupyterHub", Users, 0, 0),
+    of_account(
+        "Runs under an account, and takes long to stop",
+        "exits with success if the JupyterHub is still stopping it at the time limit",
+        partial(Users, stops_at_once=False),
+        0,
+        0,
+        within=32,
+    ),
+    of_account(
+        "Ran under an account that has another server at the same address now",
+        "leaves it alone",
+        partial(Users, others=True),
+        0,
+        10,
+    ),
+    of_account(
+        "Runs under an account, and its JupyterHub is down",
+        "polls until the time limit",
+        partial(Users, fault=lambda _: page(503)),
+        9,
+        6,
+        within=32,
+    ),
+    of_account(
+        "Runs under an account, and its JupyterHub redirects to a login",
+        "does not follow the redirect, and polls until the time limit",
+        partial(Users, fault=lambda _: moved("/hub/login")),
+        9,
+        6,
+        within=32,
+    ),
+    of_account(
+        "Runs under an account whose token its JupyterHub refuses",
+        "fails at once",
+        partial(Users, token="another"),
+        9,
+        9,
+    ),
+    of_account(
+        "Runs under an account whose token permits no stop",
+        "has the server shut itself down",
+        partial(Users, scopes=without("delete:servers")),
+        0,
+        0,
+        shutdowns=1,
     ),
 )

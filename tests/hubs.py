@@ -103,6 +103,10 @@ class ScriptedHub(Loopback):
         if name in self._servers:
             self._servers[name].running = False
 
+    def runs(self, name: str) -> bool:
+        """Whether a Jupyter Server runs."""
+        return name in self._servers and self._servers[name].running
+
     @property
     def builds(self) -> list[Request]:
         """The build requests received so far."""

@@ -12,6 +12,7 @@ import pytest
 import trustme
 from _pytest.mark import ParameterSet
 
+from accounts import LAUNCH_ID, USER_TOKEN, Users
 from answers import Answer, Ending, Raw, ready
 from clinder._deadline import Deadline
 from clinder.errors import ClinderError, SessionGone, format_error
@@ -22,7 +23,7 @@ from clinder.launch.request import Request
 from clinder.repository import Repository
 from clinder.running.status import wait_for_status
 from clinder.running.stop import stop
-from clinder.session import Session
+from clinder.session import Account, Session
 from clinder.wire.jupyter_server import State
 from clock import Clock
 from faults import STOPPING, TABLE, TOKEN, Fault, Launched, Response, Stage, StopFault, pause
@@ -60,6 +61,8 @@ def run_hubs(row: Fault) -> Iterator[Stage]:
         stage = Stage(Clock())
         for responses in row.hubs:
             hub = stack.enter_context(ScriptedHub())
+            if row.users and not stage.hubs:
+                stage.users.append(row.users(hub))
             stage.hubs.append(hub)
             hub.then(*(_build(each, number, stage, hub) for number, each in enumerate(responses)))
         yield stage
@@ -104,7 +107,12 @@ def test_a_fault_has_the_expected_outcome(
             proxy = stack.enter_context(Encrypted(stage.hubs[0].origin, certificate))
             urls = (f"{proxy.origin}/",)
         repository = Repository(row.provider, "org/repo", row.ref)
-        options = LaunchOptions(timeout=row.timeout, warm_up=row.kernel)
+        options = LaunchOptions(
+            timeout=row.timeout,
+            warm_up=row.kernel,
+            hub_token=row.hub_token if row.users else "",
+            hands_out=row.hands_out,
+        )
         launched = Request(repository, urls, options, fallback=row.fallback)
         exit_code, report = _launch_and_stop(launched, observer, stage)
         assert (exit_code, [len(hub.builds) for hub in stage.hubs]) == (row.exit_code, row.requests)
@@ -118,6 +126,7 @@ def test_a_fault_has_the_expected_outcome(
     warnings = [each.message for each in observer.events if isinstance(each, WarningIssued)]
     assert row.warning in " ".join(warnings)
     assert bool(row.warning) == bool(warnings)
+    assert [name for users in stage.users for name in users.active] == [*row.leaves]
 
 
 def _launch_and_stop(request: Request, observer: Observer, stage: Stage) -> tuple[int, str]:
@@ -139,7 +148,9 @@ def test_stop_and_status_have_the_expected_outcome(row: StopFault, command: str)
     with ScriptedHub() as hub:
         stage = Stage(Clock(), [hub])
         session = Session(hub.serve("x", Jupyter(TOKEN)), TOKEN)
-        if isinstance(row.response, Jupyter):
+        if row.users:
+            session = _session_of(row.users(hub))
+        elif isinstance(row.response, Jupyter):
             hub.serve("x", row.response)
         elif row.response is None:
             session = Session(f"{hub.origin}{row.prefix}user/x/", TOKEN)
@@ -153,6 +164,11 @@ def test_stop_and_status_have_the_expected_outcome(row: StopFault, command: str)
     assert exit_code == (row.stop_exit if command == "stop" else row.status_exit)
     assert shutdowns == (row.shutdowns if command == "stop" else 0)
     assert clock.passed < row.within
+
+
+def _session_of(users: Users) -> Session:
+    users.start("", "gh/org/repo/HEAD", "an0ther-launch" if users.others else LAUNCH_ID)
+    return Session(users.url(), "", account=Account("ann", LAUNCH_ID, token=USER_TOKEN))
 
 
 def _page(response: object, stage: Stage) -> Answer | Raw:

@@ -15,7 +15,6 @@ from urllib.parse import quote
 from clinder._deadline import Deadline
 from clinder.errors import (
     AccountInUse,
-    ClinderError,
     HubTokenRefused,
     HubUnreachable,
     LaunchFailed,
@@ -63,6 +62,7 @@ class AccountLaunch:
     jupyterhub: str = ""
     _service: str = ""
     _before: Identity | None = None
+    _after: Identity | None = None
 
     def begin(self, deadline: Deadline) -> None:
         """Check, before anything is built, that the token permits everything that is needed.
@@ -117,8 +117,12 @@ class AccountLaunch:
             identity = self._wait_for_identity(deadline)
         except HubTokenRefused as error:
             raise self._with_advice(error, self._leftover(ready)) from None
+        except ServerNotReady as error:
+            error.message += f" {self._leftover(ready)}"
+            raise
         if identity.servers is None:
             self._require_scopes(identity, self._leftover(ready))
+        self._after = identity
         running = (identity.servers or {}).get(server.key)
         if running is None or not running.active:
             raise LaunchFailed("The hub reported a server that does not run.")
@@ -132,8 +136,11 @@ class AccountLaunch:
     def issue_token(self, session: Session, deadline: Deadline) -> Session:
         """Return the session with a token of its own, if the hub issues one.
 
-        Raises :class:`~clinder.errors.TokenNotIssued` if it does not, but the session needs one.
+        Raises :class:`~clinder.errors.HubTokenRefused` if the user's token lacks a scope, and
+        :class:`~clinder.errors.TokenNotIssued` if the session needs a token, but gets none.
         """
+        if self._after:
+            self._require_scopes(self._after)
         server = HubServer.of(session.url)
         issued = None
         if server and session.account:
@@ -184,7 +191,7 @@ class AccountLaunch:
         except (HubTokenRefused, HubUnreachable, TimedOut):
             return stopped
 
-    def explain(self, error: LoginRequired) -> ClinderError:
+    def explain(self, error: LoginRequired | HubTokenRefused) -> HubTokenRefused:
         """Return the error for a hub that requires a login although it has received the token."""
         message = error.message.replace(
             "The hub requires a login", "The hub does not accept the hub token"

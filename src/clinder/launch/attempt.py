@@ -213,11 +213,13 @@ class LaunchAttempt:
             self._diagnosis = diagnose([*self._log], error.context.log)
         elif isinstance(error, errors.TimedOut) and self.deadline.remaining():
             self._diagnosis = diagnose_stall([*self._log], timeouts.build_idle)
-        elif isinstance(error, errors.LoginRequired):
+        elif isinstance(error, errors.LoginRequired | errors.HubTokenRefused):
             return self._explain_login(error)
         return self._diagnosis.to_error() if self._diagnosis else error
 
-    def _explain_login(self, error: errors.LoginRequired) -> errors.ClinderError:
+    def _explain_login(
+        self, error: errors.LoginRequired | errors.HubTokenRefused
+    ) -> errors.ClinderError:
         """Return the error with the address at which the user can create a token."""
         if self._account:
             return self._account.explain(error)

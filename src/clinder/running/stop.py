@@ -140,7 +140,7 @@ def _stop_at_hub(
                 ran = ran or known.active
                 if deadline.now() - requested_at > _REPEAT_SHUTDOWN:
                     requested_at = deadline.now()
-                    hub.stop_server(server, deadline)
+                    _end_server(hub, server, session, deadline)
             except HubTokenRefused as error:
                 raise TokenRefused(error.message, hint=error.hint) from None
             except HubUnreachable as error:
@@ -155,6 +155,17 @@ def _stop_at_hub(
     if not problem:
         raise StopFailed("The session still runs: it did not shut down in time.")
     raise StopFailed(f"It is unknown whether the session still runs: {problem}.")
+
+
+def _end_server(hub: JupyterHub, server: HubServer, session: Session, deadline: Deadline) -> None:
+    """Stop the server at JupyterHub or, if the token does not permit that, by itself."""
+    try:
+        hub.stop_server(server, deadline)
+    except HubTokenRefused:
+        with suppress(RequestRefused, TokenRefused):
+            if Server(session, hub.transport).shutdown(deadline):
+                return
+        raise
 
 
 def _revoke_token(hub: JupyterHub, server: HubServer, account: Account, deadline: Deadline) -> None:

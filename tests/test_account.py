@@ -19,7 +19,7 @@ from accounts import (
     USER_TOKEN,
     Users,
 )
-from answers import Answer, Ending, event, json_page, moved
+from answers import Answer, Ending, event, json_page, moved, ready
 from clinder import session_file
 from clinder._deadline import Deadline
 from clinder.errors import (
@@ -29,6 +29,7 @@ from clinder.errors import (
     HubTokenRefused,
     LaunchFailed,
     LoginRequired,
+    ServerUnusable,
     StopFailed,
     TokenNotIssued,
     TokenRefused,
@@ -38,13 +39,14 @@ from clinder.events import Event, PhaseStarted, SessionStopped, WarningIssued
 from clinder.launch.account import TOKEN_SECONDS
 from clinder.launch.launch import launch
 from clinder.launch.options import LaunchOptions
-from clinder.launch.request import Request
+from clinder.launch.request import Request, resolve
 from clinder.repository import Repository
 from clinder.running.status import wait_for_status
 from clinder.running.stop import Stopped, stop
 from clinder.session import Account, Session
+from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import State
-from clinder.wire.jupyterhub import HubServer
+from clinder.wire.jupyterhub import HubServer, find_jupyterhub
 from hubs import ScriptedHub
 
 pytestmark = pytest.mark.usefixtures("_no_threads_left")
@@ -227,6 +229,37 @@ def test_a_fallback_hub_receives_no_token(hub: ScriptedHub) -> None:
         assert isinstance(error, LoginRequired)
         assert other.builds
         assert not any("authorization" in each.headers for each in other.requests)
+
+
+def test_no_token_goes_to_another_machine_in_plain_http(hub: ScriptedHub) -> None:
+    Users(hub)
+    end = ready("http://hub.example.org/user/ann/", LAUNCH_ID)
+    hub.then(Answer((LAUNCHING, end), ending=Ending.HELD))
+    assert isinstance(Launch(hub).fail(), ServerUnusable)
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "http://hub.example.org/hub/api/oauth2/authorize?client_id=service-binder",
+        "//hub.example.org/hub/api/oauth2/authorize?client_id=service-binder",
+        "/hub/api/oauth2/authorize?client_id=a-service",
+        "/hub/login?client_id=service-binder",
+        "//[",
+    ],
+)
+def test_no_other_redirect_of_a_page_names_a_jupyterhub(hub: ScriptedHub, location: str) -> None:
+    users = Users(hub)
+    hub.jupyterhub = lambda request: (
+        moved(location) if request.path == "/" else users.answer(request)
+    )
+    assert find_jupyterhub(Transport(), hub.url, Deadline(5)) == ("", "")
+
+
+def test_a_request_for_a_plain_http_hub_with_a_token_is_a_usage_error() -> None:
+    options = LaunchOptions("org/repo", ("http://hub.example.org",), hub_token=USER_TOKEN)
+    with pytest.raises(UsageError, match="could read the hub token"):
+        resolve(options, Deadline(60), {})
 
 
 def test_without_a_token_the_error_names_the_page_and_the_scopes(hub: ScriptedHub) -> None:

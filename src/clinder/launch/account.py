@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from clinder._deadline import Deadline
+from clinder._urls import is_cleartext
 from clinder.errors import (
     AccountInUse,
     HubTokenRefused,
@@ -20,6 +21,7 @@ from clinder.errors import (
     LaunchFailed,
     LoginRequired,
     ServerNotReady,
+    ServerUnusable,
     TimedOut,
     TokenNotIssued,
 )
@@ -106,12 +108,18 @@ class AccountLaunch:
 
         Raises :class:`~clinder.errors.AccountInUse` if the server belongs to another launch,
         :class:`~clinder.errors.LaunchFailed` if it does not run,
+        :class:`~clinder.errors.ServerUnusable` if others could read the token on its way,
         :class:`~clinder.errors.HubTokenRefused` if the token does not permit to check this, and
         :class:`~clinder.errors.ServerNotReady` if JupyterHub does not respond.
         """
         server = HubServer.of(ready.url)
         if server is None:
             raise ServerNotReady("The hub reported a server that is not one of a JupyterHub's.")
+        if is_cleartext(ready.url):
+            raise ServerUnusable(
+                "The hub reported a server that uses plain HTTP, so others on the network could"
+                " read the hub token."
+            )
         self.jupyterhub = server.hub
         try:
             identity = self._wait_for_identity(deadline)

@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
 
 from clinder._deadline import Deadline
 from clinder._text import one_line
+from clinder._urls import is_cleartext
 from clinder.errors import HubTokenRefused, HubUnreachable
 from clinder.wire.http import Response, Transport
 from clinder.wire.http_errors import TransportError
@@ -230,11 +231,12 @@ def _login_page(transport: Transport, hub: str, deadline: Deadline) -> tuple[str
     except (TransportError, ValueError):
         return "", ""
     authorize = _AUTHORIZE.fullmatch(target.path)
-    is_safe = target.scheme == "https" or (target.scheme == "http" and hub.startswith("http:"))
-    if not authorize or not client.startswith("service-") or not is_safe or "@" in target.netloc:
+    if not authorize or not client.startswith("service-") or "@" in target.netloc:
         return "", ""
-    service = one_line(client.removeprefix("service-"), _NAME)
-    return f"{target.scheme}://{target.netloc}{authorize[1]}", service
+    url = f"{target.scheme}://{target.netloc}{authorize[1]}"
+    if is_cleartext(url) or (hub.startswith("https:") and not url.startswith("https:")):
+        return "", ""
+    return url, one_line(client.removeprefix("service-"), _NAME)
 
 
 def _is_jupyterhub(transport: Transport, url: str, deadline: Deadline) -> bool:

@@ -84,6 +84,7 @@ class Users:
         launch_id: str = LAUNCH_ID,
         others: bool = False,
         commit: str = COMMIT,
+        before: bytes = b"",
     ) -> Callable[[], Answer]:
         """Return a build that launches a server; with ``others``, it only reports one."""
 
@@ -92,7 +93,7 @@ class Users:
                 self.start(name, spec, launch_id)
             persistent = f"v2/gh/org/repo/{commit}"
             last = ready(self.url(name), launch_id, binder_persistent_request=persistent)
-            return Answer((LAUNCHING, last), ending=Ending.HELD)
+            return Answer((before + LAUNCHING, last), ending=Ending.HELD)
 
         return build
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import clinder
 from accounts import (
     LAUNCH_ID,
     LAUNCHING,
@@ -22,6 +25,7 @@ from accounts import (
 from answers import Answer, Ending, event, json_page, moved, ready
 from clinder import session_file
 from clinder._deadline import Deadline
+from clinder.cli.main import main
 from clinder.errors import (
     AccountInUse,
     Cancelled,
@@ -286,7 +290,7 @@ def test_a_hub_cannot_make_the_token_visible(hub: ScriptedHub) -> None:
 # A launch that ends before its server is ready.
 
 
-def started(phase: str) -> Callable[[Event], bool]:
+def is_in(phase: str) -> Callable[[Event], bool]:
     return lambda event: event == PhaseStarted(phase)
 
 
@@ -300,7 +304,7 @@ def test_cancelling_stops_the_server_that_the_hub_is_starting(hub: ScriptedHub, 
         return Answer(LAUNCHING, ending=Ending.HELD)
 
     hub.then(build)
-    launched = Launch(hub, cancel_at=started("launching"))
+    launched = Launch(hub, cancel_at=is_in("launching"))
     assert isinstance(launched.fail(), Cancelled)
     assert users.active == ["mine"]
     assert launched.warnings == []
@@ -309,7 +313,7 @@ def test_cancelling_stops_the_server_that_the_hub_is_starting(hub: ScriptedHub, 
 def test_cancelling_waits_for_the_server_that_the_hub_is_about_to_start(hub: ScriptedHub) -> None:
     users = Users(hub)
     hub.then(Answer(LAUNCHING, ending=Ending.HELD))
-    launched = Launch(hub, cancel_at=started("launching"))
+    launched = Launch(hub, cancel_at=is_in("launching"))
     checks = []
 
     def fault(_: object) -> None:
@@ -332,7 +336,7 @@ def test_cancelling_stops_no_server_if_two_launches_look_the_same(hub: ScriptedH
         return Answer(LAUNCHING, ending=Ending.HELD)
 
     hub.then(build)
-    launched = Launch(hub, cancel_at=started("launching"))
+    launched = Launch(hub, cancel_at=is_in("launching"))
     launched.fail()
     assert users.active == ["one", "two"]
     assert f"{hub.origin}/hub/home" in " ".join(launched.warnings)
@@ -487,3 +491,119 @@ def test_a_scope_names_the_user_as_it_is() -> None:
     assert server is not None
     assert server.scope == "access:servers!server=google-oauth2|1/"
     assert server.path == "users/google-oauth2%7C1/server"
+
+
+# The command line.
+
+
+@pytest.fixture
+def token_file(tmp_path: Path) -> str:
+    path = tmp_path / "hub-token"
+    path.touch(mode=0o600)
+    path.write_text(f"{USER_TOKEN}\n")
+    return f"@{path}"
+
+
+Capture = pytest.CaptureFixture[str]
+SHOW_ENVIRON = "import os; print({k: v for k, v in os.environ.items() if 'TOKEN' in k})"
+
+
+@pytest.fixture(params=["variable", "file"])
+def command(
+    request: pytest.FixtureRequest, token_file: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., int]:
+    """Run a command with the token, which is removed from the environment each time."""
+
+    def run(*arguments: str) -> int:
+        from_file = request.param == "file"
+        monkeypatch.setenv("CLINDER_HUB_TOKEN", "another" if from_file else USER_TOKEN)
+        code = main([*arguments, *(["--hub-token", token_file] if from_file else [])])
+        assert "CLINDER_HUB_TOKEN" not in os.environ
+        return code
+
+    return run
+
+
+def test_each_command_takes_the_user_s_token(
+    command: Callable[..., int], hub: ScriptedHub, tmp_path: Path, capfd: Capture
+) -> None:
+    users = Users(hub)
+    hub.then(users.launch(name="a"))
+    file = ["--session-file", str(tmp_path / "session.json")]
+    assert command("start", "org/repo", "--hub", hub.url, "--no-warm-up", *file) == 0
+    assert command("status", *file) == 0
+    assert command("exec", "-c", "1", *file) == 0
+    assert command("stop", *file) == 0
+    assert not users.servers
+    output = "".join(capfd.readouterr())
+    assert OWN_TOKEN in output
+    assert USER_TOKEN not in output
+
+
+def test_a_stop_says_that_the_token_is_missing(
+    hub: ScriptedHub, token_file: str, tmp_path: Path, capfd: Capture
+) -> None:
+    users = Users(hub)
+    hub.then(users.launch())
+    file = ["--session-file", str(tmp_path / "session.json")]
+    start = ["start", "org/repo", "--hub", hub.url, "--no-warm-up", *file]
+    assert main([*start, "--hub-token", token_file]) == 0
+    assert main(["stop", *file]) == 2
+    assert "--hub-token @FILE" in capfd.readouterr().err
+    assert users.active == [""]
+
+
+@pytest.mark.posix
+def test_a_token_file_that_others_can_read_is_refused(token_file: str, capfd: Capture) -> None:
+    Path(token_file[1:]).chmod(0o644)
+    assert main(["stop", "--hub-token", token_file]) == 2
+    assert "Other users can read or change the token file" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("scopes", [SCOPES, (*SCOPES, TOKENS)])
+def test_a_command_of_run_receives_the_gateway_s_token_only(
+    scopes: tuple[str, ...], hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    monkeypatch.setenv("CLINDER_HUB_TOKEN", USER_TOKEN)
+    users = Users(hub, scopes=scopes)
+    hub.then(users.launch())
+    run = ["run", "org/repo", "--hub", hub.url, "--no-warm-up", "--no-kernels"]
+    assert main([*run, "--", sys.executable, "-c", SHOW_ENVIRON]) == 0
+    output = "".join(capfd.readouterr())
+    assert "JUPYTER_TOKEN" in output
+    assert not {each for each in (USER_TOKEN, OWN_TOKEN, LAUNCH_ID) if each in output}
+    assert not users.active
+
+
+def test_run_without_the_gateway_hands_out_the_session_s_own_token(
+    hub: ScriptedHub, monkeypatch: pytest.MonkeyPatch, capfd: Capture
+) -> None:
+    monkeypatch.setenv("CLINDER_HUB_TOKEN", USER_TOKEN)
+    users = Users(hub, scopes=SCOPES)
+    run = ["run", "org/repo", "--hub", hub.url, "--no-warm-up", "--no-gateway", "--"]
+    command = [*run, sys.executable, "-c", SHOW_ENVIRON]
+    assert main(command) == 3
+    assert "tokens!user" in capfd.readouterr().err
+    users.scopes = (*SCOPES, TOKENS)
+    hub.then(users.launch())
+    monkeypatch.setenv("CLINDER_HUB_TOKEN", USER_TOKEN)
+    assert main(command) == 0
+    output = "".join(capfd.readouterr())
+    assert f"'JUPYTER_TOKEN': '{OWN_TOKEN}'" in output
+    assert USER_TOKEN not in output
+
+
+# From Python.
+
+
+def test_python_starts_and_stops_a_session_under_an_account(hub: ScriptedHub) -> None:
+    users = Users(hub)
+    hub.then(users.launch())
+    url, token = hub.url, USER_TOKEN
+    with clinder.open_session("org/repo", hub=url, hub_token=token, warm_up=None) as session:
+        assert session.variables["JUPYTER_TOKEN"] == OWN_TOKEN
+    assert not users.active
+    hub.then(users.launch())
+    started = clinder.start("org/repo", hub=url, hub_token=token, warm_up=None)
+    assert clinder.stop(Session.from_json(json.dumps(started.to_json())), hub_token=token)
+    assert not users.active

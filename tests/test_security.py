@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from accounts import LAUNCH_ID, OWN_TOKEN, USER_TOKEN, Users
 from answers import Answer, event, json_page, moved, ready
 from clinder._deadline import Deadline
 from clinder.errors import (
@@ -280,6 +281,33 @@ def test_a_whole_run_on_a_hub_keeps_its_tokens_secret(world: World) -> None:
         assert authorization == (f"token {TOKEN}" if "/user/" in request.path else None)
         others = {key: value for key, value in request.headers.items() if key != "authorization"}
         assert TOKEN not in json.dumps(others)
+
+
+@pytest.mark.posix
+def test_a_whole_run_under_an_account_keeps_its_tokens_secret(world: World) -> None:
+    """The user's token is only in the environment of clinder itself, which received it there."""
+    world.variables["CLINDER_HUB_TOKEN"] = USER_TOKEN
+    echo = event(phase="building", message=f"built with {USER_TOKEN}\n")
+    with ScriptedHub() as hub:
+        users = Users(hub)
+        hub.then(users.launch(before=echo), users.launch(before=echo))
+        with Watch(world) as watch:
+            uris, done = whole_run(world, watch, "org/repo", "--hub", hub.url)
+        requests = [*hub.requests]
+    assert uris == [f"{hub.origin}/user/ann/?token={OWN_TOKEN}"] * 2
+    assert [done[name].code for name in ("start", "status", "exec", "stop", "run")] == [0] * 5
+    assert_secret(watch, done, OWN_TOKEN)
+    for name, result in done.items():
+        assert USER_TOKEN not in result.out + result.err, name
+        assert LAUNCH_ID not in result.out + result.err, name
+    assert not [command for command in watch.commands if USER_TOKEN in command]
+    assert not watch.holders(USER_TOKEN)
+    assert {mode for _, mode in watch.holders(LAUNCH_ID)} == {0o600}
+    own = " ".join([*CLINDER, ""])
+    assert all(command.startswith(own) for command in watch.environs_with(USER_TOKEN))
+    for request in requests:
+        assert USER_TOKEN not in request.path + request.body.decode()
+    assert not users.active
 
 
 @pytest.mark.posix

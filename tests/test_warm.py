@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from accounts import USER_TOKEN, Users
 from answers import Answer, Ending, Part, event, json_page, page, ready
 from clinder._deadline import Deadline
 from clinder.cli.main import main
@@ -175,13 +176,18 @@ def test_a_federation_that_does_not_list_its_members_is_warmed_as_one_hub(
     assert observed == [WarningIssued(f"{hub.url} is treated as one hub. {reason}")]
 
 
-def test_only_the_first_hub_gets_the_build_token(
+def test_only_the_first_hub_gets_tokens(
     hubs: list[ScriptedHub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLINDER_BUILD_TOKEN", "a-build-token")
-    for hub in hubs[:2]:
-        launchable(hub)
+    monkeypatch.setenv("CLINDER_HUB_TOKEN", USER_TOKEN)
+    users = Users(hubs[0])
+    hubs[0].then(users.launch())
+    launchable(hubs[1])
     assert main(arguments(*hubs[:2])) == 0
+    assert not users.active
+    headers = [hub.builds[0].headers.get("authorization") for hub in hubs[:2]]
+    assert headers == [f"token {USER_TOKEN}", None]
     assert [hub.builds[0].path.partition("?")[2] for hub in hubs[:2]] == [
         "build_token=a-build-token",
         "",

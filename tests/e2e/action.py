@@ -79,7 +79,9 @@ class Use:
         self.files.mkdir()
         for name in COMMAND_FILES:
             (self.files / name).touch()
-        guard = self.finish(self._popen(["node", str(self.action / "post" / "main.js")], {}))
+        guard = self.finish(
+            self._popen(["node", str(self.action / "post" / "main.js")], self._with)
+        )
         assert (guard.code, guard.out) == (0, "")
         self.state = self._read("GITHUB_STATE")
         self.folders = self._read("GITHUB_OUTPUT")
@@ -91,6 +93,13 @@ class Use:
     def folder(self) -> Path:
         """The private folder of this use."""
         return Path(self.folders["folder"])
+
+    @property
+    def _with(self) -> dict[str, str]:
+        """The inputs of the guard and of the post step, as the runner passes them."""
+        (guard,) = (step for step in MANIFEST["runs"]["steps"] if "uses" in step)
+        assert guard["with"] == {"hub-token": "${{ inputs.hub-token }}"}
+        return {"INPUT_HUB-TOKEN": self.inputs.get("hub-token", "")}
 
     def begin(self) -> subprocess.Popen[str]:
         """Begin the start step, as the runner does."""
@@ -119,7 +128,7 @@ class Use:
 
     def post(self, code: int = 0) -> StepResult:
         """Run the post step, after which nothing of this use remains; a failed cell can fail it."""
-        state = {f"STATE_{name}": value for name, value in self.state.items()}
+        state = {f"STATE_{name}": value for name, value in self.state.items()} | self._with
         result = self.finish(self._popen(["node", str(self.action / "post" / "post.js")], state))
         assert result.code == code
         assert not Path(self.state["clinder_folder"]).exists()

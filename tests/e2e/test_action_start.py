@@ -19,6 +19,7 @@ import pytest
 import requests
 
 import runner
+from accounts import LAUNCH_ID, OWN_TOKEN, SCOPES, TOKENS, USER_TOKEN, Users
 from answers import Answer, event, page, ready
 from clinder.action.folder import Folder
 from clinder.launch.build_signs import PACKAGE_MISSING
@@ -791,3 +792,63 @@ def test_a_clone_installs_its_packages_once_and_changes_nothing_else(
     assert len(hub.calls("POST", "/api/shutdown")) == 2
     assert {each: each.stat().st_mtime_ns for each in clone.rglob("*")} == source
     assert {each.name for each in world.home.iterdir()} <= {".rustup"}, "pip runs rustc"
+
+
+# A hub that requires a login.
+
+
+def under_account(use: MakeUse, hub: ScriptedHub, scopes: tuple[str, ...], **inputs: str) -> Use:
+    """A use of the action with a user's token, and the hub's JupyterHub."""
+    users = Users(hub, scopes=scopes)
+    hub.then(users.launch(SPEC, commit=SHA))
+    used = use(hub, hub_token=USER_TOKEN, **inputs)
+    used.secrets.extend((USER_TOKEN, OWN_TOKEN, LAUNCH_ID))
+    return used
+
+
+def assert_in_no_file(world: World, secret: str) -> None:
+    files = [path for path in world.root.rglob("*") if path.is_file()]
+    assert not [path for path in files if secret.encode() in path.read_bytes()]
+
+
+def test_a_session_under_an_account_has_a_token_of_its_own(
+    use: MakeUse, hub: ScriptedHub, world: World
+) -> None:
+    used = under_account(use, hub, (*SCOPES, TOKENS))
+    assert used.start().code == 0
+    assert used.outputs["token"] == OWN_TOKEN
+    assert used.exported["JUPYTER_TOKEN"] == OWN_TOKEN
+    assert_in_no_file(world, USER_TOKEN)
+    assert "is stopped." in used.post().text
+    assert len(hub.calls("DELETE", "/hub/api/users/ann/server")) == 1
+
+
+def test_only_the_gateway_opens_a_session_without_a_token_of_its_own(
+    use: MakeUse, hub: ScriptedHub, world: World
+) -> None:
+    used = under_account(use, hub, SCOPES, gateway="true")
+    assert used.start().code == 0
+    url, token = used.outputs["url"], used.outputs["token"]
+    assert url == used.exported["JUPYTER_BASE_URL"]
+    assert not url.startswith(hub.origin)
+    opened = requests.get(f"{url}api/status?token={token}", timeout=60)
+    assert opened.status_code == 200
+    assert_in_no_file(world, USER_TOKEN)
+    assert "is stopped." in used.post().text
+
+
+def test_a_token_of_its_own_is_required_without_the_gateway(use: MakeUse, hub: ScriptedHub) -> None:
+    used = under_account(use, hub, SCOPES)
+    started = used.start()
+    assert started.code == 3
+    assert "Omit `gateway: false`" in started.annotation.data
+    assert not hub.builds
+    used.post()
+
+
+def test_a_post_step_without_the_user_s_token_warns(use: MakeUse, hub: ScriptedHub) -> None:
+    """As in a composite action whose own input has another name."""
+    used = under_account(use, hub, (*SCOPES, TOKENS))
+    used.start()
+    used.inputs = {**used.inputs, "hub-token": ""}
+    assert "the hub token is missing" in used.post().annotation.data

@@ -14,6 +14,7 @@ from pathlib import Path
 from clinder import session_file
 from clinder._deadline import Deadline, Pause
 from clinder.action import summary
+from clinder.action.annotation import name_inputs
 from clinder.action.folder import Folder
 from clinder.action.workflow import Workflow
 from clinder.errors import ClinderError, UsageError
@@ -92,7 +93,8 @@ def _stop(session: Session, folder: Folder, workflow: Workflow, deadline: Deadli
         stopped = stop_session(session, deadline)
     except ClinderError as error:
         workflow.warning(
-            f"The session at {session.url} might still be running: {error}\n{error.hint}"
+            f"The session at {session.url} might still be running: {error}\n"
+            f"{name_inputs(error.hint)}"
         )
         workflow.add_summary(summary.format_not_stopped(str(error)))
         return

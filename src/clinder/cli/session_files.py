@@ -149,7 +149,11 @@ def how_to_stop(session: Session, path: Path | None) -> str:
         kept = path if path and session_file.holds(path, session) else _keep_in_new_file(session)
     except OSError as error:
         return f"It is at {session.url}; clinder could not save it in a file: {error.strerror}."
-    return f"Stop the session with: {stop_command(kept)}"
+    return f"Stop the session with: {stop_command(kept)}{_hub_token(session)}"
+
+
+def _hub_token(session: Session) -> str:
+    return " --hub-token @FILE" if session.account else ""
 
 
 def stop_command(*paths: Path) -> str:

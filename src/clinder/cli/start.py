@@ -109,12 +109,13 @@ def format_advice(session: Session, options: Options, output: str) -> str:
     if path := options.session_file:
         use, stop = (
             f"clinder exec --session-file {shlex.quote(str(path))} SCRIPT",
-            stop_command(path),
+            stop_command(path) + (" --hub-token @FILE" if session.account else ""),
         )
     elif output == "shell":
         use, stop = "clinder exec SCRIPT", "clinder stop"
     else:
-        use = "open the URI in a browser"
+        # A server under a user's account accepts a token in a header only.
+        use = "clinder exec URI SCRIPT" if session.account else "open the URI in a browser"
         stop = "clinder stop -, which reads the URI: paste it, and press Enter and Ctrl-D"
     return (
         f"clinder: {spec} is running.\n"

@@ -65,7 +65,7 @@ def warm(options: Options, *, all_members: bool, output: str) -> int:
 def _find_requests(
     options: Options, cancel: threading.Event, *, all_members: bool
 ) -> list[Request]:
-    """Return one request per hub. Only the hub that was named first gets the build token."""
+    """Return one request per hub. Only the hub that was named first gets tokens."""
     deadline = Deadline(options.launch.timeout, cancel=cancel)
     screen = Screen() if options.quiet else LogScreen()
     resolution = resolve(options.launch, deadline, os.environ)
@@ -79,11 +79,11 @@ def _find_requests(
         from clinder.launch.warm import find_members
 
         hubs = find_members(hubs, options.launch.timeouts, deadline, screen.observe)
-    without_token = replace(request.options, build_token="")
+    without_tokens = replace(request.options, build_token="", hub_token="")
     return [
         replace(request, hubs=(hub,))
         if hub == request.hubs[0]
-        else replace(request, hubs=(hub,), options=without_token)
+        else replace(request, hubs=(hub,), options=without_tokens)
         for hub in hubs
     ]
 

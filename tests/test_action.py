@@ -219,10 +219,10 @@ def test_the_annotation_shows_the_log_line_that_explains_a_failed_build() -> Non
     )
     text = format_annotation(BuildFailed("It failed.", context=context), {})
 
-    assert "\nThe hub's log: fatal: no x\n" in text
+    assert text.endswith("\nThe hub's log: fatal: no x")
     other = Context(HUB, SPEC, "", ("Collecting x", "Error: no x", "See above"))
     text = format_annotation(errors.LaunchFailed("It failed.", context=other), {})
-    assert "\nThe hub's log: Error: no x\n" in text
+    assert text.endswith("\nThe hub's log: Error: no x")
 
 
 def event(
@@ -242,6 +242,16 @@ def event(
 def not_found(repository: str) -> RefNotFound:
     context = Context(HUB, f"gh/{repository}/{COMMIT}", f"{HUB}v2/gh/{repository}/{COMMIT}")
     return RefNotFound("The repository or its ref was not found.", context=context)
+
+
+def test_the_second_line_of_the_annotation_says_what_to_do() -> None:
+    context = Context(HUB, SPEC, f"{HUB}v2/{SPEC}", ("fatal: x",))
+
+    first, second, *_ = format_annotation(BuildFailed("It failed.", context=context), {}).split(
+        "\n"
+    )
+
+    assert (first, second) == ("It failed.", f"What to do: {BuildFailed.hint}")
 
 
 def test_a_private_repository_is_explained(tmp_path: Path) -> None:
@@ -369,6 +379,7 @@ def test_the_summary_lists_the_pages_those_that_failed_first() -> None:
 
     rows = [" ".join(each.split()) for each in page.text.splitlines() if each.strip()]
     text = " ".join(rows)
+    assert rows[1].startswith("3 of 4 pages failed. The last column names the cell")
     assert text.index("failed.ipynb") < text.index("good.ipynb")
     assert "NameError in cell 7: name 'x' is not defined" in text
     assert "KernelDied after cell 1: The kernel died." in text
@@ -385,6 +396,7 @@ def test_the_summary_lists_only_so_many_pages() -> None:
 
     assert "49.ipynb" in text
     assert "50.ipynb" not in text
+    assert "No page failed." in text
     assert "… and 10 pages more." in text
 
 

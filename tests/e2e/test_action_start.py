@@ -248,9 +248,9 @@ def test_a_failed_build_is_one_annotation_with_everything_that_helps(
 
     assert (start.code, start.annotation.name) == (code, kind)
     assert start.annotation.data.split("\n")[1:5] == [
+        f"What to do: {PACKAGE_MISSING.hint}",
         f"Hub: {hub.url}",
         "The hub's log: ERROR: No matching distribution found for nope",
-        f"What to do: {PACKAGE_MISSING.hint}",
         f"To launch it by hand: {hub.url}v2/{SPEC}",
     ]
     assert used.outputs == used.exported == {}

@@ -28,7 +28,7 @@ _INPUTS_OF_OPTIONS = {"hub": "hub-url"}
 
 
 def format_annotation(error: ClinderError, environ: Mapping[str, str]) -> str:
-    """Return the message, the hub, the log line that failed, the hint, and the Binder link."""
+    """Return the message, the hint, the hub, the log line that failed, and the Binder link."""
     context = error.context
     message, hint = name_inputs(error.message), name_inputs(error.hint)
     if isinstance(error, RefNotFound):
@@ -36,9 +36,9 @@ def format_annotation(error: ClinderError, environ: Mapping[str, str]) -> str:
     log_line = context.log_line or find_error_line(context.log)
     lines = [
         message,
+        f"What to do: {hint}" if hint else "",
         f"Hub: {context.hub}" if context.hub else "",
         f"The hub's log: {log_line}" if log_line else "",
-        f"What to do: {hint}" if hint else "",
         f"To launch it by hand: {context.link}" if context.link else "",
     ]
     return "\n".join(filter(None, lines))

@@ -70,12 +70,25 @@ def format_report(report: Report) -> str:
     memory = describe_memory(report.resources)
     return (
         "### What ran on the session\n\n"
+        f"{_result_of_all(report)}\n\n"
         f"| page | kernel | cells | time | result |\n|---|---|---|---|---|\n{rows}\n"
         + (f"… and {count(more, 'page')} more.\n\n" if more > 0 else "")
         + (f"Memory: at most {_escape(memory)}.\n\n" if memory else "")
         + "".join(f"- {_escape(warning)}\n" for warning in report.warnings)
         + "\n"
     )
+
+
+def _result_of_all(report: Report) -> str:
+    """Return how many pages failed, and what to do about them."""
+    if not report.failed:
+        return "No page failed."
+    pages = f"{_pages(report.failed)} of {_pages(report.kernels)} pages failed"
+    return f"**{pages}.** The last column names the cell to correct, and the reason."
+
+
+def _pages(kernels: Iterable[Kernel]) -> int:
+    return len({each.page or each for each in kernels})
 
 
 def _page(kernel: Kernel) -> str:

@@ -4,7 +4,7 @@ const { spawnSync } = require('child_process');
 const fs = require('fs');
 const path = require('path');
 
-const CELL_FAILED = 3; // as in stop.py
+const JOB_FAILED = 3; // as in stop.py
 const env = process.env;
 const folder = env.STATE_clinder_folder;
 const script = path.join(__dirname, '..', 'src', 'clinder', 'action', '__main__.py');
@@ -39,8 +39,8 @@ function stop() {
       },
     });
     if (result.status === 0) return;
-    if (result.status === CELL_FAILED) {
-      process.exitCode = 1; // the session is stopped, and `fail-on-cell-error` is set
+    if (result.status === JOB_FAILED) {
+      process.exitCode = 1; // the session is stopped; a cell or a launch has failed
       return;
     }
   }

@@ -1,6 +1,6 @@
 """The entry point of the action's processes: ``python -I -S __main__.py start``.
 
-The other ones are ``gateway``, which the start step starts, and ``stop``, the post step.
+The others are ``gateway`` and ``lazy``, which the start step starts, and ``stop``, the post step.
 
 Standard library only, because it first has to make clinder and its packages importable.
 """
@@ -57,6 +57,11 @@ def _run(step: str) -> int:
         from clinder.action.start import start
 
         return start(os.environ)
+    if step == "lazy":
+        from clinder.action.lazy import serve_lazily
+
+        serve_lazily(Path(sys.argv[-1]))
+        return 0
     if step == "gateway":
         from clinder.gateway.process import serve
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from clinder import session_file
+from clinder import events, session_file
 from clinder.errors import UsageError
 from clinder.session import Session
 
@@ -20,6 +20,19 @@ class Launching:
 
     hub: str
     spec: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a launch on demand ended, for the post step, which shows it.
+
+    ``summary`` is for the job's summary. If the launch failed, ``message`` is its annotation, and
+    ``fails_job`` whether the job fails because of that.
+    """
+
+    summary: str
+    message: str = ""
+    fails_job: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +92,31 @@ class Folder:
         except OSError as error:
             raise _unwritable(path, error) from None
         self.end()
+
+    def observe(self, event: events.Event) -> None:
+        """Keep the files up to date, so that the post step stops whatever a launch has started."""
+        match event:
+            case events.BuildRequested():
+                self.begin(Launching(event.hub, event.spec))
+            case events.SessionLaunched() | events.SessionReady():  # the latter with its phases
+                self.keep(event.session)
+            case events.SessionStopped():
+                self.forget(event.session)
+
+    @property
+    def launch_log(self) -> Path:
+        """The log of a launch on demand."""
+        return self.path / "launch.log"
+
+    def keep_outcome(self, outcome: Outcome) -> None:
+        """Record how a launch on demand ended."""
+        self._write("outcome.json", json.dumps(asdict(outcome)))
+
+    def outcome(self) -> Outcome | None:
+        """Return how a launch on demand ended, ``None`` if there was none."""
+        with suppress(OSError, ValueError, TypeError):
+            return Outcome(**json.loads((self.path / "outcome.json").read_text(encoding="utf-8")))
+        return None
 
     def let_cells_fail_the_job(self) -> None:
         """Record that the post step has to fail the job if a cell has failed."""

@@ -23,7 +23,8 @@ class Inputs:
 
     ``gateway`` is ``None`` if later steps connect to the session itself. ``kernels``: whether tools
     that start local kernels run on the session, too. ``env`` names the variables that each kernel
-    receives, and ``env_for`` the repository that the user trusts with them.
+    receives, and ``env_for`` the repository that the user trusts with them. ``lazy``: the session
+    is launched once a later step needs a kernel.
     """
 
     launch: LaunchOptions
@@ -34,6 +35,7 @@ class Inputs:
     fail_on_cell_error: bool = False
     export_environment: bool = True
     fail_on_error: bool = True
+    lazy: bool = False
 
 
 def read(environ: Mapping[str, str]) -> Inputs:
@@ -58,9 +60,10 @@ def read(environ: Mapping[str, str]) -> Inputs:
     )
     use_gateway, kernels = _flag(environ, "gateway"), _flag(environ, "kernels", default=False)
     env = tuple(_text(environ, "env").split())
-    if not use_gateway and (kernels or env):
-        name = "kernels" if kernels else "env"
-        raise UsageError(f"The input {name} needs the gateway: omit `gateway: false`.")
+    lazy = _flag(environ, "lazy", default=False)
+    for name, value in {"kernels": kernels, "env": env, "lazy": lazy}.items():
+        if value and not use_gateway:
+            raise UsageError(f"The input {name} needs the gateway: omit `gateway: false`.")
     return Inputs(
         launch,
         gateway=gateway if use_gateway else None,
@@ -70,12 +73,21 @@ def read(environ: Mapping[str, str]) -> Inputs:
         fail_on_cell_error=_flag(environ, "fail-on-cell-error", default=False),
         export_environment=_flag(environ, "export-environment"),
         fail_on_error=fails_on_error(environ),
+        lazy=lazy,
     )
 
 
 def fails_on_error(environ: Mapping[str, str]) -> bool:
     """Return whether the job fails if no session can be started."""
     return _flag(environ, "fail-on-error")
+
+
+def continues_on_error(environ: Mapping[str, str]) -> bool:
+    """Return whether the job continues if no session can be started, and no input is invalid."""
+    try:
+        return not fails_on_error(environ)
+    except UsageError:
+        return False
 
 
 def _text(environ: Mapping[str, str], name: str) -> str:

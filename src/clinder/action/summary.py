@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from clinder._text import one_line
 from clinder.action.annotation import name_inputs
 from clinder.errors import ClinderError
-from clinder.gateway.closing import NOTHING_RAN, count, describe_memory, format_seconds
+from clinder.gateway.closing import count, describe_memory, describe_nothing, format_seconds
 from clinder.gateway.report import Kernel, Report
 from clinder.session import Attempt, Session
 
@@ -63,7 +63,7 @@ def format_not_stopped(reason: str) -> str:
 def format_report(report: Report) -> str:
     """Return a table of the pages that ran on the session."""
     if not report.kernels:
-        return f"{_escape(NOTHING_RAN)}\n\n"
+        return f"{_escape(describe_nothing(report))}\n\n"
     kernels = sorted(report.kernels, key=lambda each: each not in report.failed)
     rows = "".join(map(_page, kernels[:_MAX_PAGES]))
     more = len(kernels) - _MAX_PAGES

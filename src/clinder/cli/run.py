@@ -91,7 +91,7 @@ def run(
     problem: ClinderError | None = None
 
     def check(request: Request) -> None:
-        report.spec = request.repository.spec
+        report.record.spec = request.repository.spec
         if variables:
             require_trusted(request, os.environ, settings.env_for)
 
@@ -100,7 +100,7 @@ def run(
             report.observer = log.observe
 
             def observe(event: Event) -> None:
-                report.observe(event)
+                report.record.observe(event)
                 log.observe(event)
 
             if settings.lazy:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from clinder.cli.streams import print_status, print_warning
 from clinder.errors import ClinderError, CodeRaised, UsageError
-from clinder.events import AttemptFailed, Event, Observer, PhaseEnded, WarningIssued
-from clinder.session import Attempt
+from clinder.events import Observer, WarningIssued
+from clinder.gateway.report import LaunchRecord
 
 if TYPE_CHECKING:
     from clinder.gateway.gateway import Gateway
@@ -36,27 +36,18 @@ class RunReport:
             raise UsageError(f"The report cannot be written to {str(path)!r}.", hint=hint)
         self._path = path
         self._quiet = quiet
-        self._phases: dict[str, float] = {}
-        self._attempts: list[Attempt] = []
+        self.record = LaunchRecord()
         self._warnings: list[str] = []
         self._gateway: Gateway | None = None
         self.observer: Observer = lambda _: None
         """Receives the warnings, too."""
         self.source: OnDemand | None = None
         """The session, or its launch."""
-        self.spec = ""
         self.variables: tuple[str, ...] = ()
         self.exit_code: int | None = None
         self.command_seconds = 0.0
         self.stopped: Stopped | None = None
         self.stop_seconds = 0.0
-
-    def observe(self, event: Event) -> None:
-        """Note an event of the launch."""
-        if isinstance(event, PhaseEnded):
-            self._phases[event.phase] = self._phases.get(event.phase, 0.0) + event.seconds
-        elif isinstance(event, AttemptFailed):
-            self._attempts.append(event.attempt)
 
     def warn(self, message: str) -> None:
         """Print a warning, and note it."""
@@ -99,15 +90,9 @@ class RunReport:
 
     def make(self, problem: ClinderError | None) -> Report:
         """Return the report as far as it is known."""
-        from clinder.gateway.report import Command, Launch, Problem, Report, Stop
+        from clinder.gateway.report import Command, Problem, Report, Stop
 
         session = self.source.session if self.source is not None else None
-        launch = Launch(
-            spec=self.spec,
-            seconds=sum(self._phases.values()),
-            phases=dict(self._phases),
-            attempts=tuple(self._attempts),
-        )
         stop = None
         if self.stopped is not None:
             outcome = "stopped" if self.stopped.ran else "gone"
@@ -118,7 +103,7 @@ class RunReport:
             stop = Stop("running", "The session might still be running.", self.stop_seconds)
         gateway, code = self._gateway, self.exit_code
         return Report(
-            launch=Launch.of(session) if session is not None else launch,
+            launch=self.record.launch(self.source),
             kernels=gateway.kernels if gateway is not None else (),
             resources=gateway.resources if gateway is not None else None,
             command=None if code is None else Command(code, self.command_seconds),

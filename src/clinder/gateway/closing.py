@@ -26,6 +26,12 @@ NOTHING_RAN = (
 NOT_NEEDED = "Nothing was executed, so no session was needed."
 
 
+def describe_nothing(report: Report) -> str:
+    """Return why nothing ran, as far as that is known."""
+    skipped = report.launch is not None and report.launch.skipped
+    return NOT_NEEDED if skipped else NOTHING_RAN
+
+
 def closing_lines(report: Report) -> list[str]:
     """Return what ran, what failed, what was allowed to fail, what was slow, and the memory."""
     if not report.kernels:

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,20 +35,23 @@ from clinder.gateway.folder import (
 
 if TYPE_CHECKING:
     from clinder.gateway.gateway import GatewayOptions
-    from clinder.gateway.report import Report
+    from clinder.gateway.report import LaunchRecord, Report
+    from clinder.launch.on_demand import OnDemand
     from clinder.session import Session
 
 START_TIMEOUT = 10.0
 """Seconds in which the process has to listen; it takes less than one."""
 END_TIMEOUT = 5.0
 """Seconds in which the process has to end; it takes less than two."""
+LAUNCH_END_TIMEOUT = 10.0
+"""The same if it first cancels a launch, which takes less than seven."""
 
 _START_TICK = 0.02
 _TICK = 0.1
 
 
 def start_detached(
-    session: Session,
+    session: Session | None,
     options: GatewayOptions,
     folder: Path,
     deadline: Deadline,
@@ -56,23 +59,26 @@ def start_detached(
     command: Sequence[str] = (sys.executable, "-m", "clinder.gateway"),
     environ: Mapping[str, str],
     variables: Sequence[str] = (),
+    secret: str = "",
 ) -> Handed | None:
     """Start a gateway to a session, and return how to reach it, or ``None`` if it does not start.
 
     ``folder`` exists and is readable by this user only. It is the last argument of ``command``,
-    which runs :func:`serve`. ``variables`` are the names of those in ``environ`` that each kernel
+    which runs :func:`serve`, and receives ``secret`` on its standard input. If there is no session
+    yet, it launches one. ``variables`` are the names of those in ``environ`` that each kernel
     receives. Raises what the deadline raises; :func:`end_detached` then ends the
     process.
     """
     settings = {
-        "session": session.to_json(),
+        "session": session and session.to_json(),
         "options": _options_to_json(options),
         "variables": list(variables),
     }
     try:
         write_private(folder / SETTINGS, json.dumps(settings))
-        token = "" if session.token else session.access_token
-        process = _spawn([*command, str(folder)], folder, environ, token)
+        if session is not None and not session.token:
+            secret = session.access_token
+        process = _spawn([*command, str(folder)], folder, environ, secret)
     except OSError:
         return None
     waiting = deadline.capped(START_TIMEOUT)
@@ -92,13 +98,15 @@ def serves(folder: Path, session: Session) -> bool:
     return False
 
 
-def end_detached(folder: Path, deadline: Deadline) -> Report | None:
-    """End the gateway of a folder, if there is one, and return its report."""
+def end_detached(
+    folder: Path, deadline: Deadline, *, seconds: float = END_TIMEOUT
+) -> Report | None:
+    """End the gateway of a folder, if there is one, within some seconds; return its report."""
     if not (folder / SETTINGS).exists():
         return None
     with suppress(OSError):
         (folder / END).touch()
-    waiting = deadline.capped(END_TIMEOUT)
+    waiting = deadline.capped(seconds)
     handed = last = read_handed(folder)
     while last is not None and waiting.remaining():
         deadline.wait(_TICK)
@@ -113,7 +121,7 @@ def end_detached(folder: Path, deadline: Deadline) -> Report | None:
 
 
 def _spawn(
-    command: Sequence[str], folder: Path, environ: Mapping[str, str], token: str
+    command: Sequence[str], folder: Path, environ: Mapping[str, str], secret: str
 ) -> subprocess.Popen[bytes]:
     """Start the process in a session of its own, and without the pipes of this one.
 
@@ -127,7 +135,7 @@ def _spawn(
             command,
             cwd=folder,
             env=environ,
-            stdin=subprocess.PIPE if token else subprocess.DEVNULL,
+            stdin=subprocess.PIPE if secret else subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
@@ -135,7 +143,7 @@ def _spawn(
         )
     if process.stdin:
         with suppress(BrokenPipeError), process.stdin as pipe:
-            pipe.write(token.encode())
+            pipe.write(secret.encode())
     threading.Thread(target=process.wait, name="clinder-reap", daemon=True).start()
     return process
 
@@ -156,10 +164,11 @@ def _options_to_json(options: GatewayOptions) -> Mapping[str, Any]:
     }
 
 
-def serve(folder: Path) -> None:
+def serve(folder: Path, prepare: Callable[[], tuple[OnDemand, LaunchRecord]] | None = None) -> None:
     """Be the process: serve the session of a folder until it is told to end.
 
-    It listens before it imports the gateway, which takes longer than all the rest of its start.
+    ``prepare`` returns a session that does not run yet, and what observes its launch. The process
+    listens before it imports the gateway, which takes longer than all the rest of its start.
     """
     address = Address()
     handed = Handed(os.getpid(), address.url, address.token, address.variables(os.environ))
@@ -167,7 +176,7 @@ def serve(folder: Path) -> None:
         write_private(folder / READY, json.dumps(vars(handed)))
         from clinder.gateway.serving import serve_session
 
-        serve_session(folder, address)
+        serve_session(folder, address, *(prepare() if prepare else ()))
     finally:
         with suppress(OSError):
             (folder / READY).unlink()

@@ -16,6 +16,8 @@ from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
 
 from clinder._version import __version__
 from clinder.errors import ClinderError, UsageError
+from clinder.events import AttemptFailed, Event, PhaseEnded
+from clinder.launch.on_demand import OnDemand
 from clinder.session import Attempt, Session
 from clinder.wire.json_fields import parse_object
 
@@ -99,7 +101,8 @@ class Launch:
 
     ``image_found`` is whether the hub had the image already, ``null`` if that is unknown.
 
-    The other fields are those of a session. ``attempts`` lists the build requests.
+    The other fields are those of a session. ``attempts`` lists the build requests. A launch on
+    demand is ``skipped`` if nobody needed the session.
     """
 
     hub: str = ""
@@ -112,13 +115,47 @@ class Launch:
     seconds: float = 0.0
     phases: Mapping[str, float] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
+    skipped: bool = False
 
     @classmethod
     def of(cls, session: Session) -> Launch:
         """Return how a session was launched."""
-        names = {each.name for each in fields(cls)} - {"seconds"}
+        names = {each.name for each in fields(cls)} - {"seconds", "skipped"}
         values = {name: getattr(session, name) for name in names}
         return cls(**values, seconds=sum(session.phases.values()))
+
+
+class LaunchRecord:
+    """Observes a launch that might not end with a session."""
+
+    def __init__(self) -> None:
+        self.spec = ""
+        self._phases: dict[str, float] = {}
+        self._attempts: list[Attempt] = []
+
+    @property
+    def attempts(self) -> tuple[Attempt, ...]:
+        """The attempts that have failed, except the last one."""
+        return tuple(self._attempts)
+
+    def observe(self, event: Event) -> None:
+        """Note an event."""
+        if isinstance(event, PhaseEnded):
+            self._phases[event.phase] = self._phases.get(event.phase, 0.0) + event.seconds
+        elif isinstance(event, AttemptFailed):
+            self._attempts.append(event.attempt)
+
+    def launch(self, source: OnDemand | None) -> Launch:
+        """Return the launch as far as it is known."""
+        if source is not None and source.session is not None:
+            return Launch.of(source.session)
+        return Launch(
+            spec=self.spec,
+            seconds=sum(self._phases.values()),
+            phases=dict(self._phases),
+            attempts=self.attempts,
+            skipped=source is not None and not source.was_needed,
+        )
 
 
 @dataclass(frozen=True)

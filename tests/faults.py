@@ -1195,9 +1195,9 @@ ACCOUNTS = (
     refused_account(
         "The account's only server runs already",
         with_a_running_server,
-        "already has a running server",
-        Answer((LAUNCHING, AGAIN), ending=Ending.HELD),
-        reaction="fails at the hub's first failed try, and leaves the server alone",
+        "/hub/home",
+        Answer(LAUNCHING + AGAIN + OCCUPIED),
+        reaction="fails after the hub's own tries, and leaves the server alone",
         exit_code=5,
         leaves=("",),
     ),

@@ -360,35 +360,22 @@ def test_the_failed_servers_of_a_launch_are_removed(hub: ScriptedHub) -> None:
     assert launched.warnings == []
 
 
-def test_an_account_with_a_running_server_ends_the_launch_at_once(hub: ScriptedHub) -> None:
-    """A hub without named servers tries for 28 s before it reports why it cannot launch."""
-    users = Users(hub)
-    users.start("", "gh/other/repo/HEAD", "an0ther-launch")
-    again = event(phase="launching", message="Launch attempt 1 failed, retrying...\n")
-    hub.then(Answer((LAUNCHING, again), ending=Ending.HELD))
-    error = Launch(hub).fail()
-    assert isinstance(error, AccountInUse)
-    assert error.exit_code == 5
-    assert len(hub.builds) == 1
-    assert users.active == [""]
-
-
-def test_a_failed_try_is_not_the_account_s_fault_if_the_hub_has_named_servers(
+def test_a_launch_waits_for_the_hub_s_own_tries_if_the_account_s_server_runs(
     hub: ScriptedHub,
 ) -> None:
+    """If clinder left, the hub would still start a server as soon as the other one ends."""
     users = Users(hub)
     users.start("", "gh/other/repo/HEAD", "an0ther-launch")
     again = event(phase="launching", message="Launch attempt 1 failed, retrying...\n")
 
     def build() -> Answer:
-        users.start("try-1", SPEC, "1")
-        users.servers["try-1"].stopped = True
-        launched = users.launch(name="try-2")()
+        del users.servers[""]
+        launched = users.launch()()
         assert isinstance(launched.body, tuple)
         return replace(launched, body=(LAUNCHING, again, launched.body[-1]))
 
     hub.then(build)
-    assert Launch(hub).run().url == users.url("try-2")
+    assert Launch(hub).run().url == users.url("")
 
 
 # Stopping.

@@ -190,7 +190,6 @@ EXPLANATIONS = {
     ),
     "AccountInUse": Explanation(
         (
-            "The account … already has a running server on the hub.",
             "The user's account is in use: …",
             "The hub gave this launch the server of another launch …",
         ),

@@ -86,23 +86,6 @@ class AccountLaunch:
         if self._before:
             self._require_scopes(self._before)
 
-    def require_free(self, deadline: Deadline) -> None:
-        """Raise :class:`~clinder.errors.AccountInUse` if another server prevents this launch.
-
-        The hub has just reported that a launch failed, whatever the reason, and tries again.
-        """
-        if self._before is None or not _is_active(self._before, ""):
-            return
-        try:
-            identity = self._api().identity(deadline.capped(_PROBE))
-        except (HubUnreachable, HubTokenRefused, TimedOut):
-            return
-        others = set(identity.servers or ()) - set(self._before.servers or ())
-        if _is_active(identity, "") and not others:  # named servers would make others
-            raise AccountInUse(
-                f"The account {identity.user} already has a running server on the hub."
-            )
-
     def adopt(self, ready: Ready, deadline: Deadline) -> Account:
         """Return the account of a server that belongs to this launch.
 

@@ -295,8 +295,6 @@ class LaunchAttempt:
         lines = tuple(printable_lines(event.message))
         if self.launching and not (self._account and self._account.can_cancel):
             self._log_deadline.grace = _CANCEL_GRACE
-        if event.reports_failed_launch and self._account:
-            self._account.require_free(self.deadline)
         if lines or self.launching:
             self._restart_log_deadline()
         other_ref = event.fallback_ref and lines[-1].startswith("Trying again with ")

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from answers import Answer, json_page, moved, page
+from answers import Answer, Raw, json_page, moved, page
 from channels import TOKEN, Server, info, serving, status
 from clinder._deadline import Deadline
 from clinder.errors import ServerNotReady
@@ -128,6 +128,7 @@ def test_a_start_that_the_server_cannot_perform_is_a_kernel_that_explains_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(holding, "_RETRY_DELAYS", (0.01, 0.01))
+    monkeypatch.setattr(holding, "_OUTAGE", 0.0)
     server = Server(lambda _: [], breaks=True)
     with gateway(server) as opened:
         code, model = start(opened)
@@ -147,7 +148,6 @@ def test_a_start_that_the_server_cannot_perform_is_a_kernel_that_explains_it(
         (json_page(424, {}), "The hub no longer has the session."),
         (moved("/hub/user/x/"), "The hub no longer has the session."),
         (page(503), "The session's server responded with 503."),
-        (json_page(403, {"message": "no"}), "The session's server responded with 403: no."),
         (
             json_page(500, {"message": f"a\x1b[31m {TOKEN}"}),
             "The session's server responded with 500: a ….",
@@ -158,6 +158,7 @@ def test_a_failed_start_is_a_kernel_that_explains_it(
     answer: Answer, problem: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holding, "_RETRY_DELAYS", (0.01, 0.01))
+    monkeypatch.setattr(holding, "_OUTAGE", 0.0)
     with (
         ScriptedHub(pages={"/user/x/api/sessions": answer}) as hub,
         Gateway(Credential(f"{hub.url}user/x/", TOKEN)) as opened,
@@ -166,6 +167,71 @@ def test_a_failed_start_is_a_kernel_that_explains_it(
         _, listed = request(opened, "GET", "api/sessions")
     assert (code, model["clinder"]["problem"]) == (201, problem)
     assert json.loads(listed) == [model]
+
+
+def test_a_server_that_refuses_to_start_a_kernel_is_quoted() -> None:
+    pages = {
+        "/user/x/api/sessions": json_page(403, {"message": "no"}),
+        "/user/x/api/status": json_page(200, {}),
+    }
+    with (
+        ScriptedHub(pages=pages) as hub,
+        Gateway(Credential(f"{hub.url}user/x/", TOKEN)) as opened,
+    ):
+        _, model = start(opened)
+    assert model["clinder"]["problem"] == "The session's server responded with 403: no."
+
+
+@pytest.mark.parametrize(
+    "hubs",
+    [page(403), json_page(424, {}), moved("/hub/user/x/api/sessions")],
+    ids=["refused", "gone", "redirected"],
+)
+def test_a_start_waits_while_the_hubs_proxy_has_lost_the_session(
+    hubs: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub responds in the server's place until it has restored the proxy's routes."""
+    monkeypatch.setattr(holding, "_OUTAGE_POLL", 0.01)
+    lost: dict[str, Answer | Raw] = {
+        "/user/x/api/sessions": hubs,
+        "/user/x/api/status": moved("/hub/user/x/api/status"),
+    }
+    restored: dict[str, Answer | Raw] = {
+        "/user/x/api/sessions": json_page(501, {"message": "no such kernel"}),
+        "/user/x/api/status": json_page(200, {}),
+    }
+    with (
+        ScriptedHub(pages=lost) as hub,
+        Gateway(Credential(f"{hub.url}user/x/", TOKEN)) as opened,
+    ):
+        outcome: list[Any] = []
+        waiting = threading.Thread(target=lambda: outcome.append(start(opened)))
+        waiting.start()
+        until(opened.hurry.is_set)
+        assert not outcome
+        hub.pages = restored
+        waiting.join(60)
+    assert outcome == [(501, {"message": "no such kernel"})]
+
+
+def test_a_start_stops_waiting_for_a_session_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "_OUTAGE_POLL", 0.01)
+    pages = {
+        "/user/x/api/sessions": page(403),
+        "/user/x/api/status": moved("/hub/user/x/api/status"),
+    }
+    with (
+        ScriptedHub(pages=pages) as hub,
+        Gateway(Credential(f"{hub.url}user/x/", TOKEN)) as opened,
+    ):
+        outcome: list[Any] = []
+        waiting = threading.Thread(target=lambda: outcome.append(start(opened)))
+        waiting.start()
+        until(opened.hurry.is_set)
+        opened.lose_session("It was stopped.")
+        waiting.join(60)
+        ((code, model),) = outcome
+    assert (code, model["clinder"]["problem"]) == (201, "It was stopped.")
 
 
 def test_the_memory_limit_is_known_before_the_first_kernel_starts() -> None:

@@ -21,7 +21,13 @@ from uuid import uuid4
 
 from clinder._deadline import Deadline
 from clinder._text import one_line
-from clinder.errors import Cancelled, ClinderError
+from clinder.errors import (
+    Cancelled,
+    ClinderError,
+    RequestRefused,
+    TimedOut,
+    TokenRefused,
+)
 from clinder.gateway.access import Target
 from clinder.gateway.exchange import ConsumerGone, Exchange, Headers
 from clinder.gateway.failures import Cause
@@ -42,7 +48,7 @@ from clinder.running.kernels import connect_kernel
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.json_fields import get_object, get_text, parse_object
-from clinder.wire.jupyter_server import Server
+from clinder.wire.jupyter_server import Server, State
 from clinder.wire.kernel_channel import KernelChannel
 
 Prepare = Callable[[KernelChannel, str], None]
@@ -61,6 +67,12 @@ _RETRY_DELAYS = (1.0, 3.0)
 """Seconds before a start is tried again, because proxies have brief failures."""
 _REFUSALS = (400, 404, 409, 501)
 """A server's statuses for a request that is wrong, such as one for an unknown kernelspec."""
+_OUTAGE = 75.0
+"""Seconds for which a start waits for a server that the hub does not know. After a restart, the
+hub's proxy has no routes until the hub restores them, and passes requests for running servers to
+the hub: it redirects a GET request and refuses a POST request (403). Whoever keeps the session
+alive finds out after 60 s that it is gone."""
+_OUTAGE_POLL = 2.0
 _NO_SESSION = "The hub no longer has the session."
 _OWN_LABEL = "clinder-"
 _MAX_DETAIL = 300
@@ -136,6 +148,7 @@ class Holding:
         self._measure_first = measure_first
         self._warn = warn
         self._warned: set[str] = set()
+        self._away_since: float | None = None
         self._specs: Mapping[str, Any] = {}
         if prepare is not None:
             kernels.after_restart = self._prepare_again
@@ -205,7 +218,7 @@ class Holding:
             if not self._kernels.session_gone:
                 self._measure_first()
             slot = self._slots.acquire(start.page, deadline)
-            result = self._post(start, method, target, slot)
+            result = self._post(start, method, target, slot, deadline)
             if isinstance(result, HeldKernel):
                 kernel = result
                 if kernel.is_on_server:
@@ -221,7 +234,9 @@ class Holding:
             return None
         return result
 
-    def _post(self, start: Start, method: str, target: Target, slot: Slot) -> Answer | HeldKernel:
+    def _post(
+        self, start: Start, method: str, target: Target, slot: Slot, deadline: Deadline
+    ) -> Answer | HeldKernel:
         """Have the server start the kernel."""
         name = self._map(start.requested)
         record = Kernel(start.page, start.requested, name, slot.waited)
@@ -229,21 +244,73 @@ class Holding:
             return self._make_up(start, record, slot, Cause.SESSION_GONE, gone)
         content = start.with_kernelspec(name)
         try:
-            answer = self._post_with_retries(start, method, target, content)
+            answer = self._post_to_server(start, method, target, content, deadline)
         except TransportError as error:
             detail = describe_failure(error)
             return self._make_up(start, record, slot, Cause.NOT_STARTED, detail)
+        if answer is None:
+            gone = self._kernels.session_gone or _NO_SESSION
+            return self._make_up(start, record, slot, Cause.SESSION_GONE, gone)
         model = answer.content
         if answer.status < 300 and isinstance(model, dict):
             return self._add(start, record, model, slot)
         if answer.status in _REFUSALS and isinstance(model, dict):
             return answer
-        if answer.status == GONE or 300 <= answer.status < 400:
-            return self._make_up(start, record, slot, Cause.SESSION_GONE, _NO_SESSION)
         message = get_text(model, "message") if isinstance(model, dict) else ""
         reason = f": {self._clean(message).rstrip('.')}" if message else ""
         detail = f"The session's server responded with {answer.status}{reason}."
         return self._make_up(start, record, slot, Cause.NOT_STARTED, detail)
+
+    def _post_to_server(
+        self,
+        start: Start,
+        method: str,
+        target: Target,
+        content: Mapping[str, Any],
+        deadline: Deadline,
+    ) -> Answer | None:
+        """Send the request, and again if the hub has responded in the server's place, or nobody.
+
+        Returns ``None`` if the hub does not know the session.
+        """
+        while True:
+            try:
+                answer = self._post_with_retries(start, method, target, content)
+            except TransportError as error:
+                if not error.refused or not self._returns(deadline):
+                    raise
+            else:
+                is_hubs = answer.status in (GONE, 403) or 300 <= answer.status < 400
+                if not is_hubs or self._is_there(deadline):
+                    return answer
+                if not self._returns(deadline):
+                    return None
+
+    def _is_there(self, deadline: Deadline) -> bool:
+        """Whether the session's server responds, be it by refusing the token."""
+        server = Server(self._upstream.credential.session, Transport(self._upstream.timeouts))
+        with suppress(TimedOut):
+            try:
+                return server.status(deadline.capped(SHORT)).state is State.RUNNING
+            except (TokenRefused, RequestRefused):
+                return True
+        return False
+
+    def _returns(self, deadline: Deadline) -> bool:
+        """Wait until the server responds again; return whether it does before the time is up.
+
+        The time begins with the first start that has to wait.
+        """
+        if self._upstream.credential.is_embedded:  # no proxy is in front of it
+            return False
+        away_since = self._away_since = self._away_since or deadline.now()
+        self._kernels.report_trouble()
+        while not self._kernels.session_gone and deadline.now() - away_since < _OUTAGE:
+            deadline.wait(_OUTAGE_POLL)
+            if self._is_there(deadline):
+                self._away_since = None
+                return True
+        return False
 
     def _post_with_retries(
         self, start: Start, method: str, target: Target, content: Mapping[str, Any]
@@ -308,7 +375,7 @@ class Holding:
         began = deadline.now()
         problem = ""
         try:
-            with self._connect(kernel, deadline) as channel:
+            with self._connect_through_outage(kernel, deadline) as channel:
                 seconds = deadline.now() - began
                 kernel.record = replace(kernel.record, ready_after=seconds)
                 if self._prepare is not None:
@@ -321,6 +388,14 @@ class Holding:
             self._kernels.delete_on_server(kernel_path(kernel.kernel_id))
             kernel.model = {**kernel.model, "clinder": {"problem": problem}}
             self._kernels.fail(kernel, Cause.NOT_STARTED, problem)
+
+    def _connect_through_outage(self, kernel: HeldKernel, deadline: Deadline) -> KernelChannel:
+        while True:
+            try:
+                return self._connect(kernel, deadline)
+            except TransportError:
+                if self._is_there(deadline) or not self._returns(deadline):
+                    raise
 
     def _connect(self, kernel: HeldKernel, deadline: Deadline) -> KernelChannel:
         server = Server(self._upstream.credential.session, Transport(self._upstream.timeouts))

@@ -105,6 +105,10 @@ class Kernels:
         """Why the session is gone, ``""`` while it is not."""
         return self._gone
 
+    def report_trouble(self) -> None:
+        """Report that the server cannot be reached."""
+        self._on_trouble()
+
     def begin(self) -> None:
         """Check time limits from now on, in a thread."""
         self._threads.start("ticks", self._tick)

@@ -44,8 +44,8 @@ _READY = "seconds: "
 def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
     """Compare a session's server with and without the gateway in front of it."""
     few = max(1, runs // 3)
-    with _session(bench) as session:
-        gateways = _Gateways(bench, session)
+    with open_session(bench) as session:
+        gateways = Gateways(bench, session)
         yield _start(measure_in_turns([Contender(_GATEWAY, gateways.measure_start)], runs))
         with gateways.running() as handed:
             both = _Both(bench, session, handed)
@@ -67,7 +67,7 @@ def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
 
 
 @contextmanager
-def _session(bench: Bench) -> Iterator[Session]:
+def open_session(bench: Bench) -> Iterator[Session]:
     """Yield a session of a real Jupyter Server, which the embedded hub starts."""
     folder = bench.folder / "hub"
     folder.mkdir()
@@ -75,7 +75,7 @@ def _session(bench: Bench) -> Iterator[Session]:
         yield launch(Request(Repository("gh", "org/repo", "HEAD"), (hub.url,)), Deadline(120))
 
 
-class _Gateways:
+class Gateways:
     """Starts gateways to a session, each in a process of its own, as the action does."""
 
     def __init__(self, bench: Bench, session: Session):

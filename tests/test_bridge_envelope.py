@@ -22,7 +22,7 @@ _PARTS = (b'{"msg_id": "1"}', b'{"msg_id": "0"}', b"{}", '{"code": "é"}'.encode
 
 def as_fields(message: Message) -> dict[str, Any]:
     names = ("header", "parent_header", "metadata", "content")
-    return {name: json.loads(part) for name, part in zip(names, message.parts, strict=True)}
+    return {name: json.loads(bytes(part)) for name, part in zip(names, message.parts, strict=True)}
 
 
 @pytest.mark.parametrize("buffers", [(), (b"one",), (b"", b"two", b"\0" * 9)])

@@ -11,6 +11,7 @@ import json
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -28,10 +29,10 @@ class Message:
     """A kernel message. ``parts`` are its header, parent header, metadata and content, as JSON."""
 
     channel: str
-    parts: tuple[bytes, bytes, bytes, bytes]
-    buffers: tuple[bytes, ...] = ()
+    parts: tuple[bytes, bytes, bytes, bytes | memoryview]
+    buffers: tuple[bytes | memoryview, ...] = ()
 
-    @property
+    @cached_property
     def header(self) -> dict[str, Any]:
         """The header, empty if it is not a JSON object."""
         return _parse(self.parts[0])
@@ -49,7 +50,7 @@ class Message:
     @property
     def content(self) -> dict[str, Any]:
         """The content."""
-        return _parse(self.parts[3])
+        return _parse(bytes(self.parts[3]))
 
 
 def pack(message: Message, subprotocol: str) -> str | bytes:
@@ -63,8 +64,11 @@ def pack(message: Message, subprotocol: str) -> str | bytes:
     return b"".join([head, *pieces])
 
 
-def unpack(data: str | bytes, subprotocol: str) -> Message:
-    """Return the message in the data of a websocket message. Raises :class:`MalformedMessage`."""
+def unpack(data: str | bytes | bytearray, subprotocol: str) -> Message:
+    """Return the message in the data of a websocket message. Raises :class:`MalformedMessage`.
+
+    The message refers to the data, instead of copying what can be large.
+    """
     try:
         if subprotocol != SUBPROTOCOL or isinstance(data, str):
             return _unpack_json(data)
@@ -73,24 +77,26 @@ def unpack(data: str | bytes, subprotocol: str) -> Message:
             raise MalformedMessage
         offsets = struct.unpack_from(f"<{count}Q", data, _OFFSET)
         channel, *parts = _slices(data, offsets)
-        return Message(channel.decode(), _four(parts[:4]), tuple(parts[4:]))
+        return Message(str(channel, "utf-8"), _four(parts[:4]), tuple(parts[4:]))
     except (LookupError, RecursionError, TypeError, ValueError, struct.error):
         raise MalformedMessage from None
 
 
-def _slices(data: bytes, offsets: Sequence[int]) -> list[bytes]:
+def _slices(data: bytes | bytearray, offsets: Sequence[int]) -> list[memoryview]:
     if not (sorted(offsets) == list(offsets) and offsets[-1] <= len(data)):
         raise MalformedMessage
-    return [data[start:end] for start, end in pairwise(offsets)]
+    view = memoryview(data)
+    return [view[start:end] for start, end in pairwise(offsets)]
 
 
-def _four(parts: Sequence[bytes]) -> tuple[bytes, bytes, bytes, bytes]:
+def _four(parts: Sequence[bytes | memoryview]) -> tuple[bytes, bytes, bytes, bytes | memoryview]:
     header, parent, metadata, content = parts
-    return header, parent, metadata, content
+    return bytes(header), bytes(parent), bytes(metadata), content
 
 
 def _pack_json(message: Message) -> str | bytes:
-    fields = {name: json.loads(part) for name, part in zip(_PARTS, message.parts, strict=True)}
+    parts = zip(_PARTS, map(bytes, message.parts), strict=True)
+    fields = {name: json.loads(part) for name, part in parts}
     text = json.dumps({**fields, "channel": message.channel, "buffers": []})
     if not message.buffers:
         return text
@@ -100,15 +106,15 @@ def _pack_json(message: Message) -> str | bytes:
     return b"".join([struct.pack(f"!{len(pieces) + 1}I", len(pieces), *offsets), *pieces])
 
 
-def _unpack_json(data: str | bytes) -> Message:
-    buffers: list[bytes] = []
-    if isinstance(data, bytes):
+def _unpack_json(data: str | bytes | bytearray) -> Message:
+    buffers: list[memoryview] = []
+    if not isinstance(data, str):
         (count,) = struct.unpack_from("!I", data)
         if not 1 <= count <= len(data) // 4:
             raise MalformedMessage
         offsets = struct.unpack_from(f"!{count}I", data, 4)
         text, *buffers = _slices(data, (*offsets, len(data)))
-        data = text.decode()
+        data = str(text, "utf-8")
     fields = json.loads(data)
     parts = [json.dumps(fields[name]).encode() for name in _PARTS]
     return Message(str(fields["channel"]), _four(parts), tuple(buffers))

@@ -31,6 +31,8 @@ _LOST_GRACE = 1.0
 the message first."""
 _MAX_REQUEST = 10 * 1024 * 1024 - 64 * 1024
 """A larger message makes a Jupyter Server close the websocket (tornado's default)."""
+_MARK = b'"clinder"'
+"""In the metadata of a message, a mark of the gateway's."""
 _REMEMBERED = 4096
 _BURST = 200
 
@@ -49,6 +51,7 @@ class Relay:
         self._identities: OrderedDict[str, tuple[bytes, ...]] = OrderedDict()
         self._channel: Channel | None = None
         self._session_id = self._kernel_id = ""
+        self._awaited = 0
         self._end_at: float | None = None
         self._code = 0
 
@@ -84,8 +87,10 @@ class Relay:
 
     def _register(self, poller: zmq.Poller) -> None:
         if self._channel:
-            unsent = zmq.POLLOUT if self._channel.has_unsent else 0
-            poller.register(self._channel.fileno(), zmq.POLLIN | unsent)
+            events = zmq.POLLIN | (zmq.POLLOUT if self._channel.has_unsent else 0)
+            if events != self._awaited:
+                self._awaited = events
+                poller.register(self._channel.fileno(), events)
 
     def _handle(self, ready: dict[object, int]) -> None:
         if self._sockets.heartbeat in ready:
@@ -178,7 +183,7 @@ class Relay:
             identities = self._identities.get(str(message.parent.get("msg_id")))
             if identities is not None:
                 self._sockets.send(message, identities)
-        mark = message.metadata.get("clinder")
+        mark = message.metadata.get("clinder") if _MARK in message.parts[2] else None
         if isinstance(mark, dict) and mark.get("lost") and self._end_at is None:
             reason = message.content.get("evalue") or "The session's kernel is lost."
             self._fail(str(reason), grace=_LOST_GRACE)

@@ -33,6 +33,8 @@ _SILENCE = 120.0
 while it waits for a kernel."""
 _MAX_RESPONSE = 1024 * 1024
 _CHUNK = 256 * 1024
+_CHUNKS = 64
+"""How many of them are read of one long message, before the tool's sockets have their turn."""
 
 
 class RemoteError(Exception):
@@ -141,7 +143,9 @@ class Channel:
         self._socket = opened
         self._websocket = WSConnection(ConnectionType.CLIENT)
         self._unsent: deque[memoryview] = deque()
-        self._pieces: list[Any] = []
+        self._text: list[str] = []
+        self._bytes = bytearray()
+        self._chunk = bytearray(_CHUNK)
         self._received: list[Message] = []
         self._subprotocol: str | None = None
         opened.sendall(self._websocket.send(request))
@@ -184,16 +188,18 @@ class Channel:
 
     def receive(self) -> list[Message]:
         """Return the messages that are complete by now. Raises :class:`ChannelClosed`."""
-        try:
-            data = self._socket.recv(_CHUNK)
-        except BlockingIOError:
-            data = None
-        except OSError:
-            raise ChannelClosed from None
-        if data == b"":
-            raise ChannelClosed
-        if data:
-            self._feed(data)
+        for _ in range(_CHUNKS):
+            try:
+                size = self._socket.recv_into(self._chunk)
+            except BlockingIOError:
+                break
+            except OSError:
+                raise ChannelClosed from None
+            if not size:
+                raise ChannelClosed
+            self._feed(bytes(memoryview(self._chunk)[:size]))
+            if self._received:
+                break
         received, self._received = self._received, []
         return received
 
@@ -219,13 +225,17 @@ class Channel:
         elif isinstance(event, Ping):
             self._unsent.append(memoryview(self._websocket.send(event.response())))
             self.flush()
-        elif isinstance(event, (TextMessage, BytesMessage)):
-            self._pieces.append(event.data)
+        elif isinstance(event, TextMessage):
+            self._text.append(event.data)
             if event.message_finished:
-                self._finish()
+                text, self._text = self._text, []
+                self._finish("".join(text))
+        elif isinstance(event, BytesMessage):
+            self._bytes += event.data
+            if event.message_finished:
+                data, self._bytes = self._bytes, bytearray()
+                self._finish(data)
 
-    def _finish(self) -> None:
-        pieces, self._pieces = self._pieces, []
-        data = "".join(pieces) if isinstance(pieces[0], str) else b"".join(pieces)
+    def _finish(self, data: str | bytearray) -> None:
         with suppress(MalformedMessage):
             self._received.append(unpack(data, self._subprotocol or ""))

@@ -18,6 +18,8 @@ import zmq
 from clinder.bridge.envelope import Message
 
 _DELIMITER = b"<IDS|MSG>"
+_LARGE = 64 * 1024
+"""From this size on, zmq refers to a frame instead of copying it."""
 _LINGER = 1000  # milliseconds in which a socket that is closed may send what it still holds
 REQUESTS = ("shell", "control", "stdin")
 
@@ -88,14 +90,13 @@ class KernelSockets:
 
     def publish(self, message: Message) -> None:
         """Send a message to all clients."""
-        topic = str(message.header.get("msg_type", "")).encode()
-        self._send(self.iopub, message, (topic,))
+        self._send(self.iopub, message, (b"",))  # the topic, which no Jupyter client reads
 
     def _send(self, socket: zmq.Socket[bytes], message: Message, prefix: Sequence[bytes]) -> None:
         frames = [*prefix, _DELIMITER, self._sign(message.parts), *message.parts, *message.buffers]
-        socket.send_multipart(frames)
+        socket.send_multipart(frames, copy=max(map(len, frames)) < _LARGE)
 
-    def _sign(self, parts: Sequence[bytes]) -> bytes:
+    def _sign(self, parts: Sequence[bytes | memoryview]) -> bytes:
         if not self._signed:
             return b""
         signer = self._signer.copy()

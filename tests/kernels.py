@@ -75,8 +75,14 @@ def converse(connection: socket.socket, headers: Mapping[str, str], kernel: Kern
                 reply = request["msg_type"].replace("request", "reply")
                 for kind, content in ((reply, {}), ("status", {"execution_state": "idle"})):
                     parent = {"msg_id": request["msg_id"]}
-                    message = {"header": {"msg_type": kind}, "parent_header": parent}
-                    connection.sendall(_frame(json.dumps({**message, "content": content}).encode()))
+                    message = {
+                        "channel": "shell" if kind == reply else "iopub",
+                        "header": {"msg_type": kind},
+                        "parent_header": parent,
+                        "metadata": {},
+                        "content": content,
+                    }
+                    connection.sendall(_frame(json.dumps(message).encode()))
 
 
 def _frame(payload: bytes) -> bytes:

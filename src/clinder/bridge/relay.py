@@ -11,7 +11,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -250,12 +250,27 @@ def _hangup() -> tuple[signal.Signals, ...]:
 
 
 def _notebook() -> str:
-    """Return the name of the notebook that the tool executes, or ``kernel`` if it is unknown."""
-    names = [os.environ.get("JPY_SESSION_NAME", "")]  # a Jupyter Server sets it
+    """Return the name of the notebook that the tool executes, or another name for its kernel."""
+    if session := os.environ.get("JPY_SESSION_NAME"):  # a Jupyter Server sets it
+        return name_kernel((session,))
     with suppress(OSError):  # only Linux has this file
-        names += Path(f"/proc/{os.getppid()}/cmdline").read_text("utf-8", "replace").split("\0")
-    notebooks = (Path(each).stem for each in names if each.endswith(".ipynb"))
-    return next(notebooks, "kernel")[:100]
+        text = Path(f"/proc/{os.getppid()}/cmdline").read_text("utf-8", "replace")
+        return name_kernel(text.split("\0"))
+    return name_kernel(())
+
+
+def name_kernel(arguments: Sequence[str]) -> str:
+    """Return a name for a tool's kernel, from the arguments of the tool's process.
+
+    If the tool executes several notebooks, nothing tells which of them the kernel is for; so the
+    name is the tool's own.
+    """
+    tool = Path(arguments[1]).stem if len(arguments) > 1 else ""
+    notebooks = [each for each in arguments if each.endswith(".ipynb") and each[0] != "-"]
+    if tool == "papermill":
+        notebooks = notebooks[:1]  # the second is the output
+    name = Path(notebooks[0]).stem if len(notebooks) == 1 else tool
+    return name[:100] if name and name[0] != "-" else "kernel"
 
 
 def _cwd() -> str:

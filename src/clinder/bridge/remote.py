@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from typing import Any
@@ -128,12 +128,15 @@ class Gateway:
         )
         try:
             address = (parts.hostname or "", parts.port or 80)
-            opened = socket.create_connection(address, timeout=_SILENCE)
-            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return Channel(opened, request)
+            with ExitStack() as stack:
+                opened = stack.enter_context(socket.create_connection(address, timeout=_SILENCE))
+                opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                channel = Channel(opened, request)
+                stack.pop_all()
         except (OSError, ProtocolError) as error:
             reason = getattr(error, "strerror", "") or type(error).__name__
             raise RemoteError(f"The kernel's websocket could not be opened: {reason}.") from None
+        return channel
 
 
 class Channel:

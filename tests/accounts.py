@@ -72,6 +72,9 @@ class Users:
     shows_login: bool = True
     others: bool = False
     """Whether the user's server is that of another launch."""
+    has_names: bool = True
+    progress: Answer | None = None
+    """The response to a request for a server's progress; by default, it becomes ready."""
 
     def __post_init__(self) -> None:
         self.hub.jupyterhub = self.answer
@@ -143,19 +146,26 @@ class Users:
         return request.headers.get("authorization") == f"token {self.token}"
 
     def _answer_api(self, request: Request, path: str) -> Answer:
-        match request.method, path.split("/"):
-            case "GET", ["user"]:
+        match path.split("/"):
+            case ["user"]:
                 return json_page(200, self._model())
-            case "DELETE", ["users", "ann", "server"]:
-                return self._stop("", request)
-            case "DELETE", ["users", "ann", "servers", name]:
-                return self._stop(name, request)
-            case "POST", ["users", "ann", "tokens"]:
-                return self._issue(json.loads(request.body))
-            case _, ["users", "ann", "tokens", token_id]:
-                return _empty(204 if self.issued.pop(token_id, "") else 404)
-            case _:
-                return json_page(404, {"message": "Not Found"})
+            case ["users", "ann", "tokens", *names]:
+                return self._answer_tokens(request, "".join(names))
+            case ["users", "ann", "server", *rest]:
+                return self._answer_server(request, "", rest)
+            case ["users", "ann", "servers", name, *rest]:
+                return self._answer_server(request, name, rest)
+        return json_page(404, {"message": "Not Found"})
+
+    def _answer_tokens(self, request: Request, token_id: str) -> Answer:
+        if request.method == "POST":
+            return self._issue(json.loads(request.body))
+        return _empty(204 if self.issued.pop(token_id, "") else 404)
+
+    def _answer_server(self, request: Request, name: str, rest: list[str]) -> Answer:
+        if rest == ["progress"]:
+            return self._become_ready(name)
+        return self.spawn(name, request) if request.method == "POST" else self._stop(name, request)
 
     def _permits(self, scope: str) -> bool:
         return any(each.partition("!")[0] == scope for each in self.scopes)
@@ -183,6 +193,24 @@ class Users:
         if removes:
             del self.servers[name]
         return _empty(204)
+
+    def spawn(self, name: str, request: Request) -> Answer:
+        """Start a server as requested."""
+        if name and not self.has_names:
+            return json_page(400, {"message": "Named servers are not enabled."})
+        if name in self.servers:
+            return json_page(400, {"message": "ann is already running"})
+        options = json.loads(request.body)
+        self.servers[name] = Server(options, pending="spawn")
+        self.hub.serve(_path(name), Jupyter(USER_TOKEN, other_tokens=(OWN_TOKEN,)))
+        return _empty(202)
+
+    def _become_ready(self, name: str) -> Answer:
+        if self.progress:
+            return self.progress
+        self.servers[name].pending = None
+        ready = event(progress=100, ready=True, message="Server ready")
+        return Answer(event(progress=50, message="Pulling the image") + ready)
 
     def _issue(self, body: Mapping[str, Any]) -> Answer:
         if not self.issues:

@@ -30,6 +30,7 @@ def start(
     timeout: float = 1800.0,
     build_token: str = "",
     hub_token: str = "",
+    profile: str = "",
     warm_up: str | None = "",
     timeouts: Timeouts | None = None,
     attempts: int = 3,
@@ -46,7 +47,8 @@ def start(
     CI builds according to ``environ`` (by default this process's environment), otherwise HEAD of
     the clone in ``directory`` (by default the current directory). ``hub`` is one URL, or several
     that are tried in order; ``local`` is the embedded hub. The default is https://mybinder.org.
-    ``hub_token`` is your token at the first hub's JupyterHub, if that hub requires a login.
+    ``hub_token`` is your token at the first hub's JupyterHub, if that hub requires a login. If it
+    only builds images, ``profile`` names the profile with which its JupyterHub starts them.
 
     ``timeout`` limits the whole call, in seconds; ``timeouts`` holds the other limits.
     ``attempts``, from 1 to 3, limits the build requests to one hub. ``warm_up`` names the
@@ -78,6 +80,7 @@ def start(
         timeout=timeout,
         build_token=build_token,
         hub_token=hub_token,
+        profile=profile,
         warm_up=warm_up,
         timeouts=timeouts or Timeouts(),
         attempts=attempts,

@@ -46,6 +46,7 @@ def read(environ: Mapping[str, str]) -> Inputs:
         ref=_text(environ, "ref"),
         build_token=_text(environ, "build-token"),
         hub_token=_text(environ, "hub-token"),
+        profile=_text(environ, "profile"),
         hands_out=not _flag(environ, "gateway"),
         timeout=_seconds(environ, "timeout", TIMEOUT),
         timeouts=Timeouts(build_idle=_seconds(environ, "build-idle-timeout", Timeouts.build_idle)),

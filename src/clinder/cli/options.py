@@ -322,6 +322,15 @@ def _read_hub_token(ctx: click.Context, param: click.Parameter, value: str) -> s
 _hub_token = hub_token_option(
     "If the first hub requires a login: read your token at its JupyterHub from FILE."
 )
+_profile = option(
+    "--profile",
+    group=WHERE,
+    metavar="NAME",
+    default="",
+    callback=refuse_empty,
+    help="If the first hub only builds images: start them at its JupyterHub with this profile,"
+    " under your account.",
+)
 _attempts = option(
     "--attempts",
     group=WHERE,
@@ -386,6 +395,7 @@ def launch_options(function: _Function) -> _Function:
         ),
         _build_token,
         _hub_token,
+        _profile,
         _attempts,
         *_limits,
         _session_file,

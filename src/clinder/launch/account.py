@@ -16,6 +16,7 @@ from clinder._deadline import Deadline
 from clinder._urls import is_cleartext
 from clinder.errors import (
     AccountInUse,
+    ClinderError,
     HubTokenRefused,
     HubUnreachable,
     LaunchFailed,
@@ -34,6 +35,7 @@ from clinder.wire.jupyterhub import (
     ACCESS_SERVICE,
     DELETE,
     READ,
+    SERVERS,
     TOKENS,
     HubServer,
     Identity,
@@ -54,37 +56,39 @@ class AccountLaunch:
     """The account of one build request.
 
     ``hub`` is the BinderHub, ``token`` the user's. ``hands_out``: the session needs a token of its
-    own. ``jupyterhub`` is the URL of the JupyterHub's pages, empty as long as it is unknown.
+    own. ``profile``: clinder starts the server itself. ``jupyterhub`` is the URL of the
+    JupyterHub's pages, empty as long as it is unknown; ``identity`` is what it shows at first.
     """
 
     hub: str
     token: str = field(repr=False)
     timeouts: Timeouts
     hands_out: bool = True
+    profile: str = ""
     jupyterhub: str = ""
     _service: str = ""
-    _before: Identity | None = None
+    identity: Identity | None = None
     _after: Identity | None = None
 
-    def begin(self, deadline: Deadline) -> None:
+    def begin(self, deadline: Deadline, *, only_builds: bool = False) -> None:
         """Check, before anything is built, that the token permits everything that is needed.
 
-        Does nothing if the hub does not show where its JupyterHub is. Raises
-        :class:`~clinder.errors.HubTokenRefused`, :class:`~clinder.errors.TokenNotIssued` and what
-        the deadline raises.
+        ``only_builds``: no server is to be launched. If the hub does not show where its JupyterHub
+        is, this does nothing. Raises :class:`~clinder.errors.HubTokenRefused`,
+        :class:`~clinder.errors.TokenNotIssued` and what the deadline raises.
         """
         try:
             self.jupyterhub, self._service = find_jupyterhub(
                 Transport(self.timeouts), self.hub, deadline.capped(_PROBE)
             )
             if self.jupyterhub:
-                self._before = self._api().identity(deadline.capped(_PROBE))
+                self.identity = self.api().identity(deadline.capped(_PROBE))
         except (HubUnreachable, TimedOut):
             deadline.raise_if_expired()
         except HubTokenRefused as error:
             raise self._with_advice(error) from None
-        if self._before:
-            self._require_scopes(self._before)
+        if self.identity and not only_builds:
+            self._require_scopes(self.identity)
 
     def adopt(self, ready: Ready, deadline: Deadline) -> Account:
         """Return the account of a server that belongs to this launch.
@@ -122,29 +126,36 @@ class AccountLaunch:
                 "The hub gave this launch the server of another launch under the account"
                 f" {identity.user}."
             )
-        return Account(identity.user, ready.token, token=self.token)
+        return self.own(ready.token)
+
+    def own(self, launch_id: str) -> Account:
+        """Return the account of a server of this launch."""
+        identity = self._after or self.identity
+        return Account(identity.user if identity else "", launch_id, token=self.token)
 
     def issue_token(self, session: Session, deadline: Deadline) -> Session:
         """Return the session with a token of its own, if the hub issues one.
 
-        Raises :class:`~clinder.errors.HubTokenRefused` if the user's token lacks a scope, and
-        :class:`~clinder.errors.TokenNotIssued` if the session needs a token, but gets none.
+        Raises :class:`~clinder.errors.HubTokenRefused` if the user's token lacks a scope, and, if
+        the session needs a token but gets none, :class:`~clinder.errors.TokenNotIssued` or
+        :class:`~clinder.errors.ServerNotReady`.
         """
         if self._after:
             self._require_scopes(self._after)
-        server = HubServer.of(session.url)
-        issued = None
-        if server and session.account:
+        error: ClinderError = self._not_issued()
+        server, account = HubServer.of(session.url), session.account
+        if server and account:
             note = f"clinder: {session.spec}"
             try:
-                issued = self._api().issue_token(server, TOKEN_SECONDS, note, deadline)
-            except (HubTokenRefused, HubUnreachable, TimedOut):
-                issued = None
-            if issued:
-                account = replace(session.account, token_id=issued.token_id)
-                return replace(session, token=issued.token, account=account)
+                if issued := self.api().issue_token(server, TOKEN_SECONDS, note, deadline):
+                    account = replace(account, token_id=issued.token_id)
+                    return replace(session, token=issued.token, account=account)
+            except HubTokenRefused:
+                pass
+            except (HubUnreachable, TimedOut) as reason:
+                error = ServerNotReady(f"The hub issued no token for the session. {reason}")
         if self.hands_out:
-            raise self._not_issued()
+            raise error
         return session
 
     def cancel(self, specs: Collection[str], deadline: Deadline, *, pending: bool) -> bool:
@@ -155,26 +166,26 @@ class AccountLaunch:
         is this launch's if it was not there before, and is of one of the specs. If there are
         several, none is stopped, because the others are those of other launches.
         """
-        if self._before is None:
+        if self.identity is None:
             return False
-        before, stopped = self._before.servers or {}, False
+        before, stopped = self.identity.servers or {}, False
         delays = iter(_DELAYS)
         try:
             while True:
-                servers = (self._api().identity(deadline).servers or {}).values()
+                servers = (self.api().identity(deadline).servers or {}).values()
                 new = [
                     each
                     for each in servers
-                    if each.request in specs and not _is_active(self._before, each.name)
+                    if each.request in specs and not _is_active(self.identity, each.name)
                 ]
                 active = [each.name for each in new if each.active]
                 failed = [each.name for each in new if each.name not in (*active, *before, "")]
                 if not active and (stopped or not pending):
                     for name in failed:
-                        self._api().stop_server(self._server(name), deadline)
+                        self.api().stop_server(self._server(name), deadline)
                     return True
                 if len(active) == 1 and not stopped:
-                    self._api().stop_server(self._server(active[0]), deadline)
+                    self.api().stop_server(self._server(active[0]), deadline)
                     stopped = True
                 elif active and not stopped:
                     return False
@@ -192,26 +203,26 @@ class AccountLaunch:
     @property
     def can_cancel(self) -> bool:
         """Whether a pending launch can be cancelled at the JupyterHub."""
-        return self._before is not None
+        return self.identity is not None
 
     @property
     def home(self) -> str:
         """The page on which the user can stop servers; empty if it is unknown."""
         return self.jupyterhub and f"{self.jupyterhub}home"
 
-    def _api(self) -> JupyterHub:
+    def api(self) -> JupyterHub:
         """Return the API with a transport of its own, because cookies could replace the token."""
         return JupyterHub(self.jupyterhub, self.token, Transport(self.timeouts))
 
     def _server(self, name: str) -> HubServer:
-        user = self._before.user if self._before else ""
+        user = self.identity.user if self.identity else ""
         return HubServer(self.jupyterhub, quote(user, safe=""), quote(name, safe=""))
 
     def _wait_for_identity(self, deadline: Deadline) -> Identity:
         problem = "it did not respond in time"
         for delay in (*_DELAYS, None):
             try:
-                return self._api().identity(deadline)
+                return self.api().identity(deadline)
             except HubUnreachable as error:
                 problem = error.message
                 if delay is None:
@@ -225,7 +236,7 @@ class AccountLaunch:
         )
 
     def _require_scopes(self, identity: Identity, leftover: str = "") -> None:
-        needed = needed_scopes(self._service)
+        needed = needed_scopes(self._service, starts=bool(self.profile))
         missing = [each for each in needed if not identity.permits(each.partition("!")[0])]
         if missing:
             error = HubTokenRefused(f"The hub token lacks a scope: {', '.join(missing)}.")
@@ -235,7 +246,7 @@ class AccountLaunch:
 
     def _with_advice(self, error: HubTokenRefused, leftover: str = "") -> HubTokenRefused:
         """Add to an error where to create a token, and with which scopes."""
-        hint = how_to_get_a_token(self.jupyterhub, self._service)
+        hint = how_to_get_a_token(self.jupyterhub, self._service, starts=bool(self.profile))
         return HubTokenRefused(f"{error.message} {leftover}".strip(), hint=hint)
 
     def _not_issued(self) -> TokenNotIssued:
@@ -248,16 +259,19 @@ class AccountLaunch:
         return f"A server runs at {ready.url}: stop it on {self.home}."
 
 
-def needed_scopes(service: str) -> tuple[str, ...]:
-    """Return the scopes that a hub token needs; ``service`` is the BinderHub's name, or empty."""
-    own = (f"{scope}!user" for scope in (ACCESS, DELETE, READ))
+def needed_scopes(service: str, *, starts: bool = False) -> tuple[str, ...]:
+    """Return the scopes that a hub token needs.
+
+    ``service`` is the BinderHub's name, or empty. ``starts``: clinder starts servers itself.
+    """
+    own = (f"{scope}!user" for scope in ((ACCESS, SERVERS) if starts else (ACCESS, DELETE, READ)))
     return (f"{ACCESS_SERVICE}!service={service or 'binder'}", *own)
 
 
-def how_to_get_a_token(jupyterhub: str, service: str = "") -> str:
+def how_to_get_a_token(jupyterhub: str, service: str = "", *, starts: bool = False) -> str:
     """Return a hint that says where to create a hub token, and with which scopes."""
     where = f"at {jupyterhub}token" if jupyterhub else "on the JupyterHub's page /hub/token"
-    scopes = ", ".join(needed_scopes(service))
+    scopes = ", ".join(needed_scopes(service, starts=starts))
     return (
         f"Create a token {where} with the scopes {scopes}, and pass it with `--hub-token @FILE`, or"
         " in CLINDER_HUB_TOKEN."

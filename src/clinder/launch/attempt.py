@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -16,6 +17,7 @@ from clinder._urls import is_cleartext
 from clinder.launch.account import AccountLaunch, how_to_get_a_token
 from clinder.launch.build_failure import WINDOW, Diagnosis, diagnose, diagnose_stall
 from clinder.launch.options import LOCAL
+from clinder.launch.profile import Profile, start_image
 from clinder.launch.readiness import wait_until_usable
 from clinder.launch.request import Request
 from clinder.launch.retries import Step
@@ -107,9 +109,10 @@ class LaunchAttempt:
 
         Raises the errors of :mod:`clinder.errors`, after stopping the session if there is one.
         """
-        ready = self._wait_for_end()
+        profile = self.request.options.profile if self._account else ""
+        ready = self._wait_for_end(build_only=bool(profile))
         if isinstance(ready, Built):
-            raise api_only_error()
+            ready = self._start_image(ready, profile)
         session = self._adopt(ready)
         try:
             self._start_phase("readiness")
@@ -179,9 +182,9 @@ class LaunchAttempt:
         )
 
     def _wait_for_end(self, *, build_only: bool = False) -> Ready | Built:
-        spec = self.request.repository.spec
+        spec, options = self.request.repository.spec, self.request.options
         if self._account:
-            self._account.begin(self.deadline)
+            self._account.begin(self.deadline, only_builds=build_only and not options.profile)
         self.observer(events.BuildRequested(self.step.address, spec, self.number))
         address, token = self.step.address, self._build_token()
         requested = request_build(
@@ -249,8 +252,34 @@ class LaunchAttempt:
         if not options.hub_token or not self.step.address == first != LOCAL:
             return None
         return AccountLaunch(
-            first, options.hub_token, options.timeouts, hands_out=options.hands_out
+            first,
+            options.hub_token,
+            options.timeouts,
+            hands_out=options.hands_out,
+            profile=options.profile,
         )
+
+    def _start_image(self, built: Built, name: str) -> Ready:
+        """Start an image through JupyterHub, and return its server."""
+        if self._account is None or not name:
+            raise api_only_error()
+        self._start_phase("launching")
+        profile = Profile(name, built.image, self.request.repository.spec)
+        ready = start_image(
+            self._account,
+            profile,
+            self.deadline,
+            report=self._report,
+            stop=self._stop_image,
+        )
+        repository, tag = self.request.repository, built.image.rpartition(":")[2]
+        if re.fullmatch(r"[0-9a-f]{40}", tag):  # BinderHub's builder.py
+            repository = repository.with_ref(tag)
+        return replace(ready, binder_persistent_request=f"v2/{repository.spec}")
+
+    def _report(self, message: str) -> None:
+        self._log.append(message)
+        self.observer(events.LogLines(self._phase, (message,)))
 
     def _adopt(self, ready: Ready) -> Session:
         """Return the session of a server that the hub reports to be ready.
@@ -262,6 +291,12 @@ class LaunchAttempt:
             return session
         account = self._account.adopt(ready, self.deadline.uncancelled(_PROBE))
         return replace(session, token="", account=account)
+
+    def _stop_image(self, ready: Ready) -> None:
+        """Stop a server that was requested, whether or not it has started."""
+        if self._account:
+            session = self._make_session(ready)
+            self._stop(replace(session, token="", account=self._account.own(ready.token)))
 
     def _issue_token(self, session: Session) -> Session:
         if self._account is None:
@@ -304,7 +339,8 @@ class LaunchAttempt:
             self.observer(events.LogLines(self._phase, lines))
         if event.fallback_ref:
             ref = self.request.repository.ref
-            self._specs.add(self.request.repository.with_ref(event.fallback_ref).spec)
+            with suppress(errors.UsageError):  # a hub can send any text
+                self._specs.add(self.request.repository.with_ref(event.fallback_ref).spec)
             message = f"The hub did not find {ref}, and launches {event.fallback_ref} instead."
             self.observer(events.WarningIssued(message))
 

@@ -35,7 +35,8 @@ class LaunchOptions:
     kernel. ``attempts``, from 1 to :data:`ATTEMPTS`, limits the build requests to one hub.
     ``hub_token`` is a user's token for the first hub, if that requires a login; ``hands_out`` tells
     whether programs other than clinder and its gateway open the session, so that it needs a token
-    of its own.
+    of its own. If that hub only builds images, ``profile`` names the profile with which its
+    JupyterHub starts them.
     ``reuse_environment_since`` is empty or has the form of an
     :class:`~clinder.checkout.age_limit.AgeLimit`.
 
@@ -55,6 +56,7 @@ class LaunchOptions:
     directory: Path = Path()
     hub_token: str = field(default="", repr=False)
     hands_out: bool = True
+    profile: str = ""
 
     def __post_init__(self) -> None:
         self._require_types()
@@ -66,6 +68,11 @@ class LaunchOptions:
             raise UsageError("The build token contains a space or a non-ASCII character.")
         if not re.fullmatch(r"[!-~]*", self.hub_token):
             raise UsageError("The hub token contains a space or a non-ASCII character.")
+        if self.profile and not self.hub_token:
+            raise UsageError(
+                "--profile starts the image under your account, but there is no hub token.",
+                hint="Add `--hub-token @FILE`, or set CLINDER_HUB_TOKEN.",
+            )
         if self.reuse_environment not in (False, True, FORCE):
             raise UsageError(f"reuse_environment must be True, False or `{FORCE}`.")
         if self.reuse_environment_since:
@@ -77,7 +84,14 @@ class LaunchOptions:
                 )
 
     def _require_types(self) -> None:
-        for name in ("repository", "ref", "build_token", "hub_token", "reuse_environment_since"):
+        for name in (
+            "repository",
+            "ref",
+            "build_token",
+            "hub_token",
+            "profile",
+            "reuse_environment_since",
+        ):
             require_type(name, getattr(self, name), str)
         require_type("hubs", self.hubs, tuple)
         for hub in self.hubs:

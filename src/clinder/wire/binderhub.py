@@ -214,7 +214,8 @@ def api_only_error() -> NotABinderHub:
     """Return the error for a hub that cannot launch."""
     return NotABinderHub(
         "The hub only builds images and launches no servers (API-only mode).",
-        hint="Use another hub with --hub.",
+        hint="If its JupyterHub can start other images, name a profile with --profile. Otherwise,"
+        " use another hub with --hub.",
     )
 
 

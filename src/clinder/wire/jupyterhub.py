@@ -7,8 +7,9 @@ The paths, the fields and the statuses are those of JupyterHub 5 and 6 (``apihan
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urljoin, urlsplit
 
@@ -19,10 +20,11 @@ from clinder.errors import HubTokenRefused, HubUnreachable
 from clinder.wire.http import Response, Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.json_fields import get_object, get_text, parse_object
+from clinder.wire.sse import EventTooLarge, iter_events
 
 ACCESS_SERVICE = "access:services"
 ACCESS, DELETE, READ = "access:servers", "delete:servers", "read:servers"
-START, TOKENS = "servers", "tokens"
+SERVERS, TOKENS = "servers", "tokens"
 
 _SERVER = re.compile(r"(https?://[^/]+/(?:.*?/)??)user/([^/]+)/(?:([^/]+)/)?")
 _AUTHORIZE = re.compile(r"(.*/hub/)api/oauth2/authorize")
@@ -51,6 +53,12 @@ class HubServer:
         return cls(f"{match[1]}hub/", match[2], match[3] or "") if match else None
 
     @property
+    def url(self) -> str:
+        """The server's URL."""
+        name = f"{self.name}/" if self.name else ""
+        return f"{self.hub.removesuffix('hub/')}user/{self.user}/{name}"
+
+    @property
     def key(self) -> str:
         """The server's name in JupyterHub's JSON."""
         return unquote(self.name)
@@ -72,14 +80,23 @@ class KnownServer:
     """A server as JupyterHub describes it.
 
     ``launch_id`` and ``request`` are the values that a BinderHub gave it: its token, and the
-    requested spec after ``v2/``. ``active``: it runs, starts or stops.
+    requested spec after ``v2/``. ``active``: it runs, is ``starting`` or ``stopping``.
     """
 
     name: str
     launch_id: str = field(default="", repr=False)
     request: str = ""
     active: bool = True
+    starting: bool = False
     stopping: bool = False
+
+
+@dataclass(frozen=True)
+class SpawnProgress:
+    """A message while a server starts. ``failed``: it does not."""
+
+    message: str
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,6 +160,38 @@ class JupyterHub:
         known = servers.get(server.key)
         return known if known and known.launch_id == launch_id else None
 
+    def start_server(
+        self, server: HubServer, options: Mapping[str, str], deadline: Deadline
+    ) -> str:
+        """Start a server with ``user_options``; return the reason if JupyterHub refuses."""
+        answer = self._call("POST", server.path, deadline, options)
+        if answer.status in (201, 202):  # started, starting
+            return ""
+        reason = self._hide(_reason(answer)).rstrip(".")
+        if not reason or answer.status > 500 or answer.status < 400:
+            raise self._unclear(answer)
+        return reason
+
+    def progress(self, server: HubServer, deadline: Deadline) -> Iterator[SpawnProgress]:
+        """Yield the messages of a server that starts. The last one shows whether it has failed."""
+        url = f"{self.url}api/{server.path}/progress"
+        headers = {"Accept": "text/event-stream", "Accept-Encoding": "identity"}
+        try:
+            with self.transport.stream(
+                url, deadline=deadline, headers=headers, token=self.token
+            ) as stream:
+                if stream.status != 200:
+                    return
+                for data in chain.from_iterable(iter_events(stream.chunks)):
+                    event = parse_object(data) or {}
+                    message = one_line(self._hide(get_text(event, "message")), _LINE)
+                    failed = event.get("failed") is True
+                    yield SpawnProgress(message, failed)
+                    if failed or event.get("ready") is True:
+                        return
+        except (TransportError, EventTooLarge) as error:
+            raise HubUnreachable(f"The JupyterHub at {self.url} is unreachable.") from error
+
     def stop_server(self, server: HubServer, deadline: Deadline) -> None:
         """Stop a server, even one that is only starting, and remove it if it has a name."""
         body = {"remove": True} if server.name else None
@@ -187,15 +236,18 @@ class JupyterHub:
             message = f"The JupyterHub at {self.url} is unreachable: {error.message}."
             raise HubUnreachable(message) from None
         if answer.status in (401, 403):
-            reason = _reason(answer).replace(self.token, "…").rstrip(".")
+            reason = self._hide(_reason(answer)).rstrip(".")
             raise HubTokenRefused(
                 f"The JupyterHub at {self.url} refused the hub token"
                 + (f": {reason}." if reason else ".")
             )
         return answer
 
+    def _hide(self, text: str) -> str:
+        return text.replace(self.token, "…")
+
     def _unclear(self, answer: Response) -> HubUnreachable:
-        reason = _reason(answer).replace(self.token, "…").rstrip(".")
+        reason = self._hide(_reason(answer)).rstrip(".")
         return HubUnreachable(
             f"The JupyterHub at {self.url} responded with {answer.status}"
             + (f": {reason}." if reason else ".")
@@ -255,6 +307,7 @@ def _parse_servers(listed: Mapping[str, Any]) -> dict[str, KnownServer]:
                 launch_id=get_text(options, "token"),
                 request=get_text(options, "binder_request").removeprefix("v2/"),
                 active=not stopped,
+                starting=fields.get("pending") == "spawn",
                 stopping=fields.get("pending") == "stop",
             )
     return servers

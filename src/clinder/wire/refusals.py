@@ -28,6 +28,7 @@ from clinder.errors import (
     QuotaReached,
     RateLimited,
     RefNotFound,
+    Refused,
     RepositoryHostFailed,
     UnknownProvider,
 )
@@ -113,6 +114,10 @@ REFUSALS: tuple[tuple[str, Refusal], ...] = (
     ),
     (r"Requests from .* are not allowed", Refusal(NetworkRefused, "The hub refuses this network")),
     (r"Bots not allowed", Refusal(BotsRefused, "The hub mistakes clinder for a bot")),
+    (
+        r"Building but not launching is not permitted",
+        Refusal(Refused, "The hub launches images itself", "Omit --profile."),
+    ),
     (r"Invalid build token", Refusal(BuildTokenRefused, "The hub refused the build token")),
     (r"Forbidden$", Refusal(LoginRequired, "The hub requires a login")),
     # From JupyterHub's ``services/auth.py``: the token lacks the scope for this service.

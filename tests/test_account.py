@@ -34,6 +34,7 @@ from clinder.errors import (
     LaunchFailed,
     LoginRequired,
     ServerUnusable,
+    SessionGone,
     StopFailed,
     TokenNotIssued,
     TokenRefused,
@@ -45,6 +46,7 @@ from clinder.launch.launch import launch
 from clinder.launch.options import LaunchOptions
 from clinder.launch.request import Request, resolve
 from clinder.repository import Repository
+from clinder.running.kernels import execute
 from clinder.running.status import wait_for_status
 from clinder.running.stop import Stopped, stop
 from clinder.session import Account, Session
@@ -400,7 +402,20 @@ def test_the_user_s_next_server_at_the_same_address_is_left_alone(
     users.start("", "gh/other/repo/HEAD", "an0ther-launch")
     assert stop(session, Deadline(30)) == Stopped(ran=False)
     assert wait_for_status(session, Deadline(30)).state is State.GONE
+    with pytest.raises(SessionGone, match="its JupyterHub has stopped it"):
+        execute(session, "1", Deadline(30), write=print)
     assert users.active == [""]
+    assert not hub.calls("POST", "api/sessions")
+
+
+def test_another_user_s_token_does_not_prove_that_a_session_is_gone(
+    hub: ScriptedHub, session: Session
+) -> None:
+    Users(hub)
+    account = Account("bob", LAUNCH_ID, token=USER_TOKEN)
+    bobs = replace(session, url=f"{hub.origin}/user/bob/", account=account)
+    with pytest.raises(TokenRefused, match=r"belongs to the user ann, .* under the account bob\."):
+        stop(bobs, Deadline(30))
 
 
 def test_a_server_that_takes_long_to_stop_is_being_stopped(

@@ -118,6 +118,7 @@ EXPLANATIONS = {
             "The hub does not accept the hub token: …",
             "The hub token lacks a scope: …",
             "The JupyterHub at … refused the hub token: …",
+            "The hub token belongs to the user …",
         ),
         "The token is wrong, has expired, belongs to another hub, or does not permit what clinder "
         "needs. If the message names a scope, create a new token that has it. clinder stops no "

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from clinder import errors
 from clinder._deadline import Deadline
-from clinder.running.status import session_gone
+from clinder.running.status import ask_hub, session_gone
 from clinder.running.variables import NotSet, Variables, set_variables
 from clinder.session import Session
 from clinder.timeouts import Timeouts
@@ -227,6 +227,9 @@ def execute(
     :class:`~clinder.errors.SessionGone` if the session is gone, and what :func:`running_kernel`
     raises.
     """
+    at_hub = ask_hub(session, deadline, timeouts)
+    if at_hub and at_hub.state is State.GONE:
+        raise session_gone(f"The session is gone: {at_hub.message}.", at_hub)
     raised: KernelError | None = None
     dropped = False
     try:

@@ -47,7 +47,7 @@ def wait_for_status(
     delay = _FIRST_DELAY
     try:
         while True:
-            status = _ask_hub(session, deadline, timeouts) or server.status(deadline)
+            status = ask_hub(session, deadline, timeouts) or server.status(deadline)
             if status.state in (State.RUNNING, State.GONE):
                 return status
             if not message:
@@ -60,7 +60,7 @@ def wait_for_status(
         raise ServerUnreachable(f"It is unknown whether the session runs: {message}.") from None
 
 
-def _ask_hub(session: Session, deadline: Deadline, timeouts: Timeouts | None) -> Status | None:
+def ask_hub(session: Session, deadline: Deadline, timeouts: Timeouts | None) -> Status | None:
     """Return the status if JupyterHub shows that the session is gone, or does not respond.
 
     The user can have another server at its address now.

@@ -152,9 +152,16 @@ class JupyterHub:
     def find(self, server: HubServer, launch_id: str, deadline: Deadline) -> KnownServer | None:
         """Return what is known about the server of a launch, ``None`` if it is gone.
 
-        The user can have another server at its address now.
+        The user can have another server at its address now. Another user's token proves nothing,
+        and raises :class:`~clinder.errors.HubTokenRefused`.
         """
-        servers = self.identity(deadline).servers
+        identity = self.identity(deadline)
+        servers, owner = identity.servers, unquote(server.user)
+        if identity.user != owner:
+            raise HubTokenRefused(
+                f"The hub token belongs to the user {one_line(identity.user, _NAME)}, but the"
+                f" session runs under the account {one_line(owner, _NAME)}."
+            )
         if servers is None:
             raise HubTokenRefused(f"The hub token lacks a scope: {READ}!user.")
         known = servers.get(server.key)

@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from typing import TypeVar
 
 from urllib3.util import wait_for_read, wait_for_write
 
@@ -17,8 +19,8 @@ from clinder.wire.http_connection import Sockets
 _CHUNK = 256 * 1024
 _TICK = 1.0
 """Seconds after which a wait looks at the socket again: a shutdown does not end it on Windows."""
-_WANTS_READ = (BlockingIOError, ssl.SSLWantReadError)
-_WANTS_WRITE = (BlockingIOError, ssl.SSLWantWriteError)
+_T = TypeVar("_T")
+_Wait = Callable[[socket.socket, float], object]
 
 
 class SendTimeout(OSError):
@@ -47,23 +49,11 @@ class Duplex:
 
         Raises ``OSError``.
         """
-        until = time.monotonic() + seconds
-        while True:
-            try:
-                with self._lock:
-                    data = self.raw.recv(_CHUNK)
-            except _WANTS_READ:
-                wait = wait_for_read
-            except ssl.SSLWantWriteError:  # pragma: no cover - TLS 1.2 renegotiates
-                wait = wait_for_write
-            else:
-                if self._acknowledges_quickly:
-                    _acknowledge_quickly(self.raw)
-                # TLS is gone after a shutdown, so these bytes could be encrypted.
-                return b"" if self.sockets.ended.is_set() else data
-            if (remaining := until - time.monotonic()) <= 0:
-                return None
-            _wait(wait, self.raw, min(remaining, _TICK))
+        data = self._when_ready(wait_for_read, lambda: self.raw.recv(_CHUNK), seconds)
+        if data is not None and self._acknowledges_quickly:
+            _acknowledge_quickly(self.raw)
+        # TLS is gone after a shutdown, so these bytes could be encrypted.
+        return b"" if self.sockets.ended.is_set() else data
 
     def send_all(self, data: bytes, seconds: float) -> None:
         """Send all bytes; the other side must accept some of them every ``seconds`` seconds.
@@ -71,38 +61,38 @@ class Duplex:
         Only one thread may do so at a time. Raises ``OSError``, :class:`SendTimeout` among them.
         """
         view = memoryview(data)
-        until = time.monotonic() + seconds
         while view:
+            sent = self._when_ready(wait_for_write, partial(self.raw.send, view), seconds)
+            if sent is None:
+                raise SendTimeout("the other side accepted nothing in time")
+            view = view[sent:]
+
+    def _when_ready(self, wait: _Wait, do: Callable[[], _T], seconds: float) -> _T | None:
+        """Return what an operation returns, ``None`` if the socket is not ready in time."""
+        until = time.monotonic() + seconds
+        while True:
             try:
                 with self._lock:
-                    sent = self.raw.send(view)
-            except _WANTS_WRITE:
-                wait = wait_for_write
-            except ssl.SSLWantReadError:  # pragma: no cover - TLS 1.2 renegotiates
-                wait = wait_for_read
-            else:
-                view = view[sent:]
-                until = time.monotonic() + seconds
-                continue
+                    return do()
+            except BlockingIOError:
+                wait_now = wait
+            except ssl.SSLWantReadError:
+                wait_now = wait_for_read
+            except ssl.SSLWantWriteError:
+                wait_now = wait_for_write
             if self.sockets.ended.is_set():
                 raise ConnectionAbortedError
-            if time.monotonic() >= until:
-                raise SendTimeout("the other side accepted nothing in time")
-            _wait(wait, self.raw, _TICK)
+            if (remaining := until - time.monotonic()) <= 0:
+                return None
+            try:
+                wait_now(self.raw, min(remaining, _TICK))
+            except ValueError:
+                raise ConnectionAbortedError from None  # another thread has closed it
 
     def close(self) -> None:
         """Shut the socket down and close it. Only the thread that reads it does so."""
         self.sockets.end()
         self.raw.close()
-
-
-def _wait(
-    wait: Callable[[socket.socket, float], object], raw: socket.socket, seconds: float
-) -> None:
-    try:
-        wait(raw, seconds)
-    except ValueError:
-        raise ConnectionAbortedError from None  # another thread has closed it
 
 
 def _acknowledge_quickly(raw: socket.socket) -> bool:

@@ -5,7 +5,6 @@ The messages are JSON, in version 5.3 of the Jupyter messaging protocol.
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 import uuid
@@ -24,6 +23,7 @@ from clinder.wire import kernel_messages, websocket
 from clinder.wire.duplex import Duplex
 from clinder.wire.http_connection import Sockets, open_socket
 from clinder.wire.http_errors import TransportError, to_transport_error
+from clinder.wire.kernel_envelope import Protocol, make_message
 from clinder.wire.kernel_messages import KernelError, Output
 
 _TICK = 0.1
@@ -140,23 +140,15 @@ class KernelChannel:
 
     def _send(self, message_type: str, content: Mapping[str, object], deadline: Deadline) -> str:
         message_id = uuid.uuid4().hex
-        header = {
-            "msg_id": message_id,
-            "msg_type": message_type,
-            "session": self._session_id,
-            "username": "clinder",
-            "version": "5.3",
-            "date": "",
-        }
-        message = {
-            "channel": "shell",
-            "header": header,
-            "parent_header": {},
-            "metadata": {},
-            "content": content,
-            "buffers": [],
-        }
-        self._connection.send(json.dumps(message), deadline)
+        message = make_message(
+            Protocol.JSON,
+            "shell",
+            message_type,
+            content,
+            message_id=message_id,
+            sender=self._session_id,
+        )
+        self._connection.send(message.data, deadline)
         return message_id
 
     def _messages(
@@ -244,7 +236,7 @@ class _Connection:
             raise _to_error(error) from None
         self._messages = _join_pieces(self._websocket)
 
-    def send(self, data: str, deadline: Deadline) -> None:
+    def send(self, data: str | bytes, deadline: Deadline) -> None:
         try:
             run_bounded(lambda: self._websocket.send(data), deadline)
         except websocket.Broken:

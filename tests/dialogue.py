@@ -193,9 +193,11 @@ class Dialogue:
         self.now += seconds
         return self.describe(self.conversation.tick(self.now))
 
-    def reconnect(self, link: Link | None = None) -> list[str]:
+    def reconnect(self, link: Link | None = None, *, too_large: bool = False) -> list[str]:
         """The websocket to the server breaks and is opened again."""
-        self.conversation.server_disconnected(link or self.link)
+        link = link or self.link
+        assert link is not None
+        self.describe(self.conversation.server_disconnected(link, too_large=too_large))
         return self.describe(self.conversation.server_reconnected(link or self.link))
 
     def restart(self, *, ok: bool = True) -> list[str]:

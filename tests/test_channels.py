@@ -297,6 +297,15 @@ def test_a_kernel_that_somebody_else_deletes_ends_its_cells(place: Place) -> Non
         assert consumer.kernel_id in {each["id"] for each in listed}
 
 
+def test_a_cell_that_the_server_refuses_is_explained(place: Place) -> None:
+    """Otherwise its page would wait forever."""
+    with consumer_of(place) as consumer:
+        assert error(consumer.run(f"x = '{'x' * 11_000_000}'")) == "CellTooLarge"
+        assert printed(consumer.run("print(1)")) == "1\n"
+    (warning,) = WARNINGS
+    assert warning.startswith("The server refused cell 1 of ")
+
+
 def test_a_bug_ends_the_websocket_because_its_cells_would_never_end(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -726,6 +726,18 @@ def test_a_cell_whose_result_was_lost_fails_at_once() -> None:
     assert dialogue.answer == ["forward"]
 
 
+def test_a_cell_that_is_too_large_for_the_server_fails_with_that_reason() -> None:
+    dialogue = Dialogue()
+    short = dialogue.run_cell()
+    dialogue.run_cell("x" * HEAD_LIMIT)
+    assert dialogue.reconnect(too_large=True) == ["send kernel_info_request"]
+    assert dialogue.notices == ["The server refused cell 2 of page.ipynb: too large."]
+    dialogue.ends(short)
+    assert dialogue.answers_sentinel() == [
+        *["drop", "error CellTooLarge", "execute_reply error CellTooLarge", "idle", "drop"]
+    ]
+
+
 def test_a_cell_of_which_only_the_status_was_lost_fails() -> None:
     """The kernel sends it after the output, part of which is probably lost, too."""
     dialogue = Dialogue()

@@ -56,6 +56,12 @@ _SUPERSEDED = 1000
 _INTERRUPTED = 4000
 """The code that closes a websocket in the middle of a message: JupyterLab connects again."""
 
+_TOO_LARGE = 1009
+"""The code with which a server refuses a message."""
+_MUCH = 10 * 1024 * 1024
+"""Bytes of a message that Jupyter Server, by tornado's default, refuses. Proxies and a reset of the
+connection can swallow its code."""
+
 Event = Interrupt | Restart | Notice
 """What a conversation wants done that is not a message."""
 
@@ -84,9 +90,16 @@ class _Pair:
         self.server = server
         self.sockets = sockets
         self.link = Link("", 0)
+        self.last_sent: _Rest | None = None
+        """The last message to the server."""
         self.ended = threading.Event()
         self.to_consumer: deque[_Item] = deque()
         self.to_server: deque[_Item] = deque()
+
+    @property
+    def has_sent_much(self) -> bool:
+        """Whether the last message to the server, as far as it was sent, is large."""
+        return self.last_sent is not None and self.last_sent.sent > _MUCH
 
     def end(self) -> None:
         """End the websocket to the server, for good."""
@@ -268,7 +281,7 @@ class Channels:
                 return False
             events = self._sort(effects, current=pair.to_server)
         self._do(events)
-        rest = _Rest(first, pieces)
+        rest = pair.last_sent = _Rest(first, pieces)
         try:
             if server is not None:
                 self._send_all(pair.to_server, server, rest)
@@ -303,7 +316,8 @@ class Channels:
                     _close(pair, _INTERRUPTED)
                 finally:
                     server.stream.close()
-            server = self._reconnect(pair)
+            is_refused = server is not None and server.close_code == _TOO_LARGE
+            server = self._reconnect(pair, too_large=is_refused or pair.has_sent_much)
             if server is None:
                 return
 
@@ -327,7 +341,7 @@ class Channels:
                 except websocket.Broken:
                     raise _ConsumerGone from None
                 if not rest.discard():
-                    if rest.begun:
+                    if rest.sent:
                         raise _ConsumerGone
                     return
                 if not first.final:
@@ -335,15 +349,17 @@ class Channels:
                         self._conversation.message_ended(pair.link, self._now())
             self._send_waiting()
 
-    def _reconnect(self, pair: _Pair) -> WebSocket | None:
+    def _reconnect(self, pair: _Pair, *, too_large: bool) -> WebSocket | None:
         """Open the websocket to the server again; ``None`` if the consumer is gone.
 
         If nothing can reach the kernel, the consumer stays connected: its cells fail.
         """
         with self._lock:
-            pair.server = None
+            pair.server = pair.last_sent = None
             pair.to_server.clear()
-            self._conversation.server_disconnected(pair.link)
+            effects = self._conversation.server_disconnected(pair.link, too_large=too_large)
+            events = self._sort(effects)
+        self._do(events)
         began, delay = self._now(), _FIRST_DELAY
         while not pair.ended.wait(delay):
             with self._lock:
@@ -465,12 +481,13 @@ class _Rest:
         self._piece: Piece | None = first
         self._pieces = pieces
         self._is_read = first.final
-        self.begun = False
+        self.sent = 0
+        """Bytes or characters that were sent, or for which that was tried."""
 
     def send(self, end: WebSocket) -> None:
         """Send the whole message. Raises :class:`~clinder.wire.websocket.Broken`."""
         while self._piece is not None:
-            self.begun = True
+            self.sent += len(self._piece.data)
             end.send(self._piece.data, final=self._piece.final)
             self._piece = None if self._is_read else self._read()
 

@@ -143,17 +143,25 @@ class Conversation:
             self._abandon(link.session_id, now)
             del self._consumers[link.session_id]
 
-    def server_disconnected(self, link: Link) -> None:
-        """Note that the websocket to the server has ended, and will be opened again."""
+    def server_disconnected(self, link: Link, *, too_large: bool = False) -> list[Effect]:
+        """Note that the websocket to the server has ended, and will be opened again.
+
+        ``too_large``: the server ended it because a message was too large.
+        """
         if (consumer := self._current(link)) is None:
-            return
+            return []
         consumer.has_server = False
-        for request in self._requests_of(link.session_id):
+        requests = self._requests_of(link.session_id)
+        for request in requests:
             request.crossed = True
+            if too_large and request.is_long:
+                request.loss = Cause.TOO_LARGE
         if consumer.partial is not None:
             _, request = consumer.partial
             request.fail(Failure(Cause.OUTPUT_LOST))
         consumer.partial = None
+        refused = [each for each in requests if each.loss is Cause.TOO_LARGE]
+        return [Notice(f"The server refused {self._place(each)}: too large.") for each in refused]
 
     def server_reconnected(self, link: Link) -> list[Effect]:
         """Note that the websocket to the server is open again."""
@@ -283,7 +291,9 @@ class Conversation:
         executes = head.message_type == "execute_request"
         content = read_content(message, consumer.protocol) if executes else None
         kind, expressions = classify(head, content)
-        return Request(link.session_id, head, kind, expressions, self._log.count_cell(kind))
+        number = self._log.count_cell(kind)
+        is_long = not message.complete
+        return Request(link.session_id, head, kind, expressions, number, is_long=is_long)
 
     def _running(self) -> Request | None:
         """Return the code that the kernel runs. It runs what it receives in this order."""
@@ -359,9 +369,9 @@ class Conversation:
         """
         if incoming.head.parent_id != consumer.sentinel:
             return []
-        failure = Failure(Cause.OUTPUT_LOST)
         effects: list[Effect] = []
         for request in filter(self._is_pending, consumer.guarded):
+            failure = Failure(request.loss)
             if incoming.is_reply and not request.replied:
                 effects += self._fail(request, failure, now)
             elif incoming.state == "idle" and not request.idle:

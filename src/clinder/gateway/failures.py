@@ -16,6 +16,8 @@ class Cause(Enum):
     KERNEL_DIED = "kernel-died"
     TIME_LIMIT = "time-limit"
     OUTPUT_LOST = "output-lost"
+    TOO_LARGE = "too-large"
+    """The server closed the connection because the cell itself was too large for it."""
     KERNEL_GONE = "kernel-gone"
     """The server no longer has the kernel: somebody deleted it, or the server culled it."""
     SESSION_GONE = "session-gone"
@@ -79,6 +81,14 @@ _WORDS = {
         "output, was lost.",
         "This cell was not run because the connection to the session broke.",
         "Run it again: such interruptions usually pass.",
+    ),
+    Cause.TOO_LARGE: _Words(
+        "CellTooLarge",
+        "received a cell that was too large",
+        "The session's server did not accept this cell, because it is too large.",
+        "This cell was not run because the session's server did not accept an earlier one.",
+        "A Jupyter Server accepts messages of 10 MiB, unless its tornado_settings have another "
+        "websocket_max_message_size. Let the code read its data from a file or a URL.",
     ),
     Cause.KERNEL_GONE: _Words(
         "KernelGone",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from clinder.gateway.failures import Failure
+from clinder.gateway.failures import Cause, Failure
 from clinder.wire.json_fields import get_object, get_text
 from clinder.wire.kernel_envelope import Head
 
@@ -63,6 +63,10 @@ class Request:
     shows_error: bool = False
     failure: Failure | None = None
     interrupted: float | None = None
+    is_long: bool = False
+    """Whether it is too long to be read as a whole."""
+    loss: Cause = Cause.OUTPUT_LOST
+    """Why its result is lost, if it is."""
     crossed: bool = False
     """Whether it ran while the connection to the server broke."""
     dropped: bool = False

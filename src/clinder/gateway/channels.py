@@ -12,28 +12,20 @@ learn what to send. No thread waits for a message lock while it holds the kernel
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from clinder.gateway.access import Target
 from clinder.gateway.conversation import Conversation
 from clinder.gateway.effects import (
-    Close,
     Effect,
-    Forward,
-    Interrupt,
-    Link,
-    Notice,
-    Restart,
-    ToConsumer,
     ToServer,
     Wait,
 )
 from clinder.gateway.exchange import Exchange
 from clinder.gateway.failures import Cause
+from clinder.gateway.pairs import Event, Pair, Pairs, Passing, next_piece
 from clinder.gateway.relay import refuse
 from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import HANDSHAKE, Upstream
@@ -55,56 +47,8 @@ _SUPERSEDED = 1000
 """The code that closes a websocket for good: JupyterLab does not connect again."""
 _INTERRUPTED = 4000
 """The code that closes a websocket in the middle of a message: JupyterLab connects again."""
-
 _TOO_LARGE = 1009
 """The code with which a server refuses a message."""
-_MUCH = 10 * 1024 * 1024
-"""Bytes of a message that Jupyter Server, by tornado's default, refuses. Proxies and a reset of the
-connection can swallow its code."""
-
-Event = Interrupt | Restart | Notice
-"""What a conversation wants done that is not a message."""
-
-
-class _Current(NamedTuple):
-    """The place of the message that is being passed on, among those that were made up."""
-
-
-_Item = Message | _Current
-
-
-class _Pair:
-    """A consumer's websocket and the one to the server, which can be missing for a while."""
-
-    def __init__(
-        self,
-        consumer: WebSocket,
-        target: Target,
-        protocol: Protocol,
-        server: WebSocket | None,
-        sockets: Sockets,
-    ):
-        self.consumer = consumer
-        self.target = target
-        self.protocol = protocol
-        self.server = server
-        self.sockets = sockets
-        self.link = Link("", 0)
-        self.last_sent: _Rest | None = None
-        """The last message to the server."""
-        self.ended = threading.Event()
-        self.to_consumer: deque[_Item] = deque()
-        self.to_server: deque[_Item] = deque()
-
-    @property
-    def has_sent_much(self) -> bool:
-        """Whether the last message to the server, as far as it was sent, is large."""
-        return self.last_sent is not None and self.last_sent.sent > _MUCH
-
-    def end(self) -> None:
-        """End the websocket to the server, for good."""
-        self.ended.set()
-        self.sockets.end()
 
 
 class Channels:
@@ -139,7 +83,7 @@ class Channels:
         self._now = now
         self._lock = threading.Lock()
         self._connecting = threading.Lock()
-        self._pairs: dict[Link, _Pair] = {}
+        self._pairs = Pairs(self._lock)
 
     @property
     def is_connected(self) -> bool:
@@ -149,16 +93,16 @@ class Channels:
     def tell(self, event: Callable[[Conversation], Iterable[Effect] | None]) -> None:
         """Tell the conversation about an event, and do what it returns."""
         with self._lock:
-            events = self._sort(event(self._conversation) or ())
-        self._send_waiting()
+            events = self._pairs.sort(event(self._conversation) or ())
+        self._pairs.send_waiting()
         self._do(events)
 
     def close(self) -> None:
         """Close the websockets of all consumers, because the kernel was deleted."""
         with self._lock:
-            pairs = [*self._pairs.values()]
+            pairs = self._pairs.all()
         for pair in pairs:
-            _close(pair, _SUPERSEDED)
+            pair.close(_SUPERSEDED)
 
     # One consumer
 
@@ -184,7 +128,7 @@ class Channels:
             pair.end()
             with self._lock:
                 self._conversation.disconnect(pair.link, self._now())
-                self._pairs.pop(pair.link, None)
+                self._pairs.remove(pair)
             exchange.stream.sockets.end()
         reader.join(_END_TIMEOUT)
 
@@ -194,7 +138,7 @@ class Channels:
 
     def _connect(
         self, exchange: Exchange, offer: Offer, received: bytes, target: Target, session_id: str
-    ) -> _Pair:
+    ) -> Pair:
         """Open both websockets. One with the same session id, if any, ends before.
 
         Raises :class:`~clinder.wire.websocket.Refused` and
@@ -202,7 +146,7 @@ class Channels:
         """
         with self._connecting:
             with self._lock:
-                old = [each for link, each in self._pairs.items() if link.session_id == session_id]
+                old = self._pairs.of(session_id)
                 has_no_kernel = self._conversation.has_no_kernel
             for each in old:
                 each.end()
@@ -214,7 +158,7 @@ class Channels:
             except (websocket.Refused, websocket.Broken):
                 if not self._is_ours:
                     for each in old:
-                        _close(each, _INTERRUPTED)
+                        each.close(_INTERRUPTED)
                     raise
                 self._on_trouble()
             subprotocol = server.subprotocol if server else "".join(offered)
@@ -224,13 +168,13 @@ class Channels:
             except websocket.Broken:
                 sockets.end()
                 raise
-            pair = _Pair(consumer, target, Protocol(subprotocol), server, sockets)
+            pair = Pair(consumer, target, Protocol(subprotocol), server, sockets)
             return self._register(pair, session_id)
 
-    def _register(self, pair: _Pair, session_id: str) -> _Pair:
+    def _register(self, pair: Pair, session_id: str) -> Pair:
         def connect(conversation: Conversation) -> list[Effect]:
             pair.link, effects = conversation.connect(session_id, pair.protocol, self._now())
-            self._pairs[pair.link] = pair
+            self._pairs.add(pair)
             if pair.server is None:
                 conversation.server_disconnected(pair.link)
                 effects = [each for each in effects if not isinstance(each, ToServer)]
@@ -251,15 +195,15 @@ class Channels:
 
     # From the consumer to the server
 
-    def _read_consumer(self, pair: _Pair) -> None:
+    def _read_consumer(self, pair: Pair) -> None:
         """Pass on what the consumer sends, until its websocket ends."""
         pieces = pair.consumer.pieces()
-        while (first := _next(pieces)) is not None:
+        while (first := next_piece(pieces)) is not None:
             while not self._offer(pair, first, pieces):
                 if pair.ended.wait(_WAIT):
                     return
 
-    def _offer(self, pair: _Pair, first: Piece, pieces: Iterator[Piece]) -> bool:
+    def _offer(self, pair: Pair, first: Piece, pieces: Iterator[Piece]) -> bool:
         """Do with a consumer's message what the conversation decides; ``False``: it must wait."""
         server = pair.server
         if server is None:
@@ -270,7 +214,7 @@ class Channels:
             return self._decide(pair, server, first, pieces)
 
     def _decide(
-        self, pair: _Pair, server: WebSocket | None, first: Piece, pieces: Iterator[Piece]
+        self, pair: Pair, server: WebSocket | None, first: Piece, pieces: Iterator[Piece]
     ) -> bool:
         message = Message(first.data, first.final)
         with self._lock:
@@ -279,22 +223,22 @@ class Channels:
             effects = self._conversation.from_consumer(pair.link, message, self._now())
             if Wait() in effects:
                 return False
-            events = self._sort(effects, current=pair.to_server)
+            events = self._pairs.sort(effects, current=pair.to_server)
         self._do(events)
-        rest = pair.last_sent = _Rest(first, pieces)
+        rest = pair.last_sent = Passing(first, pieces)
         try:
             if server is not None:
-                self._send_all(pair.to_server, server, rest)
+                self._pairs.send_all(pair.to_server, server, rest)
         except websocket.Broken:
             pass  # the other thread opens it again, and the conversation notices what was lost
         finally:
             rest.discard()
-        self._send_waiting()
+        self._pairs.send_waiting()
         return True
 
     # From the server to the consumer
 
-    def _read_server(self, pair: _Pair) -> None:
+    def _read_server(self, pair: Pair) -> None:
         """Do :meth:`_read_servers`. A bug there ends the consumer's websocket, too.
 
         Otherwise its cells would never end.
@@ -302,10 +246,10 @@ class Channels:
         try:
             self._read_servers(pair)
         except Exception:
-            _close(pair, _INTERRUPTED)
+            pair.close(_INTERRUPTED)
             raise
 
-    def _read_servers(self, pair: _Pair) -> None:
+    def _read_servers(self, pair: Pair) -> None:
         """Pass on what the server sends, and open its websocket again if it ends."""
         server = pair.server
         while not pair.ended.is_set():
@@ -313,7 +257,7 @@ class Channels:
                 try:
                     self._pass_on(pair, server)
                 except _ConsumerGone:
-                    _close(pair, _INTERRUPTED)
+                    pair.close(_INTERRUPTED)
                 finally:
                     server.stream.close()
             is_refused = server is not None and server.close_code == _TOO_LARGE
@@ -321,23 +265,23 @@ class Channels:
             if server is None:
                 return
 
-    def _pass_on(self, pair: _Pair, server: WebSocket) -> None:
+    def _pass_on(self, pair: Pair, server: WebSocket) -> None:
         """Pass on what the server sends, until its websocket ends.
 
         Raises :class:`_ConsumerGone`, also if the consumer has received a part of a message that
         never ends.
         """
         pieces = server.pieces()
-        while (first := _next(pieces)) is not None:
+        while (first := next_piece(pieces)) is not None:
             with pair.consumer.message_lock:
                 message = Message(first.data, first.final)
                 with self._lock:
                     effects = self._conversation.from_server(pair.link, message, self._now())
-                    events = self._sort(effects, current=pair.to_consumer)
+                    events = self._pairs.sort(effects, current=pair.to_consumer)
                 self._do(events)
-                rest = _Rest(first, pieces)
+                rest = Passing(first, pieces)
                 try:
-                    self._send_all(pair.to_consumer, pair.consumer, rest)
+                    self._pairs.send_all(pair.to_consumer, pair.consumer, rest)
                 except websocket.Broken:
                     raise _ConsumerGone from None
                 if not rest.discard():
@@ -347,9 +291,9 @@ class Channels:
                 if not first.final:
                     with self._lock:
                         self._conversation.message_ended(pair.link, self._now())
-            self._send_waiting()
+            self._pairs.send_waiting()
 
-    def _reconnect(self, pair: _Pair, *, too_large: bool) -> WebSocket | None:
+    def _reconnect(self, pair: Pair, *, too_large: bool) -> WebSocket | None:
         """Open the websocket to the server again; ``None`` if the consumer is gone.
 
         If nothing can reach the kernel, the consumer stays connected: its cells fail.
@@ -358,7 +302,7 @@ class Channels:
             pair.server = pair.last_sent = None
             pair.to_server.clear()
             effects = self._conversation.server_disconnected(pair.link, too_large=too_large)
-            events = self._sort(effects)
+            events = self._pairs.sort(effects)
         self._do(events)
         began, delay = self._now(), _FIRST_DELAY
         while not pair.ended.wait(delay):
@@ -373,7 +317,7 @@ class Channels:
             delay = min(delay * 1.6, _LONGEST_DELAY)
         return None
 
-    def _dial_again(self, pair: _Pair) -> WebSocket | None:
+    def _dial_again(self, pair: Pair) -> WebSocket | None:
         sockets = self._upstream.make_sockets()
         with self._lock:
             pair.sockets = sockets
@@ -390,130 +334,31 @@ class Channels:
             return None
         if server.subprotocol != pair.protocol.value:
             server.stream.close()
-            _close(pair, _INTERRUPTED)  # it must agree on a protocol again
+            pair.close(_INTERRUPTED)  # it must agree on a protocol again
             return None
         return server
 
-    def _resume(self, pair: _Pair, server: WebSocket) -> bool:
+    def _resume(self, pair: Pair, server: WebSocket) -> bool:
         with server.message_lock:
             with self._lock:
                 if pair.ended.is_set():
                     server.stream.close()
                     return False
                 pair.server = server
-                events = self._sort(self._conversation.server_reconnected(pair.link))
+                events = self._pairs.sort(self._conversation.server_reconnected(pair.link))
             with suppress(websocket.Broken):
-                self._send_all(pair.to_server, server)
-        self._send_waiting()
+                self._pairs.send_all(pair.to_server, server)
+        self._pairs.send_waiting()
         self._do(events)
         return True
 
-    # Sending
-
-    def _sort(
-        self, effects: Iterable[Effect], current: deque[_Item] | None = None
-    ) -> list[Event | _Pair]:
-        """Put messages into the queues of their websockets; return the rest, with pairs to close.
-
-        ``current`` is the queue in which the message that is being passed on has its place.
-        """
-        events: list[Event | _Pair] = []
-        for effect in effects:
-            match effect:
-                case Forward() if current is not None:
-                    current.append(_Current())
-                case ToConsumer(link, message) if link in self._pairs:
-                    self._pairs[link].to_consumer.append(message)
-                case ToServer(link, message) if link in self._pairs:
-                    self._pairs[link].to_server.append(message)
-                case Close(link) if link in self._pairs:
-                    events.append(self._pairs[link])
-                case Interrupt() | Restart() | Notice():
-                    events.append(effect)
-        return events
-
-    def _send_all(self, queue: deque[_Item], end: WebSocket, rest: _Rest | None = None) -> None:
-        """Send what is in a queue. The caller holds the message lock.
-
-        Raises :class:`~clinder.wire.websocket.Broken` if that websocket breaks.
-        """
-        while True:
-            with self._lock:
-                if not queue:
-                    return
-                item = queue.popleft()
-            if isinstance(item, Message):
-                end.send(item.data)
-            elif rest is not None:
-                rest.send(end)
-
-    def _send_waiting(self) -> None:
-        """Send what is in the queues, unless another thread sends there: that one does it then."""
-        with self._lock:
-            pairs = [*self._pairs.values()]
-        for pair in pairs:
-            for queue, end in ((pair.to_consumer, pair.consumer), (pair.to_server, pair.server)):
-                while end is not None and queue and end.message_lock.acquire(blocking=False):
-                    try:
-                        self._send_all(queue, end)
-                    except websocket.Broken:
-                        queue.clear()
-                        break
-                    finally:
-                        end.message_lock.release()
-
-    def _do(self, events: Iterable[Event | _Pair]) -> None:
+    def _do(self, events: Iterable[Event | Pair]) -> None:
         for event in events:
-            if isinstance(event, _Pair):
-                _close(event, _SUPERSEDED)
+            if isinstance(event, Pair):
+                event.close(_SUPERSEDED)
             else:
                 self._perform(event)
 
 
 class _ConsumerGone(Exception):
     """The consumer's websocket is broken, or cannot be used any more."""
-
-
-class _Rest:
-    """A message that is being passed on: its first piece, and those that follow."""
-
-    def __init__(self, first: Piece, pieces: Iterator[Piece]):
-        self._piece: Piece | None = first
-        self._pieces = pieces
-        self._is_read = first.final
-        self.sent = 0
-        """Bytes or characters that were sent, or for which that was tried."""
-
-    def send(self, end: WebSocket) -> None:
-        """Send the whole message. Raises :class:`~clinder.wire.websocket.Broken`."""
-        while self._piece is not None:
-            self.sent += len(self._piece.data)
-            end.send(self._piece.data, final=self._piece.final)
-            self._piece = None if self._is_read else self._read()
-
-    def discard(self) -> bool:
-        """Read the rest of the message; return whether it is complete."""
-        while not self._is_read and self._read() is not None:
-            pass
-        return self._is_read
-
-    def _read(self) -> Piece | None:
-        piece = _next(self._pieces)
-        self._is_read = piece is not None and piece.final
-        return piece
-
-
-def _next(pieces: Iterator[Piece]) -> Piece | None:
-    """Return the next piece, ``None`` once the websocket has ended in whichever way."""
-    try:
-        return next(pieces, None)
-    except websocket.Broken:
-        return None
-
-
-def _close(pair: _Pair, code: int) -> None:
-    """Close a consumer's websocket, and end the one to the server."""
-    with suppress(websocket.Broken):
-        pair.consumer.close(code)
-    pair.end()
-    pair.consumer.stream.sockets.end()

@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import quote
 
 from clinder.gateway.access import Target
-from clinder.gateway.channels import Channels, Event
+from clinder.gateway.channels import Channels
 from clinder.gateway.conversation import CellLimits, Conversation
 from clinder.gateway.effects import Interrupt, Notice, Restart
 from clinder.gateway.exchange import Exchange
 from clinder.gateway.failures import Cause
 from clinder.gateway.forward import forward, pass_on, respond_to_failure
+from clinder.gateway.pairs import Event
 from clinder.gateway.report import Kernel
 from clinder.gateway.slots import Slot
 from clinder.gateway.threads import Threads

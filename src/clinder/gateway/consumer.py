@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 
 from clinder.gateway.effects import Effect, Link, ToConsumer, ToServer
@@ -16,6 +16,7 @@ _SUPERSESSIONS = 10
 _CALM = 60.0
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
+_MAX_CONSUMERS = 32
 
 
 @dataclass
@@ -87,3 +88,60 @@ class Consumer:
             parent=request.head.header,
             metadata=draft.metadata,
         )
+
+
+class Consumers:
+    """The consumers of one kernel, by their session ids. ``make_id`` makes ids of messages."""
+
+    def __init__(self, make_id: Callable[[], str]):
+        self._make_id = make_id
+        self._consumers: dict[str, Consumer] = {}
+        self._links = 0
+
+    @property
+    def session_ids(self) -> list[str]:
+        """The session ids of all consumers."""
+        return [*self._consumers]
+
+    def add(self, session_id: str, protocol: Protocol, waiting: Set[str]) -> tuple[Consumer, Link]:
+        """Return the consumer with this session id, or a new one, and a link for its websocket.
+
+        Old ones are forgotten if there are too many, but not those that are ``waiting``.
+        """
+        self._links += 1
+        link = Link(session_id or f"anonymous {self._links}", self._links)
+        consumer = self._consumers.pop(link.session_id, None)
+        consumer = consumer or Consumer(self._make_id, protocol, anonymous=not session_id)
+        self._consumers[link.session_id] = consumer
+        self._forget_old(waiting)
+        return consumer, link
+
+    def get(self, session_id: str) -> Consumer:
+        """Return a consumer that has a pending request."""
+        return self._consumers[session_id]
+
+    def current(self, link: Link) -> Consumer | None:
+        """Return the consumer of a websocket, unless a newer websocket supersedes it."""
+        consumer = self._consumers.get(link.session_id)
+        return consumer if consumer is not None and consumer.link == link else None
+
+    def connect_delay(self, session_id: str, now: float) -> float:
+        """Return how many seconds to wait before a consumer's next websocket is accepted."""
+        consumer = self._consumers.get(session_id)
+        return 0.0 if consumer is None else consumer.connect_delay(now)
+
+    def remove(self, session_id: str) -> None:
+        """Remove a consumer that cannot connect again."""
+        del self._consumers[session_id]
+
+    def clear(self) -> None:
+        """Remove all consumers."""
+        self._consumers.clear()
+
+    def _forget_old(self, waiting: Set[str]) -> None:
+        """Forget the consumers that have left, the first ones first, if there are too many."""
+        for session_id, consumer in [*self._consumers.items()]:
+            if len(self._consumers) <= _MAX_CONSUMERS:
+                break
+            if consumer.link is None and session_id not in waiting:
+                del self._consumers[session_id]

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from uuid import uuid4
 
 from clinder._text import one_line
 from clinder.gateway.cell_log import CellLog
-from clinder.gateway.consumer import Consumer
+from clinder.gateway.consumer import Consumer, Consumers
 from clinder.gateway.effects import (
     Close,
     Drop,
@@ -31,6 +31,7 @@ from clinder.gateway.effects import (
 )
 from clinder.gateway.failures import Cause, Failure
 from clinder.gateway.incoming import Incoming, read_incoming
+from clinder.gateway.pending import Pending
 from clinder.gateway.report import Kernel
 from clinder.gateway.request import (
     IOPUB,
@@ -49,7 +50,6 @@ from clinder.wire.kernel_envelope import Head, Message, Protocol, read_content, 
 
 _MAX_REQUESTS = 1000
 """Further requests are passed on, but neither limited nor reported."""
-_MAX_CONSUMERS = 32
 _MAX_PAGE = 300
 _MAX_DETAIL = 300
 _SENTINELS = 100
@@ -87,11 +87,9 @@ class Conversation:
         self._page = one_line(page, _MAX_PAGE)
         self._limits = limits or CellLimits()
         self._explain_death = explain_death
-        self._make_id = make_id
         self._log = CellLog(self._page)
-        self._consumers: dict[str, Consumer] = {}
-        self._links = 0
-        self._requests: dict[tuple[str, str], Request] = {}
+        self._consumers = Consumers(make_id)
+        self._pending = Pending(self._log)
         self._sentinels: deque[str] = deque(maxlen=_SENTINELS)
         self._info: dict[str, object] = {}
         self._restarting_since: float | None = None
@@ -115,43 +113,38 @@ class Conversation:
 
         Two consumers with one session id would otherwise supersede each other endlessly.
         """
-        consumer = self._consumers.get(session_id)
-        return 0.0 if consumer is None else consumer.connect_delay(now)
+        return self._consumers.connect_delay(session_id, now)
 
     def connect(self, session_id: str, protocol: Protocol, now: float) -> tuple[Link, list[Effect]]:
         """Add a consumer whose websocket is open, and so is the one to the server.
 
         It supersedes a consumer with the same session id, and receives what that one missed.
         """
-        self._links += 1
-        link = Link(session_id or f"anonymous {self._links}", self._links)
-        consumer = self._consumers.pop(link.session_id, None)
-        consumer = consumer or Consumer(self._make_id, protocol, anonymous=not session_id)
-        self._consumers[link.session_id] = consumer
-        self._forget_old_consumers()
+        waiting = {each.session_id for each in self._pending.all()}
+        consumer, link = self._consumers.add(session_id, protocol, waiting)
         closing: list[Effect] = [] if consumer.link is None else [Close(consumer.link)]
         held = consumer.connect(link, protocol, now)
         return link, [*closing, *held, *self._check_for_loss(consumer, link)]
 
     def disconnect(self, link: Link, now: float) -> None:
         """Note that a consumer's websocket has ended, and with it the one to the server."""
-        if (consumer := self._current(link)) is None:
+        if (consumer := self._consumers.current(link)) is None:
             return
         self.server_disconnected(link)
         consumer.link = None
         if consumer.anonymous:
-            self._abandon(link.session_id, now)
-            del self._consumers[link.session_id]
+            self._pending.abandon(link.session_id, now)
+            self._consumers.remove(link.session_id)
 
     def server_disconnected(self, link: Link, *, too_large: bool = False) -> list[Effect]:
         """Note that the websocket to the server has ended, and will be opened again.
 
         ``too_large``: the server ended it because a message was too large.
         """
-        if (consumer := self._current(link)) is None:
+        if (consumer := self._consumers.current(link)) is None:
             return []
         consumer.has_server = False
-        requests = self._requests_of(link.session_id)
+        requests = self._pending.of(link.session_id)
         for request in requests:
             request.crossed = True
             if too_large and request.is_long:
@@ -165,7 +158,7 @@ class Conversation:
 
     def server_reconnected(self, link: Link) -> list[Effect]:
         """Note that the websocket to the server is open again."""
-        if (consumer := self._current(link)) is None:
+        if (consumer := self._consumers.current(link)) is None:
             return []
         consumer.has_server = True
         self._log.count_reconnection()
@@ -175,20 +168,19 @@ class Conversation:
 
     def from_consumer(self, link: Link, message: Message, now: float) -> list[Effect]:
         """Return what to do with a consumer's message, of which the beginning is known."""
-        if (consumer := self._current(link)) is None:
+        if (consumer := self._consumers.current(link)) is None:
             return [Drop()]
         if self._restarting_since is not None or not (consumer.has_server or self.has_no_kernel):
             return [Wait()]
         head = read_head(message, consumer.protocol)
-        if head is None or not is_request(head) or len(self._requests) >= _MAX_REQUESTS:
+        if head is None or not is_request(head) or len(self._pending) >= _MAX_REQUESTS:
             return [Drop() if self.has_no_kernel else Forward()]
         request = self._make_request(consumer, link, head, message)
         if self._lost is not None and (request.executes or self.has_no_kernel):
             return [Drop(), *self._refuse(consumer, request, self._lost)]
-        if request.counts and self._running() is None:
+        if request.counts and self._pending.running is None:
             self._log.follow()
-        self._requests[request.key] = request
-        self._start_next(now)
+        self._pending.add(request, now)
         return [Forward()]
 
     def from_server(self, link: Link, message: Message, now: float) -> list[Effect]:
@@ -196,7 +188,7 @@ class Conversation:
 
         Call :meth:`message_ended` once the rest of a longer message has been passed on.
         """
-        if (consumer := self._current(link)) is None:
+        if (consumer := self._consumers.current(link)) is None:
             return [Drop()]
         if (incoming := read_incoming(message, consumer.protocol)) is None:
             return [Forward()]
@@ -206,7 +198,7 @@ class Conversation:
             # JupyterLab would discard all requests, and MyST would lose the whole build.
             return [Drop(), *self._die(now, dead=incoming.state == "dead")]
         consumer.sender = incoming.head.sender or consumer.sender
-        request = self._requests.get((link.session_id, incoming.head.parent_id))
+        request = self._pending.find(link.session_id, incoming.head.parent_id)
         if request is None:
             return [Forward()]
         effects = self._observe(consumer, request, incoming)
@@ -218,7 +210,7 @@ class Conversation:
 
     def message_ended(self, link: Link, now: float) -> None:
         """Note that the consumer has the rest of the server's last message, which was long."""
-        consumer = self._current(link)
+        consumer = self._consumers.current(link)
         if consumer is not None and consumer.partial is not None:
             (incoming, request), consumer.partial = consumer.partial, None
             self._settle(request, incoming, now)
@@ -231,7 +223,7 @@ class Conversation:
             if now - self._restarting_since < self._limits.restart:
                 return []
             return self.restart_ended(False, now, by_consumer=True)
-        running = self._running()
+        running = self._pending.running
         if running is None or running.started is None:
             return []
         if running.interrupted is None:
@@ -274,16 +266,11 @@ class Conversation:
 
     def end(self, now: float) -> None:
         """Note that a consumer has deleted the kernel, or that the gateway ends."""
-        for session_id in [*self._consumers]:
-            self._abandon(session_id, now)
+        for session_id in self._consumers.session_ids:
+            self._pending.abandon(session_id, now)
         self._consumers.clear()
 
     # Requests
-
-    def _current(self, link: Link) -> Consumer | None:
-        """Return the consumer of a websocket, unless a newer websocket supersedes it."""
-        consumer = self._consumers.get(link.session_id)
-        return consumer if consumer is not None and consumer.link == link else None
 
     def _make_request(
         self, consumer: Consumer, link: Link, head: Head, message: Message
@@ -294,32 +281,6 @@ class Conversation:
         number = self._log.count_cell(kind)
         is_long = not message.complete
         return Request(link.session_id, head, kind, expressions, number, is_long=is_long)
-
-    def _running(self) -> Request | None:
-        """Return the code that the kernel runs. It runs what it receives in this order."""
-        return next((each for each in self._requests.values() if each.executes), None)
-
-    def _start_next(self, now: float) -> None:
-        running = self._running()
-        if running is not None and running.started is None:
-            running.started = now
-
-    def _requests_of(self, session_id: str) -> list[Request]:
-        return [each for each in self._requests.values() if each.session_id == session_id]
-
-    def _is_pending(self, request: Request) -> bool:
-        return self._requests.get(request.key) is request
-
-    def _finish(self, request: Request, now: float) -> None:
-        self._log.end(request, now)
-        del self._requests[request.key]
-        self._start_next(now)
-
-    def _abandon(self, session_id: str, now: float) -> None:
-        for request in self._requests_of(session_id):
-            self._log.abandon(request, now)
-            del self._requests[request.key]
-        self._start_next(now)
 
     def _observe(self, consumer: Consumer, request: Request, incoming: Incoming) -> list[Effect]:
         """Return whether to pass on a message that belongs to a request, or what replaces it."""
@@ -349,14 +310,14 @@ class Conversation:
             if incoming.head.message_type == "kernel_info_reply" and request.status != "error":
                 self._info = dict(incoming.content)
         request.idle = request.idle or incoming.state == "idle"
-        if request.replied and request.idle and self._is_pending(request):
-            self._finish(request, now)
+        if request.replied and request.idle and self._pending.has(request):
+            self._pending.finish(request, now)
 
     # Loss
 
     def _check_for_loss(self, consumer: Consumer, link: Link) -> list[Effect]:
         """Return a sentinel if requests are pending. If it is answered first, a result was lost."""
-        effects = consumer.send_sentinel(link, self._requests_of(link.session_id))
+        effects = consumer.send_sentinel(link, self._pending.of(link.session_id))
         if effects:
             self._sentinels.append(consumer.sentinel)
         return effects
@@ -370,7 +331,7 @@ class Conversation:
         if incoming.head.parent_id != consumer.sentinel:
             return []
         effects: list[Effect] = []
-        for request in filter(self._is_pending, consumer.guarded):
+        for request in filter(self._pending.has, consumer.guarded):
             failure = Failure(request.loss)
             if incoming.is_reply and not request.replied:
                 effects += self._fail(request, failure, now)
@@ -387,9 +348,9 @@ class Conversation:
         if not reply:
             drafts = [draft for draft in drafts if draft.channel == IOPUB]
         request.shows_error = request.idle = True
-        effects = self._consumers[request.session_id].send(request, drafts)
+        effects = self._consumers.get(request.session_id).send(request, drafts)
         if reply:
-            self._finish(request, now)
+            self._pending.finish(request, now)
         return effects
 
     def _die(self, now: float, *, dead: bool) -> list[Effect]:
@@ -421,11 +382,11 @@ class Conversation:
 
     def _lose(self, failure: Failure, now: float) -> list[Effect]:
         """End all requests, and refuse further cells until a consumer restarts the kernel."""
-        running = self._running()
+        running = self._pending.running
         ran = "" if running is None else f" while it ran {self._place(running)}"
         subject = f"The kernel of {self._page}" if self._page and running is None else "The kernel"
         notice = " ".join(filter(None, (f"{subject} {failure.event}{ran}.", failure.detail)))
-        shows_error = running is not None and running.counts and not _has_result(running, failure)
+        shows_error = running is not None and running.counts and not running.survives(failure)
         self._loss_is_shown = shows_error or (self._lost is not None and self._loss_is_shown)
         self._lost = failure
         return [*self._end_all(failure, now), Notice(notice)]
@@ -434,22 +395,22 @@ class Conversation:
         """End the running code with an error, and the code after it as a kernel's queue does."""
         effects: list[Effect] = []
         is_running = True
-        for request in [*self._requests.values()]:
+        for request in self._pending.all():
             if not request.executes:
                 effects += self._fail(request, failure, now)
-            elif _has_result(request, failure):
+            elif request.survives(failure):
                 effects += self._end(request, [draft_idle()], now)
             elif is_running or request.kind is Kind.EXPRESSION:
                 is_running = False
-                effects += self._fail(request, _merge(request, failure), now)
+                effects += self._fail(request, request.merge(failure), now)
             else:
                 request.status = "aborted"
                 effects += self._end(request, draft_aborted(request), now)
         return effects
 
     def _end(self, request: Request, drafts: list[Draft], now: float) -> list[Effect]:
-        effects = self._consumers[request.session_id].send(request, drafts)
-        self._finish(request, now)
+        effects = self._consumers.get(request.session_id).send(request, drafts)
+        self._pending.finish(request, now)
         return effects
 
     def _refuse(self, consumer: Consumer, request: Request, failure: Failure) -> list[Effect]:
@@ -465,25 +426,3 @@ class Conversation:
         names = {Kind.CELL: "cell", Kind.EXPRESSION: "an expression after cell"}
         place = f"{names[request.kind]} {request.number}" if request.counts else "a tool's code"
         return f"{place} of {self._page}" if self._page else place
-
-    def _forget_old_consumers(self) -> None:
-        """Forget the consumers that have left, the first ones first, if there are too many."""
-        pending = {session_id for session_id, _ in self._requests}
-        for session_id, consumer in [*self._consumers.items()]:
-            if len(self._consumers) <= _MAX_CONSUMERS:
-                break
-            if consumer.link is None and session_id not in pending:
-                del self._consumers[session_id]
-
-
-def _has_result(request: Request, failure: Failure) -> bool:
-    """Whether a consumer has the result, and none of the output can be lost."""
-    complete = failure.cause in (Cause.KERNEL_DIED, Cause.TIME_LIMIT, Cause.RESTARTED)
-    return request.replied and request.failure is None and complete
-
-
-def _merge(request: Request, failure: Failure) -> Failure:
-    """Return why a request ends if it had been interrupted, and the kernel died of that."""
-    if request.failure is None or failure.cause is not Cause.KERNEL_DIED:
-        return failure
-    return replace(request.failure, detail=f"{request.failure.detail} Then the kernel died.")

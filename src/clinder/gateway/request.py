@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -76,6 +76,17 @@ class Request:
         """Note what ended the request; whatever its own result is, this replaces it."""
         self.failure = failure
         self.error = (failure.name, failure.text)
+
+    def survives(self, failure: Failure) -> bool:
+        """Whether its consumer has its result, and the failure loses none of its output."""
+        complete = failure.cause in (Cause.KERNEL_DIED, Cause.TIME_LIMIT, Cause.RESTARTED)
+        return self.replied and self.failure is None and complete
+
+    def merge(self, failure: Failure) -> Failure:
+        """Return why it ends if it had been interrupted, and the kernel died of that."""
+        if self.failure is None or failure.cause is not Cause.KERNEL_DIED:
+            return failure
+        return replace(self.failure, detail=f"{self.failure.detail} Then the kernel died.")
 
     @property
     def executes(self) -> bool:

@@ -1,0 +1,61 @@
+"""The requests of one kernel that have no result yet."""
+
+from __future__ import annotations
+
+from clinder.gateway.cell_log import CellLog
+from clinder.gateway.request import Request
+
+
+class Pending:
+    """Requests, in the order in which the kernel runs their code. The log learns how they end."""
+
+    def __init__(self, log: CellLog):
+        self._log = log
+        self._requests: dict[tuple[str, str], Request] = {}
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def all(self) -> list[Request]:
+        """Return all of them."""
+        return [*self._requests.values()]
+
+    def of(self, session_id: str) -> list[Request]:
+        """Return those of one consumer."""
+        return [each for each in self._requests.values() if each.session_id == session_id]
+
+    def find(self, session_id: str, message_id: str) -> Request | None:
+        """Return the request of a consumer with this id."""
+        return self._requests.get((session_id, message_id))
+
+    def has(self, request: Request) -> bool:
+        """Whether a request still has no result."""
+        return self._requests.get(request.key) is request
+
+    @property
+    def running(self) -> Request | None:
+        """The code that the kernel runs."""
+        return next((each for each in self._requests.values() if each.executes), None)
+
+    def add(self, request: Request, now: float) -> None:
+        """Add a request that is about to be passed on."""
+        self._requests[request.key] = request
+        self._start_next(now)
+
+    def finish(self, request: Request, now: float) -> None:
+        """Remove a request that has its result."""
+        self._log.end(request, now)
+        del self._requests[request.key]
+        self._start_next(now)
+
+    def abandon(self, session_id: str, now: float) -> None:
+        """Remove the requests of a consumer that waits for them no more."""
+        for request in self.of(session_id):
+            self._log.abandon(request, now)
+            del self._requests[request.key]
+        self._start_next(now)
+
+    def _start_next(self, now: float) -> None:
+        running = self.running
+        if running is not None and running.started is None:
+            running.started = now

@@ -246,6 +246,7 @@ def test_output_that_the_server_dropped_is_recorded() -> None:
 def test_a_cell_is_interrupted_at_its_time_limit_and_its_page_shows_why() -> None:
     dialogue = Dialogue(cell=60)
     cell = dialogue.run_cell()
+    dialogue.status("busy", cell)
 
     assert dialogue.after(59) == []
     assert dialogue.after(1) == ["interrupt"]
@@ -314,10 +315,10 @@ def test_a_kernel_that_clinder_cannot_restart_is_reported() -> None:
 
 def test_the_time_of_a_queued_cell_begins_when_it_runs() -> None:
     dialogue = Dialogue(cell=60)
-    first = dialogue.run_cell()
-    dialogue.run_cell()
+    first, second = dialogue.run_cell(), dialogue.run_cell()
     dialogue.now += 50
     dialogue.ends(first)
+    dialogue.status("busy", second)
 
     assert dialogue.after(59) == []
     assert dialogue.after(1) == ["interrupt"]
@@ -736,6 +737,25 @@ def test_a_cell_that_is_too_large_for_the_server_fails_with_that_reason() -> Non
     assert dialogue.answers_sentinel() == [
         *["drop", "error CellTooLarge", "execute_reply error CellTooLarge", "idle", "drop"]
     ]
+
+
+def test_a_cell_that_the_kernel_never_received_fails() -> None:
+    """A server can restart a kernel twice in a row, and the cell comes in between."""
+    dialogue = Dialogue()
+    dialogue.run_cell()
+    assert dialogue.after(9) == []
+    assert dialogue.after(1) == ["send kernel_info_request"]
+    assert dialogue.after(9) == []
+    assert dialogue.after(1) == ["send kernel_info_request"], "the first one can be lost, too"
+    assert dialogue.answers_sentinel() == [
+        *["drop", "error CellNotReceived", "execute_reply error CellNotReceived", "idle", "drop"]
+    ]
+
+
+def test_a_cell_that_runs_silently_is_not_checked() -> None:
+    dialogue = Dialogue()
+    dialogue.status("busy", dialogue.run_cell())
+    assert dialogue.after(30) == []
 
 
 def test_a_cell_of_which_only_the_status_was_lost_fails() -> None:

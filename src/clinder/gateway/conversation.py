@@ -228,7 +228,7 @@ class Conversation:
             return []
         if running.interrupted is None:
             is_due = now - running.started >= self._limits.cell
-            return self._interrupt(running, now) if is_due else []
+            return self._interrupt(running, now) if is_due else self._check(running, now)
         is_due = now - running.interrupted >= self._limits.grace
         return self._give_up(running, now) if is_due else []
 
@@ -284,6 +284,8 @@ class Conversation:
 
     def _observe(self, consumer: Consumer, request: Request, incoming: Incoming) -> list[Effect]:
         """Return whether to pass on a message that belongs to a request, or what replaces it."""
+        if not request.is_seen:
+            request.is_seen, request.loss = True, Cause.OUTPUT_LOST
         failure = request.failure if request.executes else None
         if failure is None:
             request.error = request.error or incoming.error
@@ -321,6 +323,19 @@ class Conversation:
         if effects:
             self._sentinels.append(consumer.sentinel)
         return effects
+
+    def _check(self, running: Request, now: float) -> list[Effect]:
+        """Return a sentinel if the kernel has sent nothing for a request for a while.
+
+        A kernel that restarts loses requests, and a server can restart one twice in a row.
+        """
+        consumer = self._consumers.get(running.session_id)
+        is_silent = not running.is_seen and now - (running.started or now) >= running.check_after
+        if not is_silent or consumer.link is None or not consumer.has_server:
+            return []
+        running.check_after *= 2
+        running.loss = Cause.NOT_RECEIVED
+        return self._check_for_loss(consumer, consumer.link)
 
     def _judge(self, consumer: Consumer, incoming: Incoming, now: float) -> list[Effect]:
         """Return how to end the requests of which the sentinel's result shows that one is lost.

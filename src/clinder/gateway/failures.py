@@ -18,6 +18,8 @@ class Cause(Enum):
     OUTPUT_LOST = "output-lost"
     TOO_LARGE = "too-large"
     """The server closed the connection because the cell itself was too large for it."""
+    NOT_RECEIVED = "not-received"
+    """The kernel answered a later request, but not the cell."""
     KERNEL_GONE = "kernel-gone"
     """The server no longer has the kernel: somebody deleted it, or the server culled it."""
     SESSION_GONE = "session-gone"
@@ -89,6 +91,13 @@ _WORDS = {
         "This cell was not run because the session's server did not accept an earlier one.",
         "A Jupyter Server accepts messages of 10 MiB, unless its tornado_settings have another "
         "websocket_max_message_size. Let the code read its data from a file or a URL.",
+    ),
+    Cause.NOT_RECEIVED: _Words(
+        "CellNotReceived",
+        "did not receive a cell",
+        "The kernel never received this cell, probably because it was restarting.",
+        "This cell was not run because the kernel did not receive an earlier one.",
+        "Run the notebook again.",
     ),
     Cause.KERNEL_GONE: _Words(
         "KernelGone",

@@ -67,6 +67,10 @@ class Request:
     """Whether it is too long to be read as a whole."""
     loss: Cause = Cause.OUTPUT_LOST
     """Why its result is lost, if it is."""
+    is_seen: bool = False
+    """Whether the kernel has sent anything for it."""
+    check_after: float = 10.0
+    """If nothing comes for so many seconds, whether the kernel has received it is checked."""
     crossed: bool = False
     """Whether it ran while the connection to the server broke."""
     dropped: bool = False

@@ -61,6 +61,7 @@ class Server:
     connection closes without a response. The kernel is listed only after ``unlisted`` requests.
     Deleting it calls ``on_delete`` and takes ``delete_takes`` seconds. Requests for its state get
     each of ``states`` once, while the websocket stays closed, and ``last_state`` after them.
+    ``most_open`` is how many websockets were open at once.
     """
 
     answers: Callable[[str], list[str | bytes | None]]
@@ -83,6 +84,8 @@ class Server:
     states: list[tuple[int, str]] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
     last_state: tuple[int, str] = (200, '{"execution_state": "starting"}')
+    open: int = 0
+    most_open: int = 0
     url: str = ""
     requests: list[Message] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
@@ -109,6 +112,13 @@ class Channels(Handler, WebSocketHandler):
             self.set_status(self.server.refuse)
             self.set_header("Location", "/elsewhere")
             self.finish()
+
+    def open(self, *_: str) -> None:
+        self.server.open += 1
+        self.server.most_open = max(self.server.most_open, self.server.open)
+
+    def on_close(self) -> None:
+        self.server.open -= 1
 
     async def on_message(self, text: str | bytes) -> None:
         request = json.loads(text)
@@ -159,12 +169,16 @@ class Sessions(Handler):
         session = json.loads(self.request.body)
         self.server.on_start()
         await asyncio.sleep(self.server.start_takes)
-        started_session = {**session, "kernel": {"id": "k"}}
+        started_session = {"id": "s", **session, "kernel": {"id": "k"}}
         self.server.listed.append(started_session)
         if self.server.breaks:
             self.detach().close()
         else:
             self.write(started_session)
+
+    async def patch(self) -> None:
+        kernel = json.loads(self.request.body).get("kernel", {})
+        self.write({"id": "s", "kernel": {"id": "k2", **kernel} if kernel else {"id": "k"}})
 
 
 class Page(RequestHandler):
@@ -184,7 +198,7 @@ def serving(server: Server) -> Iterator[Server]:
             Application(
                 [
                     (r"/user/x/api/kernel(?:specs|s|s/([^/]+))", Kernels, own),
-                    (r"/user/x/api/sessions", Sessions, own),
+                    (r"/user/x/api/sessions(?:/s)?", Sessions, own),
                     (r"/user/x/api/.*", Channels, own),
                     (r"/x", Page),
                 ]

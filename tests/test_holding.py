@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from answers import Answer, Raw, json_page, moved, page
-from channels import TOKEN, Server, info, serving, status
+from channels import TOKEN, Server, info, reply, serving, status
 from clinder._deadline import Deadline
 from clinder.errors import ServerNotReady
 from clinder.gateway import holding, kernels
@@ -79,6 +79,30 @@ def test_the_response_is_held_until_the_kernel_responds() -> None:
         "python3",
         True,
     )
+
+
+def test_the_kernel_has_one_websocket_at_a_time() -> None:
+    """The server keeps the output for a websocket that breaks only once none is open."""
+    server = Server(lambda parent: [info(parent), reply(parent), status("idle", parent)])
+    with gateway(server) as opened:
+        run(opened)
+    opened_websockets = [each for each in server.paths if "/channels" in each]
+    assert (len(opened_websockets), server.most_open) == (2, 1)
+
+
+def test_a_kernel_that_replaces_that_of_a_session_is_held_and_takes_its_turn() -> None:
+    server = Server(lambda parent: [info(parent)])
+    with gateway(server, limit=KernelLimit(1)) as opened:
+        start(opened)
+        renamed, _ = request(opened, "PATCH", "api/sessions/s", {"path": "renamed.md"})
+        change = {"kernel": {"name": "conda-env-x-py"}}
+        changed, content = request(opened, "PATCH", "api/sessions/s", change)
+        records = opened.kernels
+        deleted, _ = request(opened, "DELETE", "api/sessions/s")
+    assert (renamed, changed, deleted) == (200, 200, 204)
+    assert json.loads(content)["kernel"] == {"id": "k2", "name": "python3"}
+    assert [each.page for each in records] == ["page.md", "page.md"]
+    assert records[1].ready_after is not None
 
 
 def test_blanks_keep_the_consumer_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

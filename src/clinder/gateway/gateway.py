@@ -184,7 +184,7 @@ class Gateway:
                 kernels.serve(exchange, target, kernel_id)
             case True, _, _:
                 relay(exchange, target, self._upstream, self._threads)
-            case _, "POST", ["sessions" | "kernels"]:
+            case (_, "POST", ["sessions" | "kernels"]) | (_, "PATCH", ["sessions", _]):
                 self._holding.start(exchange, target)
             case _, "GET", ["sessions" | "kernels"]:
                 kernels.respond_list(exchange, target)

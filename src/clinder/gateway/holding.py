@@ -17,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
+from urllib.parse import unquote
 from uuid import uuid4
 
 from clinder._deadline import Deadline
@@ -83,12 +84,16 @@ _Outcome = Answer | HeldKernel | NoSession | None
 
 @dataclass(frozen=True)
 class Start:
-    """A consumer's request for a kernel. ``content`` is its JSON, ``key`` what it is for."""
+    """A consumer's request for a kernel. ``content`` is its JSON, ``key`` what it is for.
+
+    ``session_id`` is that of a session whose kernel it replaces, ``""`` for a new one.
+    """
 
     content: Mapping[str, Any]
     key: str
     path: str
     requested: str
+    session_id: str = ""
 
     @classmethod
     def parse(cls, target: Target, body: bytes) -> Start | None:
@@ -96,12 +101,13 @@ class Start:
         content = parse_object(body) if body.strip() else {}
         if content is None:
             return None
-        key = target.path.split("/")[1]
+        _, key, *identifiers = target.path.split("/")
         kernel = get_object(content, "kernel") if key == "sessions" else content
-        if key == "sessions" and kernel.get("id"):
+        requested, session_id = get_text(kernel, "name"), unquote("".join(identifiers))
+        if key == "sessions" and (kernel.get("id") or (session_id and not requested)):
             return None
         path = get_text(content, "path") or get_text(content, "name")
-        return cls(content, key, path, get_text(kernel, "name"))
+        return cls(content, key, path, requested, session_id)
 
     @property
     def page(self) -> str:
@@ -154,7 +160,10 @@ class Holding:
             kernels.after_restart = self._prepare_again
 
     def start(self, exchange: Exchange, target: Target) -> None:
-        """Serve a request that starts a kernel. Raises ``ConsumerGone``."""
+        """Serve a request that starts a kernel, or replaces that of a session.
+
+        Raises ``ConsumerGone``.
+        """
         body = exchange.read_body(_MAX_BODY)
         if body is None:
             exchange.respond_json(413, {"message": "The request is too large."})
@@ -217,14 +226,20 @@ class Holding:
         try:
             if not self._kernels.session_gone:
                 self._measure_first()
-            slot = self._slots.acquire(start.page, deadline)
+            old = self._kernels.find_session(start.session_id)
+            slot = old.take_slot() if old is not None else None
+            slot = slot or self._slots.acquire(start.page, deadline)
             result = self._post(start, method, target, slot, deadline)
             if isinstance(result, HeldKernel):
                 kernel = result
+                if old is not None and old is not kernel:  # the server has ended it
+                    self._kernels.forget(old)
                 if kernel.is_on_server:
                     self._wait_until_ready(kernel, deadline)
                 deadline.raise_if_expired()
-            elif slot is not None:
+            elif old is not None:
+                old.slot = slot
+            else:
                 slot.release()
         except Cancelled:
             if kernel is not None:
@@ -239,7 +254,9 @@ class Holding:
     ) -> Answer | HeldKernel:
         """Have the server start the kernel."""
         name = self._map(start.requested)
-        record = Kernel(start.page, start.requested, name, slot.waited)
+        known = self._kernels.find_session(start.session_id)
+        page = start.page or (known.record.page if known is not None else "")
+        record = Kernel(page, start.requested, name, slot.waited)
         if gone := self._kernels.session_gone:
             return self._make_up(start, record, slot, Cause.SESSION_GONE, gone)
         content = start.with_kernelspec(name)
@@ -358,8 +375,8 @@ class Holding:
         model = kernel
         if start.key == "sessions":
             model = {
-                "id": str(uuid4()),
-                "path": start.path,
+                "id": start.session_id or str(uuid4()),
+                "path": start.path or record.page,
                 "name": get_text(start.content, "name"),
                 "type": get_text(start.content, "type") or "notebook",
                 "kernel": kernel,

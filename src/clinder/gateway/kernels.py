@@ -64,6 +64,11 @@ class HeldKernel:
     expires: float | None = None
     """When the kernel of a bridge is deleted because no bridge is connected to it."""
 
+    def take_slot(self) -> Slot | None:
+        """Return its slot for a kernel that replaces it."""
+        slot, self.slot = self.slot, None
+        return slot
+
     def release(self) -> None:
         """Let another kernel start."""
         if self.slot is not None:
@@ -146,6 +151,12 @@ class Kernels:
         """Return a kernel that a consumer has started and not deleted."""
         with self._lock:
             return self._kernels.get(kernel_id)
+
+    def find_session(self, session_id: str) -> HeldKernel | None:
+        """Return the kernel of a session, ``None`` also if there is no id."""
+        return next(
+            (each for each in self.all() if session_id and each.session_id == session_id), None
+        )
 
     def all(self) -> list[HeldKernel]:
         """Return all of them."""
@@ -368,9 +379,7 @@ class Kernels:
             self._threads.start("action", self.remove, kernel)
 
     def _find_by(self, key: str, identifier: str) -> HeldKernel | None:
-        if key == "kernels":
-            return self.find(identifier)
-        return next((each for each in self.all() if each.session_id == identifier), None)
+        return self.find(identifier) if key == "kernels" else self.find_session(identifier)
 
     def _keep(self, kernel: HeldKernel) -> None:
         record = _record(kernel)

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from clinder.gateway.report import Report
 from e2e.myst import JUPYTER, MYST, OFFLINE, REQUEST, book, outputs, page, printed
 from e2e.world import Result, World, until
 
@@ -152,3 +153,44 @@ def test_after_a_warm_up_or_through_the_gateway_a_cold_server_gives_myst_outputs
 
     assert result.code == 0
     assert printed(cold[way].folder / CONTENT, "index").startswith("on v2/git/")
+
+
+HOSTILE = {
+    "index.md": page(REQUEST),
+    "exits.md": page("print('before')", "import os; os._exit(3)", "print('after')"),
+    "endless.md": page("import time\nwhile True: time.sleep(0.1)", "print('after')"),
+    "foreign.md": page(REQUEST).replace("name: python3", "name: conda-env-book-py"),
+    "raises.md": page("1 / 0", "print('after')"),
+}
+"""Pages on which MyST alone hangs, or which lose it the whole build."""
+ERRORS = {
+    "exits": "KernelDied",
+    "endless": "CellTimedOut",
+    "raises": "ZeroDivisionError",
+}
+"""The error with which a page of :data:`HOSTILE` ends."""
+
+
+@pytest.mark.parametrize("command", [[MYST], [JUPYTER, "book"]], ids=["myst", "jupyter book"])
+def test_one_page_that_fails_does_not_lose_the_others(world: World, command: list[str]) -> None:
+    folder = book(world.directory, HOSTILE)
+    options = ["--cell-timeout", "2", "--max-kernels", "1", "--report", "report.json"]
+    built = [*command, *SITE, "--strict"]
+    result = world.run("run", "--hub", "local", *options, "--", *built, env=OFFLINE)
+
+    assert result.code == 1, result.err
+    content = folder / CONTENT
+    assert printed(content, "index").startswith("on v2/git/")
+    assert printed(content, "foreign").startswith("on v2/git/")
+    assert printed(content, "exits") == "before\n"
+    errors = {name: each["ename"] for name in ERRORS for each in outputs(content, name)[-1:]}
+    assert errors == ERRORS
+    report = Report.from_json((folder / "report.json").read_text(encoding="utf-8"))
+    assert report.command
+    assert report.command.exit_code == 1
+    kernels = {each.page.rpartition("/")[2]: each for each in report.kernels}
+    assert {name: kernels[f"{name}.md"].errors[0].name for name in ERRORS} == ERRORS
+    assert kernels["exits.md"].deaths == 1
+    assert kernels["endless.md"].time_limits == (1,)
+    assert kernels["foreign.md"].requested == "conda-env-book-py"
+    assert "clinder: Warning: The session has no kernelspec 'conda-env-book-py'" in result.err

@@ -66,7 +66,8 @@ def how_to_continue(sources: Sequence[Source]) -> str:
     remaining = [each for each in sources if not isinstance(each.outcome, UsageError)]
     urls = [each.session.url for each in remaining]
     files = [each.file for each in remaining if each.file]
-    command = f"`{stop_command(*files)}`" if len(files) == len(urls) else "the same command again"
+    can_name = len(files) == len(urls) and not any(each.session.account for each in remaining)
+    command = f"`{stop_command(*files)}`" if can_name else "the same command again"
     subject, them = ("The session", "it") if len(urls) == 1 else ("The sessions", "them")
     return (
         f"{subject} at {' and '.join(urls)} might still be running. To stop {them}, run {command}."

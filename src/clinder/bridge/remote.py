@@ -32,8 +32,8 @@ _SILENCE = 120.0
 """Seconds without a byte after which a response is given up. The gateway sends a blank every 10 s
 while it waits for a kernel."""
 _MAX_RESPONSE = 1024 * 1024
-_CHUNK = 256 * 1024
-_CHUNKS = 64
+_CHUNK = 1024 * 1024
+_CHUNKS = 32
 """How many of them are read of one long message, before the tool's sockets have their turn."""
 
 

@@ -31,6 +31,12 @@ PAGES = [
     *DOCS,
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "examples/README.md")),
 ]
+EXAMPLES = [
+    each
+    for each in sorted((ROOT / "examples").glob("**/*"))
+    if each.suffix in (".yml", ".yaml", ".toml")
+]
+REPORTS_ERRORS = r"--strict|--fail-on-cell-error|--report"
 FILES = re.compile(r"https://github\.com/org/clinder-action/(?:blob|tree)/main/")
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
 OPTIONS_OF_OTHERS = {
@@ -203,6 +209,25 @@ def test_options_exist(page: Path) -> None:
     options = {option for text in texts for option in re.findall(r"^--?[a-z-]+\b", text)}
 
     assert options <= options_of("").union(*OPTIONS_OF_OTHERS.values())
+
+
+def books(text: str) -> list[str]:
+    """Return the commands in a text that execute a book with MyST."""
+    lines = text.replace("\\\n", " ").splitlines()
+    return [line for line in lines if "myst build" in line and "--execute" in line]
+
+
+@pytest.mark.parametrize("source", [*PAGES, *EXAMPLES], ids=page_id)
+def test_a_book_is_written_as_html_and_fails_if_a_cell_fails(source: Path) -> None:
+    """Or its report is shown. Without ``--html``, MyST writes no pages."""
+    text = source.read_text("utf-8")
+    blocks = [text] if source in EXAMPLES else [
+        token.content for token in tokens(source) if token.type == "fence"
+    ]  # fmt: skip
+    found = [line for block in blocks for line in books(block)]
+
+    assert [line for line in found if "--html" not in line] == []
+    assert [line for line in found if not re.search(REPORTS_ERRORS, line)] == []
 
 
 # The action

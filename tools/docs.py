@@ -389,11 +389,16 @@ def _message(kind: type[errors.ClinderError]) -> str:
 def _build_causes() -> str:
     rows = (
         (f"`{cause.name}`", cause.message, LOGS[cause.name], str(cause.error.exit_code),
-         cause.hint or cause.error.hint)
+         cause.hint or _hint_of_cause(cause.error))
         for cause in CAUSES
     )  # fmt: skip
     head = ("cause", "message", "what the log shows", "exit code", "what to do")
     return _table(head, *rows)
+
+
+def _hint_of_cause(error: type[errors.ClinderError]) -> str:
+    """Return an error's hint, unless the page has a section for the error's only cause."""
+    return error.hint if error is errors.BuildFailed else "see its message, below"
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

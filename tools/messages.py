@@ -316,7 +316,6 @@ EXPLANATIONS = {
         ),
         "The time limit expired while clinder was starting or removing a kernel, which might "
         "still be running in the session.",
-        "`clinder stop` stops the session and its kernels.",
     ),
     "LaunchFailed": Explanation(
         ("The server could not be launched: …",),

@@ -33,6 +33,8 @@ _RESET = 60.0
 class KernelNotRemoved(errors.TimedOut):
     """The time limit was reached, and the kernel could not be deleted: it might still run."""
 
+    hint = "`clinder stop` stops the session and everything that runs in it."
+
 
 @contextmanager
 def running_kernel(

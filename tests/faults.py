@@ -188,7 +188,7 @@ FORK = Repository("gh", "them/fork", "2e" * 20)
 SAME = Choice(FORK, Repository("gh", "org/repo", COMMIT), "org/repo has the same environment.")
 DIFFERS = Choice(FORK, FORK, "No commit of org/repo is launched: apt.txt differs.", refused=True)
 NOT_ALLOWED = failed("Sorry, them/fork/main is not allowed to launch. Please contact admins!")
-ONLY_HUB = "would try the next hub, but there is no other"
+ONLY_HUB = "would try another hub"
 ORPHAN = "nobody holds its token"
 
 
@@ -331,7 +331,7 @@ def unusable(fault: str, launched: Launched) -> Fault:
 
 
 def launch_fails(fault: str, response: Response) -> Fault:
-    reaction = "warns that a server might be left to the culler; " + ONLY_HUB
+    reaction = "warns of a lost server; " + ONLY_HUB
     return Fault(fault, reaction, [[response]], 8, "another hub", warning=ORPHAN)
 
 
@@ -473,7 +473,7 @@ ANSWERS = (
     launch_fails("The server takes too long to start", transcript("launchtimeout")),
     Fault(
         "The hub fails to launch the server, but a second hub does not",
-        "warns that a server might be left to the culler, and tries the next hub",
+        "warns of a lost server, and tries the next hub",
         [[transcript("launch-fail")], [Launched()]],
         0,
         warning=ORPHAN,
@@ -856,7 +856,7 @@ NETWORK = (
     stays_broken("The stream drops during every build request", DROPPED, "network"),
     Fault(
         "The stream drops while launching, then the launch continues",
-        "warns that a server might be left to the culler, and retries once",
+        "warns of a lost server, and retries once",
         [[DROPPED_LAUNCHING, Launched()]],
         0,
         within=8,
@@ -1004,7 +1004,7 @@ CANCELLED = (
     ),
     Fault(
         "Ctrl-C while launching, and no server starts",
-        "waits 5 s, then warns that a server might be left to the culler",
+        "waits 5 s, then warns of a lost server",
         [[silent(BUILDING, LAUNCHING, step=0.05)]],
         130,
         cancel_at=in_phase("launching"),
@@ -1013,7 +1013,7 @@ CANCELLED = (
     ),
     Fault(
         "Ctrl-C while launching, and the launch fails",
-        "exits as cancelled, and warns that a server might be left to the culler",
+        "exits as cancelled, and warns of a lost server",
         [[fails_later]],
         130,
         warning=ORPHAN,
@@ -1057,7 +1057,7 @@ CANCELLED = (
     ),
     Fault(
         "The time limit expires while launching",
-        "fails, and warns that a server might be left to the culler",
+        "fails, and warns of a lost server",
         [[silent(BUILDING, LAUNCHING)]],
         7,
         "--timeout",

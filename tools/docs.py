@@ -216,14 +216,14 @@ def _python() -> str:
 
 def _function(name: str, module: ModuleType = clinder) -> str:
     function = getattr(module, name)
-    parameters = inspect.signature(function).parameters.values()
-    lines = "".join(f"    {line},\n" for line in _parameters(parameters))
-    return_type = {"open_session": "AbstractContextManager[Session]"}.get(name) or str(
-        inspect.signature(function).return_annotation
-    )
+    signature = inspect.signature(function)
+    lines = "".join(f"    {line},\n" for line in _parameters(signature.parameters.values()))
+    returned = str(signature.return_annotation)
+    if name == "open_session":
+        lines, returned = "    ...  # as for clinder.start\n", "AbstractContextManager[Session]"
     return (
         f"## {module.__name__}.{name}\n\n"
-        f"```python\n{module.__name__}.{name}(\n{lines}) -> {return_type}\n```\n\n"
+        f"```python\n{module.__name__}.{name}(\n{lines}) -> {returned}\n```\n\n"
         f"{_markdown(function)}\n"
     )
 

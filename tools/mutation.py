@@ -35,6 +35,7 @@ TESTS = {
     "gateway.incoming": ("conversation",),
     "gateway.kernelspecs": ("kernelspecs",),
     "gateway.metrics": ("report",),
+    "gateway.pending": ("conversation",),
     "gateway.report": ("report",),
     "gateway.request": ("conversation",),
     "gateway.slots": ("slots",),

@@ -212,6 +212,9 @@ class Problem:
 class Report:
     """One run. A field is ``null`` or empty if the run ended before it was known.
 
+    In the action, ``command`` and ``stop`` are always ``null``, because the report is for the later
+    steps of the job.
+
     ``version`` is that of the report; it changes when a field changes its meaning or disappears.
     ``clinder`` is the version of clinder. ``kernels`` are in the order of their start.
     ``variables`` are the names of the variables that each kernel received.

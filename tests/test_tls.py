@@ -21,6 +21,7 @@ from answers import Answer, moved, ready
 from channels import TOKEN, Server, info, serving
 from clinder._deadline import Deadline
 from clinder.errors import CertificateUntrusted
+from clinder.gateway.upstream import Credential, Upstream
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.binderhub import Ready, request_build
@@ -65,7 +66,12 @@ def open_kernel(url: str) -> object:
     return kernel
 
 
-EACH_WAY = pytest.mark.parametrize("get", [request, stream, open_kernel])
+def request_through_gateway(url: str) -> object:
+    """The response to a request that the gateway forwards."""
+    return Upstream(Credential(url + "user/x/", TOKEN), Timeouts(5, 5)).call("GET", "api/kernels")
+
+
+EACH_WAY = pytest.mark.parametrize("get", [request, stream, open_kernel, request_through_gateway])
 
 
 @pytest.fixture

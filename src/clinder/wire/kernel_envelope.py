@@ -169,23 +169,26 @@ def _read_v1_head(message: Message) -> Head | None:
     if max(len(header), len(parent)) > HEADER_LIMIT:
         return None
     return _make_head(
-        channel.decode("ascii", "replace"), parse_object(header), parse_object(parent)
+        channel.decode("ascii", "replace"),
+        parse_object(header),
+        parse_object(parent),
+        header + parent,
     )
 
 
-def _make_head(channel: str, header: object, parent: object) -> Head | None:
-    """Return a head if it is one. Its headers keep the values that are neither deep nor huge."""
+def _make_head(channel: str, header: object, parent: object, source: str | bytes) -> Head | None:
+    """Return a head if it is one. Its headers keep the values that are neither deep nor huge.
+
+    ``source`` is the JSON of both. If it is ASCII, that of each is at most twice as long.
+    """
     if not isinstance(header, dict) or not isinstance(parent, dict):
         return None
     head = Head(channel, _keep_plain(header), _keep_plain(parent))
-    is_small = all(_is_small(each) for each in (head.header, head.parent))
-    return head if len(channel) <= _CHANNEL_LIMIT and is_small else None
-
-
-def _is_small(header: Mapping[str, Any]) -> bool:
-    """Whether a header is not too long as JSON, in which a character has at most 6 bytes."""
-    most = 6 * sum(len(str(each)) for pair in header.items() for each in pair) + 8 * len(header)
-    return most <= HEADER_LIMIT or len(json.dumps(header)) <= HEADER_LIMIT
+    if len(channel) > _CHANNEL_LIMIT:
+        return None
+    is_small = len(source) <= HEADER_LIMIT // 2 and source.isascii()
+    sizes = () if is_small else (len(json.dumps(head.header)), len(json.dumps(head.parent)))
+    return head if max(sizes, default=0) <= HEADER_LIMIT else None
 
 
 def _keep_plain(header: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -218,7 +221,7 @@ def _read_json_head(message: Message) -> Head | None:
         return None
     header = fields.get("header")
     channel = get_text(fields, "channel") or _channel_of(header)
-    return _make_head(channel, header, fields.get("parent_header", {}))
+    return _make_head(channel, header, fields.get("parent_header", {}), text)
 
 
 def _first_fields(text: str) -> Mapping[str, Any]:

@@ -268,9 +268,13 @@ def test_a_request_for_a_plain_http_hub_with_a_token_is_a_usage_error() -> None:
         resolve(options, Deadline(60), {})
 
 
-def test_without_a_token_the_error_names_the_page_and_the_scopes(hub: ScriptedHub) -> None:
+@pytest.mark.parametrize("hands_out", [False, True])
+def test_without_a_token_the_error_names_the_page_and_the_scopes(
+    hub: ScriptedHub, *, hands_out: bool
+) -> None:
     Users(hub)
-    error = Launch(hub, token="").fail()
+    error = Launch(hub, token="", hands_out=hands_out).fail()
+    assert ("tokens!user" in error.hint) == hands_out
     assert isinstance(error, LoginRequired)
     assert error.exit_code == 3
     assert f"{hub.origin}/hub/token" in error.hint

@@ -246,7 +246,12 @@ class AccountLaunch:
 
     def _with_advice(self, error: HubTokenRefused, leftover: str = "") -> HubTokenRefused:
         """Add to an error where to create a token, and with which scopes."""
-        hint = how_to_get_a_token(self.jupyterhub, self._service, starts=bool(self.profile))
+        hint = how_to_get_a_token(
+            self.jupyterhub,
+            self._service,
+            starts=bool(self.profile),
+            hands_out=self.hands_out,
+        )
         return HubTokenRefused(f"{error.message} {leftover}".strip(), hint=hint)
 
     def _not_issued(self) -> TokenNotIssued:
@@ -268,13 +273,19 @@ def needed_scopes(service: str, *, starts: bool = False) -> tuple[str, ...]:
     return (f"{ACCESS_SERVICE}!service={service or 'binder'}", *own)
 
 
-def how_to_get_a_token(jupyterhub: str, service: str = "", *, starts: bool = False) -> str:
-    """Return a hint that says where to create a hub token, and with which scopes."""
+def how_to_get_a_token(
+    jupyterhub: str, service: str = "", *, starts: bool = False, hands_out: bool = False
+) -> str:
+    """Return a hint that says where to create a hub token, and with which scopes.
+
+    ``hands_out``: a session needs a token of its own.
+    """
     where = f"at {jupyterhub}token" if jupyterhub else "on the JupyterHub's page /hub/token"
-    scopes = ", ".join(needed_scopes(service, starts=starts))
+    own = [f"{TOKENS}!user"] if hands_out else []
+    scopes = ", ".join([*needed_scopes(service, starts=starts), *own])
     return (
         f"Create a token {where} with the scopes {scopes}, and pass it with `--hub-token @FILE`, or"
-        " in CLINDER_HUB_TOKEN."
+        f" in CLINDER_HUB_TOKEN.{' `clinder run` does not need tokens!user.' if own else ''}"
     )
 
 

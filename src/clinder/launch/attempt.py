@@ -230,7 +230,8 @@ class LaunchAttempt:
             limit = self.deadline.capped(_PROBE)
             jupyterhub, service = find_jupyterhub(self.transport, self.step.address, limit)
             if jupyterhub:
-                error.hint = how_to_get_a_token(jupyterhub, service)
+                hands_out = self.request.options.hands_out
+                error.hint = how_to_get_a_token(jupyterhub, service, hands_out=hands_out)
         return error
 
     def _leaves_a_server(self, error: errors.ClinderError) -> bool:

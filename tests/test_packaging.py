@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -198,6 +199,39 @@ print(clinder.__version__, len(names) > 30, "clinder.action" in names)
     output = _run([installed / "python", "-I", "-c", script], tmp_path)
 
     assert output == f"{clinder.__version__} True False\n"
+
+
+BRIDGE = """
+import pathlib, sys
+from clinder.bridge.kernelspecs import write_kernelspecs
+url, specs = "http://127.0.0.1:9/", {"kernelspecs": {"python3": {"spec": {}}}}
+folder = pathlib.Path(sys.argv[1])
+write_kernelspecs(folder, specs, url=url, token="t", top=folder, local=())
+"""
+
+
+def test_a_tool_in_another_environment_starts_the_wheel_s_bridge(
+    installed: Path, tmp_path: Path
+) -> None:
+    """It needs the other environment's pyzmq, and ends because there is no gateway."""
+    _run([installed / "python", "-I", "-c", BRIDGE, tmp_path], tmp_path)
+    spec = json.loads((tmp_path / "kernels" / "python3" / "kernel.json").read_text())
+    connection = {f"{name}_port": 0 for name in ("hb", "iopub", "shell", "control", "stdin")}
+    (tmp_path / "connection.json").write_text(json.dumps({**connection, "ip": "127.0.0.1"}))
+    _, program, *arguments, _ = spec["argv"]
+
+    ended = subprocess.run(
+        [sys.executable, program, *arguments, "connection.json"],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert Path(program).is_relative_to(installed.parent)
+    assert ended.returncode == 1
+    assert "clinder: clinder's gateway does not respond: " in ended.stderr
 
 
 # pre-commit

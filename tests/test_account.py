@@ -384,6 +384,24 @@ def test_a_launch_waits_for_the_hub_s_own_tries_if_the_account_s_server_runs(
     assert Launch(hub).run().url == users.url("")
 
 
+def test_servers_that_the_hub_failed_to_start_are_removed_once_one_has_started(
+    hub: ScriptedHub,
+) -> None:
+    """JupyterHub counts stopped servers against the limit of named ones."""
+    users = Users(hub)
+    users.start("mine", SPEC, "an0ther-launch")
+    users.servers["mine"].stopped = True
+
+    def build() -> Answer:
+        users.start("try-1", SPEC, "1")
+        users.servers["try-1"].stopped = True
+        return users.launch(name="try-2")()
+
+    hub.then(build)
+    assert Launch(hub).run().url == users.url("try-2")
+    assert list(users.servers) == ["mine", "try-2"]
+
+
 # Stopping.
 
 

@@ -193,6 +193,21 @@ class AccountLaunch:
         except (HubTokenRefused, HubUnreachable, TimedOut):
             return stopped
 
+    def remove_failed(self, specs: Collection[str], deadline: Deadline) -> None:
+        """Remove the named servers that the hub failed to start before it started this launch's.
+
+        They would count against the hub's limit. ``specs`` are those that the hub might have
+        launched.
+        """
+        if self.identity is None or self._after is None:
+            return
+        before = self.identity.servers or {}
+        for each in (self._after.servers or {}).values():
+            is_failed = each.name and not each.active and each.name not in before
+            if is_failed and each.request in specs:
+                with suppress(HubTokenRefused, HubUnreachable, TimedOut):
+                    self.api().stop_server(self._server(each.name), deadline)
+
     def explain(self, error: LoginRequired | HubTokenRefused) -> HubTokenRefused:
         """Return the error for a hub that requires a login although it has received the token."""
         message = error.message.replace(

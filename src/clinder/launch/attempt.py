@@ -291,6 +291,7 @@ class LaunchAttempt:
         if self._account is None:
             return session
         account = self._account.adopt(ready, self.deadline.uncancelled(_PROBE))
+        self._account.remove_failed(self._specs, self.deadline.uncancelled(_PROBE))
         return replace(session, token="", account=account)
 
     def _stop_image(self, ready: Ready) -> None:

@@ -225,14 +225,14 @@ def test_commands_in_untrusted_text_have_no_effect(workflow: Workflow, hub: Scri
     hub.then(Answer(log + ready(url, TOKEN)))
     value = "$(touch EVIL)`touch EVIL`'\";touch EVIL\n::error::x\nurl=evil\nurl<<E\nevil\nE\n"
     print_result = 'run: echo "GOT ${{ steps.binder.outputs.url }} $EVIL"; ls'
-    hostile_use = binder("odd", repo=value, fail_on_error="false")
+    hostile_use = binder("odd", more="continue-on-error: true", repo=value)
     result = workflow.run(job("t", binder(repo="org/repo"), hostile_use, print_result))
 
     assert result.code == 0, result.out
     assert result.output_with("GOT") == [f"GOT {url} "]
     assert result.output_with("EVIL") == [], "neither a variable nor a file"
     assert not {"x", "evil"} & set(result.commands("error", "set-env", "set-output", "group"))
-    assert len(result.commands("warning")) == 1
+    assert len(result.commands("error")) == 1
     assert result.commands("add-mask")[0] == TOKEN
 
 

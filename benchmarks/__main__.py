@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
-from benchmarks import action, bridge, cold, gateway, launch, load, stopping, stream
+from benchmarks import action, bridge, cold, gateway, launch, lazy, load, stopping, stream
 from benchmarks.machine import describe
 from benchmarks.measure import Bench, BenchmarkFailed
 from benchmarks.page import ROOT
@@ -24,6 +24,7 @@ COMPARISONS: Mapping[str, Callable[[Bench, int], Iterator[Comparison]]] = {
     "load": load.compare,
     "gateway": gateway.compare,
     "bridge": bridge.compare,
+    "lazy": lazy.compare,
 }
 
 

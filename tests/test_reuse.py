@@ -692,7 +692,9 @@ def test_outside_of_a_clone_there_is_no_hash(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["environment-hash", "--directory", str(tmp_path)]) == 2
-    assert "This directory is not a git checkout." in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert "This directory is not a git checkout." in message
+    assert "Run clinder in a clone of the repository, or name its --directory." in message
 
 
 # The age of a commit

@@ -96,6 +96,18 @@ def start_scripted(world: World, hub: ScriptedHub, *arguments: str) -> Terminal:
     return terminal
 
 
+def test_a_launch_on_demand_redraws_nothing_because_the_command_writes_there_too(
+    world: World,
+) -> None:
+    command = [*CLINDER, "run", "--hub", "local", "--no-warm-up", "--lazy", "--"]
+    terminal = Terminal(world, [*command, *CLINDER, "exec", "-c", "print(6 * 7)"], columns=200)
+    assert terminal.finish() == 0
+    assert "\x1b" not in terminal.drawn
+    assert "This is clinder's embedded hub" not in terminal.drawn, "a line of the hub's log"
+    first, ready = terminal.drawn.index("Running "), terminal.drawn.index("The session is ready")
+    assert first < ready < terminal.drawn.index("\n42")
+
+
 def test_a_launch_is_announced_before_the_wire_is_imported(world: World) -> None:
     command = [sys.executable, "-X", "importtime", *CLINDER[1:]]
     terminal = Terminal(

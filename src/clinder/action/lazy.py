@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,19 +53,19 @@ def serve_lazily(folder: Path) -> None:
     """
 
     def prepare() -> tuple[OnDemand, LaunchRecord]:
-        launching = _Launching(Folder(folder), json.loads(sys.stdin.read()))
+        launching = Launching(Folder(folder), json.loads(sys.stdin.read()))
         return OnDemand(launching.run), launching.record
 
     serve(folder, prepare)
 
 
-class _Launching:
+class Launching:
     """The launch, its log, and its outcome for the post step."""
 
     def __init__(self, folder: Folder, fields: Mapping[str, Any]):
         self._folder = folder
         self._inputs: Mapping[str, str] = fields["inputs"]
-        self._request = Request(
+        self.request = Request(
             Repository.from_spec(fields["spec"]),
             tuple(fields["hubs"]),
             read(self._inputs).launch,
@@ -72,14 +73,14 @@ class _Launching:
             _choice_from_json(fields["fallback"]),
         )
         self.record = LaunchRecord()
-        self.record.spec = self._request.repository.spec
+        self.record.spec = self.request.repository.spec
         self._logged = 0
 
     def run(self, cancel: threading.Event) -> Session:
         """Launch the session. Raises the errors of a launch."""
         try:
-            deadline = Deadline(self._request.options.timeout, cancel=cancel)
-            session = launch(self._request, deadline, self._observe)
+            deadline = Deadline(self.request.options.timeout, cancel=cancel)
+            session = launch(self.request, deadline, self._observe)
         except Cancelled:
             self._folder.end()
             raise
@@ -101,7 +102,8 @@ class _Launching:
             return
         text = "".join(f"{line}\n" for line in lines)
         self._logged += len(text)
-        with self._folder.launch_log.open("a", encoding="utf-8") as file:
+        # A full disk must not end the launch.
+        with suppress(OSError), self._folder.launch_log.open("a", encoding="utf-8") as file:
             file.write(text if self._logged <= _MAX_LOG else f"{_CUT}\n")
 
     def _failure(self, error: Exception) -> Outcome:

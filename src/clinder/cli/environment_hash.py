@@ -1,4 +1,4 @@
-"""``clinder environment-hash``: what a cache's key can have of an environment."""
+"""``clinder environment-hash``: the part of a cache's key that stands for the environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from clinder.checkout.environment import environment_hash, read_environment
-from clinder.checkout.git import EXAMPLES, Git
+from clinder.checkout.git import Git
 from clinder.checkout.reuse import remotes
 from clinder.checkout.tree import NotReusable, Tree
 from clinder.cli.streams import print_warning, write
@@ -21,7 +21,7 @@ def write_hash(directory: Path, ref: str, output: str) -> None:
     :class:`~clinder.errors.UsageError` if there is no clone, no such commit, or no environment.
     """
     git = Git(directory, os.environ)
-    git.read("rev-parse", "--git-dir")  # is it a clone at all?
+    _require_clone(git)
     resolved = git.run("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
     if resolved.returncode:
         missing = "has no commit yet" if ref == "HEAD" else f"does not have {ref!r}"
@@ -33,10 +33,10 @@ def write_hash(directory: Path, ref: str, output: str) -> None:
         value = environment_hash(tree, environment)
     except NotReusable as error:
         message = f"The environment of {commit[:12]} has no hash: {error}."
-        raise UsageError(message, hint=EXAMPLES) from None
+        raise UsageError(message, hint="Name another commit with --ref.") from None
     if environment.obstacle:
         print_warning(
-            f"The hash is that of all files, because the image might depend on them:"
+            "The hash is that of all files, because the image might depend on them:"
             f" {environment.obstacle}."
         )
     if output == "json":
@@ -44,3 +44,11 @@ def write_hash(directory: Path, ref: str, output: str) -> None:
         fields = {"hash": value, "commit": commit, "files": paths, "reason": environment.obstacle}
         value = json.dumps(fields)
     write(f"{value}\n")
+
+
+def _require_clone(git: Git) -> None:
+    try:
+        git.read("rev-parse", "--git-dir")
+    except UsageError as error:
+        error.hint = "Run clinder in a clone of the repository, or name its --directory."
+        raise

@@ -331,7 +331,7 @@ def environment_hash(ref: str, directory: Path, output: str) -> None:
     \b
     Examples:
       clinder environment-hash
-      echo "hash=$(clinder environment-hash)" >> "$GITHUB_OUTPUT"
+      hash=$(clinder environment-hash) && echo "hash=$hash" >> "$GITHUB_OUTPUT"
     """
     from clinder.cli.environment_hash import write_hash
 

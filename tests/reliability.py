@@ -43,7 +43,11 @@ def _grouped(rows: Iterable[tuple[str, str]]) -> str:
     groups: dict[str, list[str]] = {}
     for fault, outcome in rows:
         groups.setdefault(outcome, []).append(fault)
-    return "".join(f"| {'<br>'.join(faults)} | {outcome} |\n" for outcome, faults in groups.items())
+    return "".join(f"| {_listed(faults)} | {outcome} |\n" for outcome, faults in groups.items())
+
+
+def _listed(faults: list[str]) -> str:
+    return faults[0] if len(faults) == 1 else "<br>".join(f"• {fault}" for fault in faults)
 
 
 def _stop_table() -> str:

@@ -115,7 +115,7 @@ def test_the_format_keeps_what_its_version_promises() -> None:
 
 
 def test_the_page_states_the_version() -> None:
-    assert f"The first line's `schema` is {events.SCHEMA}." in PAGE.read_text("utf-8")
+    assert f"will increase `schema`, now {events.SCHEMA}," in PAGE.read_text("utf-8")
 
 
 # The lines of a command

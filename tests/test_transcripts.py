@@ -60,7 +60,7 @@ EXPECTED: dict[str, Success | Failure] = {
     "quota-double-1": Success("gh/rig/build-slow/HEAD"),
     "slash-branch": Success("gh/rig/second/feature/slash"),
     "slash-branch-escaped": Success("gh/rig/second/feature%2Fslash"),
-    "auth-noauth": Failure(3, ("requires a login", "does not support", "requires no login"), 403),
+    "auth-noauth": Failure(3, ("requires a login", "page `Token`", "requires no login"), 403),
     "bad-prefix": Failure(3, ("does not support this provider", "prefix xx", "repoproviders"), 400),
     "bad-ref": Failure(3, (*NOT_FOUND, "requirements/nope"), 404),
     "bad-repo": Failure(3, (*NOT_FOUND, "gh:nobody/nothing/HEAD"), 404),
@@ -71,7 +71,7 @@ EXPECTED: dict[str, Success | Failure] = {
     "banned-spec": Failure(3, ("does not launch this repository", "contact admins", "--hub"), 403),
     "baseurl-good": Failure(3, (*NOT_FOUND, "gh:rig/second/nope"), 404),
     "buildonly-refused": Failure(
-        3, ("responded with status 400", "not permitted", "change the request"), 400
+        3, ("launches images itself", "not permitted", "Omit --profile"), 400
     ),
     "net-banned": Failure(3, ("refuses this network", "datacenter", "another network"), 403),
     "build-fail": Failure(
@@ -180,7 +180,7 @@ def test_a_recorded_success_gives_the_session(name: str, way: str, capfd: Captur
         "reuse": "",
     }
     assert session == session | wanted
-    assert set(session) - set(wanted) == {"started_at", "phases", "attempts", "kernels"}
+    assert set(session) - set(wanted) == {"started_at", "phases", "attempts", "kernels", "account"}
     assert list(session["phases"]) == expected.phases.split()
     assert [attempt["outcome"] for attempt in session["attempts"]] == ["ready"]
     assert [request.path for request in hub.builds] == [f"/build/{spec}"]

@@ -664,6 +664,11 @@ def test_every_form_has_an_example_that_parses(form: str, example: str) -> None:
     assert example in caught.value.hint
 
 
+def test_every_provider_has_a_row() -> None:
+    rows = [*SPECS, *PAGES, *DOIS]
+    assert {provider for _, provider, *_ in rows} == set(PROVIDERS)
+
+
 @pytest.mark.parametrize(("prefix", "provider"), PROVIDERS.items())
 def test_the_example_of_a_provider_is_a_spec(prefix: str, provider: Provider) -> None:
     assert provider.form.startswith(f"{prefix}/")

@@ -48,6 +48,7 @@ def test_a_hub_url_is_reduced_to_its_base(text: str, url: str) -> None:
         ("", "is empty"),
         ("https://a.org,https://b.org", "Separate hubs by spaces"),
         ("mybinder", "not the URL of a hub"),
+        ("http:/mybinder.org", "not the URL of a hub"),
         ("mylocalhost", "not the URL of a hub"),
         ("localhosts", "not the URL of a hub"),
         ("ftp://mybinder.org", "ftp"),

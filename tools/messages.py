@@ -41,6 +41,7 @@ EXPLANATIONS = {
             "The session in … is still running.",
             "The events cannot be written to …",
             "There is no command to run.",
+            "There is no `--` before the command.",
             "The command … does not exist or is not executable.",
             "MyST needs Node.js, and `node` is not on PATH.",
             "clinder exec runs plain code, not notebooks.",

@@ -17,6 +17,7 @@ SCHEMES = ("http", "https", "git", "ssh")
 
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 _HOST = re.compile(r"\w[\w-]*(?:\.\w[\w-]*)*\.?|[0-9a-f]*:[0-9a-f:.]+")
+_ONE_SLASH = re.compile(r"https?:/", re.IGNORECASE)
 _USER = re.compile(r"\w[\w.-]*")
 _SCP = re.compile(r"(\w[\w.-]*@\w[\w.-]*):(?!//)/?(.+)")
 _HUB_PAGE = re.compile(r"/(?:v2|build)(?:/.*)?$")
@@ -38,7 +39,9 @@ def hub_url(text: str) -> str:
     parts = split(add_scheme(text), schemes=("http", "https"))
     if parts.username is not None:
         raise UsageError("A hub's URL must not contain a user or a password.", hint=hint)
-    if not is_url(text) and not re.search(r"[.:]|^localhost$", parts.netloc):
+    if not is_url(text) and (
+        _ONE_SLASH.match(text) or not re.search(r"[.:]|^localhost$", parts.netloc)
+    ):
         raise UsageError(f"{redact(text)} is not the URL of a hub.", hint=hint)
     return base_url(parts, _HUB_PAGE.sub("", parts.path)) + "/"
 

@@ -85,17 +85,18 @@ class _RunCommand(RepositoryCommand):
             ctx.meta[_COMMAND] = args[separator + 1 :]
             args = args[:separator]
         elif not set(ctx.help_option_names) & set(args):
-            raise _no_command()
+            raise _no_command(args)
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
         return [*super().collect_usage_pieces(ctx), "-- COMMAND..."]
 
 
-def _no_command() -> UsageError:
+def _no_command(args: Sequence[str] = ()) -> UsageError:
+    example = "clinder run ORG/REPO -- myst build --execute --html --strict"
     return UsageError(
-        "There is no command to run.",
-        hint="Put it after `--`: clinder run ORG/REPO -- myst build --execute --html --strict",
+        "There is no `--` before the command." if args else "There is no command to run.",
+        hint=f"Put the command after `--`: {example}",
     )
 
 

@@ -62,7 +62,7 @@ class RunReport:
 
     def close(self) -> None:
         """Show what ran, once the command has ended."""
-        from clinder.gateway.closing import NOT_NEEDED, NOTHING_RAN, closing_lines
+        from clinder.gateway.closing import FAILED_EARLY, NOT_NEEDED, NOTHING_RAN, closing_lines
 
         if self._gateway is None or self.source is None or self.exit_code is None:
             return
@@ -75,7 +75,7 @@ class RunReport:
         report = self.make(None)
         has_pages = any(each.cells or each.unfinished or each.problem for each in report.kernels)
         if not report.kernels:
-            self.warn(NOTHING_RAN)
+            self.warn(NOTHING_RAN if self.exit_code == 0 else FAILED_EARLY)
         elif has_pages and not self._quiet:
             for line in closing_lines(report):
                 print_status(f"clinder: {line}")

@@ -23,6 +23,8 @@ NOTHING_RAN = (
     " or the tool ran it on this machine."
 )
 
+FAILED_EARLY = "Nothing ran on the session: the command failed before it started a kernel on it."
+
 NOT_NEEDED = "Nothing was executed, so no session was needed."
 
 

@@ -93,6 +93,7 @@ def repository(world: World, action: Path) -> Workflow:
     (workflow.caller / ".gitignore").write_text("_build\n")
     scripts = {
         "checkout": f"cp -r {workflow.caller}/. . 2>/dev/null || true; git clean -ffdxq",
+        "setup-node": ":",
         "setup-python": ":",
         "upload-pages-artifact": f'rm -rf {world.root}/site && cp -r "$FILES" {world.root}/site',
         "deploy-pages": 'echo "page_url=https://org.github.io/caller" >> "$GITHUB_OUTPUT"',

@@ -174,7 +174,7 @@ ERRORS = {
 @pytest.mark.parametrize("command", [[MYST], [JUPYTER, "book"]], ids=["myst", "jupyter book"])
 def test_one_page_that_fails_does_not_lose_the_others(world: World, command: list[str]) -> None:
     folder = book(world.directory, HOSTILE)
-    options = ["--cell-timeout", "2", "--max-kernels", "1", "--report", "report.json"]
+    options = ["--cell-timeout", "10", "--max-kernels", "1", "--report", "report.json"]
     built = [*command, *SITE, "--strict"]
     result = world.run("run", "--hub", "local", *options, "--", *built, env=OFFLINE)
 

@@ -16,7 +16,7 @@ import pytest
 
 from answers import Answer, ready
 from clinder.cli.process import kill_tree
-from clinder.gateway.closing import NOTHING_RAN
+from clinder.gateway.closing import FAILED_EARLY
 from clinder.gateway.report import Report
 from e2e.world import CLINDER, Result, World, line_with, until
 from hubs import Jupyter, ScriptedHub
@@ -68,7 +68,7 @@ def test_the_command_receives_the_gateway_or_the_session_and_sets_the_exit_code(
     module_world: World, results: dict[str, Result], name: str, is_direct: str
 ) -> None:
     result = results[name]
-    warning = "" if name == "direct" else f"clinder: Warning: {NOTHING_RAN}\n"
+    warning = "" if name == "direct" else f"clinder: Warning: {FAILED_EARLY}\n"
     assert (result.code, result.err) == (3, warning)
     url, token, session = result.out.splitlines()
     assert (url, token) == (is_direct, is_direct)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -69,8 +70,7 @@ def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
 @contextmanager
 def open_session(bench: Bench) -> Iterator[Session]:
     """Yield a session of a real Jupyter Server, which the embedded hub starts."""
-    folder = bench.folder / "hub"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="hub-", dir=bench.folder))
     with Hub(folder, stop_servers=True) as hub:
         yield launch(Request(Repository("gh", "org/repo", "HEAD"), (hub.url,)), Deadline(120))
 

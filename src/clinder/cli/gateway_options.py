@@ -14,10 +14,10 @@ from clinder.cli.options import (
     WHAT,
     WHERE,
     option,
-    refuse_empty,
     seconds_option,
     variable_options,
 )
+from clinder.cli.values import refuse_empty
 from clinder.errors import UsageError
 
 if TYPE_CHECKING:

@@ -23,14 +23,12 @@ from clinder.cli.options import (
     STDOUT,
     WHAT,
     WHERE,
-    WholeNumber,
     build_options,
     connection_options,
     hub_token_option,
     launch_options,
     option,
     quiet_option,
-    refuse_empty,
     seconds_option,
     session_files,
     stop_timeout,
@@ -38,6 +36,7 @@ from clinder.cli.options import (
     warm_options,
 )
 from clinder.cli.streams import LOST, OutputLost, discard, print_error, print_status, write
+from clinder.cli.values import WholeNumber, refuse_empty
 from clinder.errors import EXIT_CODES, ClinderError, UsageError
 
 _COMMAND = "clinder.command"

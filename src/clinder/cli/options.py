@@ -1,12 +1,9 @@
-"""The options that several commands share, their types, and the values built from them."""
+"""The options that several commands share, and the values built from them."""
 
 from __future__ import annotations
 
-import math
-import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import partial, wraps
 from pathlib import Path
@@ -15,20 +12,18 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from clinder._private_files import read_token
-from clinder.cli.streams import read_text
+from clinder.cli.tokens import HUB_TOKEN, read_build_token, read_hub_token
+from clinder.cli.values import SessionFilePath, WholeNumber, parse_seconds, refuse_empty
 from clinder.errors import UsageError
 from clinder.launch.options import ATTEMPTS, FORCE, TIMEOUT, LaunchOptions
 from clinder.timeouts import HUB_IDLE, LAUNCH_STOP, SERVER_IDLE, STOP_TIMEOUT, Timeouts
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Result = TypeVar("_Result")
-_A_YEAR = 366 * 86400.0
 STDOUT = "-"
 """As the value of ``--events``: standard output."""
 FAILURE = "false\n"
 """The output of a failed ``start -o shell``: it fails in the shell that evaluates it."""
-_HUB_TOKEN = "CLINDER_HUB_TOKEN"  # noqa: S105 - the name of the variable
 
 
 @dataclass(frozen=True)
@@ -43,30 +38,6 @@ class Options:
     quiet: bool
     verbose: bool
     events: str = ""
-
-
-def parse_seconds(text: str | float) -> float:
-    """Return a positive number of seconds, less than a year. Raises :class:`click.BadParameter`."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < _A_YEAR:
-        raise click.BadParameter(f"{str(text)!r} is not a number of seconds greater than 0.")
-    return number
-
-
-class WholeNumber(click.IntRange):
-    """A whole number from ``min`` to ``max``."""
-
-    name = "number"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number, or fail with a message that states the range."""
-        with suppress(click.BadParameter):
-            return int(super().convert(value, param, ctx))
-        message = f"{str(value)!r} is not a whole number from {self.min} to {self.max}."
-        raise click.BadParameter(message, ctx, param)
 
 
 WHAT, WHERE, LIMITS, OUTPUT = GROUPS = ("What", "Where", "Time limits", "Output")
@@ -91,33 +62,6 @@ class Option(click.Option):
 def option(*names: str, group: str, **settings: Any) -> Callable[[_Function], _Function]:
     """Return :func:`click.option` for an option of a group."""
     return click.option(*names, cls=Option, group=group, **settings)
-
-
-def parse_path(text: str) -> Path:
-    """Return the path of a session file. Raises :class:`~clinder.errors.UsageError` if empty."""
-    if not text:
-        raise UsageError(
-            "The path of the session file is empty.", hint="Is it a variable that is not set?"
-        )
-    return Path(text)
-
-
-class SessionFilePath(click.Path):
-    """The path of a session file."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        """Return the path. Raises :class:`~clinder.errors.UsageError` if it is empty."""
-        return parse_path(str(super().convert(value, param, ctx)))
-
-
-def refuse_empty(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    """Return the value of an option, unless it is given but empty."""
-    if value == "" and ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
-        raise UsageError(
-            f"{param.opts[-1]} is empty.",
-            hint=f"Is it a variable that is not set? Omit {param.opts[-1]} to use the default.",
-        )
-    return value
 
 
 quiet_option = option(
@@ -311,7 +255,7 @@ def hub_token_option(text: str) -> Callable[[_Function], _Function]:
         metavar="@FILE",
         default="",
         callback=_read_hub_token,
-        help=f"{text} Or set {_HUB_TOKEN} to the token.",
+        help=f"{text} Or set {HUB_TOKEN} to the token.",
     )
 
 
@@ -454,39 +398,3 @@ def build_options(
         **values,
     )
     return Options(launch, session_file, quiet, verbose, events)
-
-
-def read_build_token(argument: str) -> str:
-    """Return the token in ``@FILE`` or, if the argument is empty, in ``CLINDER_BUILD_TOKEN``.
-
-    Raises :class:`~clinder.errors.UsageError`.
-    """
-    if not argument:
-        token = os.environ.get("CLINDER_BUILD_TOKEN", "").strip()
-    elif argument.startswith("@"):
-        token = read_text(Path(argument[1:])).strip()
-        if not token:
-            raise UsageError(f"The file {argument[1:]} contains no build token.")
-    else:
-        raise UsageError(
-            "A build token must not be on the command line, where other users can see it.",
-            hint="Use --build-token @FILE, or set CLINDER_BUILD_TOKEN.",
-        )
-    return token
-
-
-def read_hub_token(argument: str) -> str:
-    """Return the token in ``@FILE`` or, if the argument is empty, in ``CLINDER_HUB_TOKEN``.
-
-    The variable is removed from this process, so that no program that it starts receives it. Raises
-    :class:`~clinder.errors.UsageError`.
-    """
-    token = os.environ.pop(_HUB_TOKEN, "").strip()
-    if not argument:
-        return token
-    if not argument.startswith("@"):
-        raise UsageError(
-            "A hub token must not be on the command line, where other users can see it.",
-            hint=f"Use --hub-token @FILE, or set {_HUB_TOKEN}.",
-        )
-    return read_token(Path(argument[1:]), "token file")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from clinder import session_file
 from clinder._urls import is_cleartext, is_url
-from clinder.cli.options import parse_path
 from clinder.cli.streams import print_warning, read_text
+from clinder.cli.values import parse_path
 from clinder.errors import UsageError
 from clinder.session import Session
 

@@ -14,10 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
-from urllib.parse import unquote
 from uuid import uuid4
 
 from clinder._deadline import Deadline
@@ -43,12 +42,13 @@ from clinder.gateway.kernels import SHORT, HeldKernel, Kernels, kernel_path
 from clinder.gateway.kernelspecs import map_kernelspec
 from clinder.gateway.report import Kernel
 from clinder.gateway.slots import Slot, Slots
+from clinder.gateway.start import Start
 from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import Answer, NoSession, Reply, Upstream
 from clinder.running.kernels import connect_kernel
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
-from clinder.wire.json_fields import get_object, get_text, parse_object
+from clinder.wire.json_fields import get_object, get_text
 from clinder.wire.jupyter_server import Server, State
 from clinder.wire.kernel_channel import KernelChannel
 
@@ -75,52 +75,10 @@ the hub: it redirects a GET request and refuses a POST request (403). Whoever ke
 alive finds out after 60 s that it is gone."""
 _OUTAGE_POLL = 2.0
 _NO_SESSION = "The hub no longer has the session."
-_OWN_LABEL = "clinder-"
 _MAX_DETAIL = 300
 _JSON: Headers = [("Content-Type", "application/json")]
 _Outcome = Answer | HeldKernel | NoSession | None
 """A response, a kernel, or the reason why there is none. ``None``: the consumer is gone."""
-
-
-@dataclass(frozen=True)
-class Start:
-    """A consumer's request for a kernel. ``content`` is its JSON, ``key`` what it is for.
-
-    ``session_id`` is that of a session whose kernel it replaces, ``""`` for a new one.
-    """
-
-    content: Mapping[str, Any]
-    key: str
-    path: str
-    requested: str
-    session_id: str = ""
-
-    @classmethod
-    def parse(cls, target: Target, body: bytes) -> Start | None:
-        """Return the request, ``None`` if it starts no kernel."""
-        content = parse_object(body) if body.strip() else {}
-        if content is None:
-            return None
-        _, key, *identifiers = target.path.split("/")
-        kernel = get_object(content, "kernel") if key == "sessions" else content
-        requested, session_id = get_text(kernel, "name"), unquote("".join(identifiers))
-        if key == "sessions" and (kernel.get("id") or (session_id and not requested)):
-            return None
-        path = get_text(content, "path") or get_text(content, "name")
-        return cls(content, key, path, requested, session_id)
-
-    @property
-    def page(self) -> str:
-        """The page, ``""`` for a kernel of ``clinder exec``."""
-        return "" if self.path.startswith(_OWN_LABEL) else one_line(self.path, _MAX_DETAIL)
-
-    def with_kernelspec(self, name: str) -> Mapping[str, Any]:
-        """Return the request's content, with another kernelspec."""
-        if name == self.requested:
-            return self.content
-        if self.key == "kernels":
-            return {**self.content, "name": name}
-        return {**self.content, "kernel": {**get_object(self.content, "kernel"), "name": name}}
 
 
 class Holding:

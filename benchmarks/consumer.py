@@ -1,7 +1,7 @@
 """Runs code in a session, like MyST but with as little work of its own as possible.
 
-python consumer.py URL cells NUMBER     runs so many small cells, one after the other
-python consumer.py URL output BYTES     runs one cell that displays a text of so many bytes
+python consumer.py URL cells NUMBER     runs NUMBER small cells, one after the other
+python consumer.py URL output BYTES     runs one cell that displays BYTES bytes of text
 
 The token is in JUPYTER_TOKEN. Prints the seconds from the first cell to the end of the last one.
 """

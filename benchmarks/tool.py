@@ -1,8 +1,8 @@
 """Runs code on a kernel of this machine, with Jupyter's own client, as papermill and others do.
 
 python tool.py start 0          starts a kernel, and waits until it responds
-python tool.py cells NUMBER     runs so many small cells, one after the other
-python tool.py output BYTES     runs one cell that displays a text of so many bytes
+python tool.py cells NUMBER     runs NUMBER small cells, one after the other
+python tool.py output BYTES     runs one cell that displays BYTES bytes of text
 
 The kernelspec is ``python3``; JUPYTER_PATH decides whether it starts a bridge. Prints the seconds.
 """

@@ -123,7 +123,7 @@ class Relay:
             self._waker.send(b"s")
 
     def _folder(self) -> str:
-        """Return the working directory relative to the checkout's top, as a server writes it."""
+        """Return the working directory relative to the checkout's top, with slashes."""
         try:
             relative = Path.cwd().resolve().relative_to(Path(self._settings.top).resolve())
         except (OSError, ValueError):

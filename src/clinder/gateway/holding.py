@@ -2,7 +2,7 @@
 
 MyST waits ten seconds for a kernel once the response is there, and then drops all outputs of the
 page. A consumer that waits for a response does not wait forever either, so the response begins
-early: its head and, now and then, a blank, which may stand before JSON.
+early: its head and, now and then, a blank, which JSON allows before a value.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class Pending:
         self._start_next(now)
 
     def abandon(self, session_id: str, now: float) -> None:
-        """Remove the requests of a consumer that waits for them no more."""
+        """Remove the requests of a consumer that no longer waits for them."""
         for request in self.of(session_id):
             self._log.abandon(request, now)
             del self._requests[request.key]

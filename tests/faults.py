@@ -163,15 +163,13 @@ def seconds(*delays: float) -> str:
     return f"{', '.join(first)} and {last} s"
 
 
-RETRIES = f"retries after about {seconds(*BROKEN_DELAYS)}"
-RETRIES_WHILE_DOWN = (
-    f"retries for about a minute: after about {seconds(*BROKEN_DELAYS, *DOWN_DELAYS)}"
-)
+RETRIES = f"retries after {seconds(*BROKEN_DELAYS)}"
+RETRIES_WHILE_DOWN = f"retries after {seconds(*BROKEN_DELAYS, *DOWN_DELAYS)}"
 AFTER_FULL = f"after {seconds(*FULL_DELAYS)}"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
-REBUILDS = "requests the build once more, after {:g} to {:g} s".format(*REBUILD_DELAYS)
+REBUILDS = "builds once more after {:g} to {:g} s".format(*REBUILD_DELAYS)
 
 FALLBACK_REF = (TRANSCRIPTS / "bad-ref-master.sse").read_bytes().partition(b"\n\n")[0] + b"\n\n"
 FULL = transcript("full")
@@ -188,7 +186,7 @@ FORK = Repository("gh", "them/fork", "2e" * 20)
 SAME = Choice(FORK, Repository("gh", "org/repo", COMMIT), "org/repo has the same environment.")
 DIFFERS = Choice(FORK, FORK, "No commit of org/repo is launched: apt.txt differs.", refused=True)
 NOT_ALLOWED = failed("Sorry, them/fork/main is not allowed to launch. Please contact admins!")
-ONLY_HUB = "would try another hub"
+ONLY_HUB = "next hub"
 ORPHAN = "nobody holds its token"
 
 
@@ -285,7 +283,7 @@ def no_other_hub(
     return Fault(fault, ONLY_HUB, [[response]], exit_code, hint, warning=warning)
 
 
-def next_hub_works(fault: str, response: Response, reaction: str = "tries the next hub") -> Fault:
+def next_hub_works(fault: str, response: Response, reaction: str = "next hub") -> Fault:
     return Fault(fault, reaction, [[response], [Launched()]], 0)
 
 
@@ -298,7 +296,7 @@ def stays_broken(fault: str, response: Response, hint: str) -> Fault:
 
 
 def stays_silent(fault: str, response: Response) -> Fault:
-    reaction = "gives up on each of three requests after 75 s"
+    reaction = "gives up on each request after 75 s"
     return Fault(fault, reaction, [[response] * 3], 6, "--idle-timeout", within=300)
 
 
@@ -307,7 +305,7 @@ def stays_full(fault: str, response: Response, hint: str) -> Fault:
 
 
 def limits_the_rate(fault: str, response: Response) -> Fault:
-    return Fault(fault, "does not retry", [[response]], 5, "ten build requests an hour")
+    return Fault(fault, "fails at once", [[response]], 5, "ten build requests an hour")
 
 
 def unreachable(fault: str, address: str, within: float) -> Fault:
@@ -321,7 +319,7 @@ def drops_twice(fault: str, *before: bytes) -> Fault:
 
 
 def never_ends(fault: str, chunk: bytes) -> Fault:
-    reaction = "fails after 900 s, because too little time remains for another build"
+    reaction = "fails after 900 s: too little time for another build"
     response = trickling(CHUNKED, chunk, 10.0)
     return Fault(fault, reaction, [[response]], 6, "--build-idle-timeout", within=1000)
 
@@ -346,21 +344,14 @@ def exits_at_once(fault: str, response: Response, cancel_at: Condition, warning:
 
 
 ANSWERS = (
-    fails_at_once(
-        "The hub does not support the provider", transcript("bad-prefix"), 3, "repoproviders"
-    ),
-    fails_at_once("The spec is malformed", transcript("bad-spec-short"), 3, "forms that"),
-    fails_at_once("The ref does not exist", transcript("bad-ref"), 3, "is pushed"),
-    fails_at_once(
-        "The repository does not exist or is private", transcript("bad-repo"), 3, "is public"
-    ),
-    no_other_hub("The hub has banned the repository", transcript("banned-spec"), 3, "banned"),
-    next_hub_works(
-        "The hub launches only listed repositories, but a second hub launches any", NOT_ALLOWED
-    ),
+    fails_at_once("unsupported provider", transcript("bad-prefix"), 3, "repoproviders"),
+    fails_at_once("malformed spec", transcript("bad-spec-short"), 3, "forms that"),
+    fails_at_once("missing ref", transcript("bad-ref"), 3, "is pushed"),
+    fails_at_once("missing or private repository", transcript("bad-repo"), 3, "is public"),
+    no_other_hub("banned repository", transcript("banned-spec"), 3, "banned"),
+    next_hub_works("repository not on the first hub's list", NOT_ALLOWED),
     Fault(
-        "The hub launches only listed repositories, and a fork's pull request does not change the"
-        " environment",
+        "fork not on the list, same environment",
         "launches the target repository's commit, and warns",
         [[NOT_ALLOWED, Launched()]],
         0,
@@ -369,43 +360,40 @@ ANSWERS = (
         warning="org/repo has the same environment",
     ),
     Fault(
-        "The hub launches only listed repositories, and a fork's pull request changes the"
-        " environment",
-        "fails at once, and explains why the target repository does not help",
+        "fork not on the list, other environment",
+        "fails at once, and names the difference",
         [[NOT_ALLOWED]],
         3,
         hint="apt.txt differs",
         fallback=DIFFERS,
     ),
     fails_at_once(
-        "The build token is invalid or expired", failed("Invalid build token"), 3, "Get a new one"
+        "invalid or expired build token", failed("Invalid build token"), 3, "Get a new one"
     ),
-    no_other_hub("The hub requires a login", transcript("auth-noauth"), 3, "requires no login"),
-    no_other_hub("The hub redirects to a login", to_login, 3, "requires no login"),
+    no_other_hub("login required", transcript("auth-noauth"), 3, "requires no login"),
+    no_other_hub("redirect to a login", to_login, 3, "requires no login"),
     no_other_hub(
-        "The hub, or a proxy, responds with 401, or with JSON and 403",
+        "401, or 403 and JSON",
         json_page(403, {"message": "Forbidden"}),
         3,
         "requires no login",
     ),
-    next_hub_works("The first hub requires a login, but the second does not", page(401)),
-    no_other_hub("The hub refuses this network", transcript("net-banned"), 3, "another network"),
-    next_hub_works(
-        "The hub refuses this network, but a second hub does not", transcript("net-banned")
-    ),
-    no_other_hub("The hub mistakes clinder for a bot", failed("Bots not allowed"), 3, "report"),
+    next_hub_works("login required by the first hub", page(401)),
+    no_other_hub("refused network", transcript("net-banned"), 3, "another network"),
+    next_hub_works("network refused by the first hub", transcript("net-banned")),
+    no_other_hub("clinder mistaken for a bot", failed("Bots not allowed"), 3, "report"),
     *(
         fails_at_once(fault, unresolved(key, reason), 3, hint)
         for fault, key, reason, hint in (
-            ("The repository is empty", "gh:org/repo/HEAD", "HTTP 409: Conflict", "Push a commit"),
+            ("empty repository", "gh:org/repo/HEAD", "HTTP 409: Conflict", "Push a commit"),
             (
-                "GitHub has taken the repository down for legal reasons",
+                "repository taken down by GitHub (451)",
                 "gh:org/repo/HEAD",
                 "HTTP 451: Unavailable For Legal Reasons",
                 "page explains",
             ),
             (
-                "A DOI at Zenodo, Figshare or Dataverse does not exist",
+                "missing DOI at Zenodo, Figshare or Dataverse",
                 "zenodo:10.5281/zenodo.1",
                 "HTTP 404: Not Found",
                 "is public",
@@ -413,13 +401,13 @@ ANSWERS = (
         )
     ),
     fails_at_once(
-        "A git URL leads to no public repository, and git reports so",
+        "no public repository at a git URL",
         transcript("git-provider-bad"),
         3,
         "is public",
     ),
     Fault(
-        "git cannot query the repository's host",
+        "git fails on the hub",
         "retries once",
         [[GIT_FAILED] * 2],
         6,
@@ -427,64 +415,60 @@ ANSWERS = (
         within=8,
     ),
     Fault(
-        "git cannot query the repository's host once",
+        "git fails on the hub once",
         "retries once",
         [[GIT_FAILED, Launched()]],
         0,
         within=8,
     ),
     recovers(
-        "The repository's host fails once", unresolved("gh:org/repo/HEAD", "HTTP 502: Bad Gateway")
+        "repository's host fails once", unresolved("gh:org/repo/HEAD", "HTTP 502: Bad Gateway")
     ),
     stays_broken(
-        "The repository's host keeps failing",
+        "repository's host keeps failing",
         unresolved("gh:org/repo/HEAD", "HTTP 502: Bad Gateway"),
         "later",
     ),
     fails_at_once(
-        "The hub only builds images (API-only mode)",
+        "API-only hub",
         transcript("apionly-buildonly-new"),
         6,
         "another hub",
     ),
     Fault(
-        "The hub only builds images, and its first attempt to launch a server fails",
-        "asks for the hub's page, which does not exist, and fails at once",
+        "API-only hub that tries to launch",
+        "finds no launch page, and fails at once",
         [[only_builds]],
         6,
         "only builds images",
     ),
     stays_broken(
-        "The hub fails without a message", Answer(event(phase="failed")), "fault lies with the hub"
+        "failure without a message", Answer(event(phase="failed")), "fault lies with the hub"
     ),
     Fault(
-        "The hub responds with an internal error twice",
+        "two internal errors",
         RETRIES,
         [[page(500), page(502), Launched()]],
         0,
         within=12,
     ),
-    stays_broken(
-        "The hub always responds with an internal error", page(500), "fault lies with the hub"
-    ),
-    launch_fails(
-        "The hub fails to launch the server (it has tried four times)", transcript("launch-fail")
-    ),
-    launch_fails("The server takes too long to start", transcript("launchtimeout")),
+    stays_broken("internal errors only", page(500), "fault lies with the hub"),
+    launch_fails("no start in four tries", transcript("launch-fail")),
+    launch_fails("start too slow", transcript("launchtimeout")),
     Fault(
-        "The hub fails to launch the server, but a second hub does not",
-        "warns of a lost server, and tries the next hub",
+        "no start on the first hub",
+        "warns of a lost server; next hub",
         [[transcript("launch-fail")], [Launched()]],
         0,
         warning=ORPHAN,
     ),
-    launch_fails("The hub's JupyterHub is down", transcript("nohub")),
+    launch_fails("JupyterHub down", transcript("nohub")),
     launch_fails(
-        "The server does not start, and the hub's log shows no phases",
+        "no start, and no phases in the log",
         build_that_fails("the server never answers"),
     ),
     Fault(
-        "`master` does not exist, and the hub launches HEAD instead",
+        "HEAD launched instead of a missing `master`",
         "warns",
         [[Launched(before=FALLBACK_REF)]],
         0,
@@ -492,30 +476,30 @@ ANSWERS = (
         warning="did not find master, and launches HEAD instead",
     ),
     Fault(
-        "The hub launches a commit other than the requested one",
-        "stops the session and fails",
+        "another commit launched",
+        "stops the session",
         [[Launched(commit="2e" * 20)]],
         3,
         "pushed to that repository",
         ref=COMMIT,
         stopped=1,
     ),
-    unusable("`ready` contains no token", Launched(token="")),
-    unusable("The URL in `ready` is not HTTP(S)", Launched(url="ftp://127.0.0.1/user/x/")),
+    unusable("`ready` without a token", Launched(token="")),
+    unusable("`ready` with a URL that is not HTTP(S)", Launched(url="ftp://127.0.0.1/user/x/")),
     fails_at_once(
-        "The stream stays open after `failed`",
+        "`failed` on a stream that stays open",
         Answer(event(phase="failed", message="x"), ending=Ending.HELD),
         3,
     ),
     Fault(
-        "The hub is silent for 30 s, then the launch continues",
+        "silence for 30 s",
         "waits",
         [[Launched(silence=30)]],
         0,
         within=40,
     ),
     Fault(
-        "Events are lists, numbers, deeply nested, or not UTF-8",
+        "events that are lists, numbers, deeply nested or not UTF-8",
         "ignores them",
         [
             [
@@ -532,30 +516,30 @@ ANSWERS = (
 )
 
 BUILDS = (
-    fails_at_once("A command of the build fails", transcript("build-fail"), 4, "pip install nope"),
+    fails_at_once("a command fails", transcript("build-fail"), 4, "pip install nope"),
     cannot_be_built(
-        "A package does not exist", "no such version on PyPI", "satisfies the requirement nope==9"
+        "missing package", "no such version on PyPI", "satisfies the requirement nope==9"
     ),
     cannot_be_built(
-        "No versions of the packages fit together",
+        "packages that do not fit together",
         "versions that do not fit together",
         "alpha 1.0 would require beta <2",
     ),
     cannot_be_built(
-        "A package comes from a private repository",
+        "package from a private repository",
         "a private repository",
         "could not read Username",
     ),
-    cannot_be_built("The build runs out of memory (exit code 137)", "out of memory", "fewer pack"),
-    cannot_be_built("The builder's disk is full", "the disk is full", "No space left on device"),
+    cannot_be_built("out of memory (137)", "out of memory", "fewer pack"),
+    cannot_be_built("full disk", "the disk is full", "No space left on device"),
     fails_at_once(
-        "The commit cannot be cloned, because it is on no branch",
+        "commit on no branch",
         build_that_fails("a commit that is on no branch"),
         3,
         "it belongs to a fork",
     ),
     Fault(
-        "The commit of a fork's pull request cannot be cloned, and does not change the environment",
+        "fork's commit on no branch, same environment",
         "launches the target repository's commit, and warns",
         [[build_that_fails("a commit that is on no branch"), Launched()]],
         0,
@@ -564,14 +548,14 @@ BUILDS = (
         warning="org/repo has the same environment",
     ),
     Fault(
-        "The builder dies, but not the next time",
+        "builder dies once",
         REBUILDS,
         [[build_that_fails("rpc error"), Launched()]],
         0,
         within=65,
     ),
     Fault(
-        "The builder dies twice",
+        "builder dies twice",
         REBUILDS,
         [[build_that_fails("rpc error"), build_that_fails("breaks off")]],
         6,
@@ -579,7 +563,7 @@ BUILDS = (
         within=65,
     ),
     Fault(
-        "The builder dies twice without a message",
+        "builder dies twice without a message",
         REBUILDS,
         [[transcript("build-killed")] * 2],
         6,
@@ -587,38 +571,38 @@ BUILDS = (
         within=65,
     ),
     Fault(
-        "The first hub's builder dies twice, but the second hub works",
-        REBUILDS + ", then tries the next hub",
+        "first hub's builder dies twice",
+        REBUILDS + "; next hub",
         [[transcript("build-killed")] * 2, [Launched()]],
         0,
         within=65,
     ),
     Fault(
-        "The builder dies twice, and the stream drops in between",
-        REBUILDS + ". No hub gets more than three build requests",
+        "builder dies twice, stream drops in between",
+        REBUILDS,
         [[build_that_fails("breaks off"), DROPPED, build_that_fails("breaks off")]],
         6,
         "This happened twice",
         within=70,
     ),
     Fault(
-        "The builder dies after 1000 s",
-        "fails, because too little time remains for another build",
+        "builder dies after 1000 s",
+        "fails: too little time for another build",
         [[slow_build(1000, event(phase="failed"))]],
         6,
         "s and only",
         within=1100,
     ),
     Fault(
-        "The builder dies after 1000 s, but a second hub has the image",
-        "tries the next hub at once",
+        "first hub's builder dies after 1000 s",
+        "next hub at once",
         [[slow_build(1000, event(phase="failed"))], [Launched(before=LAUNCHING)]],
         0,
         within=1100,
     ),
     *(
         Fault(
-            f"{server} is unreachable during two builds",
+            f"{server} unreachable twice",
             REBUILDS,
             [[build_that_fails(log)] * 2],
             6,
@@ -626,32 +610,32 @@ BUILDS = (
             within=65,
         )
         for server, log, hint in (
-            ("A mirror of Debian or Ubuntu", "apt", "W: Failed to fetch"),
+            ("mirror of Debian or Ubuntu", "apt", "W: Failed to fetch"),
             ("PyPI", "PyPI", "Retry(total=0"),
-            ("A conda channel", "conda", "Download error (6)"),
+            ("conda channel", "conda", "Download error (6)"),
             ("CRAN", "CRAN", "unable to access index"),
             ("Julia's package server", "Julia", "could not download"),
-            ("A git host", "git", "unable to access"),
-            ("The registry", "the registry, when pushing", "failed to push"),
+            ("git host", "git", "unable to access"),
+            ("registry", "the registry, when pushing", "failed to push"),
         )
     ),
     Fault(
-        "A mirror is unreachable, but not the next time",
+        "mirror unreachable once",
         REBUILDS,
         [[build_that_fails("apt"), Launched()]],
         0,
         within=65,
     ),
     Fault(
-        "The build logs nothing for 900 s",
-        "fails, because too little time remains for another build",
+        "no log lines for 900 s",
+        "fails: too little time for another build",
         [[slow_build(950, b"")]],
         6,
         "--build-idle-timeout",
         within=1000,
     ),
     Fault(
-        "The build logs nothing for 900 s, with a time limit of an hour",
+        "no log lines for 900 s, with an hour for the launch",
         REBUILDS,
         [[slow_build(950, b"")] * 2],
         6,
@@ -660,14 +644,14 @@ BUILDS = (
         within=2000,
     ),
     Fault(
-        "The build logs nothing for 850 s, then continues",
+        "no log lines for 850 s",
         "waits",
         [[Launched(before=BUILDING, silence=850)]],
         0,
         within=900,
     ),
     Fault(
-        "The hub launches the server for 1000 s without a message",
+        "no message for 1000 s while launching",
         "waits",
         [[Launched(silence=1000)]],
         0,
@@ -677,47 +661,41 @@ BUILDS = (
 
 FULL_HUBS = (
     Fault(
-        "GitHub limits the hub's requests, and states for how many minutes",
-        "does not retry, and shows the minutes",
+        "GitHub limits the hub's requests",
+        "fails at once, and shows the minutes to wait",
         [[transcript("github-ratelimited")]],
         5,
         "Try again in 25 minutes",
     ),
     next_hub_works(
-        "GitHub limits the first hub's requests, but not the second's",
+        "GitHub limits the first hub's requests",
         transcript("github-ratelimited"),
-        "tries the next hub at once",
+        "next hub at once",
     ),
-    limits_the_rate("The only hub limits the rate of requests (429)", RATE),
-    next_hub_works(
-        "The first hub limits the rate of requests (429)", RATE, "tries the next hub at once"
-    ),
-    limits_the_rate(
-        "The hub limits the rate of requests with an empty event stream (429)", Answer(b"", 429)
-    ),
-    limits_the_rate("A proxy limits the rate of requests with a page (429)", page(429)),
-    next_hub_works(
-        "The first hub is full, but the second is not", FULL, "tries the next hub at once"
-    ),
+    limits_the_rate("rate limit", RATE),
+    next_hub_works("first hub's rate limit", RATE, "next hub at once"),
+    limits_the_rate("429 with an empty event stream", Answer(b"", 429)),
+    limits_the_rate("429 with a proxy's page", page(429)),
+    next_hub_works("first hub full", FULL, "next hub at once"),
     Fault(
-        "The only hub is full, but a minute later it is not",
+        "full for less than a minute",
         "retries after 60 s",
         [[FULL, Launched()]],
         0,
         within=65,
     ),
-    stays_full("The only hub stays full", FULL, "second hub"),
+    stays_full("full", FULL, "second hub"),
     Fault(
-        "Both hubs stay full",
+        "both hubs full",
         f"retries both {AFTER_FULL}",
         [[FULL] * 3, [FULL] * 3],
         5,
         "second hub",
         within=310,
     ),
-    stays_full("The repository's quota is used up", QUOTA, "Stop sessions"),
+    stays_full("repository's quota used up", QUOTA, "Stop sessions"),
     Fault(
-        "The only hub is full, and waiting would exceed the time limit",
+        "full, and too little time to wait",
         "fails at once, and shows the time limit",
         [[FULL]],
         5,
@@ -725,14 +703,14 @@ FULL_HUBS = (
         timeout=30,
     ),
     Fault(
-        "A member of a federation is full, but another is not",
-        "tries another member, from the federation's list",
+        "one member of a federation full",
+        "tries another member",
         [[member_of_federation(1, 2)], [FULL], [Launched()]],
         0,
         federation=True,
     ),
     Fault(
-        "A member of a federation is full, and the federation does not list the others",
+        "one member full, others not listed",
         "retries after 60 s",
         [[silent_federation, to_second], [FULL, Launched()]],
         0,
@@ -740,8 +718,8 @@ FULL_HUBS = (
         within=90,
     ),
     Fault(
-        "All members of a federation are full",
-        "tries one other member, then the federation again after 60 s",
+        "all members full",
+        "tries another member, then again after 60 s",
         [[member_of_federation(1, 2), member_of_federation(1, 2)], [FULL, FULL], [FULL]],
         5,
         "second hub",
@@ -752,7 +730,7 @@ FULL_HUBS = (
 
 NETWORK = (
     Fault(
-        "The hub's address refuses connections",
+        "connections refused",
         RETRIES_WHILE_DOWN,
         [],
         6,
@@ -761,7 +739,7 @@ NETWORK = (
         address="http://127.0.0.1:1/",
     ),
     Fault(
-        "The hub's proxy responds with 503 because the hub is down",
+        "503 from the hub's proxy",
         RETRIES_WHILE_DOWN,
         [[page(503)] * 7],
         6,
@@ -769,114 +747,108 @@ NETWORK = (
         within=80,
     ),
     Fault(
-        "The hub restarts: the stream drops, then its proxy responds with 503 for half a minute",
-        RETRIES_WHILE_DOWN + ". Requests that do not reach it do not count",
+        "restart: dropped stream, then 503 for half a minute",
+        RETRIES_WHILE_DOWN,
         [[DROPPED, *(page(503),) * 5, DROPPED, Launched()]],
         0,
         within=70,
     ),
     Fault(
-        "The first hub's proxy responds with 503, but the second hub works",
-        RETRIES + ", then tries the next hub",
+        "503 from the first hub's proxy",
+        RETRIES + "; next hub",
         [[page(503)] * 3, [Launched()]],
         0,
         within=12,
     ),
-    unreachable("The hub's name does not resolve", "http://clinder.invalid/", within=20),
+    unreachable("host name that does not resolve", "http://clinder.invalid/", within=20),
     Fault(
-        "The hub's certificate is for another name",
-        "does not retry",
+        "certificate for another name",
+        "fails at once",
         [[]],
         6,
         "REQUESTS_CA_BUNDLE",
         certificate="other.test",
     ),
     Fault(
-        "The hub uses HTTPS, but the server uses plain HTTP",
-        "never contacts the server, because others could see the token",
+        "hub with HTTPS, server with plain HTTP",
+        "never contacts the server, to keep the token secret",
         [[Launched()]],
         6,
         "fault lies with the hub",
         warning=ORPHAN,
         certificate="127.0.0.1",
     ),
+    fails_at_once("web page at the address", page(200), 6, "path prefix"),
     fails_at_once(
-        "The hub's address is wrong, and a web page responds", page(200), 6, "path prefix"
-    ),
-    fails_at_once(
-        "The hub's path prefix is missing (404)",
+        "missing path prefix (404)",
         Answer((TRANSCRIPTS / "baseurl-noslash.sse").read_bytes(), 404, "text/html"),
         6,
         "path prefix",
     ),
     no_other_hub(
-        "The hub's proxy responds with a challenge page, for example Cloudflare's",
+        "challenge page, for example Cloudflare's",
         page(403, b"<title>Just a moment...</title>", Cf_Mitigated="challenge"),
         3,
         "only a browser can pass",
     ),
-    next_hub_works("The first hub's proxy refuses the request (403)", page(403)),
-    no_other_hub("The hub's proxy does not accept so long a URL (414)", page(414), 3, "Shorten"),
-    no_other_hub(
-        "The hub's proxy does not accept so long a request (413)", page(413), 3, "Shorten"
-    ),
+    next_hub_works("403 from the first hub's proxy", page(403)),
+    no_other_hub("URL too long (414)", page(414), 3, "Shorten"),
+    no_other_hub("request too long (413)", page(413), 3, "Shorten"),
     Fault(
-        "The hub's proxy does not accept `%2F` in a spec (404)",
-        "asks the hub for its version, and fails",
+        "`%2F` refused by the proxy (404)",
+        "asks the hub for its version",
         [[only_its_version]],
         3,
         "AllowEncodedSlashes",
         provider="gl",
     ),
-    fails_at_once("The hub redirects in a loop", to_itself, 6, "path prefix"),
+    fails_at_once("redirect loop", to_itself, 6, "path prefix"),
     fails_at_once(
-        "The hub redirects to a URL that is not HTTP(S)",
+        "redirect to a URL that is not HTTP(S)",
         moved("ftp://127.0.0.1/", 307),
         6,
         "path prefix",
     ),
     Fault(
-        "The hub redirects to another host",
-        "follows the redirect",
+        "redirect to another host",
+        "follows it",
         [[to_second], [Launched()]],
         0,
         federation=True,
     ),
-    stays_broken("The connection is reset before the response", Raw((), Ending.RESET), "network"),
-    stays_broken(
-        "The connection is reset after the headers", Answer(ending=Ending.RESET), "network"
-    ),
+    stays_broken("reset before the response", Raw((), Ending.RESET), "network"),
+    stays_broken("reset after the headers", Answer(ending=Ending.RESET), "network"),
     Fault(
-        "The stream drops during the build, then the build continues",
-        RETRIES + ", and rejoins the same build",
+        "stream drops during the build",
+        RETRIES + "; rejoins the build",
         [[DROPPED, Launched()]],
         0,
         within=8,
     ),
-    stays_broken("The stream drops during every build request", DROPPED, "network"),
+    stays_broken("stream always drops", DROPPED, "network"),
     Fault(
-        "The stream drops while launching, then the launch continues",
-        "warns of a lost server, and retries once",
+        "stream drops while launching",
+        "warns of a lost server; retries once",
         [[DROPPED_LAUNCHING, Launched()]],
         0,
         within=8,
         warning=ORPHAN,
     ),
-    drops_twice("The stream drops twice after the image is built", BUILDING, BUILT),
-    drops_twice("The stream drops twice while launching", BUILDING, LAUNCHING),
+    drops_twice("stream drops twice after the build", BUILDING, BUILT),
+    drops_twice("stream drops twice while launching", BUILDING, LAUNCHING),
     Fault(
-        "The stream ends without a result",
+        "stream ends twice without a result",
         RETRIES,
         [[Answer(BUILDING, framing=Framing.CLOSE), Answer(BUILDING), Launched()]],
         0,
         within=12,
     ),
-    recovers("A chunk is truncated", Raw((CHUNKED + b"40\r\ndata: ",))),
-    recovers("A chunk's size is not a number", Raw((CHUNKED + b"zz\r\ndata: ",))),
-    recovers("The headers are truncated", Raw((HEAD,))),
-    recovers("The response is not HTTP", Raw((b"SSH-2.0-OpenSSH_9.6\r\n",))),
+    recovers("truncated chunk", Raw((CHUNKED + b"40\r\ndata: ",))),
+    recovers("chunk's size that is no number", Raw((CHUNKED + b"zz\r\ndata: ",))),
+    recovers("truncated headers", Raw((HEAD,))),
+    recovers("response that is not HTTP", Raw((b"SSH-2.0-OpenSSH_9.6\r\n",))),
     recovers(
-        "A compressed stream is truncated",
+        "truncated compressed stream",
         Answer(
             gzip.compress(BUILDING * 20)[:60],
             headers={"Content-Encoding": "gzip"},
@@ -884,44 +856,42 @@ NETWORK = (
         ),
     ),
     Fault(
-        "A line never ends",
-        "fails when it exceeds 256 KiB",
+        "line without an end",
+        "fails at 256 KiB",
         [[Answer(b"data: " + b"x" * 600_000, ending=Ending.HELD)]],
         6,
         "hub's page opens",
     ),
     stays_silent(
-        "The hub accepts the connection but never responds, or its proxy holds the response back",
+        "no response, or one that a proxy holds back",
         mute,
     ),
-    stays_silent("The hub falls silent during the build", silent(BUILDING)),
+    stays_silent("silence during the build", silent(BUILDING)),
     Fault(
-        "The hub falls silent while launching",
-        "gives up on each of two requests after 75 s",
+        "silence while launching",
+        "gives up on each request after 75 s",
         [[silent(BUILDING, LAUNCHING)] * 2],
         6,
         "network",
         within=180,
         warning=ORPHAN,
     ),
-    never_ends("The hub sends only keepalives", b"c\r\n:keepalive\n\n\r\n"),
-    never_ends("The hub sends one byte per second in the body", b"1\r\n:\r\n"),
-    stays_silent("The hub sends one byte per second in a chunk's size", trickling(CHUNKED, b"0")),
-    stays_silent(
-        "The hub sends one byte per second in the headers", trickling(HEAD + b"X: ", b"x")
-    ),
+    never_ends("keepalives only", b"c\r\n:keepalive\n\n\r\n"),
+    never_ends("one byte per second in the body", b"1\r\n:\r\n"),
+    stays_silent("one byte per second in a chunk's size", trickling(CHUNKED, b"0")),
+    stays_silent("one byte per second in the headers", trickling(HEAD + b"X: ", b"x")),
 )
 
 SERVER = (
     Fault(
-        "The proxy does not know the server at first",
-        "polls until it does",
+        "unknown to the proxy at first",
+        "polls",
         [[Launched(Jupyter(TOKEN, before=(404, 503, 302, 502, 424)))]],
         0,
     ),
     Fault(
-        "The hub's proxy never knows the server",
-        "warns after 120 s that the server might still run; " + ONLY_HUB,
+        "unknown to the proxy",
+        "warns after 120 s that it might run; " + ONLY_HUB,
         [[Launched(Jupyter(TOKEN, before=(302,) * 1000))]],
         8,
         "another hub",
@@ -930,7 +900,7 @@ SERVER = (
         warning="might keep running",
     ),
     Fault(
-        "The server never responds",
+        "no response",
         "tries to stop it after 120 s; " + ONLY_HUB,
         [[Launched(Jupyter(TOKEN, before=(503,) * 1000))]],
         8,
@@ -939,8 +909,8 @@ SERVER = (
         not_stopped=1,
     ),
     Fault(
-        "The server rejects its own token",
-        "fails after 120 s, and cannot stop the server either",
+        "its own token refused",
+        "fails after 120 s, and cannot stop it",
         [[Launched(Jupyter("another-token"))]],
         8,
         "another hub",
@@ -948,15 +918,15 @@ SERVER = (
         not_stopped=1,
     ),
     Fault(
-        "The first kernel responds",
-        "removes the kernel and hands over the session",
+        "the first kernel responds",
+        "removes it, and hands over the session",
         [[Launched()]],
         0,
         kernel="",
     ),
     Fault(
-        "The image lacks the kernelspec",
-        "stops the session and fails, listing the image's kernelspecs",
+        "missing kernelspec",
+        "stops the session, and lists the image's kernelspecs",
         [[Launched()]],
         3,
         "image's kernelspecs",
@@ -964,8 +934,8 @@ SERVER = (
         stopped=1,
     ),
     Fault(
-        "The server's default kernelspec is not installed (501)",
-        "stops the session and fails, listing the image's kernelspecs",
+        "missing default kernelspec (501)",
+        "stops the session, and lists the image's kernelspecs",
         [[Launched(Jupyter(TOKEN, kernel=Kernel(Mood.NOT_INSTALLED)))]],
         3,
         "'conda' is not installed, only: python3",
@@ -973,8 +943,8 @@ SERVER = (
         stopped=1,
     ),
     Fault(
-        "The server's configuration sets an empty token, so that it refuses every POST (`_xsrf`)",
-        "tries three times, shows the server's reason and cannot stop the session; " + ONLY_HUB,
+        "empty token, so that every POST is refused (`_xsrf`)",
+        "tries three times, shows the reason, cannot stop it; " + ONLY_HUB,
         [[Launched(Jupyter(TOKEN, xsrf=True))]],
         8,
         "'_xsrf' argument missing",
@@ -982,20 +952,20 @@ SERVER = (
         within=20,
         not_stopped=1,
     ),
-    kernel_fails("The first kernel dies", "stops the session; " + ONLY_HUB, Mood.DEAD),
+    kernel_fails("the first kernel dies", "stops the session; " + ONLY_HUB, Mood.DEAD),
     kernel_fails(
-        "The first kernel's websocket cannot be reached",
-        "tries three times and stops the session; " + ONLY_HUB,
+        "the first kernel's websocket is unreachable",
+        "tries three times, stops the session; " + ONLY_HUB,
         Mood.UNREACHABLE,
     ),
 )
 
 CANCELLED = (
-    exits_at_once("Ctrl-C while waiting for the build", silent(WAITING), in_phase("waiting")),
+    exits_at_once("Ctrl-C before the build", silent(WAITING), in_phase("waiting")),
     exits_at_once("Ctrl-C during the build", silent(BUILDING), in_phase("building")),
     Fault(
         "Ctrl-C while launching, and the server starts",
-        "waits up to 5 s for the server, and stops it",
+        "waits up to 5 s, and stops it",
         [[Launched(silence=2)]],
         130,
         cancel_at=in_phase("launching"),
@@ -1004,7 +974,7 @@ CANCELLED = (
     ),
     Fault(
         "Ctrl-C while launching, and no server starts",
-        "waits 5 s, then warns of a lost server",
+        "waits 5 s; warns of a lost server",
         [[silent(BUILDING, LAUNCHING, step=0.05)]],
         130,
         cancel_at=in_phase("launching"),
@@ -1013,7 +983,7 @@ CANCELLED = (
     ),
     Fault(
         "Ctrl-C while launching, and the launch fails",
-        "exits as cancelled, and warns of a lost server",
+        "warns of a lost server",
         [[fails_later]],
         130,
         warning=ORPHAN,
@@ -1021,7 +991,7 @@ CANCELLED = (
         within=7,
     ),
     Fault(
-        "Ctrl-C after the server was launched",
+        "Ctrl-C after the launch",
         "stops it",
         [[Launched()]],
         130,
@@ -1030,24 +1000,24 @@ CANCELLED = (
         stopped=1,
     ),
     Fault(
-        "Ctrl-C while waiting for the server, which does not stop",
-        "warns that it might still be running",
+        "Ctrl-C, and the server does not stop",
+        "warns that it might run",
         [[Launched(Jupyter(TOKEN, stays=True))]],
         130,
         cancel_at=lambda event: event == PhaseStarted("readiness"),
         within=7,
         not_stopped=1,
     ),
-    exits_at_once("Ctrl-C while waiting for a full hub", FULL, is_waiting),
-    exits_at_once("Ctrl-C while waiting for a hub that is down", page(503), is_waiting),
+    exits_at_once("Ctrl-C in the wait for a full hub", FULL, is_waiting),
+    exits_at_once("Ctrl-C in the wait for a hub that is down", page(503), is_waiting),
     exits_at_once(
-        "Ctrl-C during the wait after the stream dropped while launching",
+        "Ctrl-C in the wait after a drop while launching",
         DROPPED_LAUNCHING,
         is_waiting,
         ORPHAN,
     ),
     Fault(
-        "The time limit expires during the build",
+        "time limit during the build",
         "fails",
         [[silent(BUILDING)]],
         7,
@@ -1056,8 +1026,8 @@ CANCELLED = (
         within=70,
     ),
     Fault(
-        "The time limit expires while launching",
-        "fails, and warns of a lost server",
+        "time limit while launching",
+        "warns of a lost server",
         [[silent(BUILDING, LAUNCHING)]],
         7,
         "--timeout",
@@ -1123,7 +1093,7 @@ def refused_account(
 ) -> Fault:
     return Fault(
         fault,
-        more.pop("reaction", "fails before it requests a build"),
+        more.pop("reaction", "fails at once"),
         [[*responses]],
         more.pop("exit_code", 3),
         hint,
@@ -1140,31 +1110,29 @@ TOO_MANY = event(
 AGAIN = event(phase="launching", message="Launch attempt 1 failed, retrying...\n")
 ACCOUNTS = (
     refused_account(
-        "There is no hub token",
+        "no hub token",
         Users,
         "/hub/token with the scopes access:services!service=binder",
         lambda stage: failed("Forbidden"),
-        reaction="names the page on which to create one, and the scopes",
+        reaction="names the page that creates one, and the scopes",
         hub_token="",
     ),
-    refused_account(
-        "The hub token is wrong, or has expired", Users, "/hub/token", hub_token="expired"
-    ),
+    refused_account("wrong or expired hub token", Users, "/hub/token", hub_token="expired"),
     *(
         refused_account(
-            f"The hub token lacks the scope `{scope}`",
+            f"no scope `{scope}`",
             partial(Users, scopes=without(scope)),
             f"lacks a scope: {scope}!",
         )
         for scope in ("access:services", "access:servers", "delete:servers", "read:servers")
     ),
     refused_account(
-        "The session needs a token of its own, and the hub token lacks the scope `tokens`",
+        "no scope `tokens` for a session's own token",
         partial(Users, scopes=without("tokens")),
         "tokens!user",
     ),
     refused_account(
-        "The JupyterHub issues no token although the scope permits it",
+        "no token issued, despite the scope",
         partial(Users, issues=False),
         "tokens!user",
         launched,
@@ -1172,78 +1140,78 @@ ACCOUNTS = (
         stopped=1,
     ),
     refused_account(
-        "The hub does not accept the token, and does not show its JupyterHub",
+        "hub token refused, and JupyterHub unknown",
         unknown_jupyterhub,
         "does not accept the hub token: Forbidden",
         failed("Forbidden"),
         reaction="fails at once",
     ),
     refused_account(
-        "The hub token does not permit the use of the hub",
+        "hub token that does not permit the hub",
         unknown_jupyterhub,
         "access:services!service=binder",
         failed("user ann is not allowed."),
         reaction="fails at once",
     ),
     refused_account(
-        "The hub redirects to a login despite the token",
+        "redirect to a login despite the token",
         Users,
         "does not accept the hub token: it redirects to",
         to_login,
-        reaction="sends the token nowhere else, and fails at once",
+        reaction="sends the token nowhere else",
     ),
     refused_account(
-        "The account's only server runs already",
+        "only server runs already",
         with_a_running_server,
         "/hub/home",
         Answer(LAUNCHING + AGAIN + OCCUPIED),
-        reaction="fails after the hub's own tries, and leaves the server alone",
+        reaction="fails after the hub's tries; leaves it alone",
         exit_code=5,
         leaves=("",),
     ),
     refused_account(
-        "The account's only server runs already, and the hub does not show its JupyterHub",
+        "only server runs, and JupyterHub unknown",
         unknown_jupyterhub,
         "/hub/home",
         Answer(LAUNCHING + AGAIN + OCCUPIED),
-        reaction="fails after the hub's own tries",
+        reaction="fails after the hub's tries",
         exit_code=5,
     ),
     refused_account(
-        "The account has as many named servers as the hub permits",
+        "too many named servers",
         Users,
         "/hub/home",
         Answer(LAUNCHING + AGAIN + TOO_MANY),
-        reaction="fails after the hub's own tries",
+        reaction="fails after the hub's tries",
         exit_code=5,
     ),
     refused_account(
-        "The hub hands out the server of another launch",
+        "server of another launch",
         Users,
         "the server of another launch",
         launched_for_another,
-        reaction="fails, and leaves the server alone",
+        reaction="leaves it alone",
         exit_code=5,
         leaves=("",),
     ),
     refused_account(
-        "The token is revoked during the launch",
+        "token revoked during the launch",
         Users,
         "A server runs at",
         launched_and_lost(answer=json_page(403, {"message": "Missing or invalid credentials."})),
-        reaction="names the server, which it can neither use nor stop",
+        reaction="names the server, which it cannot stop",
         leaves=("",),
     ),
     refused_account(
-        "The token turns out to permit no look at the servers",
+        "no `read:servers`, and JupyterHub unknown",
         partial(unknown_jupyterhub, scopes=without("read:servers")),
         "A server runs at",
         launched,
-        reaction="names the server, which it cannot recognise as its own",
+        reaction="names the server, which might not be its own",
         leaves=("",),
     ),
     refused_account(
-        "The token turns out to permit no stop",
+        "no `delete:servers`, and JupyterHub unknown",
         partial(unknown_jupyterhub, scopes=without("delete:servers")),
         "lacks a scope: delete:servers!user",
         launched,
@@ -1251,26 +1219,26 @@ ACCOUNTS = (
         stopped=1,
     ),
     refused_account(
-        "The JupyterHub is down when the server is ready",
+        "JupyterHub down at the end",
         Users,
         "A server runs at",
         launched_and_lost(answer=page(503)),
-        reaction="retries for 5 s, and names the server",
+        reaction="retries for 5 s; names the server",
         exit_code=8,
         within=8,
         leaves=("",),
     ),
     Fault(
-        "The connection to the hub breaks while the JupyterHub starts a server",
-        "stops that server, and retries once",
+        "the connection breaks while JupyterHub starts a server",
+        "stops it; retries once",
         [[starting(Ending.BROKEN), launched]],
         0,
         users=Users,
         within=8,
     ),
     Fault(
-        "Ctrl-C while the JupyterHub starts a server",
-        "stops it at the JupyterHub",
+        "Ctrl-C while JupyterHub starts a server",
+        "stops it at JupyterHub",
         [[starting()]],
         130,
         users=Users,
@@ -1278,8 +1246,8 @@ ACCOUNTS = (
         within=7,
     ),
     Fault(
-        "Ctrl-C while the hub is about to start a server, and none starts",
-        "waits for it, then warns",
+        "Ctrl-C while launching, and no server starts at JupyterHub",
+        "waits for one; warns",
         [[lambda stage: Answer((LAUNCHING, Silence(stage.clock, 0.05)))]],
         130,
         users=Users,
@@ -1288,8 +1256,8 @@ ACCOUNTS = (
         warning="runs under your account",
     ),
     Fault(
-        "The time limit expires while the JupyterHub starts a server",
-        "stops it at the JupyterHub",
+        "time limit while JupyterHub starts a server",
+        "stops it at JupyterHub",
         [[starting()]],
         7,
         "--timeout",
@@ -1346,31 +1314,31 @@ def of_account(
     return StopFault(fault, reaction, None, stop_exit, status_exit, users=users, **more)
 
 
-UNKNOWN = "treats it as gone, but warns that it might run if the hub's proxy has just restarted"
+UNKNOWN = "gone, but warns that a restarted proxy says the same"
 STOPPING = (
     stops(
-        "Runs, then shuts down (503, then a redirect to the hub)",
-        "treats it as gone after the second 503",
+        "shuts down (503, then a redirect to the hub)",
+        "gone after the second 503",
         Jupyter(TOKEN),
     ),
     stops(
-        "Runs, then shuts down (502, then 404)",
-        "treats it as gone after the second response",
+        "shuts down (502, then 404)",
+        "gone after the second response",
         Jupyter(TOKEN, after=(502, 404)),
     ),
     stops(
-        "Runs, but its proxy fails at first",
-        "polls until the response is clear",
+        "runs, but the proxy fails at first",
+        "polls",
         Jupyter(TOKEN, before=(502, 503, 404)),
     ),
     stops(
-        "Runs, but fails the first shutdown request",
-        "sends another shutdown request",
+        "fails the first shutdown request",
+        "sends another",
         Jupyter(TOKEN, shutdown=(500, 200)),
         shutdowns=2,
     ),
     StopFault(
-        "Keeps running",
+        "keeps running",
         "sends a shutdown request every 5 s",
         Jupyter(TOKEN, stays=True),
         9,
@@ -1378,10 +1346,10 @@ STOPPING = (
         6,
         within=32,
     ),
-    StopFault("Redirects to a `/hub/` page", UNKNOWN, moved("/hub/user/x/"), 0, 10),
-    StopFault("Responds with 424 (mybinder.org)", UNKNOWN, page(424), 0, 10),
+    StopFault("redirects to a `/hub/` page", UNKNOWN, moved("/hub/user/x/"), 0, 10),
+    StopFault("responds with 424 (mybinder.org)", UNKNOWN, page(424), 0, 10),
     StopFault(
-        "Refuses connections, like a proxy that restarts",
+        "refuses connections, like a restarting proxy",
         "polls until the time limit",
         None,
         9,
@@ -1389,68 +1357,68 @@ STOPPING = (
         within=32,
     ),
     StopFault(
-        "Refuses connections, and belongs to the embedded hub, which has no proxy",
-        "treats it as gone",
+        "refuses connections at the embedded hub",
+        "gone, because there is no proxy",
         None,
         0,
         10,
         prefix=EMBEDDED_PATH,
     ),
-    StopFault("Rejects the token (403)", "fails at once", Jupyter("another"), 9, 9),
+    StopFault("refuses the token (403)", "fails at once", Jupyter("another"), 9, 9),
     StopFault(
-        "Accepts the token, but refuses the shutdown because of `_xsrf` (403)",
-        "tries twice, and shows the server's reason",
+        "refuses the shutdown (403, `_xsrf`)",
+        "tries twice, and shows the reason",
         Jupyter(TOKEN, xsrf=True),
         9,
         0,
         2,
     ),
     StopFault(
-        "Refuses requests for the hub's host name (403)",
-        "shows the server's reason at once",
+        "refuses the hub's host name (403)",
+        "shows the reason at once",
         json_page(403, {"message": "Blocking request with non-local 'Host' hub.test (hub.test)."}),
         9,
         9,
     ),
-    StopFault("Always responds with 502", "polls until the time limit", page(502), 9, 6, within=32),
-    StopFault("Always responds with 404", "polls until the time limit", page(404), 9, 6, within=32),
+    StopFault("always 502", "polls until the time limit", page(502), 9, 6, within=32),
+    StopFault("always 404", "polls until the time limit", page(404), 9, 6, within=32),
     StopFault(
-        "Redirects to a page that is not the hub's",
-        "does not follow the redirect, and polls until the time limit",
+        "redirects to another site",
+        "does not follow it; polls until the time limit",
         moved("/login"),
         9,
         6,
         within=32,
     ),
     StopFault(
-        "Responds with a page instead of JSON", "polls until the time limit", page(200), 9, 6, 0, 32
+        "responds with a page instead of JSON", "polls until the time limit", page(200), 9, 6, 0, 32
     ),
     StopFault(
-        "Accepts connections but never responds",
+        "never responds",
         "gives up on each request after 10 s",
         mute,
         9,
         6,
         within=42,
     ),
-    of_account("Runs under an account", "stops it at its JupyterHub", Users, 0, 0),
+    of_account("runs under an account", "stops it at JupyterHub", Users, 0, 0),
     of_account(
-        "Runs under an account, and takes long to stop",
-        "exits with success if the JupyterHub is still stopping it at the time limit",
+        "account's server that stops slowly",
+        "success, if JupyterHub is stopping it at the time limit",
         partial(Users, stops_at_once=False),
         0,
         0,
         within=32,
     ),
     of_account(
-        "Ran under an account that has another server at the same address now",
+        "account's next server at the same address",
         "leaves it alone",
         partial(Users, others=True),
         0,
         10,
     ),
     of_account(
-        "Runs under an account, and its JupyterHub is down",
+        "account's server, and JupyterHub is down",
         "polls until the time limit",
         partial(Users, fault=lambda _: page(503)),
         9,
@@ -1458,22 +1426,22 @@ STOPPING = (
         within=32,
     ),
     of_account(
-        "Runs under an account, and its JupyterHub redirects to a login",
-        "does not follow the redirect, and polls until the time limit",
+        "account's server, and JupyterHub redirects to a login",
+        "does not follow it; polls until the time limit",
         partial(Users, fault=lambda _: moved("/hub/login")),
         9,
         6,
         within=32,
     ),
     of_account(
-        "Runs under an account whose token its JupyterHub refuses",
+        "account's server, and JupyterHub refuses the token",
         "fails at once",
         partial(Users, token="another"),
         9,
         9,
     ),
     of_account(
-        "Runs under an account whose token permits no stop",
+        "account's server, and the token permits no stop",
         "has the server shut itself down",
         partial(Users, scopes=without("delete:servers")),
         0,

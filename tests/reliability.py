@@ -25,17 +25,15 @@ def _tables() -> str:
 
 
 def _launch_table(rows: tuple[Fault, ...]) -> str:
-    head = (
-        "| fault | what clinder does | exit code | build requests | within |\n"
-        "|---|---|---:|---:|---:|\n"
-    )
-    return head + _grouped((row.fault, _outcome(row)) for row in rows)
+    head = "| fault | clinder | exit code |\n|---|---|---|\n"
+    return head + _grouped((row.fault, f"{row.reaction} | {_outcome(row)}") for row in rows)
 
 
 def _outcome(row: Fault) -> str:
+    """Return the exit code, and the build requests to each hub unless there is one."""
     assert row.exit_code in dict(EXIT_CODES)
-    requests = " + ".join(map(str, row.requests)) or "none arrives"
-    return f"{row.reaction} | {row.exit_code} | {requests} | {row.within:g} s"
+    requests = "+".join(map(str, row.requests)) or "0"
+    return f"{row.exit_code}" + ("" if requests == "1" else f" ({requests})")
 
 
 def _grouped(rows: Iterable[tuple[str, str]]) -> str:
@@ -43,21 +41,16 @@ def _grouped(rows: Iterable[tuple[str, str]]) -> str:
     groups: dict[str, list[str]] = {}
     for fault, outcome in rows:
         groups.setdefault(outcome, []).append(fault)
-    return "".join(f"| {_listed(faults)} | {outcome} |\n" for outcome, faults in groups.items())
-
-
-def _listed(faults: list[str]) -> str:
-    return faults[0] if len(faults) == 1 else "<br>".join(f"• {fault}" for fault in faults)
+    return "".join(f"| {'; '.join(faults)} | {outcome} |\n" for outcome, faults in groups.items())
 
 
 def _stop_table() -> str:
     head = (
-        "| what the server or its proxy does | what `clinder stop` does | exit code"
-        " | exit code of `clinder status` | within |\n|---|---|---:|---:|---:|\n"
+        "| the server or its proxy | `clinder stop` | exit code | of `clinder status` |\n"
+        "|---|---|---|---|\n"
     )
     return head + _grouped(
-        (row.fault, f"{row.reaction} | {row.stop_exit} | {row.status_exit} | {row.within:g} s")
-        for row in STOPPING
+        (row.fault, f"{row.reaction} | {row.stop_exit} | {row.status_exit}") for row in STOPPING
     )
 
 

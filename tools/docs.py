@@ -238,19 +238,30 @@ def _parameters(parameters: Any) -> Iterator[str]:
         yield f"{each.name}: {each.annotation}{default}"
 
 
+_OWN_USE = ("access_token", "for_user", "is_embedded", "is_same", "secrets", "stop_limit")
+"""Members that only clinder itself needs."""
+
+
 def _value(kind: type) -> str:
     parts = [f"## {kind.__name__}", _markdown(kind)]
     if dataclasses.is_dataclass(kind):
-        rows = ((f"`{each.name}`", f"`{each.type}`") for each in dataclasses.fields(kind))
-        parts.append(_table(("field", "type"), *rows).rstrip())
+        lines = "\n".join(map(_attribute, dataclasses.fields(kind)))
+        parts.append(f"```python\n{lines}\n```")
     members = [
         (f"`{_signature(name, one)}`", _markdown(one))
         for name, one in vars(kind).items()
         if not name.startswith("_") and isinstance(one, property | classmethod | FunctionType)
+        if name not in _OWN_USE
     ]
     if members:
         parts.append(_table(("member", "what it is"), *members).rstrip())
     return "\n\n".join(parts) + "\n"
+
+
+def _attribute(field: dataclasses.Field[Any]) -> str:
+    """Return an attribute, with its default unless that is empty."""
+    default = None if field.default is dataclasses.MISSING else field.default
+    return f"{field.name}: {field.type}" + (f" = {default!r}" if default else "")
 
 
 def _signature(name: str, member: property | classmethod[Any, Any, Any] | FunctionType) -> str:

@@ -54,11 +54,10 @@ def start(
     ``attempts``, from 1 to 3, limits the build requests to one hub. ``warm_up`` names the
     kernelspec of a first kernel, which clinder starts and removes beforehand: ``""`` is the
     server's default, ``None`` starts no kernel. ``reuse_environment`` launches the oldest commit in
-    the clone's history with the same environment files, so that the hub can reuse its image;
-    ``"force"`` does so even if the build might read other files. ``reuse_environment_since`` limits
-    how old that commit can be: a date such as ``2026-01-31`` (UTC), or an age such as ``90d`` or
-    ``12 weeks``. ``observer`` receives the events
-    of :mod:`clinder.events`. Setting ``cancel`` ends the call and stops what it started.
+    the clone's history with the same environment files; ``"force"`` does so even if the build might
+    read other files. ``reuse_environment_since`` limits how old that commit can be: a date such as
+    ``2026-01-31`` (UTC), or an age such as ``90d``. ``observer`` receives the events of
+    :mod:`clinder.events`. Setting ``cancel`` ends the call and stops what it started.
 
     Raises :class:`~clinder.errors.ClinderError`.
     """
@@ -106,8 +105,8 @@ def stop(
 ) -> bool:
     """Stop a session and return once it is gone: ``True``, or ``False`` if it was gone already.
 
-    A session that its hub does not know counts as gone. If the hub's proxy has just restarted, the
-    session might keep running until the hub culls it.
+    A session that its hub does not know counts as gone, although it might run until the hub culls
+    it if the hub's proxy has just restarted.
 
     ``timeout`` limits the whole call, in seconds; the default is ``timeouts.stop`` or 60.
     ``timeouts`` limits each connection. ``hub_token`` is needed if the hub requires a login and the

@@ -33,7 +33,7 @@ class Context:
     """A failed launch's hub and spec, a link to try it in a browser, and its last log lines.
 
     If a build failed, ``cause`` names the cause, such as ``out-of-memory``, ``log_line`` is the log
-    line that explains it, and ``log`` holds the lines around that one. Both are empty otherwise.
+    line that explains it, and ``log`` holds the lines around that one.
     """
 
     hub: str = ""

@@ -75,16 +75,14 @@ class Account:
 class Session:
     """A running Jupyter Server and its token.
 
-    ``url`` ends in a slash. ``spec`` is the launched spec. ``image_found`` tells whether the hub
-    had the image before the launch; ``None`` is unknown. If reuse was requested, or the hub
-    refused a fork's commit, ``asked_spec`` is the requested spec, and ``reuse`` is a sentence that
-    explains the choice.
-    ``phases`` maps each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``kernels`` is the
-    folder of kernelspecs that ``clinder start --kernels`` has written. ``repr`` and
-    ``str`` never show the token; :attr:`uri` and :meth:`to_json` contain it. Without a ``hub``, the
-    URL can be that of a page below the server, such as ``…/user/x/lab`` or ``…/user/x/rstudio/``.
-    ``account`` is set if the hub requires a login. Then the token can be empty, because the hub
-    issued none for this server; the session can only be used through a gateway.
+    ``url`` ends in a slash. Without a ``hub``, it can be given as that of a page below the server,
+    such as ``…/user/x/lab``. ``image_found`` is whether the hub had the image before the launch;
+    ``None`` is unknown. If clinder launched another commit than the requested one, ``asked_spec``
+    is the requested spec, and ``reuse`` is a sentence that explains the choice. ``phases`` maps
+    each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``kernels`` is the folder of
+    kernelspecs that ``clinder start --kernels`` has written. ``account`` is set if the hub requires
+    a login. If it issued no token for this server, ``token`` is empty, and only a gateway opens the
+    session. ``repr`` and ``str`` never show the token; :attr:`uri` and :meth:`to_json` contain it.
     Raises :class:`~clinder.errors.UsageError` if the URL or the token is invalid.
     """
 
@@ -162,7 +160,7 @@ class Session:
 
     @classmethod
     def from_uri(cls, uri: str) -> Session:
-        """Parse a URI with ``?token=``, such as one copied from a browser's address bar."""
+        """Parse a URI with ``?token=``, such as one from a browser's address bar."""
         require_type("A session's URI", uri, str)
         try:
             parts = urlsplit(_strip(uri))
@@ -196,12 +194,12 @@ class Session:
         return cls.from_json(text) if text.lstrip().startswith("{") else cls.from_uri(text)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the fields for a JSON object, including the token and the URI."""
+        """Return the fields for a JSON object, with the token and the URI."""
         values = {"url": self.url, "token": self.token, "uri": self.uri, **self.without_token()}
         return {**values, "account": self.account.to_json() if self.account else None}
 
     def without_token(self) -> dict[str, Any]:
-        """Return the fields for a JSON object that others can see: no token, and no URI."""
+        """Return the same without the token and the URI, for others to see."""
         values = {name: value for name, value in asdict(self).items() if name != "token"}
         return {**values, "account": {"user": self.account.user} if self.account else None}
 

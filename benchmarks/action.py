@@ -57,9 +57,9 @@ def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
     first, node = by_name[_FIRST], by_name[_NODE]
     yield Comparison(
         "The action's start",
-        "From the end of the previous step to the build request at the hub, in a job that act runs"
-        " without containers. The node action only sends that request. The composite action first"
-        " has a node action with a post step, like clinder's. With pip, the packages come from the"
+        "From the end of the previous step to the build request, in a job that act runs without"
+        " containers. The node action only sends that request. The composite action first has a"
+        " node action with a post step, like clinder's. With pip, the packages come from the"
         " index.",
         series,
         (

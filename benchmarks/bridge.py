@@ -43,7 +43,8 @@ def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
         tool = _Tool(bench, {"JUPYTER_PATH": str(folder)})
         yield _compare(
             "The bridge: start",
-            "From the start of the kernel, or of the bridge, until it responds.",
+            "From the start of the kernel, or of the bridge, until it responds. The tool, the"
+            " gateway, the server and its kernel share this machine.",
             tool.measure("start", 0, runs),
             1.5,
         )
@@ -84,7 +85,7 @@ def _compare(title: str, description: str, series: tuple[Series, ...], bound: fl
     figure = ratio(ours, local, "wall").median
     return Comparison(
         title,
-        f"{description} The tool, the gateway, the server and its kernel share this machine.",
+        description,
         series,
         (Goal("time with a bridge, relative to a local kernel", figure, bound, "\u00d7"),),
         baselines=(_LOCAL,),

@@ -27,9 +27,9 @@ def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
     by_name = {each.name: each for each in series}
     yield Comparison(
         "Cold start",
-        "A click program with three commands is the minimum for `--help`. `clinder stop` runs on a"
-        " session that is already gone, which the hub reports at once. With `NODE_EXTRA_CA_CERTS`,"
-        " which many networks need, node first reads about 140 certificates.",
+        "The click program has three commands. `clinder stop` runs on a session that is already"
+        " gone. With `NODE_EXTRA_CA_CERTS`, which many networks need, node first reads about 140"
+        " certificates.",
         series,
         tuple(
             Goal(

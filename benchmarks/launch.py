@@ -74,9 +74,8 @@ def _at_once(launches: _Launches, runs: int) -> Comparison:
     warmed = difference(warm, ours, "wall")
     return Comparison(
         "Launch: a hub that is ready at once",
-        "From the command to the session's URI. `curl` reads the same stream until it ends, at"
-        " `ready`, and the npm client does the same; only clinder also checks that the server"
-        " responds.",
+        "From the command to the session's URI. `curl` and the npm client only read the stream to"
+        " its end, at `ready`; clinder also checks that the server responds.",
         series,
         (_goal(ours, client),),
         (f"Additional time to warm up a kernel that responds at once: {spread(warmed, seconds)}.",),

@@ -39,9 +39,8 @@ def compare(bench: Bench, _: int) -> Iterator[Comparison]:
     builds = series[0].median("builds")
     yield Comparison(
         "The load on a hub",
-        "Everything that reaches the hub, its proxy and the session's server: the number of"
-        " requests, and the bytes of HTTP in both directions. The failures are those rows of the"
-        " fault table that cause the most requests.",
+        "Requests to the hub, its proxy and the session's server, and the bytes of HTTP in both"
+        " directions. The failures are those of the fault table that cause the most requests.",
         series,
         (Goal("build requests of a normal session", builds, 1.0),),
     )

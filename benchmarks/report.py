@@ -131,9 +131,8 @@ def render(report: Report) -> str:
 
 def machine(details: Mapping[str, str]) -> str:
     """Return the machine and the versions as Markdown."""
-    return "### Machine and versions\n\n" + table(
-        [("item", "value"), *details.items()], align="---"
-    )
+    items = "\n".join(f"- {name}: {value}" for name, value in details.items())
+    return f"### Machine and versions\n\n{items}"
 
 
 def goals(comparisons: Sequence[Comparison]) -> str:

@@ -39,9 +39,11 @@ def _compare(sessions: _Sessions, runs: int, lingers: float) -> Comparison:
     more = difference(ours, theirs, "wall")
     return Comparison(
         f"Stop: a server that {f'runs on for {lingers:g} s' if lingers else 'is gone at once'}",
-        "From the command until the session is gone. A `curl` script requests the shutdown, then"
-        " polls every 0.1 s until the proxy responds with 503. clinder first checks the server's"
-        " status, and trusts a 503 only after a second one.",
+        "The same."
+        if lingers
+        else "From the command until the session is gone. A `curl` script requests the shutdown,"
+        " then polls every 0.1 s until the proxy responds with 503. clinder first checks the"
+        " server's status, and trusts a 503 only after a second one.",
         series,
         (Goal(f"additional time of {_STOP}, compared with `curl`", more.median, 0.3, "s"),),
         (f"Additional time compared with `curl`: {spread(more, seconds)}.",),

@@ -70,7 +70,7 @@ def _compare(series: tuple[Series, ...], events: int) -> Comparison:
     return Comparison(
         "A long log",
         f"50 MB of build log in {events} events, each in its own chunk, as BinderHub sends it. The"
-        f" output goes to a file. {_LIBRARIES} alone read the log to its end and print nothing.",
+        f" output goes to a file. {_LIBRARIES} alone print nothing.",
         series,
         (
             Goal(f"speed of {_START}", ours.median("speed"), 15.0, "MB/s", at_least=True),

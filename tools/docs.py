@@ -388,28 +388,34 @@ def _message(kind: type[errors.ClinderError]) -> str:
     explanation = EXPLANATIONS[kind.__name__]
     first, *others = explanation.messages
     alternatives = "Also: " + "; ".join(f"*{each}*" for each in others) + "\n\n"
-    advice = " ".join(filter(None, (kind.hint, explanation.advice)))
+    cause = next((each for each in CAUSES if each.error is kind is not errors.BuildFailed), None)
+    name = f"`{kind.__name__}`" + (f" (cause `{cause.name}`)" if cause else "")
+    log = f"The log shows {LOGS[cause.name]}." if cause and cause.name in LOGS else ""
+    texts = [_sentences(explanation.cause, log), _sentences(kind.hint, explanation.advice)]
     return (
         f"### {first}\n\n"
         + (alternatives if others else "")
-        + f"`{kind.__name__}`: {explanation.cause}"
-        + (f"\n\n**What to do:** {advice}" if advice else "")
+        + f"{name}: "
+        + "\n\n".join(filter(None, texts))
     )
 
 
+def _sentences(*texts: str) -> str:
+    return " ".join(filter(None, texts))
+
+
+NOT_BUILT = "The image could not be built: "
+
+
 def _build_causes() -> str:
+    """Return the causes of the error that has several. :func:`_message` shows the others."""
     rows = (
-        (f"`{cause.name}`", cause.message, LOGS[cause.name], str(cause.error.exit_code),
-         cause.hint or _hint_of_cause(cause.error))
+        (f"`{cause.name}`", cause.message.removeprefix(NOT_BUILT).removesuffix("."),
+         LOGS[cause.name], cause.hint or cause.error.hint)
         for cause in CAUSES
+        if cause.error is errors.BuildFailed
     )  # fmt: skip
-    head = ("cause", "message", "what the log shows", "exit code", "what to do")
-    return _table(head, *rows)
-
-
-def _hint_of_cause(error: type[errors.ClinderError]) -> str:
-    """Return an error's hint, unless the page has a section for the error's only cause."""
-    return error.hint if error is errors.BuildFailed else "see its message, below"
+    return _table(("cause", f"*{NOT_BUILT}…*", "log", "what to do"), *rows)
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

@@ -24,7 +24,7 @@ from clinder import errors, events
 from clinder.checkout.buildpacks import ATTRIBUTES, ROOT_PATTERNS, SETTINGS, SETTINGS_PATTERNS
 from clinder.checkout.buildpacks import ROOT as ENVIRONMENT_FILES
 from clinder.cli import event_log
-from clinder.cli.help import RepositoryCommand, options_in_order
+from clinder.cli.help import SESSION, RepositoryCommand, options_in_order
 from clinder.cli.main import cli
 from clinder.gateway.report import (
     CellError,
@@ -118,37 +118,59 @@ def _commands() -> str:
     return "\n".join(_command(name, command) for name, command in cli.commands.items())
 
 
+SHARED = {"launch": ("start", "run"), "session": ("stop", "status")}
+"""The commands whose common options are in one table."""
+_EXPLAINED_BELOW = ("SESSION is ", "If you omit REPOSITORY")
+"""Paragraphs of the help that the page's other sections explain."""
+
+
 def _command(name: str, command: click.Command) -> str:
     context = click.Context(command, info_name=f"clinder {name}")
     usage = " ".join([f"clinder {name}", *command.collect_usage_pieces(context)])
     text, _, examples = inspect.cleandoc(command.help or "").partition("\b\nExamples:\n")
-    is_launch = isinstance(command, RepositoryCommand)
-    rows = [row for row in _options(command) if not is_launch or row not in _shared_options()]
+    paragraphs = [
+        each for each in text.strip().split("\n\n") if not each.startswith(_EXPLAINED_BELOW)
+    ]
+    text = _unwrap("\n\n".join(paragraphs))
+    shared = _shared_options(_kind(command)) if _kind(command) else []
+    rows = [row for row in _options(command) if row not in shared]
     return (
-        f"## clinder {name}\n\n```text\n{usage}\n```\n\n{_unwrap(text.strip())}\n\n"
+        f"## clinder {name}\n\n```text\n{usage}\n```\n\n{text}\n\n"
         f"```sh\n{inspect.cleandoc(examples)}\n```\n\n"
         + _table(("option", "what it does"), *rows)
-        + (f"\n{_other_options(command)}\n" if is_launch else "")
+        + (f"\n{_other_options(command)}\n" if shared else "")
     )
 
 
+def _kind(command: click.Command) -> str:
+    if isinstance(command, RepositoryCommand):
+        return "launch"
+    return "session" if getattr(command, "variables", None) is SESSION else ""
+
+
 def _other_options(command: click.Command) -> str:
-    others = [row for row in _shared_options() if row in _options(command)]
-    names = ", ".join(name for name, _ in others)
-    link = "[options of a launch](commands.md#options-of-a-launch)"
-    if others == _shared_options():
-        return f"It also has all {link}."
+    kind = _kind(command)
+    shared = _shared_options(kind)
+    others = [row for row in shared if row in _options(command)]
+    link = f"[options of a {kind}](commands.md#options-of-a-{kind})"
+    if others == shared:
+        return f"It also has the {link}."
+    names = ", ".join(f"`{re.findall('-[a-z-]+', name)[-1]}`" for name, _ in others)
     return f"It also has these {link}: {names}."
 
 
 def _launch_options() -> str:
-    return _table(("option", "what it does"), *_shared_options())
+    return _table(("option", "what it does"), *_shared_options("launch"))
 
 
-def _shared_options() -> list[tuple[str, str]]:
-    """Return the options that ``start`` and ``run`` share, in the order of ``start``."""
-    run = list(_options(cli.commands["run"]))
-    return [row for row in _options(cli.commands["start"]) if row in run]
+def _session_options() -> str:
+    return _table(("option", "what it does"), *_shared_options("session"))
+
+
+def _shared_options(kind: str) -> list[tuple[str, str]]:
+    """Return the options that two commands share, in the order of the first."""
+    first, second = (list(_options(cli.commands[name])) for name in SHARED[kind])
+    return [row for row in first if row in second]
 
 
 def _options(command: click.Command) -> Iterator[tuple[str, str]]:
@@ -164,8 +186,7 @@ def _option(option: click.Option, context: click.Context) -> tuple[str, str]:
     elif option.show_default:
         default = str(option.default)
     default = default if " " in default or not default else f"`{default}`"
-    variable = f" Variable: `{option.envvar}`." if option.envvar else ""
-    description = f"{text}{default and f' Default: {default}.'}{variable}"
+    description = f"{text}{default and f' Default: {default}.'}"
     return f"`{names}{_metavar(option, context)}`", description.strip()
 
 
@@ -423,6 +444,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "outputs": _outputs,
     "commands": _commands,
     "launch-options": _launch_options,
+    "session-options": _session_options,
     "forms": _forms,
     "exit-codes": _exit_codes,
     "environment-files": _environment_files,

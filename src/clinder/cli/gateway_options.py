@@ -88,15 +88,13 @@ def gateway_options(function: _Function) -> _Function:
             group=WHERE,
             flag_value=False,
             default=True,
-            help="Hand out the session's own URL and token."
-            "  [default: those of clinder's gateway to it]",
+            help="Hand out the session's own URL and token instead of the gateway's.",
         ),
         option(
             "--lazy",
             group=WHERE,
             is_flag=True,
-            help="Launch the session only when COMMAND first needs a kernel. Without any, no hub is"
-            " contacted.",
+            help="Launch the session only when COMMAND first needs a kernel, if ever.",
         ),
         option(
             "--no-kernels",
@@ -104,7 +102,7 @@ def gateway_options(function: _Function) -> _Function:
             group=WHERE,
             flag_value=False,
             default=True,
-            help="Leave JUPYTER_PATH alone, so that tools such as papermill run on this machine.",
+            help="Leave JUPYTER_PATH alone: papermill and other tools run on this machine.",
         ),
         option(
             "--max-kernels",
@@ -113,7 +111,7 @@ def gateway_options(function: _Function) -> _Function:
             default="auto",
             show_default=True,
             help="How many kernels run at once; others wait. `auto`: one for each 2 GiB of the"
-            " session's memory, and no further one while more than 75% of it is in use.",
+            " session's memory, if 25% of it is free.",
         ),
         option(
             "--kernel-alias",
@@ -121,9 +119,9 @@ def gateway_options(function: _Function) -> _Function:
             group=WHERE,
             metavar="NAME=NAME",
             multiple=True,
-            help="Start the session's kernelspec of the second name for pages that name the first."
-            " Can be repeated.  [default: for a name that the session lacks, its kernelspec for"
-            " the same language]",
+            help="Run pages that name the first kernelspec on the second. Can be"
+            " repeated.  [default: for one that the session lacks, its kernelspec for the"
+            " same language]",
         ),
         option(
             "--no-kernel-alias",
@@ -131,12 +129,12 @@ def gateway_options(function: _Function) -> _Function:
             group=WHERE,
             flag_value=False,
             default=True,
-            help="Fail if the session lacks the kernelspec that a page names.",
+            help="Fail if the session lacks a page's kernelspec.",
         ),
         seconds_option(
             "--kernel-timeout",
             _KERNEL_TIMEOUT,
-            "How long a kernel can take to respond after its start.",
+            "Time limit for a kernel's start.",
         ),
         seconds_option(
             "--cell-timeout",
@@ -149,15 +147,14 @@ def gateway_options(function: _Function) -> _Function:
             metavar="ORG/REPO",
             default="",
             callback=refuse_empty,
-            help="The repository whose code you trust with the variables, if it is not that of the"
-            " CI job.",
+            help="The repository that you trust with the variables, if it is not the CI job's.",
         ),
         option(
             "--report",
             group=OUTPUT,
             type=click.Path(path_type=Path),
             metavar="PATH",
-            help="Write what happened to this file, as one JSON object, however the run ends.",
+            help="Write what happened to this file, as a JSON object, however the run ends.",
         ),
         option(
             "--fail-on-cell-error",

@@ -43,9 +43,7 @@ _COMMAND = "clinder.command"
 _SHELL_OUTPUT = re.compile(r"(?:^| )(?:-o ?|--output[ =])shell(?: |$)")
 _COMPLETION_VARIABLE = "_CLINDER_COMPLETE"
 
-_HUB_TOKEN = hub_token_option(
-    "If the hub requires a login: read your token at its JupyterHub from FILE."
-)
+_HUB_TOKEN = hub_token_option("A file with your JupyterHub token, if the hub requires a login.")
 _EXIT_CODES = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {text}" for code, text in EXIT_CODES)
 
 
@@ -128,22 +126,21 @@ def cli() -> None:
     type=click.Choice(["uri", "json", "shell"]),
     default="uri",
     show_default=True,
-    help="Format of the output: the URI with its token, a JSON object, or `export` lines.",
+    help="The URI with its token, a JSON object, or `export` lines.",
 )
 @option(
     "--kernels",
     group=OUTPUT,
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write kernelspecs to a new folder, by which tools that start local kernels run on the"
-    " session: put DIR first in JUPYTER_PATH, or use `-o shell`.",
+    help="Write kernelspecs of the session to a new folder, for tools that start local"
+    " kernels: put DIR first in JUPYTER_PATH, or use `-o shell`.",
 )
 def start(output: str, kernels: Path | None, **options: Any) -> None:
     """Start a session and write it to stdout.
 
-    REPOSITORY is what to launch. If you omit it, clinder launches the current commit: in CI the
-    commit being built, otherwise HEAD of this git checkout. With `--hub local`, the current
-    directory is used as it is.
+    If you omit REPOSITORY, clinder launches the current commit: in CI the commit being built,
+    otherwise HEAD of this git checkout. With `--hub local`, sessions use the current directory.
 
     \b
     Examples:
@@ -175,9 +172,9 @@ def stop(sessions: tuple[str, ...], files: tuple[Path, ...], **options: Any) -> 
     A session file is removed once its session is gone.
 
     SESSION is a session's URI with its token, `@FILE` to read a session file, or `-` to read URIs
-    or JSON objects from standard input, one per line. Prefer a file or `-`, because other users of
-    this machine can see a command's arguments. If you name no session, clinder stops the one in
-    JUPYTER_BASE_URL and JUPYTER_TOKEN.
+    or JSON objects from standard input, one per line. Other users of this machine can see a URI
+    among the arguments. If you name no session, clinder stops the one in JUPYTER_BASE_URL and
+    JUPYTER_TOKEN.
 
     \b
     Examples:
@@ -230,16 +227,15 @@ def status(sessions: tuple[str, ...], files: tuple[Path, ...], **options: Any) -
 @seconds_option(
     "--keep-alive",
     6 * 3600,
-    "How long clinder keeps the hub from culling the session while COMMAND runs.",
+    "How long clinder keeps the hub from culling the session.",
 )
 @gateway_options
 def run(keep_alive: float, **options: Any) -> int:
     """Start a session, run COMMAND with it, and always stop the session.
 
-    COMMAND receives JUPYTER_BASE_URL and JUPYTER_TOKEN, which MyST and Jupyter Book use to find
-    the session. They belong to a gateway on this machine, which ends with COMMAND. COMMAND also
-    receives a JUPYTER_PATH by which papermill, nbconvert, Sphinx and others run on the session.
-    The exit code is COMMAND's, or 128+N if signal N ended it.
+    COMMAND receives JUPYTER_BASE_URL and JUPYTER_TOKEN, by which MyST and Jupyter Book find the
+    session through a gateway on this machine, and a JUPYTER_PATH for papermill, nbconvert, Sphinx
+    and others. The exit code is COMMAND's, or 128+N if signal N ended it.
 
     \b
     Examples:
@@ -268,7 +264,7 @@ def run(keep_alive: float, **options: Any) -> int:
     "--all-members",
     group=WHERE,
     is_flag=True,
-    help="If a hub is a federation, such as mybinder.org, warm each of its members.",
+    help="Warm each member of a federation such as mybinder.org.",
 )
 @option(
     "-o",
@@ -282,9 +278,9 @@ def run(keep_alive: float, **options: Any) -> int:
 def warm(output: str, *, all_members: bool, **options: Any) -> int:
     """Have the image built on each hub, so that later launches need not wait for it.
 
-    clinder launches REPOSITORY on every hub, waits until the session's server responds, and stops
-    the session. A hub that can only build does just that. Up to four hubs build at the same time,
-    each with its own time limit. The exit code is the highest one of all hubs.
+    clinder launches REPOSITORY on every hub, waits until the server responds, and stops it. A hub
+    that can only build does just that. Up to four hubs build at once, each with its own time limit.
+    The exit code is the highest one of all hubs.
 
     \b
     Examples:
@@ -303,7 +299,7 @@ def warm(output: str, *, all_members: bool, **options: Any) -> int:
     group=WHAT,
     default="HEAD",
     callback=refuse_empty,
-    help="Branch, tag or commit.  [default: the commit that is checked out]",
+    help="Branch, tag or commit.  [default: the one that is checked out]",
 )
 @option(
     "--directory",
@@ -319,14 +315,13 @@ def warm(output: str, *, all_members: bool, **options: Any) -> int:
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="Format of the output: the hash, or a JSON object that also names the files.",
+    help="The hash, or a JSON object that also names the files.",
 )
 def environment_hash(ref: str, directory: Path, output: str) -> None:
     """Write a hash of a commit's environment files, to use in the key of a cache.
 
-    Two commits of a clone have the same hash if clinder can tell that their images are the same:
-    the files that `--reuse-environment` compares are identical. If the image might depend on other
-    files, the hash is that of all files, and a warning explains why. No hub is contacted.
+    The hash is that of the files that `--reuse-environment` compares. If the image might depend on
+    others, it is that of all files, and a warning explains why. No hub is contacted.
 
     \b
     Examples:
@@ -358,15 +353,13 @@ def execute(arguments: tuple[str, ...], files: tuple[Path, ...], **options: Any)
     """Run code in a session and show its output.
 
     SCRIPT is a file with the code; `-` is standard input. If the code raises, clinder shows the
-    remote traceback and the exit code is 1. The code runs on a kernel of its own, which is shut
-    down afterwards.
+    remote traceback and exits with 1. The code runs on a kernel of its own.
 
     SESSION is a session's URI with its token, `@FILE` to read a session file, or `-` to read a URI
     or JSON object from standard input. If you name no session, the code runs in the one in
     JUPYTER_BASE_URL and JUPYTER_TOKEN.
 
-    The code sees no variable of this machine except those that --env and --env-file name. Their
-    values never appear in an argument.
+    The code sees only those variables of this machine that --env and --env-file name.
 
     \b
     Examples:
@@ -399,8 +392,8 @@ def execute(arguments: tuple[str, ...], files: tuple[Path, ...], **options: Any)
     "--token-file",
     group=WHAT,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Require a login, like a hub whose users have accounts: clients send the token in this "
-    "file. If the file does not exist, clinder creates it with a new token.",
+    help="Require a login with the token in this file. If the file does not exist, clinder"
+    " creates it with a new token.",
 )
 @quiet_option
 def hub(port: int, directory: Path, token_file: Path | None, quiet: bool) -> None:

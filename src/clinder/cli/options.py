@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from clinder.cli.tokens import HUB_TOKEN, read_build_token, read_hub_token
+from clinder.cli.tokens import read_build_token, read_hub_token
 from clinder.cli.values import SessionFilePath, WholeNumber, parse_seconds, refuse_empty
 from clinder.errors import UsageError
 from clinder.launch.options import ATTEMPTS, FORCE, TIMEOUT, LaunchOptions
@@ -86,9 +86,7 @@ def seconds_option(
 
 
 _time_limit = partial(seconds_option, variable=True)
-stop_timeout = seconds_option(
-    "--timeout", STOP_TIMEOUT, "How long to keep checking before giving up."
-)
+stop_timeout = seconds_option("--timeout", STOP_TIMEOUT, "How long to keep checking.")
 
 
 def _require_not_empty(_: click.Context, __: click.Parameter, value: str | None) -> str:
@@ -119,13 +117,11 @@ def _reuse(ctx: click.Context, param: click.Parameter, value: str) -> bool | str
     return value if value == FORCE else bool(value)
 
 
-_connect_timeout = _time_limit(
-    "--connect-timeout", Timeouts.connect, "Time limit for establishing a connection."
-)
+_connect_timeout = _time_limit("--connect-timeout", Timeouts.connect, "Time limit for connecting.")
 
 
 def _idle_timeout(default: str) -> Callable[[_Function], _Function]:
-    text = "How long a connection can stay silent before clinder gives up on it."
+    text = "How long a connection can stay silent."
     return _time_limit("--idle-timeout", None, f"{text}  [default: {default}]")
 
 
@@ -144,7 +140,7 @@ def variable_options(function: _Function) -> _Function:
         group=WHAT,
         metavar="NAME",
         multiple=True,
-        help="An environment variable that kernels receive. Can be repeated.",
+        help="A variable that kernels receive. Can be repeated.",
     )(function)
 
 
@@ -180,7 +176,7 @@ _ref = option(
     group=WHAT,
     default="",
     callback=refuse_empty,
-    help="Branch, tag or commit, if REPOSITORY does not name one.  [default: HEAD]",
+    help="Branch, tag or commit, if REPOSITORY names none.  [default: HEAD]",
 )
 _reuse_environment = option(
     "--reuse-environment",
@@ -190,9 +186,8 @@ _reuse_environment = option(
     default="",
     metavar="[force]",
     callback=_reuse,
-    help="Launch the oldest commit whose environment files are identical, so that the hub"
-    " can reuse its image. `force`: reuse it even if the build might depend on other"
-    " files.",
+    help="Launch the oldest commit with the same environment files, so that the hub can"
+    " reuse its image. `force`: even if the build might depend on other files.",
 )
 _reuse_environment_since = option(
     "--reuse-environment-since",
@@ -200,8 +195,8 @@ _reuse_environment_since = option(
     metavar="DATE|AGE",
     default="",
     callback=refuse_empty,
-    help="Never reuse an image of a commit that is older: a date as in 2026-01-31 (UTC), or"
-    " an age in days or weeks as in 90d or 12w.",
+    help="Reuse no image of an older commit: a date (UTC) such as 2026-01-31, or an age"
+    " such as 90d or 12w.",
 )
 _warm_up = option(
     "--warm-up",
@@ -211,14 +206,14 @@ _warm_up = option(
     default="",
     metavar="[KERNEL]",
     callback=_kernelspec,
-    help="Before handing the session over, start a kernel of this kernelspec, wait until it"
-    " responds, and shut it down.  [default: the server's default kernelspec]",
+    help="Start and remove a kernel of this kernelspec before handing the session"
+    " over.  [default: the server's default]",
 )
 _no_warm_up = option(
     "--no-warm-up",
     group=WHAT,
     is_flag=True,
-    help="Hand the session over without starting a kernel first.",
+    help="Hand the session over without starting a kernel.",
 )
 
 
@@ -240,7 +235,7 @@ _build_token = option(
     metavar="@FILE",
     default="",
     callback=refuse_empty,
-    help="Read the hub's build token from FILE. Or set CLINDER_BUILD_TOKEN to the token.",
+    help="A file with the hub's build token.",
 )
 
 
@@ -255,7 +250,7 @@ def hub_token_option(text: str) -> Callable[[_Function], _Function]:
         metavar="@FILE",
         default="",
         callback=_read_hub_token,
-        help=f"{text} Or set {HUB_TOKEN} to the token.",
+        help=text,
     )
 
 
@@ -264,7 +259,7 @@ def _read_hub_token(ctx: click.Context, param: click.Parameter, value: str) -> s
 
 
 _hub_token = hub_token_option(
-    "If the first hub requires a login: read your token at its JupyterHub from FILE."
+    "A file with your JupyterHub token, if the first hub requires a login."
 )
 _profile = option(
     "--profile",
@@ -272,8 +267,7 @@ _profile = option(
     metavar="NAME",
     default="",
     callback=refuse_empty,
-    help="If the first hub only builds images: start them at its JupyterHub with this profile,"
-    " under your account.",
+    help="The profile with which JupyterHub starts the image, if the first hub only builds it.",
 )
 _attempts = option(
     "--attempts",
@@ -282,21 +276,21 @@ _attempts = option(
     default=ATTEMPTS,
     show_default=True,
     envvar="CLINDER_ATTEMPTS",
-    help="Maximum number of build requests to send to one hub if it fails or is full.",
+    help="Maximum number of build requests to one hub.",
 )
 _limits = [
-    _time_limit("--timeout", TIMEOUT, "Time limit for the launch, including waits and retries."),
+    _time_limit("--timeout", TIMEOUT, "Time limit for the launch, with all retries."),
     _connect_timeout,
     _idle_timeout(f"{HUB_IDLE:g} for the hub, {SERVER_IDLE:g} for the session"),
     _time_limit(
         "--build-idle-timeout",
         Timeouts.build_idle,
-        "How long a build can log nothing before clinder gives up on it.",
+        "How long a build can log nothing.",
     ),
     _time_limit(
         "--readiness-timeout",
         Timeouts.readiness,
-        "Time limit, after launch, for the server and its first kernel to respond.",
+        "Time limit for the launched server and its first kernel to respond.",
     ),
     _time_limit(
         "--stop-timeout",
@@ -309,7 +303,7 @@ _session_file = option(
     "--session-file",
     group=OUTPUT,
     type=SessionFilePath(),
-    help="Also write the session to this file (JSON, mode 0600) as soon as it is launched.",
+    help="Also write the session to this file (JSON, mode 0600), as soon as it is launched.",
 )
 _events = option(
     "--events",
@@ -317,8 +311,8 @@ _events = option(
     metavar="PATH|-",
     default="",
     callback=refuse_empty,
-    help="Write each event of the launch to this file as a JSON object on a line of its"
-    " own. `-`: write them to standard output instead of anything else.",
+    help="Write each event to this file, one line of JSON each. `-`: to standard output,"
+    " and nothing else.",
 )
 _verbose = option("-v", "--verbose", group=OUTPUT, is_flag=True, help="Show the whole build log.")
 
@@ -334,7 +328,7 @@ def launch_options(function: _Function) -> _Function:
         _warm_up,
         _no_warm_up,
         _hubs(
-            "The hub to launch on, or `local` for the embedded hub. Repeat the option for several"
+            "The hub to launch on, or `local` for the embedded one. Repeat it for several"
             " hubs, which clinder tries in order."
         ),
         _build_token,
@@ -355,7 +349,7 @@ def warm_options(function: _Function) -> _Function:
         function,
         _repository,
         _ref,
-        _hubs("The hub to warm. Repeat the option for several hubs."),
+        _hubs("The hub to warm. Repeat it for several hubs."),
         _build_token,
         _hub_token,
         _attempts,

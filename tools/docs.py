@@ -296,22 +296,27 @@ def _signature(name: str, member: property | classmethod[Any, Any, Any] | Functi
 
 
 def _events() -> str:
-    return _event_table(get_args(events.Event), ("event", "class", "fields", "when"))
+    return _event_table(get_args(events.Event))
 
 
 def _event_lines() -> str:
     own = [each for each in get_args(event_log.Line) if each not in get_args(events.Event)]
-    return _event_table(own, ("event", "fields", "when"))
+    return _event_table(own)
 
 
-def _event_table(kinds: Sequence[Any], columns: tuple[str, ...]) -> str:
-    cells = {
-        "event": lambda kind: f"`{events.json_name(kind)}`",
-        "class": lambda kind: f"`{kind.__name__}`",
-        "fields": lambda kind: ", ".join(map(_event_field, dataclasses.fields(kind))),
-        "when": _markdown,
-    }
-    return _table(columns, *(tuple(cells[each](kind) for each in columns) for kind in kinds))
+def _event_table(kinds: Sequence[Any]) -> str:
+    rows = ((f"`{events.json_name(kind)}`", _fields(kind), _markdown(kind)) for kind in kinds)
+    return _table(("event", "fields", "when"), *rows)
+
+
+def _fields(kind: Any) -> str:
+    """Return the fields of a class, with their types in JSON if they are not strings."""
+    return ", ".join(map(_field, dataclasses.fields(kind)))
+
+
+def _field(field: dataclasses.Field[Any]) -> str:
+    name = _json_type(str(field.type))
+    return f"`{field.name}`" + (f" ({name})" if name != "string" else "")
 
 
 _JSON_TYPES = {
@@ -330,13 +335,21 @@ _JSON_TYPES = {
 }
 
 
-def _event_field(field: dataclasses.Field[Any]) -> str:
-    return f"`{field.name}` ({_JSON_TYPES[str(field.type)]})"
+_SHOWN = (
+    event_log.Opened,
+    events.BuildRequested,
+    events.AttemptFailed,
+    events.PhaseEnded,
+    events.SessionReady,
+    event_log.CommandEnded,
+)
+"""The events in the example."""
 
 
 def _event_example() -> str:
-    """Return one line of each kind. All but the URL of a session is left out."""
-    lines = (json.dumps(_shorten(events.to_json(each)), ensure_ascii=False) for each in SAMPLES)
+    """Return some of the lines. All but the URL of a session is left out."""
+    shown = (each for each in SAMPLES if isinstance(each, _SHOWN))
+    lines = (json.dumps(_shorten(events.to_json(each)), ensure_ascii=False) for each in shown)
     return "```json\n" + "\n".join(lines) + "\n```"
 
 
@@ -366,11 +379,10 @@ def _report() -> str:
 
 
 def _report_class(kind: Any) -> str:
-    rows = ((f"`{each.name}`", _report_type(str(each.type))) for each in dataclasses.fields(kind))
-    return f"## {kind.__name__}\n\n{_markdown(kind)}\n\n" + _table(("field", "type"), *rows)
+    return f"## {kind.__name__}\n\n{_markdown(kind)}\n\nFields: {_fields(kind)}.\n"
 
 
-def _report_type(name: str) -> str:
+def _json_type(name: str) -> str:
     if name == "tuple[Attempt, ...]":
         return "array of [`Attempt`](python.md#attempt)"
     if name.startswith("tuple[") and name not in _JSON_TYPES:

@@ -1,6 +1,6 @@
 """One example of each line that ``--events`` writes, in the order of a ``clinder run``.
 
-``docs/events.md`` shows them, and a test checks that none is missing.
+``docs/events.md`` shows some of them, and a test checks that none is missing.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ but not if an event or a field is added."""
 
 @dataclass(frozen=True)
 class BuildRequested:
-    """clinder sends a build request. ``number`` counts all requests of the launch, from 1."""
+    """clinder sends a build request. ``number`` counts those of the launch, from 1."""
 
     hub: str
     spec: str
@@ -35,7 +35,7 @@ class PhaseStarted:
 
 @dataclass(frozen=True)
 class PhaseEnded:
-    """A phase ended. ``seconds`` is how long it lasted."""
+    """A phase ended after ``seconds``."""
 
     phase: str
     seconds: float
@@ -43,7 +43,7 @@ class PhaseEnded:
 
 @dataclass(frozen=True)
 class LogLines:
-    """Log lines that the hub sent together in a phase, safe to print."""
+    """Log lines of a phase, safe to print."""
 
     phase: str
     lines: tuple[str, ...]
@@ -51,14 +51,14 @@ class LogLines:
 
 @dataclass(frozen=True)
 class SessionLaunched:
-    """The hub launched the session's server. It is not usable yet, but must be stopped later."""
+    """The hub launched the server. It is not usable yet, but must be stopped later."""
 
     session: Session
 
 
 @dataclass(frozen=True)
 class SessionReady:
-    """The session is usable, and the launch ends. ``session`` has its phases and attempts now."""
+    """The session is usable, and the launch ends."""
 
     session: Session
 
@@ -80,14 +80,14 @@ class Waiting:
 
 @dataclass(frozen=True)
 class SessionStopped:
-    """clinder stopped a session, for example because its launch failed or was cancelled."""
+    """clinder stopped a session, for example one whose launch was cancelled."""
 
     session: Session
 
 
 @dataclass(frozen=True)
 class SessionNotStopped:
-    """clinder could not stop a session, which might still be running. ``reason`` explains why."""
+    """clinder could not stop a session, for this ``reason``. It might still run."""
 
     session: Session
     reason: str

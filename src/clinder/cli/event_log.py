@@ -37,7 +37,7 @@ _END = b""
 
 @dataclass(frozen=True)
 class Opened:
-    """The first line. ``schema`` is the version of this format, ``command`` is start or run."""
+    """The first line. ``schema`` is the version of the format, ``command`` is start or run."""
 
     schema: int
     clinder: str
@@ -46,23 +46,22 @@ class Opened:
 
 @dataclass(frozen=True)
 class CommandStarted:
-    """``clinder run`` started COMMAND. Its arguments are not shown, because they can be secret."""
+    """``clinder run`` started COMMAND, whose arguments are not shown."""
 
 
 @dataclass(frozen=True)
 class CommandEnded:
-    """COMMAND ended. ``exit_code`` is its exit code, 128+N if signal N ended it."""
+    """COMMAND ended. ``exit_code`` is its own, 128+N if signal N ended it."""
 
     exit_code: int
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The last line. ``exit_code`` is clinder's own.
+    """The last line, unless clinder was killed. ``exit_code`` is clinder's own.
 
-    If clinder failed, ``error`` is the class in :mod:`clinder.errors`, ``message`` explains what
-    happened, and ``hint`` what to do next. If a build failed, ``cause`` names the cause, and
-    ``log_line`` is the log line that explains it. If this line is missing, clinder was killed.
+    If clinder failed, ``error`` is the class in :mod:`clinder.errors`, and ``message`` and ``hint``
+    are its texts. If a build failed, ``cause`` names the cause, and ``log_line`` explains it.
     """
 
     exit_code: int

@@ -33,8 +33,8 @@ class CellError:
 
     ``cell`` counts the page's code cells from 1, in the order in which they ran. ``kind`` is
     ``cell``, or ``expression`` for an inline expression after that cell. ``name`` is that of the
-    exception, or of clinder's own error. If another cell ``followed``, the notebook allows the
-    error; otherwise it ended its page, or was allowed in the page's last cell.
+    exception, or of clinder's own error. If no other cell ``followed``, the error ended its page,
+    or the notebook allows it in its last cell.
     """
 
     cell: int
@@ -56,18 +56,17 @@ class SlowCell:
 class Kernel:
     """One kernel, and what ran on it. Most tools start one for each page.
 
-    ``page`` is the path that the tool gave. ``requested`` is the kernelspec that the page names,
-    ``kernelspec`` the one that was started. ``waited`` is how many seconds it waited for another
-    kernel to end, ``ready_after`` how many it then took to respond. If it never did, that is
-    ``null``, and ``problem`` explains it.
+    ``page`` is the path that the tool gave, ``requested`` the kernelspec that the page names, and
+    ``kernelspec`` the one that was started. ``waited`` is the time until another kernel ended, and
+    ``ready_after`` the time that this one then took to respond. If it never did, that is ``null``,
+    and ``problem`` explains it.
 
-    ``cells`` is the number of cells that ended, ``unfinished`` of those that did not, ``seconds``
-    the time that all took, and ``slowest`` lists up to five. ``errors`` lists up to 50 of
-    ``error_count`` errors, always with the last one. ``deaths`` counts how often the kernel died,
-    ``reconnections`` how often the connection to the session broke. ``time_limits`` lists the cells
-    that reached their time limit, ``across_reconnections`` those that ran while the connection
-    broke, so that part of their output can be missing, and ``dropped_output`` those of whose output
-    the server dropped a part because of its rate limits.
+    ``cells`` counts the cells that ended, ``unfinished`` the others. All took ``seconds``;
+    ``slowest`` lists up to five. ``errors`` lists up to 50 of ``error_count`` errors, always with
+    the last one. ``deaths`` counts how often the kernel died, ``reconnections`` how often the
+    connection broke. ``time_limits`` lists the cells that reached their time limit,
+    ``across_reconnections`` those whose output can be incomplete because the connection broke, and
+    ``dropped_output`` those whose output the server's rate limits cut.
     """
 
     page: str = ""
@@ -99,10 +98,8 @@ class Kernel:
 class Launch:
     """The launch. ``phases`` maps each phase to its seconds, and ``seconds`` is their sum.
 
-    ``image_found`` is whether the hub had the image already, ``null`` if that is unknown.
-
-    The other fields are those of a session. ``attempts`` lists the build requests. A launch on
-    demand is ``skipped`` if nobody needed the session.
+    ``image_found`` is whether the hub had the image already, ``null`` if that is unknown. A launch
+    on demand is ``skipped`` if nobody needed the session. The other fields are those of a session.
     """
 
     hub: str = ""
@@ -212,12 +209,9 @@ class Problem:
 class Report:
     """One run. A field is ``null`` or empty if the run ended before it was known.
 
-    In the action, ``command`` and ``stop`` are always ``null``, because the report is for the later
-    steps of the job.
-
-    ``version`` is that of the report; it changes when a field changes its meaning or disappears.
-    ``clinder`` is the version of clinder. ``kernels`` are in the order of their start.
-    ``variables`` are the names of the variables that each kernel received.
+    In the action, ``command`` and ``stop`` are always ``null``. ``version`` changes when a field
+    changes its meaning or disappears; ``clinder`` is the version of clinder. ``kernels`` are in the
+    order of their start. ``variables`` names the variables that each kernel received.
     """
 
     version: int = VERSION

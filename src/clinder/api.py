@@ -47,8 +47,8 @@ def start(
     CI builds according to ``environ`` (by default this process's environment), otherwise HEAD of
     the clone in ``directory`` (by default the current directory). ``hub`` is one URL, or several
     that are tried in order; ``local`` is the embedded hub. The default is https://mybinder.org.
-    ``hub_token`` is your token at the first hub's JupyterHub, if that hub requires a login. If it
-    only builds images, ``profile`` names the profile with which its JupyterHub starts them.
+    ``hub_token`` is your token at the first hub's JupyterHub, if that hub requires a login;
+    ``profile`` names a profile there, if the hub only builds images.
 
     ``timeout`` limits the whole call, in seconds; ``timeouts`` holds the other limits.
     ``attempts``, from 1 to 3, limits the build requests to one hub. ``warm_up`` names the

@@ -602,7 +602,7 @@ BUILDS = (
     ),
     *(
         Fault(
-            f"{server} unreachable twice",
+            f"{server} unreachable",
             REBUILDS,
             [[build_that_fails(log)] * 2],
             6,

@@ -25,15 +25,21 @@ def _tables() -> str:
 
 
 def _launch_table(rows: tuple[Fault, ...]) -> str:
-    head = "| fault | clinder | exit code |\n|---|---|---|\n"
-    return head + _grouped((row.fault, f"{row.reaction} | {_outcome(row)}") for row in rows)
+    """Return the table. A fault that passes shares the row of one that stays."""
+    shown = (
+        (row.fault, f"{row.reaction} | {_exit_code(row, _codes(rows, row.reaction))}")
+        for row in rows
+    )
+    return "| fault | clinder | exit code |\n|---|---|---|\n" + _grouped(shown)
 
 
-def _outcome(row: Fault) -> str:
-    """Return the exit code, and the build requests to each hub unless there is one."""
+def _codes(rows: tuple[Fault, ...], reaction: str) -> list[int]:
+    return sorted({row.exit_code for row in rows if row.reaction == reaction})
+
+
+def _exit_code(row: Fault, codes: list[int]) -> str:
     assert row.exit_code in dict(EXIT_CODES)
-    requests = "+".join(map(str, row.requests)) or "0"
-    return f"{row.exit_code}" + ("" if requests == "1" else f" ({requests})")
+    return f"{codes[1]}, or 0" if codes[0] == 0 and len(codes) == 2 else str(row.exit_code)
 
 
 def _grouped(rows: Iterable[tuple[str, str]]) -> str:

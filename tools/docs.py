@@ -413,7 +413,7 @@ def _section(code: int) -> str:
     ]
     if not kinds:
         return ""
-    meaning = dict(errors.EXIT_CODES)[code]
+    meaning = dict(errors.EXIT_CODES)[code].partition(":")[0]
     return "\n\n".join([f"## {code}: {meaning}", *map(_message, kinds)]) + "\n"
 
 
@@ -424,13 +424,30 @@ def _message(kind: type[errors.ClinderError]) -> str:
     cause = next((each for each in CAUSES if each.error is kind is not errors.BuildFailed), None)
     name = f"`{kind.__name__}`" + (f" (cause `{cause.name}`)" if cause else "")
     log = f"The log shows {LOGS[cause.name]}." if cause and cause.name in LOGS else ""
-    texts = [_sentences(explanation.cause, log), _sentences(kind.hint, explanation.advice)]
+    hint = _without_other_hubs(kind.hint)
+    texts = [_sentences(explanation.cause, log), _sentences(hint, explanation.advice)]
     return (
         f"### {first}\n\n"
         + (alternatives if others else "")
         + f"{name}: "
         + "\n\n".join(filter(None, texts))
     )
+
+
+_OTHER_HUB = "(?:another|a second) hub with --hub"
+_ELSEWHERE = (
+    (rf"Use {_OTHER_HUB}, or r", "R"),
+    (rf"Use {_OTHER_HUB}\.", ""),
+    (rf"(?:Otherwise, t|T)ry again later, or (?:use|add) {_OTHER_HUB}\.", ""),
+    (rf",? or (?:use |add )?{_OTHER_HUB}", ""),
+)
+"""The advice of many hints, which the page gives once, above the messages."""
+
+
+def _without_other_hubs(hint: str) -> str:
+    for pattern, replacement in _ELSEWHERE:
+        hint = re.sub(pattern, replacement, hint)
+    return hint.strip()
 
 
 def _sentences(*texts: str) -> str:
@@ -444,7 +461,7 @@ def _build_causes() -> str:
     """Return the causes of the error that has several. :func:`_message` shows the others."""
     rows = (
         (f"`{cause.name}`", cause.message.removeprefix(NOT_BUILT).removesuffix("."),
-         LOGS[cause.name], cause.hint or cause.error.hint)
+         LOGS[cause.name], cause.hint or "see below")
         for cause in CAUSES
         if cause.error is errors.BuildFailed
     )  # fmt: skip

@@ -62,7 +62,7 @@ EXPLANATIONS = {
     ),
     "UnknownProvider": Explanation(
         ("The hub does not support this provider: …",),
-        "mybinder.org supports all of these providers, smaller hubs often only GitHub.",
+        "mybinder.org supports all that clinder does, smaller hubs often only GitHub.",
     ),
     "MalformedSpec": Explanation(
         (
@@ -153,7 +153,7 @@ EXPLANATIONS = {
     ),
     "BuildFailed": Explanation(
         ("The image could not be built: …",),
-        "See [A build fails](troubleshooting.md#a-build-fails).",
+        "[A build fails](troubleshooting.md#a-build-fails) lists the causes.",
         "`jupyter-repo2docker .` builds the same image on your own machine, with Docker.",
     ),
     "HubFull": Explanation(
@@ -236,7 +236,6 @@ EXPLANATIONS = {
             "The hub reported a ready server, but no URL or no token.",
             "The hub uses HTTPS, but its server uses plain HTTP, which would expose the token.",
         ),
-        "The hub is misconfigured.",
     ),
     "RepositoryHostFailed": Explanation(
         ("The hub could not query the repository's host: …",),

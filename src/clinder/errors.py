@@ -109,9 +109,8 @@ class Banned(Refused):
     """The hub does not launch this repository: it is banned, or not on the hub's list."""
 
     hint = (
-        "The hub has banned this repository, or launches only those on a list. A fork is not on "
-        "that list even if its original is. Contact the hub's operators, or use another hub with "
-        "--hub."
+        "The hub has banned this repository, or launches only those on a list, without their "
+        "forks. Contact the hub's operators, or use another hub with --hub."
     )
 
 
@@ -174,8 +173,8 @@ class ChallengePage(ProxyRefused):
     """A proxy in front of the hub only lets browsers pass, and asks for a proof."""
 
     hint = (
-        "Use another hub with --hub, or run clinder from another network: proxies trust some "
-        "networks less than others. The hub's operators can exempt its /build addresses."
+        "Use another hub with --hub, or run clinder from another network. The hub's operators can "
+        "exempt its /build addresses."
     )
 
 
@@ -183,8 +182,8 @@ class UrlTooLong(ProxyRefused):
     """A proxy in front of the hub does not accept a URL of this length."""
 
     hint = (
-        "Shorten the spec, for example with a commit in place of a long branch, omit the build "
-        "token, or use another hub with --hub."
+        "Shorten the spec: name a commit in place of a long branch. Or omit the build token, or "
+        "use another hub with --hub."
     )
 
 
@@ -192,8 +191,8 @@ class SlashesRefused(ProxyRefused):
     """A proxy in front of the hub does not pass on an encoded slash (``%2F``)."""
 
     hint = (
-        "Name a commit in place of a branch with a slash, or use another hub with --hub. The hub's "
-        "operators can make the proxy pass %2F on (Apache: AllowEncodedSlashes NoDecode)."
+        "Name a commit in place of a branch with a slash, or use another hub with --hub. The "
+        "hub's operators can pass %2F on (Apache: AllowEncodedSlashes NoDecode)."
     )
 
 
@@ -250,7 +249,7 @@ class AccountInUse(HubBusy):
 
     hint = (
         "clinder stops no server that it has not started. Stop it on the JupyterHub's page "
-        "/hub/home, use another account, or add a second hub with --hub."
+        "/hub/home, or use another account or another hub with --hub."
     )
 
 
@@ -266,10 +265,7 @@ class RateLimited(HubBusy):
 class HostRateLimited(HubBusy):
     """The repository's host limits how many requests the hub can send to it."""
 
-    hint = (
-        "Try again after the time in the message, or add a second hub with --hub: each hub has a "
-        "limit of its own."
-    )
+    hint = "Try again after the time in the message, or add a second hub with --hub."
 
 
 class HubError(ClinderError):
@@ -291,8 +287,7 @@ class HubSilent(HubUnreachable):
     hint = (
         "Check the hub's address, and this machine's network. If a proxy holds the hub's response "
         "back until its end, clinder receives nothing either: allow for the whole launch with "
-        "--idle-timeout SECONDS. In that case, the hub might have started a server, which runs "
-        "until the hub culls it."
+        "--idle-timeout SECONDS. The hub might then have started a server, which it culls later."
     )
 
 
@@ -300,8 +295,8 @@ class HubDown(HubUnreachable):
     """The hub is down: its address refuses connections, or its proxy responds with 503."""
 
     hint = (
-        "Check the hub's address. If the hub is restarting, it is back in a minute or two: try "
-        "again, or use another hub with --hub."
+        "Check the hub's address. If the hub is restarting, try again in a minute or two, or use "
+        "another hub with --hub."
     )
 
 
@@ -337,8 +332,8 @@ class MirrorUnreachable(BuildInterrupted):
     """A server that the build needs was unreachable: a mirror, a git host or a registry."""
 
     hint = (
-        "If the log shows an address from your environment files, check that address. Otherwise "
-        "nothing points to your environment: try again later, or use another hub with --hub."
+        "If the log shows an address from your environment files, check it. Otherwise, try again "
+        "later, or use another hub with --hub."
     )
 
 
@@ -346,9 +341,8 @@ class BuildStalled(BuildInterrupted):
     """The build logged nothing for too long."""
 
     hint = (
-        "If a step of the build really takes that long without output, allow more time with "
-        "--build-idle-timeout SECONDS. Otherwise nothing points to your environment: try again "
-        "later, or use another hub with --hub."
+        "If a step really takes that long without output, allow more time with "
+        "--build-idle-timeout SECONDS. Otherwise, try again later, or use another hub with --hub."
     )
 
 
@@ -370,10 +364,7 @@ class RepositoryHostFailed(HubError):
     A hub also reports this for a git URL that does not exist or is not public.
     """
 
-    hint = (
-        "Check that the repository exists and is public. If it is, the fault lies between the "
-        "hub and the repository's host: try again later."
-    )
+    hint = "Check that the repository exists and is public. If it is, try again later."
 
 
 class GitHostFailed(RepositoryHostFailed):

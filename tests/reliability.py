@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from clinder.errors import EXIT_CODES
@@ -20,44 +20,29 @@ def render_page() -> str:
 
 
 def _tables() -> str:
-    launches = (f"\n## {heading}\n\n{_launch_table(rows)}" for heading, rows in TABLE.items())
-    return "".join(launches) + f"\n## A session to stop\n\n{_stop_table()}\n"
-
-
-def _launch_table(rows: tuple[Fault, ...]) -> str:
-    """Return the table. A fault that passes shares the row of one that stays."""
-    shown = (
-        (row.fault, f"{row.reaction} | {_exit_code(row, _codes(rows, row.reaction))}")
-        for row in rows
+    launches = "".join(_section(heading, _launches(rows)) for heading, rows in TABLE.items())
+    stops = (
+        (row.fault, f"{row.reaction} ({row.stop_exit}, {row.status_exit})") for row in STOPPING
     )
-    return "| fault | clinder | exit code |\n|---|---|---|\n" + _grouped(shown)
+    return f"{launches}{_section('A session to stop', stops)}\n"
 
 
-def _codes(rows: tuple[Fault, ...], reaction: str) -> list[int]:
-    return sorted({row.exit_code for row in rows if row.reaction == reaction})
-
-
-def _exit_code(row: Fault, codes: list[int]) -> str:
-    assert row.exit_code in dict(EXIT_CODES)
-    return f"{codes[1]}, or 0" if codes[0] == 0 and len(codes) == 2 else str(row.exit_code)
-
-
-def _grouped(rows: Iterable[tuple[str, str]]) -> str:
-    """Return rows of faults and outcomes; faults with the same outcome share a row."""
+def _section(heading: str, rows: Iterable[tuple[str, str]]) -> str:
+    """Return a list of outcomes, each with the faults that lead to it."""
     groups: dict[str, list[str]] = {}
     for fault, outcome in rows:
         groups.setdefault(outcome, []).append(fault)
-    return "".join(f"| {'; '.join(faults)} | {outcome} |\n" for outcome, faults in groups.items())
+    items = (f"\n{outcome}\n: {'; '.join(faults)}\n" for outcome, faults in groups.items())
+    return f"\n## {heading}\n" + "".join(items)
 
 
-def _stop_table() -> str:
-    head = (
-        "| the server or its proxy | `clinder stop` | exit code | of `clinder status` |\n"
-        "|---|---|---|---|\n"
-    )
-    return head + _grouped(
-        (row.fault, f"{row.reaction} | {row.stop_exit} | {row.status_exit}") for row in STOPPING
-    )
+def _launches(rows: tuple[Fault, ...]) -> Iterator[tuple[str, str]]:
+    """Yield faults and outcomes. A fault that passes shares the outcome of one that stays."""
+    for row in rows:
+        codes = sorted({each.exit_code for each in rows if each.reaction == row.reaction})
+        assert row.exit_code in dict(EXIT_CODES)
+        passes = codes[0] == 0 and len(codes) == 2
+        yield row.fault, f"{row.reaction} ({f'{codes[1]}, or 0' if passes else row.exit_code})"
 
 
 if __name__ == "__main__":

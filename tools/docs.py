@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, get_args
@@ -81,6 +81,11 @@ def _table(*rows: tuple[str, ...]) -> str:
     return f"| {head} |\n|{rule}|\n" + "".join(f"| {row} |\n" for row in body)
 
 
+def _definitions(rows: Iterable[tuple[str, str]]) -> str:
+    """Return a list of terms and their explanations."""
+    return "\n".join(f"{term}\n: {' '.join(text.split())}\n" for term, text in rows)
+
+
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
@@ -107,8 +112,9 @@ def _input(definition: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _outputs() -> str:
-    rows = ((f"`{name}`", each["description"]) for name, each in _action()["outputs"].items())
-    return _table(("output", "what it is"), *rows)
+    return _definitions(
+        (f"`{name}`", each["description"]) for name, each in _action()["outputs"].items()
+    )
 
 
 # The command line
@@ -137,7 +143,7 @@ def _command(name: str, command: click.Command) -> str:
     return (
         f"## clinder {name}\n\n```text\n{usage}\n```\n\n{text}\n\n"
         f"```sh\n{inspect.cleandoc(examples)}\n```\n\n"
-        + _table(("option", "what it does"), *rows)
+        + _definitions(rows)
         + (f"\n{_other_options(command)}\n" if shared else "")
     )
 
@@ -160,11 +166,11 @@ def _other_options(command: click.Command) -> str:
 
 
 def _launch_options() -> str:
-    return _table(("option", "what it does"), *_shared_options("launch"))
+    return _definitions(_shared_options("launch"))
 
 
 def _session_options() -> str:
-    return _table(("option", "what it does"), *_shared_options("session"))
+    return _definitions(_shared_options("session"))
 
 
 def _shared_options(kind: str) -> list[tuple[str, str]]:

@@ -146,8 +146,8 @@ class HubTokenRefused(Refused):
     """The hub, or its JupyterHub, refuses the hub token, or the token permits too little."""
 
     hint = (
-        "Check that the token is complete and has not expired, and that it belongs to this hub. "
-        "Otherwise, create a new one on the JupyterHub's page `Token`."
+        "Check that the token is complete, has not expired and belongs to this hub, or create a "
+        "new one on the JupyterHub's page `Token`."
     )
 
 
@@ -207,7 +207,7 @@ class CommitNotCloned(Refused):
 
     hint = (
         "No branch or tag of this repository contains the commit: it belongs to a fork, or was "
-        "squashed or replaced by a force-push. Name the fork, or push the commit to a branch."
+        "squashed or force-pushed. Name the fork, or push the commit to a branch."
     )
 
 

@@ -393,7 +393,7 @@ ANSWERS = (
                 "page explains",
             ),
             (
-                "missing DOI at Zenodo, Figshare or Dataverse",
+                "missing DOI",
                 "zenodo:10.5281/zenodo.1",
                 "HTTP 404: Not Found",
                 "is public",
@@ -610,7 +610,7 @@ BUILDS = (
             within=65,
         )
         for server, log, hint in (
-            ("mirror of Debian or Ubuntu", "apt", "W: Failed to fetch"),
+            ("apt mirror", "apt", "W: Failed to fetch"),
             ("PyPI", "PyPI", "Retry(total=0"),
             ("conda channel", "conda", "Download error (6)"),
             ("CRAN", "CRAN", "unable to access index"),
@@ -620,7 +620,7 @@ BUILDS = (
         )
     ),
     Fault(
-        "mirror unreachable once",
+        "apt mirror unreachable once",
         REBUILDS,
         [[build_that_fails("apt"), Launched()]],
         0,
@@ -786,7 +786,7 @@ NETWORK = (
         "path prefix",
     ),
     no_other_hub(
-        "challenge page, for example Cloudflare's",
+        "challenge page",
         page(403, b"<title>Just a moment...</title>", Cf_Mitigated="challenge"),
         3,
         "only a browser can pass",
@@ -1008,10 +1008,10 @@ CANCELLED = (
         within=7,
         not_stopped=1,
     ),
-    exits_at_once("Ctrl-C in the wait for a full hub", FULL, is_waiting),
-    exits_at_once("Ctrl-C in the wait for a hub that is down", page(503), is_waiting),
+    exits_at_once("Ctrl-C while the hub is full", FULL, is_waiting),
+    exits_at_once("Ctrl-C while the hub is down", page(503), is_waiting),
     exits_at_once(
-        "Ctrl-C in the wait after a drop while launching",
+        "Ctrl-C after a drop while launching",
         DROPPED_LAUNCHING,
         is_waiting,
         ORPHAN,

@@ -99,16 +99,13 @@ def _action() -> Mapping[str, Any]:
 
 
 def _inputs() -> str:
-    rows = ((f"`{name}`", *_input(each)) for name, each in _action()["inputs"].items())
-    return _table(("input", "what it is", "default"), *rows)
+    return _definitions((f"`{name}`", _input(each)) for name, each in _action()["inputs"].items())
 
 
-def _input(definition: Mapping[str, str]) -> tuple[str, str]:
+def _input(definition: Mapping[str, str]) -> str:
     """Return an input's description and its default, which the description can explain."""
-    text, _, explanation = definition["description"].strip().partition("Default: ")
-    default = definition["default"]
-    shown = f"`{default}`" if default else explanation.strip().removesuffix(".")
-    return text.strip(), shown or "none"
+    text, default = definition["description"].strip(), definition["default"]
+    return f"{text} Default: `{default}`." if default else text
 
 
 def _outputs() -> str:
@@ -311,8 +308,11 @@ def _event_lines() -> str:
 
 
 def _event_table(kinds: Sequence[Any]) -> str:
-    rows = ((f"`{events.json_name(kind)}`", _fields(kind), _markdown(kind)) for kind in kinds)
-    return _table(("event", "fields", "when"), *rows)
+    return _definitions((_event_term(kind), _markdown(kind)) for kind in kinds)
+
+
+def _event_term(kind: Any) -> str:
+    return f"`{events.json_name(kind)}`" + (f": {_fields(kind)}" if _fields(kind) else "")
 
 
 def _fields(kind: Any) -> str:
@@ -343,11 +343,9 @@ _JSON_TYPES = {
 
 _SHOWN = (
     event_log.Opened,
-    events.BuildRequested,
     events.AttemptFailed,
     events.PhaseEnded,
     events.SessionReady,
-    event_log.CommandEnded,
 )
 """The events in the example."""
 
@@ -465,13 +463,10 @@ NOT_BUILT = "The image could not be built: "
 
 def _build_causes() -> str:
     """Return the causes of the error that has several. :func:`_message` shows the others."""
-    rows = (
-        (f"`{cause.name}`", cause.message.removeprefix(NOT_BUILT).removesuffix("."),
-         LOGS[cause.name], cause.hint or "see below")
-        for cause in CAUSES
-        if cause.error is errors.BuildFailed
-    )  # fmt: skip
-    return _table(("cause", f"*{NOT_BUILT}…*", "log", "what to do"), *rows)
+    causes = [each for each in CAUSES if each.error is errors.BuildFailed]
+    terms = (f"*{each.message.removeprefix(NOT_BUILT)}* (`{each.name}`)" for each in causes)
+    texts = (f"{LOGS[each.name]}. {each.hint or 'See below.'}" for each in causes)
+    return _definitions(zip(terms, texts, strict=True))
 
 
 PARTS: Mapping[str, Callable[[], str]] = {

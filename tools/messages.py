@@ -52,8 +52,7 @@ EXPLANATIONS = {
             "Reusing an environment requires a commit, but … is not one.",
             "Reusing an environment requires a clone of …",
         ),
-        "The line below the message explains what to do.",
-        "`clinder COMMAND --help` lists the options, with examples.",
+        advice="The message explains what to do, and `clinder COMMAND --help` shows examples.",
     ),
     "OutputLost": Explanation(
         ("The output could not be written: …",),
@@ -334,7 +333,7 @@ LOGS = {
     "package-missing": "`No matching distribution found for …`, `Unable to locate package …`, "
     "`… does not exist (perhaps a typo or a missing channel)`",
     "package-conflict": "`Could not solve for environment specs`, `ResolutionImpossible`",
-    "environment": "a message of the command",
+    "environment": "A message of the command that failed",
     "mirror-unreachable": "`Failed to fetch …`, `Retry(total=0`, `Download error (28)`, "
     "`unable to access index for repository …`, or `failed to push …`",
     "builder-died": "`rpc error: code = Unavailable …`, or breaks off",

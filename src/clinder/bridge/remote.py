@@ -14,19 +14,9 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import (
-    AcceptConnection,
-    BytesMessage,
-    CloseConnection,
-    Ping,
-    RejectConnection,
-    Request,
-    TextMessage,
-)
-from wsproto.utilities import ProtocolError
-
-from clinder.bridge.envelope import SUBPROTOCOL, MalformedMessage, Message, pack, unpack
+from clinder.bridge.envelope import SUBPROTOCOL, Message, pack, unpack
+from clinder.wire.frames import Broken, Fragment, FrameReader, Opcode, make_frame
+from clinder.wire.handshake import ClientHandshake, Refused
 
 _SILENCE = 120.0
 """Seconds without a byte after which a response is given up. The gateway sends a blank every 10 s
@@ -120,21 +110,20 @@ class Gateway:
         """Return the kernel's websocket. Raises :class:`RemoteError`."""
         parts = urlsplit(self.url)
         path = f"{parts.path}api/kernels/{quote(kernel_id, safe='')}/channels"
-        request = Request(
-            host=parts.netloc,
-            target=f"{path}?session_id={quote(session_id, safe='')}",
-            subprotocols=[SUBPROTOCOL],
-            extra_headers=[(b"Authorization", f"token {self.token}".encode())],
-        )
+        target = f"{path}?session_id={quote(session_id, safe='')}"
+        headers = [("Authorization", f"token {self.token}")]
+        address = (parts.hostname or "", parts.port or 80)
         try:
-            address = (parts.hostname or "", parts.port or 80)
+            handshake = ClientHandshake(parts.netloc, target, headers, [SUBPROTOCOL])
             with ExitStack() as stack:
                 opened = stack.enter_context(socket.create_connection(address, timeout=_SILENCE))
                 opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                channel = Channel(opened, request)
+                channel = Channel(opened, handshake)
                 stack.pop_all()
-        except (OSError, ProtocolError) as error:
+        except (OSError, Broken, Refused) as error:
             reason = getattr(error, "strerror", "") or type(error).__name__
+            if isinstance(error, Refused):
+                reason = f"it responded with {error.status}"
             raise RemoteError(f"The kernel's websocket could not be opened: {reason}.") from None
         return channel
 
@@ -142,21 +131,18 @@ class Gateway:
 class Channel:
     """A kernel's websocket, on a socket that never blocks once the handshake is over."""
 
-    def __init__(self, opened: socket.socket, request: Request):
+    def __init__(self, opened: socket.socket, handshake: ClientHandshake):
         self._socket = opened
-        self._websocket = WSConnection(ConnectionType.CLIENT)
+        self._reader = FrameReader(masked=False)
         self._unsent: deque[memoryview] = deque()
-        self._text: list[str] = []
-        self._bytes = bytearray()
-        self._chunk = bytearray(_CHUNK)
+        self._data = bytearray()
         self._received: list[Message] = []
-        self._subprotocol: str | None = None
-        opened.sendall(self._websocket.send(request))
-        while self._subprotocol is None:
-            data = opened.recv(_CHUNK)
+        opened.sendall(handshake.request)
+        while (response := handshake.feed(data := opened.recv(_CHUNK))) is None:
             if not data:
                 raise ConnectionResetError
-            self._feed(data)
+        self._subprotocol, received = response
+        self._feed(received)
         opened.setblocking(False)
 
     def fileno(self) -> int:
@@ -170,9 +156,14 @@ class Channel:
 
     def send(self, message: Message) -> None:
         """Send a message, as far as the socket accepts it now."""
-        data = pack(message, self._subprotocol or "")
-        event = TextMessage(data) if isinstance(data, str) else BytesMessage(data)
-        self._unsent.append(memoryview(self._websocket.send(event)))
+        data = pack(message, self._subprotocol)
+        if isinstance(data, str):
+            self._send(Opcode.TEXT, data.encode())
+        else:
+            self._send(Opcode.BINARY, data)
+
+    def _send(self, opcode: Opcode, data: bytes) -> None:
+        self._unsent += map(memoryview, make_frame(opcode, data, masked=True))
         self.flush()
 
     def flush(self) -> None:
@@ -193,14 +184,14 @@ class Channel:
         """Return the messages that are complete by now. Raises :class:`ChannelClosed`."""
         for _ in range(_CHUNKS):
             try:
-                size = self._socket.recv_into(self._chunk)
+                data = self._socket.recv(_CHUNK)
             except BlockingIOError:
                 break
             except OSError:
                 raise ChannelClosed from None
-            if not size:
+            if not data:
                 raise ChannelClosed
-            self._feed(bytes(memoryview(self._chunk)[:size]))
+            self._feed(data)
             if self._received:
                 break
         received, self._received = self._received, []
@@ -212,33 +203,20 @@ class Channel:
 
     def _feed(self, data: bytes) -> None:
         try:
-            self._websocket.receive_data(data)
-            for event in self._websocket.events():
-                self._handle(event)
-        except ProtocolError:
+            for fragment in self._reader.feed(data):
+                self._handle(fragment)
+        except Broken:
             raise ChannelClosed from None
 
-    def _handle(self, event: object) -> None:
-        if isinstance(event, AcceptConnection):
-            self._subprotocol = event.subprotocol or ""
-        elif isinstance(event, RejectConnection):
-            raise ConnectionRefusedError(0, f"it responded with {event.status_code}")
-        elif isinstance(event, CloseConnection):
+    def _handle(self, fragment: Fragment) -> None:
+        if fragment.opcode == Opcode.CLOSE:
             raise ChannelClosed
-        elif isinstance(event, Ping):
-            self._unsent.append(memoryview(self._websocket.send(event.response())))
-            self.flush()
-        elif isinstance(event, TextMessage):
-            self._text.append(event.data)
-            if event.message_finished:
-                text, self._text = self._text, []
-                self._finish("".join(text))
-        elif isinstance(event, BytesMessage):
-            self._bytes += event.data
-            if event.message_finished:
-                data, self._bytes = self._bytes, bytearray()
-                self._finish(data)
-
-    def _finish(self, data: str | bytearray) -> None:
-        with suppress(MalformedMessage):
-            self._received.append(unpack(data, self._subprotocol or ""))
+        if fragment.opcode == Opcode.PING:
+            self._send(Opcode.PONG, fragment.data)
+        elif fragment.opcode < Opcode.CLOSE:
+            self._data += fragment.data
+            if fragment.final:
+                data, self._data = self._data, bytearray()
+                with suppress(ValueError):  # it is no message, or no text
+                    text = data.decode() if fragment.opcode == Opcode.TEXT else data
+                    self._received.append(unpack(text, self._subprotocol))

@@ -164,7 +164,7 @@ class Channels:
             subprotocol = server.subprotocol if server else "".join(offered)
             exchange.responding = True
             try:
-                consumer = offer.accept(exchange.stream, subprotocol, received=received)
+                consumer = websocket.accept(offer, exchange.stream, subprotocol, received=received)
             except websocket.Broken:
                 sockets.end()
                 raise

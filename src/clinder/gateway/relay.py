@@ -25,7 +25,7 @@ def relay(exchange: Exchange, target: Target, upstream: Upstream, threads: Threa
         refuse(exchange, error)
         return
     try:
-        consumer = offer.accept(exchange.stream, server.subprotocol, received=received)
+        consumer = websocket.accept(offer, exchange.stream, server.subprotocol, received=received)
         pump = threads.start("relay", _pass_on, server, consumer)
         _pass_on(consumer, server)
         pump.join()

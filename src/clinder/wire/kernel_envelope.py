@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -54,6 +55,13 @@ class Message:
 
     data: str | bytes = field(repr=False)
     complete: bool = True
+
+    @cached_property
+    def fields(self) -> Mapping[str, Any] | None:
+        """The JSON object of a message in the other protocol, as far as ``data`` holds it."""
+        if (text := _json_part(self.data)) is None:
+            return None
+        return parse_object(text) if self.complete else _first_fields(text)
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,7 @@ def read_content(message: Message, protocol: Protocol) -> Mapping[str, Any] | No
     if protocol is Protocol.V1:
         parts = _v1_parts(message)
         return None if parts is None or parts[4] is None else parse_object(parts[4])
-    text = _json_part(message)
-    fields = None if text is None else parse_object(text)
-    content = None if fields is None else fields.get("content")
+    content = (message.fields or {}).get("content")
     return content if isinstance(content, dict) else None
 
 
@@ -200,9 +206,8 @@ def _keep_plain(header: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _json_part(message: Message) -> str | None:
+def _json_part(data: str | bytes) -> str | None:
     """Return the JSON of a message, or its beginning. A message with buffers is binary."""
-    data = message.data
     if isinstance(data, str):
         return data
     if len(data) < _JSON_TABLE.size:
@@ -215,13 +220,11 @@ def _json_part(message: Message) -> str | None:
 
 
 def _read_json_head(message: Message) -> Head | None:
-    if (text := _json_part(message)) is None:
-        return None
-    if (fields := parse_object(text) if message.complete else _first_fields(text)) is None:
+    if (fields := message.fields) is None:
         return None
     header = fields.get("header")
     channel = get_text(fields, "channel") or _channel_of(header)
-    return _make_head(channel, header, fields.get("parent_header", {}), text)
+    return _make_head(channel, header, fields.get("parent_header", {}), message.data)
 
 
 def _first_fields(text: str) -> Mapping[str, Any]:

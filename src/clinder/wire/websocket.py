@@ -6,6 +6,7 @@ extensions are offered or accepted, because a compressed message has no size lim
 
 from __future__ import annotations
 
+import codecs
 import math
 import threading
 import time
@@ -17,60 +18,51 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from requests.utils import requote_uri
-from wsproto import ConnectionType, WSConnection
-from wsproto.connection import ConnectionState
-from wsproto.events import (
-    AcceptConnection,
-    BytesMessage,
-    CloseConnection,
-    Event,
-    Ping,
-    RejectConnection,
-    Request,
-    TextMessage,
-)
-from wsproto.frame_protocol import CloseReason
-from wsproto.utilities import ProtocolError
 
 from clinder.wire.duplex import Duplex
+from clinder.wire.frames import (
+    Broken,
+    Fragment,
+    FrameReader,
+    Opcode,
+    make_close_data,
+    make_frame,
+    read_close_code,
+)
+from clinder.wire.handshake import (
+    ClientHandshake,
+    Headers,
+    HeadTooLarge,
+    Invalid,
+    Offer,
+    Refused,
+)
 
-Headers = Sequence[tuple[str, str]]
+__all__ = [
+    "NO_PINGS",
+    "Broken",
+    "HeadTooLarge",
+    "Invalid",
+    "InvalidText",
+    "KeepAlive",
+    "Offer",
+    "Piece",
+    "Refused",
+    "WebSocket",
+    "accept",
+    "connect",
+    "join",
+]
 
 SEND_TIMEOUT = 60.0
 """Time limit in seconds for the other side to accept more of a message."""
 _PIECE = 1024 * 1024
-"""Bytes or characters in a piece, unless the message ends. Some clients take time that grows with
-the square of the number of pieces (websocket-client)."""
-_HEAD_LIMIT = 16 * 1024
-"""h11's own limit for a head that is not complete."""
-
-
-class Broken(Exception):
-    """The connection broke, or the other side sent something that is not a websocket's frame."""
+"""Bytes in a piece, unless the message ends. Some clients take time that grows with the square of
+the number of pieces (websocket-client)."""
 
 
 class InvalidText(Broken):
     """The other side sent a text that is not UTF-8."""
-
-
-class HeadTooLarge(Broken):
-    """The server's response has too many or too long headers."""
-
-
-class Invalid(Exception):
-    """A client's request is not one for a websocket. ``status`` is for the response to it."""
-
-    def __init__(self, status: int):
-        super().__init__(f"invalid: {status}")
-        self.status = status
-
-
-class Refused(Exception):
-    """The server refused to open the websocket and responded with ``status``."""
-
-    def __init__(self, status: int):
-        super().__init__(f"refused with status {status}")
-        self.status = status
 
 
 @dataclass(frozen=True)
@@ -110,9 +102,10 @@ class WebSocket:
     def __init__(
         self,
         stream: Duplex,
-        protocol: WSConnection,
         subprotocol: str = "",
         *,
+        is_client: bool,
+        received: bytes = b"",
         keep_alive: KeepAlive = NO_PINGS,
         now: Callable[[], float] = time.monotonic,
     ):
@@ -121,53 +114,57 @@ class WebSocket:
         self.close_code = 0
         """The code that the other side closed the websocket with, 0 until then."""
         self.stream = stream
-        self._protocol = protocol
+        self._is_client = is_client
+        self._reader = FrameReader(masked=not is_client)
+        self._received = received
         self._keep_alive = keep_alive
         self._now = now
         self._sending = threading.Lock()
-        self._controls: deque[Event] = deque()
+        self._is_inside = False
+        """Whether the message that is being sent is not complete."""
+        self._is_closed = False
+        """Whether this side has sent a close."""
+        self._controls: deque[tuple[Opcode, bytes]] = deque()
 
     def pieces(self) -> Iterator[Piece]:
         """Yield the pieces of all messages until the other side closes the websocket.
 
         Raises :class:`Broken`.
         """
-        parts: list[str | bytes] = []
-        size = 0
-        for event in self._events():
-            data = event.data if isinstance(event.data, str) else bytes(event.data)
+        parts: list[bytes] = []
+        size, rest = 0, b""
+        for opcode, data, final in self._fragments():
             parts.append(data)
             size += len(data)
-            if event.message_finished or size >= _PIECE:
-                yield Piece(join(parts), event.message_finished)
-                parts, size = [], 0
-
-    def _events(self) -> Iterator[TextMessage | BytesMessage]:
-        while True:
-            for event in self._protocol.events():
-                if isinstance(event, TextMessage | BytesMessage):
-                    yield event
-                elif isinstance(event, Ping):
-                    self._send_control(event.response())
-                elif isinstance(event, CloseConnection):
-                    self._raise_if_invalid(event)
-                    self.close_code = event.code
-                    if self._protocol.state is ConnectionState.REMOTE_CLOSING:
-                        with suppress(Broken):
-                            self._send_control(event.response())
-                    return
-            if data := self._receive():
-                self._protocol.receive_data(data)
-            elif self.stream.sockets.ended.is_set():
-                return
+            if not final and size < _PIECE:
+                continue
+            whole = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts, size = [], 0
+            if opcode == Opcode.TEXT:
+                text, rest = _decode(rest + whole if rest else whole, final)
+                yield Piece(text, final)
             else:
-                raise Broken("the connection ended")
+                yield Piece(whole, final)
 
-    def _raise_if_invalid(self, event: CloseConnection) -> None:
-        """Raise an error if this event stands for invalid data. That leaves the state unchanged."""
-        if self._protocol.state not in (ConnectionState.REMOTE_CLOSING, ConnectionState.CLOSED):
-            is_text = event.code == CloseReason.INVALID_FRAME_PAYLOAD_DATA
-            raise (InvalidText if is_text else Broken)("the other side sent an invalid frame")
+    def _fragments(self) -> Iterator[Fragment]:
+        """Yield the parts of messages, and do what control frames ask for."""
+        data, self._received = self._received, b""
+        while True:
+            for fragment in self._reader.feed(data):
+                if fragment.opcode < Opcode.CLOSE:
+                    yield fragment
+                elif fragment.opcode == Opcode.PING:
+                    self._send_control(Opcode.PONG, fragment.data)
+                elif fragment.opcode == Opcode.CLOSE:
+                    self.close_code = read_close_code(fragment.data)
+                    if not self._is_closed:
+                        with suppress(Broken):
+                            self._send_control(Opcode.CLOSE, fragment.data)
+                    return
+            if not (data := self._receive()):
+                if self.stream.sockets.ended.is_set():
+                    return
+                raise Broken("the connection ended")
 
     def _receive(self) -> bytes:
         """Return the next bytes, ``b""`` at the end; send a ping whenever there are none."""
@@ -178,50 +175,64 @@ class WebSocket:
                 if self._now() - began >= limit:
                     raise Broken("the other side stopped responding")
                 if every < math.inf:
-                    self._send_control(Ping())
+                    self._send_control(Opcode.PING)
         except OSError:
             raise Broken("the connection broke") from None
         return data
 
     def send(self, data: str | bytes, *, final: bool = True) -> None:
         """Send a message or, unless ``final``, a part of one. Raises :class:`Broken`."""
-        message = (
-            TextMessage(data, message_finished=final)
-            if isinstance(data, str)
-            else BytesMessage(data, message_finished=final)
-        )
+        opcode = Opcode.TEXT if isinstance(data, str) else Opcode.BINARY
+        encoded = data.encode() if isinstance(data, str) else data
         with self._sending:
-            self._write(message)
+            if self._is_inside:
+                opcode = Opcode.CONTINUATION
+            self._is_inside = not final
+            self._write(opcode, encoded, final=final)
         self._flush()
 
     def close(self, code: int = 1000, reason: str = "") -> None:
-        """Tell the other side that no more messages follow. Raises :class:`Broken`."""
-        self._send_control(CloseConnection(code=code, reason=reason))
+        """Tell the other side that no more messages follow.
 
-    def _send_control(self, event: Event) -> None:
+        Raises :class:`Broken`, and :class:`ValueError` for a code that must not be sent.
+        """
+        self._send_control(Opcode.CLOSE, make_close_data(code, reason))
+
+    def _send_control(self, opcode: Opcode, data: bytes = b"") -> None:
         """Send a control frame between two frames; never wait for another thread's message.
 
         Otherwise the reading thread would wait for the sending one, and that for the other side,
         which might itself wait for this side to read.
         """
-        self._controls.append(event)
+        self._controls.append((opcode, data))
         self._flush()
 
     def _flush(self) -> None:
         while self._controls and self._sending.acquire(blocking=False):
             try:
                 while self._controls:
-                    self._write(self._controls.popleft())
+                    self._write(*self._controls.popleft())
             finally:
                 self._sending.release()
 
-    def _write(self, event: Event) -> None:
+    def _write(self, opcode: Opcode, data: bytes, *, final: bool = True) -> None:
+        if self._is_closed:
+            raise Broken("the websocket is closed")
+        self._is_closed = opcode == Opcode.CLOSE
         try:
-            self.stream.send_all(self._protocol.send(event), SEND_TIMEOUT)
-        except ProtocolError:
-            raise Broken("the websocket is closed") from None
+            for part in make_frame(opcode, data, final=final, masked=self._is_client):
+                self.stream.send_all(part, SEND_TIMEOUT)
         except OSError:
             raise Broken("the connection broke") from None
+
+
+def _decode(data: bytes, final: bool) -> tuple[str, bytes]:
+    """Return the text of a part of a message, and the beginning of a character at its end."""
+    try:
+        text, length = codecs.utf_8_decode(data, "strict", final)
+    except UnicodeDecodeError:
+        raise InvalidText("the other side sent an invalid frame") from None
+    return text, data[length:]
 
 
 def join(parts: Sequence[str | bytes]) -> str | bytes:
@@ -246,66 +257,32 @@ def connect(
     ``seconds`` limits how long the server can stay silent. Raises :class:`Refused` and
     :class:`Broken`.
     """
-    protocol = WSConnection(ConnectionType.CLIENT)
-    received = 0
+    parts = urlsplit(requote_uri(url))
+    target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+    handshake = ClientHandshake(parts.netloc, target, headers, subprotocols)
     try:
-        stream.send_all(protocol.send(_request(url, headers, subprotocols)), seconds)
+        stream.send_all(handshake.request, seconds)
         while data := stream.receive(seconds):
-            received += len(data)
-            protocol.receive_data(data)
-            for event in protocol.events():
-                if isinstance(event, AcceptConnection):
-                    return WebSocket(
-                        stream, protocol, event.subprotocol or "", keep_alive=keep_alive
-                    )
-                if isinstance(event, RejectConnection):
-                    raise Refused(event.status_code)
-    except (ProtocolError, ValueError):  # ValueError: a value that is not ASCII
-        if received > _HEAD_LIMIT:
-            raise HeadTooLarge("the response was too large") from None
-        raise Broken("the response is not that of a websocket") from None
+            if (opened := handshake.feed(data)) is not None:
+                subprotocol, received = opened
+                return WebSocket(
+                    stream, subprotocol, is_client=True, received=received, keep_alive=keep_alive
+                )
     except OSError:
         raise Broken("the connection broke") from None
     raise Broken("the server sent no response")
 
 
-class Offer:
-    """A client's request to open a websocket, which a server has read, with its subprotocols.
+def accept(
+    offer: Offer, stream: Duplex, subprotocol: str = "", *, received: bytes = b""
+) -> WebSocket:
+    """Open the websocket that a client asks for. ``received`` is what it sent after its request.
 
-    Raises :class:`Invalid` if it is not valid.
+    Raises :class:`Broken`.
     """
-
-    def __init__(self, target: bytes, headers: Sequence[tuple[bytes, bytes]]):
-        self._protocol = WSConnection(ConnectionType.SERVER)
-        try:
-            self._protocol.initiate_upgrade_connection(list(headers), target)
-            (request,) = self._protocol.events()
-        except (ProtocolError, ValueError) as error:
-            hint = getattr(error, "event_hint", None)
-            status = hint.status_code if isinstance(hint, RejectConnection) else 400
-            raise Invalid(status) from None
-        self.subprotocols: list[str] = getattr(request, "subprotocols", [])
-
-    def accept(self, stream: Duplex, subprotocol: str = "", *, received: bytes = b"") -> WebSocket:
-        """Open the websocket. ``received`` is what the client sent after its request.
-
-        Raises :class:`Broken`.
-        """
-        chosen = subprotocol if subprotocol in self.subprotocols else None
-        opening = self._protocol.send(AcceptConnection(subprotocol=chosen))
-        try:
-            stream.send_all(opening, SEND_TIMEOUT)
-        except OSError:
-            raise Broken("the connection broke") from None
-        self._protocol.receive_data(received)
-        return WebSocket(stream, self._protocol, chosen or "")
-
-
-def _request(url: str, headers: Headers, subprotocols: Sequence[str]) -> Request:
-    parts = urlsplit(requote_uri(url))
-    return Request(
-        host=parts.netloc,
-        target=f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}",
-        subprotocols=list(subprotocols),
-        extra_headers=[(name.encode(), value.encode()) for name, value in headers],
-    )
+    chosen = subprotocol if subprotocol in offer.subprotocols else ""
+    try:
+        stream.send_all(offer.respond(chosen), SEND_TIMEOUT)
+    except OSError:
+        raise Broken("the connection broke") from None
+    return WebSocket(stream, chosen, is_client=False, received=received)

@@ -15,6 +15,7 @@ FLOORS = {
     "wire": 1,
     "checkout": 1,
     "embedded": 1,
+    "bridge": 1,
     "gateway": 2,
     "launch": 2,
     "running": 2,

@@ -24,6 +24,7 @@ from clinder.gateway.effects import (
     Interrupt,
     Link,
     Notice,
+    Reconnect,
     Restart,
     ToConsumer,
     ToServer,
@@ -44,6 +45,7 @@ WORDS = {
     Drop: "drop",
     Wait: "wait",
     Interrupt: "interrupt",
+    Reconnect: "reconnect",
     Restart: "restart",
 }
 

@@ -432,10 +432,14 @@ def test_further_cells_fail_until_the_consumer_restarts_the_kernel() -> None:
     assert dialogue.record.error_count == 1
     assert dialogue.record.ended_by is not None
 
-    assert dialogue.restart() == ["complete_reply error KernelRestarted", "idle"]
+    assert dialogue.restart() == ["complete_reply error KernelRestarted", "idle", "reconnect"]
+    dialogue.run_cell()
+    assert dialogue.answer == ["wait"], "the websocket might use the ports of the kernel before"
+    dialogue.reconnect()
     dialogue.ends(dialogue.run_cell())
     assert dialogue.answer == ["forward"]
     assert dialogue.record.cells == 2
+    assert dialogue.record.reconnections == 0, "the connection did not break"
 
 
 def test_a_death_between_two_cells_fails_the_next_one() -> None:

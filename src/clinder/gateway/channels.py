@@ -25,7 +25,7 @@ from clinder.gateway.effects import (
 )
 from clinder.gateway.exchange import Exchange
 from clinder.gateway.failures import Cause
-from clinder.gateway.pairs import Event, Pair, Pairs, Passing, next_piece
+from clinder.gateway.pairs import Event, Pair, Pairs, Passing, Renewal, next_piece
 from clinder.gateway.relay import refuse
 from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import HANDSHAKE, Upstream
@@ -352,10 +352,12 @@ class Channels:
         self._do(events)
         return True
 
-    def _do(self, events: Iterable[Event | Pair]) -> None:
+    def _do(self, events: Iterable[Event | Pair | Renewal]) -> None:
         for event in events:
             if isinstance(event, Pair):
                 event.close(_SUPERSEDED)
+            elif isinstance(event, Renewal):
+                event.pair.sockets.end()  # the thread that reads opens it again
             else:
                 self._perform(event)
 

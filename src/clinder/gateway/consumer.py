@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Set
 from dataclasses import dataclass, field
 
-from clinder.gateway.effects import Effect, Link, ToConsumer, ToServer
+from clinder.gateway.effects import Effect, Link, Reconnect, ToConsumer, ToServer
 from clinder.gateway.incoming import Incoming
 from clinder.gateway.request import Draft, Request
 from clinder.wire.kernel_envelope import Message, Protocol, make_message
@@ -30,6 +30,8 @@ class Consumer:
     link: Link | None = None
     has_server: bool = True
     """Whether its websocket to the server is open."""
+    is_renewing: bool = False
+    """Whether that websocket ended because it has to be opened again."""
     sender: str = _SENDER
     """The sender of the last message that it received. JupyterLab discards the messages that it
     still has to process when the sender changes, so made-up messages have the same one."""
@@ -53,6 +55,13 @@ class Consumer:
         """Return how many seconds to wait before its next websocket is accepted."""
         recent = sum(now - each < _CALM for each in self._superseded)
         return min(_FIRST_DELAY * 2.0**recent, _LONGEST_DELAY) if recent > 1 else 0.0
+
+    def renew(self) -> list[Effect]:
+        """Return what opens its websocket to the server again, if there is one."""
+        if self.link is None or not self.has_server:
+            return []
+        self.has_server, self.is_renewing = False, True
+        return [Reconnect(self.link)]
 
     def send(self, request: Request, drafts: Iterable[Draft]) -> list[Effect]:
         """Return what sends made-up messages, now or when it is connected again."""
@@ -115,6 +124,10 @@ class Consumers:
         self._consumers[link.session_id] = consumer
         self._forget_old(waiting)
         return consumer, link
+
+    def renew(self) -> list[Effect]:
+        """Return what opens all websockets to the server again."""
+        return [effect for each in self._consumers.values() for effect in each.renew()]
 
     def get(self, session_id: str) -> Consumer:
         """Return a consumer that has a pending request."""

@@ -161,7 +161,9 @@ class Conversation:
         if (consumer := self._consumers.current(link)) is None:
             return []
         consumer.has_server = True
-        self._log.count_reconnection()
+        if not consumer.is_renewing:
+            self._log.count_reconnection()
+        consumer.is_renewing = False
         return self._check_for_loss(consumer, link)
 
     # Messages
@@ -250,6 +252,10 @@ class Conversation:
         if not ok:
             return [] if self.has_no_kernel else self._lose(Failure(Cause.NOT_RESTARTED), now)
         effects = self._end_all(Failure(Cause.RESTARTED), now)
+        if self._lost is not None and self._lost.cause is Cause.KERNEL_DIED:
+            # The server restarted it, too, perhaps on other ports, which a websocket uses only
+            # once it is opened again (jupyter_client's restarter: if it died in its first 10 s).
+            effects += self._consumers.renew()
         self._lost, self._is_dead, self._loss_is_shown = None, False, False
         self._log.restart()
         return effects

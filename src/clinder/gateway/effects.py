@@ -54,6 +54,13 @@ class Close:
 
 
 @dataclass(frozen=True)
+class Reconnect:
+    """Open the websocket to the server again."""
+
+    link: Link
+
+
+@dataclass(frozen=True)
 class Interrupt:
     """Interrupt the kernel."""
 
@@ -70,4 +77,6 @@ class Notice:
     text: str
 
 
-Effect = Forward | Drop | Wait | ToConsumer | ToServer | Close | Interrupt | Restart | Notice
+Effect = (
+    Forward | Drop | Wait | ToConsumer | ToServer | Close | Reconnect | Interrupt | Restart | Notice
+)

@@ -16,6 +16,7 @@ from clinder.gateway.effects import (
     Interrupt,
     Link,
     Notice,
+    Reconnect,
     Restart,
     ToConsumer,
     ToServer,
@@ -79,6 +80,12 @@ class Pair:
             self.consumer.close(code)
         self.end()
         self.consumer.stream.sockets.end()
+
+
+class Renewal(NamedTuple):
+    """A pair whose websocket to the server has to be opened again."""
+
+    pair: Pair
 
 
 class Passing:
@@ -146,12 +153,12 @@ class Pairs:
 
     def sort(
         self, effects: Iterable[Effect], current: deque[Item] | None = None
-    ) -> list[Event | Pair]:
-        """Put messages into the queues of their websockets; return the rest, with pairs to close.
+    ) -> list[Event | Pair | Renewal]:
+        """Put messages into the queues of their websockets; return the rest, and pairs to close.
 
         ``current`` is the queue in which the message that is being passed on has its place.
         """
-        events: list[Event | Pair] = []
+        events: list[Event | Pair | Renewal] = []
         for effect in effects:
             match effect:
                 case Forward() if current is not None:
@@ -162,6 +169,8 @@ class Pairs:
                     self._pairs[link].to_server.append(message)
                 case Close(link) if link in self._pairs:
                     events.append(self._pairs[link])
+                case Reconnect(link) if link in self._pairs:
+                    events.append(Renewal(self._pairs[link]))
                 case Interrupt() | Restart() | Notice():
                     events.append(effect)
         return events

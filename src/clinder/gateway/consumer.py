@@ -136,7 +136,7 @@ class Consumers:
     def current(self, link: Link) -> Consumer | None:
         """Return the consumer of a websocket, unless a newer websocket supersedes it."""
         consumer = self._consumers.get(link.session_id)
-        return consumer if consumer is not None and consumer.link == link else None
+        return consumer if consumer is not None and consumer.link is link else None
 
     def connect_delay(self, session_id: str, now: float) -> float:
         """Return how many seconds to wait before a consumer's next websocket is accepted."""

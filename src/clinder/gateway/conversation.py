@@ -194,13 +194,14 @@ class Conversation:
             return [Drop()]
         if (incoming := read_incoming(message, consumer.protocol)) is None:
             return [Forward()]
-        if incoming.head.parent_id in self._sentinels:
+        parent_id = incoming.head.parent_id
+        if parent_id in self._sentinels:
             return [Drop(), *self._judge(consumer, incoming, now)]
         if incoming.state in ("restarting", "dead"):
             # JupyterLab would discard all requests, and MyST would lose the whole build.
             return [Drop(), *self._die(now, dead=incoming.state == "dead")]
         consumer.sender = incoming.head.sender or consumer.sender
-        request = self._pending.find(link.session_id, incoming.head.parent_id)
+        request = self._pending.find(link.session_id, parent_id)
         if request is None:
             return [Forward()]
         effects = self._observe(consumer, request, incoming)
@@ -294,9 +295,10 @@ class Conversation:
             request.is_seen, request.loss = True, Cause.OUTPUT_LOST
         failure = request.failure if request.executes else None
         if failure is None:
-            request.error = request.error or incoming.error
+            if incoming.content:
+                request.error = request.error or incoming.error
+                request.dropped = request.dropped or incoming.reports_dropped_output
             request.shows_error = request.shows_error or incoming.is_error
-            request.dropped = request.dropped or incoming.reports_dropped_output
             return [Forward()]
         if incoming.is_reply:
             return [Drop(), *consumer.send(request, [draft_reply(request, failure, failure.text)])]

@@ -21,22 +21,12 @@ class Incoming:
     head: Head
     content: Mapping[str, Any] = field(repr=False)
     complete: bool
-
-    @property
-    def is_error(self) -> bool:
-        """Whether it is the output that shows an error."""
-        return self.head.message_type == "error"
-
-    @property
-    def is_reply(self) -> bool:
-        """Whether it is the reply to a request."""
-        return is_reply(self.head)
-
-    @property
-    def state(self) -> str:
-        """The state of the kernel, ``""`` if the message is about something else."""
-        is_status = self.head.message_type == "status"
-        return get_text(self.content, "execution_state") if is_status else ""
+    is_error: bool
+    """Whether it is the output that shows an error."""
+    is_reply: bool
+    """Whether it is the reply to a request."""
+    state: str
+    """The state of the kernel, ``""`` if the message is about something else."""
 
     @property
     def status(self) -> str:
@@ -71,19 +61,23 @@ def read_incoming(message: Message, protocol: Protocol) -> Incoming | None:
     """Return a message of the server, ``None`` if it is none."""
     if (head := read_head(message, protocol)) is None:
         return None
-    content = read_content(message, protocol) if _matters(message, head) else None
-    return Incoming(head, content or {}, message.complete)
+    message_type, answers = head.message_type, is_reply(head)
+    is_error, is_status = message_type == "error", message_type == "status"
+    content: Mapping[str, Any] = {}
+    if is_error or is_status or answers or (message_type == "stream" and _may_report(message)):
+        content = read_content(message, protocol) or {}
+    state = get_text(content, "execution_state") if is_status else ""
+    return Incoming(head, content, message.complete, is_error, answers, state)
 
 
-def _matters(message: Message, head: Head) -> bool:
-    """Whether to read the content, which takes a while."""
-    if head.message_type == "stream" and message.complete:
-        data = message.data
-        return any(
-            text in data if isinstance(data, str) else text.encode() in data
-            for text in _RATE_LIMITS
-        )
-    return head.message_type in ("status", "error") or is_reply(head)
+def _may_report(message: Message) -> bool:
+    """Whether output might be a report of the server's limits; reading it takes a while."""
+    data = message.data
+    if not message.complete:
+        return False
+    return any(
+        text in data if isinstance(data, str) else text.encode() in data for text in _RATE_LIMITS
+    )
 
 
 def _name_and_text(content: Mapping[str, Any]) -> tuple[str, str]:

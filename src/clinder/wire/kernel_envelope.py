@@ -36,6 +36,7 @@ _V1_WORD = 8
 _JSON_TABLE = struct.Struct("!3I")  # how many parts there are, and the first two offsets
 _JSON_WORD = 4
 _DECODER = json.JSONDecoder()
+_PLAIN = (str, int, type(None))
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
@@ -199,11 +200,7 @@ def _make_head(channel: str, header: object, parent: object, source: str | bytes
 
 def _keep_plain(header: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields that a header has: text, perhaps numbers, which any JSON parser accepts."""
-    return {
-        name: value
-        for name, value in header.items()
-        if value is None or isinstance(value, str | int)
-    }
+    return {name: value for name, value in header.items() if isinstance(value, _PLAIN)}
 
 
 def _json_part(data: str | bytes) -> str | None:

@@ -41,7 +41,7 @@ mutation: $(VENV)/.mutation ## Check that the tests notice changes in MODULE=rep
 	$(BIN)/python tools/mutation.py $(or $(MODULE),repository)
 
 # Measures a wheel of this checkout, installed as users install it.
-bench: $(VENV)/.test $(VENV)/.myst benchmarks/npm/node_modules ## Run the benchmarks; a quarter of an hour on an otherwise idle machine
+bench: $(VENV)/.test $(VENV)/.myst benchmarks/npm/node_modules ## Run the benchmarks; half an hour on an otherwise idle machine
 	rm -rf $(VENV)/bench
 	$(PYTHON) -m venv --without-pip $(VENV)/bench
 	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir $(VENV)/bench/wheel .

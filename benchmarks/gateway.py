@@ -53,7 +53,7 @@ def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
             yield _compare(
                 f"The gateway: {_CELLS} cells",
                 f"{_CELLS} small cells, one after the other, in a program that does nothing else.",
-                both.measure(lambda: both.consume("cells", _CELLS), few),
+                both.measure(lambda: both.consume("cells", _CELLS), runs),
             )
             yield _compare(
                 f"The gateway: {_BYTES / 1e6:.0f} MB of output",

@@ -23,7 +23,10 @@ class CellLog:
     def __init__(self, page: str):
         self.number = 0
         """The number of the last cell that was sent."""
-        self._kernel = Kernel(page=page)
+        self._page = page
+        self._cells = self._unfinished = 0
+        self._seconds = 0.0
+        self._deaths = self._reconnections = self._error_count = 0
         self._slowest: list[SlowCell] = []
         self._errors: list[CellError] = []
         self._time_limits: list[int] = []
@@ -32,8 +35,14 @@ class CellLog:
 
     def record(self) -> Kernel:
         """Return what has happened so far."""
-        return replace(
-            self._kernel,
+        return Kernel(
+            page=self._page,
+            cells=self._cells,
+            unfinished=self._unfinished,
+            seconds=self._seconds,
+            deaths=self._deaths,
+            reconnections=self._reconnections,
+            error_count=self._error_count,
             slowest=tuple(self._slowest),
             errors=tuple(self._errors),
             time_limits=tuple(self._time_limits),
@@ -53,11 +62,11 @@ class CellLog:
 
     def count_death(self) -> None:
         """Count that the kernel died."""
-        self._kernel = replace(self._kernel, deaths=self._kernel.deaths + 1)
+        self._deaths += 1
 
     def count_reconnection(self) -> None:
         """Count that the connection to the server broke and was established again."""
-        self._kernel = replace(self._kernel, reconnections=self._kernel.reconnections + 1)
+        self._reconnections += 1
 
     def follow(self) -> None:
         """Note that a cell runs after the errors so far, which did not end their page then."""
@@ -73,13 +82,13 @@ class CellLog:
         elif request.counts and request.status != "aborted":
             self.follow()
             if request.kind is Kind.CELL:
-                self._kernel = replace(self._kernel, cells=self._kernel.cells + 1)
+                self._cells += 1
             self._add(request, now)
 
     def abandon(self, request: Request, now: float) -> None:
         """Add a request whose consumer, or whose kernel, is gone before it was done."""
         if request.counts:
-            self._kernel = replace(self._kernel, unfinished=self._kernel.unfinished + 1)
+            self._unfinished += 1
             self._add(request, now)
 
     def _add(self, request: Request, now: float) -> None:
@@ -96,8 +105,9 @@ class CellLog:
                 numbers.append(request.number)
 
     def _add_seconds(self, request: Request, seconds: float) -> None:
-        self._kernel = replace(self._kernel, seconds=self._kernel.seconds + seconds)
-        if request.kind is Kind.CELL:
+        self._seconds += seconds
+        is_slow = len(self._slowest) < _MAX_SLOWEST or seconds > self._slowest[-1].seconds
+        if request.kind is Kind.CELL and is_slow:
             cells = [*self._slowest, SlowCell(request.number, seconds)]
             self._slowest = sorted(cells, key=lambda each: -each.seconds)[:_MAX_SLOWEST]
 
@@ -111,7 +121,7 @@ class CellLog:
             truncate(strip_controls(text).strip(), _MAX_TEXT),
         )
         self._errors = [*self._errors[: MAX_LISTED - 1], error]
-        self._kernel = replace(self._kernel, error_count=self._kernel.error_count + 1)
+        self._error_count += 1
 
 
 def _was_restarted(request: Request) -> bool:

@@ -221,7 +221,7 @@ class Channels:
             if pair.server is not server:
                 return False
             effects = self._conversation.from_consumer(pair.link, message, self._now())
-            if Wait() in effects:
+            if isinstance(effects[0], Wait):
                 return False
             events = self._pairs.sort(effects, current=pair.to_server)
         self._do(events)

@@ -131,6 +131,8 @@ class Pairs:
     def __init__(self, lock: threading.Lock):
         self._lock = lock
         self._pairs: dict[Link, Pair] = {}
+        self._is_waiting = False
+        """Whether a queue might have messages that were made up."""
 
     def __bool__(self) -> bool:
         return bool(self._pairs)
@@ -165,8 +167,10 @@ class Pairs:
                     current.append(Current())
                 case ToConsumer(link, message) if link in self._pairs:
                     self._pairs[link].to_consumer.append(message)
+                    self._is_waiting = True
                 case ToServer(link, message) if link in self._pairs:
                     self._pairs[link].to_server.append(message)
+                    self._is_waiting = True
                 case Close(link) if link in self._pairs:
                     events.append(self._pairs[link])
                 case Reconnect(link) if link in self._pairs:
@@ -178,13 +182,14 @@ class Pairs:
     def send_all(self, queue: deque[Item], end: WebSocket, rest: Passing | None = None) -> None:
         """Send what is in a queue. The caller holds the message lock.
 
-        Raises :class:`~clinder.wire.websocket.Broken` if that websocket breaks.
+        Once the caller has released it, it calls :meth:`send_waiting`, because other threads put
+        messages into the queue meanwhile. Raises :class:`~clinder.wire.websocket.Broken` if that
+        websocket breaks.
         """
-        while True:
-            with self._lock:
-                if not queue:
-                    return
-                item = queue.popleft()
+        with self._lock:
+            items = [*queue]
+            queue.clear()
+        for item in items:
             if isinstance(item, Message):
                 end.send(item.data)
             elif rest is not None:
@@ -192,6 +197,8 @@ class Pairs:
 
     def send_waiting(self) -> None:
         """Send what is in the queues, unless another thread sends there: that one does it then."""
+        if not self._is_waiting:
+            return
         with self._lock:
             pairs = [*self._pairs.values()]
         for pair in pairs:
@@ -204,3 +211,7 @@ class Pairs:
                         break
                     finally:
                         end.message_lock.release()
+        with self._lock:
+            self._is_waiting = any(
+                pair.to_consumer or pair.to_server for pair in self._pairs.values()
+            )

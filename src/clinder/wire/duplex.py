@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from typing import TypeVar
 
 from urllib3.util import wait_for_read, wait_for_write
@@ -19,6 +18,7 @@ from clinder.wire.http_connection import Sockets
 _CHUNK = 256 * 1024
 _TICK = 1.0
 """Seconds after which a wait looks at the socket again: a shutdown does not end it on Windows."""
+_A = TypeVar("_A")
 _T = TypeVar("_T")
 _Wait = Callable[[socket.socket, float], object]
 
@@ -49,7 +49,7 @@ class Duplex:
 
         Raises ``OSError``.
         """
-        data = self._when_ready(wait_for_read, lambda: self.raw.recv(_CHUNK), seconds)
+        data = self._when_ready(wait_for_read, self.raw.recv, _CHUNK, seconds)
         if data is not None and self._acknowledges_quickly:
             _acknowledge_quickly(self.raw)
         # TLS is gone after a shutdown, so these bytes could be encrypted.
@@ -62,18 +62,20 @@ class Duplex:
         """
         view = memoryview(data)
         while view:
-            sent = self._when_ready(wait_for_write, partial(self.raw.send, view), seconds)
+            sent = self._when_ready(wait_for_write, self.raw.send, view, seconds)
             if sent is None:
                 raise SendTimeout("the other side accepted nothing in time")
             view = view[sent:]
 
-    def _when_ready(self, wait: _Wait, do: Callable[[], _T], seconds: float) -> _T | None:
+    def _when_ready(
+        self, wait: _Wait, do: Callable[[_A], _T], argument: _A, seconds: float
+    ) -> _T | None:
         """Return what an operation returns, ``None`` if the socket is not ready in time."""
-        until = time.monotonic() + seconds
+        until: float | None = None
         while True:
             try:
                 with self._lock:
-                    return do()
+                    return do(argument)
             except BlockingIOError:
                 wait_now = wait
             except ssl.SSLWantReadError:
@@ -82,7 +84,9 @@ class Duplex:
                 wait_now = wait_for_write
             if self.sockets.ended.is_set():
                 raise ConnectionAbortedError
-            if (remaining := until - time.monotonic()) <= 0:
+            now = time.monotonic()
+            until = now + seconds if until is None else until
+            if (remaining := until - now) <= 0:
                 return None
             try:
                 wait_now(self.raw, min(remaining, _TICK))

@@ -200,7 +200,10 @@ def _make_head(channel: str, header: object, parent: object, source: str | bytes
 
 def _keep_plain(header: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the fields that a header has: text, perhaps numbers, which any JSON parser accepts."""
-    return {name: value for name, value in header.items() if isinstance(value, _PLAIN)}
+    for value in header.values():
+        if type(value) is not str and not isinstance(value, _PLAIN):
+            return {name: each for name, each in header.items() if isinstance(each, _PLAIN)}
+    return header
 
 
 def _json_part(data: str | bytes) -> str | None:

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from requests.utils import requote_uri
@@ -65,8 +65,7 @@ class InvalidText(Broken):
     """The other side sent a text that is not UTF-8."""
 
 
-@dataclass(frozen=True)
-class Piece:
+class Piece(NamedTuple):
     """A part of a message: ``str`` of a text message, ``bytes`` of a binary one.
 
     ``final`` marks the last part. A text is never cut within a character.

@@ -66,10 +66,11 @@ Condition = Callable[[Event], bool]
 class Fault:
     """A row: a fault, how clinder reacts, and the outcome.
 
-    ``hubs`` holds each hub's responses, one for every build request that it must receive. If the
-    first hub is a ``federation``, clinder is not given the others. ``fallback`` is the commit that
-    replaces the requested one. ``hint`` and ``warning`` are parts of the hint and of the only
-    warning. ``within`` is the maximum duration in seconds.
+    A part of ``fault`` in brackets distinguishes rows that the page shows as one. ``hubs`` holds
+    each hub's responses, one for every build request that it must receive. If the first hub is a
+    ``federation``, clinder is not given the others. ``fallback`` is the commit that replaces the
+    requested one. ``hint`` and ``warning`` are parts of the hint and of the only warning.
+    ``within`` is the maximum duration in seconds.
     ``stopped`` and ``not_stopped`` count servers. The hub uses TLS if it has a ``certificate``,
     which names this host, and whose authority is trusted. With ``users``, the first hub requires a
     login, and ``hub_token`` is the token that clinder sends; no server of these users may be left,
@@ -169,7 +170,8 @@ AFTER_FULL = f"after {seconds(*FULL_DELAYS)}"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
-REBUILDS = "builds once more after {:g} to {:g} s".format(*REBUILD_DELAYS)
+REBUILDS = "builds once more after {:g} to {:g} s; next hub".format(*REBUILD_DELAYS)
+NO_REBUILD = "too little time for another build; next hub"
 
 FALLBACK_REF = (TRANSCRIPTS / "bad-ref-master.sse").read_bytes().partition(b"\n\n")[0] + b"\n\n"
 FULL = transcript("full")
@@ -305,7 +307,7 @@ def stays_full(fault: str, response: Response, hint: str) -> Fault:
 
 
 def limits_the_rate(fault: str, response: Response) -> Fault:
-    return Fault(fault, "fails at once", [[response]], 5, "ten build requests an hour")
+    return Fault(fault, "next hub at once", [[response]], 5, "ten build requests an hour")
 
 
 def unreachable(fault: str, address: str, within: float) -> Fault:
@@ -315,7 +317,15 @@ def unreachable(fault: str, address: str, within: float) -> Fault:
 
 def drops_twice(fault: str, *before: bytes) -> Fault:
     responses: list[Response] = [Answer(b"".join(before), ending=Ending.BROKEN)] * 2
-    return Fault(fault, "retries once", [responses], 6, "network", within=8, warning=ORPHAN)
+    return Fault(
+        fault,
+        "warns of a lost server; retries once",
+        [responses],
+        6,
+        "network",
+        within=8,
+        warning=ORPHAN,
+    )
 
 
 def never_ends(fault: str, chunk: bytes) -> Fault:
@@ -348,8 +358,10 @@ ANSWERS = (
     fails_at_once("malformed spec", transcript("bad-spec-short"), 3, "forms that"),
     fails_at_once("missing ref", transcript("bad-ref"), 3, "is pushed"),
     fails_at_once("missing or private repository", transcript("bad-repo"), 3, "is public"),
-    no_other_hub("banned repository", transcript("banned-spec"), 3, "banned"),
-    next_hub_works("repository not on the first hub's list", NOT_ALLOWED),
+    no_other_hub(
+        "repository banned or not on the hub's list", transcript("banned-spec"), 3, "banned"
+    ),
+    next_hub_works("repository banned or not on the hub's list [the first one's]", NOT_ALLOWED),
     Fault(
         "fork not on the list, same environment",
         "launches the target repository's commit, and warns",
@@ -371,16 +383,16 @@ ANSWERS = (
         "invalid or expired build token", failed("Invalid build token"), 3, "Get a new one"
     ),
     no_other_hub("login required", transcript("auth-noauth"), 3, "requires no login"),
-    no_other_hub("redirect to a login", to_login, 3, "requires no login"),
+    no_other_hub("login required [redirect]", to_login, 3, "requires no login"),
     no_other_hub(
-        "401, or 403 and JSON",
+        "login required [401, or 403 and JSON]",
         json_page(403, {"message": "Forbidden"}),
         3,
         "requires no login",
     ),
-    next_hub_works("login required by the first hub", page(401)),
+    next_hub_works("login required [by the first hub]", page(401)),
     no_other_hub("refused network", transcript("net-banned"), 3, "another network"),
-    next_hub_works("network refused by the first hub", transcript("net-banned")),
+    next_hub_works("refused network [first hub]", transcript("net-banned")),
     no_other_hub("clinder mistaken for a bot", failed("Bots not allowed"), 3, "report"),
     *(
         fails_at_once(fault, unresolved(key, reason), 3, hint)
@@ -393,7 +405,7 @@ ANSWERS = (
                 "page explains",
             ),
             (
-                "missing DOI",
+                "missing or private repository [DOI]",
                 "zenodo:10.5281/zenodo.1",
                 "HTTP 404: Not Found",
                 "is public",
@@ -401,7 +413,7 @@ ANSWERS = (
         )
     ),
     fails_at_once(
-        "no public repository at a git URL",
+        "missing or private repository [git URL]",
         transcript("git-provider-bad"),
         3,
         "is public",
@@ -415,17 +427,17 @@ ANSWERS = (
         within=8,
     ),
     Fault(
-        "git fails on the hub once",
+        "git fails on the hub [once]",
         "retries once",
         [[GIT_FAILED, Launched()]],
         0,
         within=8,
     ),
     recovers(
-        "repository's host fails once", unresolved("gh:org/repo/HEAD", "HTTP 502: Bad Gateway")
+        "repository's host fails [once]", unresolved("gh:org/repo/HEAD", "HTTP 502: Bad Gateway")
     ),
     stays_broken(
-        "repository's host keeps failing",
+        "repository's host fails [always]",
         unresolved("gh:org/repo/HEAD", "HTTP 502: Bad Gateway"),
         "later",
     ),
@@ -436,8 +448,8 @@ ANSWERS = (
         "another hub",
     ),
     Fault(
-        "API-only hub that tries to launch",
-        "finds no launch page, and fails at once",
+        "API-only hub [that tries to launch]",
+        "fails at once",
         [[only_builds]],
         6,
         "only builds images",
@@ -446,17 +458,17 @@ ANSWERS = (
         "failure without a message", Answer(event(phase="failed")), "fault lies with the hub"
     ),
     Fault(
-        "two internal errors",
+        "internal error [twice]",
         RETRIES,
         [[page(500), page(502), Launched()]],
         0,
         within=12,
     ),
-    stays_broken("internal errors only", page(500), "fault lies with the hub"),
+    stays_broken("internal error [always]", page(500), "fault lies with the hub"),
     launch_fails("no start in four tries", transcript("launch-fail")),
     launch_fails("start too slow", transcript("launchtimeout")),
     Fault(
-        "no start on the first hub",
+        "no start in four tries [first hub]",
         "warns of a lost server; next hub",
         [[transcript("launch-fail")], [Launched()]],
         0,
@@ -464,7 +476,7 @@ ANSWERS = (
     ),
     launch_fails("JupyterHub down", transcript("nohub")),
     launch_fails(
-        "no start, and no phases in the log",
+        "no start in four tries [no phases in the log]",
         build_that_fails("the server never answers"),
     ),
     Fault(
@@ -548,14 +560,14 @@ BUILDS = (
         warning="org/repo has the same environment",
     ),
     Fault(
-        "builder dies once",
+        "builder dies [once]",
         REBUILDS,
         [[build_that_fails("rpc error"), Launched()]],
         0,
         within=65,
     ),
     Fault(
-        "builder dies twice",
+        "builder dies [twice]",
         REBUILDS,
         [[build_that_fails("rpc error"), build_that_fails("breaks off")]],
         6,
@@ -563,7 +575,7 @@ BUILDS = (
         within=65,
     ),
     Fault(
-        "builder dies twice without a message",
+        "builder dies [twice, without a message]",
         REBUILDS,
         [[transcript("build-killed")] * 2],
         6,
@@ -571,14 +583,14 @@ BUILDS = (
         within=65,
     ),
     Fault(
-        "first hub's builder dies twice",
-        REBUILDS + "; next hub",
+        "builder dies [twice on the first hub]",
+        REBUILDS,
         [[transcript("build-killed")] * 2, [Launched()]],
         0,
         within=65,
     ),
     Fault(
-        "builder dies twice, stream drops in between",
+        "builder dies [twice, and the stream drops in between]",
         REBUILDS,
         [[build_that_fails("breaks off"), DROPPED, build_that_fails("breaks off")]],
         6,
@@ -587,22 +599,22 @@ BUILDS = (
     ),
     Fault(
         "builder dies after 1000 s",
-        "fails: too little time for another build",
+        NO_REBUILD,
         [[slow_build(1000, event(phase="failed"))]],
         6,
         "s and only",
         within=1100,
     ),
     Fault(
-        "first hub's builder dies after 1000 s",
-        "next hub at once",
+        "builder dies after 1000 s [on the first hub]",
+        NO_REBUILD,
         [[slow_build(1000, event(phase="failed"))], [Launched(before=LAUNCHING)]],
         0,
         within=1100,
     ),
     *(
         Fault(
-            f"{server} unreachable",
+            f"unreachable server that the build needs [{server}]",
             REBUILDS,
             [[build_that_fails(log)] * 2],
             6,
@@ -620,7 +632,7 @@ BUILDS = (
         )
     ),
     Fault(
-        "apt mirror unreachable once",
+        "unreachable server that the build needs [once]",
         REBUILDS,
         [[build_that_fails("apt"), Launched()]],
         0,
@@ -628,7 +640,7 @@ BUILDS = (
     ),
     Fault(
         "no log lines for 900 s",
-        "fails: too little time for another build",
+        NO_REBUILD,
         [[slow_build(950, b"")]],
         6,
         "--build-idle-timeout",
@@ -662,20 +674,20 @@ BUILDS = (
 FULL_HUBS = (
     Fault(
         "GitHub limits the hub's requests",
-        "fails at once, and shows the minutes to wait",
+        "next hub at once",
         [[transcript("github-ratelimited")]],
         5,
         "Try again in 25 minutes",
     ),
     next_hub_works(
-        "GitHub limits the first hub's requests",
+        "GitHub limits the hub's requests [first hub]",
         transcript("github-ratelimited"),
         "next hub at once",
     ),
     limits_the_rate("rate limit", RATE),
-    next_hub_works("first hub's rate limit", RATE, "next hub at once"),
-    limits_the_rate("429 with an empty event stream", Answer(b"", 429)),
-    limits_the_rate("429 with a proxy's page", page(429)),
+    next_hub_works("rate limit [first hub]", RATE, "next hub at once"),
+    limits_the_rate("rate limit [429 with an empty event stream]", Answer(b"", 429)),
+    limits_the_rate("rate limit [429 with a proxy's page]", page(429)),
     next_hub_works("first hub full", FULL, "next hub at once"),
     Fault(
         "full for less than a minute",
@@ -686,8 +698,8 @@ FULL_HUBS = (
     ),
     stays_full("full", FULL, "second hub"),
     Fault(
-        "both hubs full",
-        f"retries both {AFTER_FULL}",
+        "full [both hubs]",
+        f"retries {AFTER_FULL}",
         [[FULL] * 3, [FULL] * 3],
         5,
         "second hub",
@@ -754,7 +766,7 @@ NETWORK = (
         within=70,
     ),
     Fault(
-        "503 from the first hub's proxy",
+        "503 from the hub's proxy [the first one's]",
         RETRIES + "; next hub",
         [[page(503)] * 3, [Launched()]],
         0,
@@ -786,14 +798,14 @@ NETWORK = (
         "path prefix",
     ),
     no_other_hub(
-        "challenge page",
+        "challenge page or another 403",
         page(403, b"<title>Just a moment...</title>", Cf_Mitigated="challenge"),
         3,
         "only a browser can pass",
     ),
-    next_hub_works("403 from the first hub's proxy", page(403)),
-    no_other_hub("URL too long (414)", page(414), 3, "Shorten"),
-    no_other_hub("request too long (413)", page(413), 3, "Shorten"),
+    next_hub_works("challenge page or another 403 [first hub]", page(403)),
+    no_other_hub("URL too long [414]", page(414), 3, "Shorten"),
+    no_other_hub("URL too long [413]", page(413), 3, "Shorten"),
     Fault(
         "`%2F` refused by the proxy (404)",
         "asks the hub for its version",
@@ -816,16 +828,16 @@ NETWORK = (
         0,
         federation=True,
     ),
-    stays_broken("reset before the response", Raw((), Ending.RESET), "network"),
-    stays_broken("reset after the headers", Answer(ending=Ending.RESET), "network"),
+    stays_broken("connection reset [before the response]", Raw((), Ending.RESET), "network"),
+    stays_broken("connection reset [after the headers]", Answer(ending=Ending.RESET), "network"),
     Fault(
-        "stream drops during the build",
-        RETRIES + "; rejoins the build",
+        "stream drops during the build [once]",
+        RETRIES,
         [[DROPPED, Launched()]],
         0,
         within=8,
     ),
-    stays_broken("stream always drops", DROPPED, "network"),
+    stays_broken("stream drops during the build [always]", DROPPED, "network"),
     Fault(
         "stream drops while launching",
         "warns of a lost server; retries once",
@@ -834,21 +846,29 @@ NETWORK = (
         within=8,
         warning=ORPHAN,
     ),
-    drops_twice("stream drops twice after the build", BUILDING, BUILT),
-    drops_twice("stream drops twice while launching", BUILDING, LAUNCHING),
+    drops_twice("stream drops after the build [twice]", BUILDING, BUILT),
+    drops_twice("stream drops while launching [twice]", BUILDING, LAUNCHING),
     Fault(
-        "stream ends twice without a result",
+        "stream ends without a result [twice]",
         RETRIES,
         [[Answer(BUILDING, framing=Framing.CLOSE), Answer(BUILDING), Launched()]],
         0,
         within=12,
     ),
-    recovers("truncated chunk", Raw((CHUNKED + b"40\r\ndata: ",))),
-    recovers("chunk's size that is no number", Raw((CHUNKED + b"zz\r\ndata: ",))),
-    recovers("truncated headers", Raw((HEAD,))),
-    recovers("response that is not HTTP", Raw((b"SSH-2.0-OpenSSH_9.6\r\n",))),
     recovers(
-        "truncated compressed stream",
+        "malformed or truncated response [truncated chunk]", Raw((CHUNKED + b"40\r\ndata: ",))
+    ),
+    recovers(
+        "malformed or truncated response [chunk's size that is no number]",
+        Raw((CHUNKED + b"zz\r\ndata: ",)),
+    ),
+    recovers("malformed or truncated response [truncated headers]", Raw((HEAD,))),
+    recovers(
+        "malformed or truncated response [response that is not HTTP]",
+        Raw((b"SSH-2.0-OpenSSH_9.6\r\n",)),
+    ),
+    recovers(
+        "malformed or truncated response [compressed]",
         Answer(
             gzip.compress(BUILDING * 20)[:60],
             headers={"Content-Encoding": "gzip"},
@@ -866,9 +886,9 @@ NETWORK = (
         "no response, or one that a proxy holds back",
         mute,
     ),
-    stays_silent("silence during the build", silent(BUILDING)),
+    stays_silent("silence [during the build]", silent(BUILDING)),
     Fault(
-        "silence while launching",
+        "silence [while launching]",
         "gives up on each request after 75 s",
         [[silent(BUILDING, LAUNCHING)] * 2],
         6,
@@ -878,8 +898,13 @@ NETWORK = (
     ),
     never_ends("keepalives only", b"c\r\n:keepalive\n\n\r\n"),
     never_ends("one byte per second in the body", b"1\r\n:\r\n"),
-    stays_silent("one byte per second in a chunk's size", trickling(CHUNKED, b"0")),
-    stays_silent("one byte per second in the headers", trickling(HEAD + b"X: ", b"x")),
+    stays_silent(
+        "one byte per second in the headers or a chunk's size [size]", trickling(CHUNKED, b"0")
+    ),
+    stays_silent(
+        "one byte per second in the headers or a chunk's size [headers]",
+        trickling(HEAD + b"X: ", b"x"),
+    ),
 )
 
 SERVER = (
@@ -961,8 +986,12 @@ SERVER = (
 )
 
 CANCELLED = (
-    exits_at_once("Ctrl-C before the build", silent(WAITING), in_phase("waiting")),
-    exits_at_once("Ctrl-C during the build", silent(BUILDING), in_phase("building")),
+    exits_at_once(
+        "Ctrl-C before the launch [before the build]", silent(WAITING), in_phase("waiting")
+    ),
+    exits_at_once(
+        "Ctrl-C before the launch [during the build]", silent(BUILDING), in_phase("building")
+    ),
     Fault(
         "Ctrl-C while launching, and the server starts",
         "waits up to 5 s, and stops it",
@@ -1008,8 +1037,8 @@ CANCELLED = (
         within=7,
         not_stopped=1,
     ),
-    exits_at_once("Ctrl-C while the hub is full", FULL, is_waiting),
-    exits_at_once("Ctrl-C while the hub is down", page(503), is_waiting),
+    exits_at_once("Ctrl-C before the launch [while the hub is full]", FULL, is_waiting),
+    exits_at_once("Ctrl-C before the launch [while the hub is down]", page(503), is_waiting),
     exits_at_once(
         "Ctrl-C after a drop while launching",
         DROPPED_LAUNCHING,
@@ -1120,14 +1149,14 @@ ACCOUNTS = (
     refused_account("wrong or expired hub token", Users, "/hub/token", hub_token="expired"),
     *(
         refused_account(
-            f"no scope `{scope}`",
+            f"missing scope [{scope}]",
             partial(Users, scopes=without(scope)),
             f"lacks a scope: {scope}!",
         )
         for scope in ("access:services", "access:servers", "delete:servers", "read:servers")
     ),
     refused_account(
-        "no scope `tokens` for a session's own token",
+        "missing scope [tokens, for a session's own token]",
         partial(Users, scopes=without("tokens")),
         "tokens!user",
     ),
@@ -1140,7 +1169,7 @@ ACCOUNTS = (
         stopped=1,
     ),
     refused_account(
-        "hub token refused, and JupyterHub unknown",
+        "wrong or expired hub token [and JupyterHub unknown]",
         unknown_jupyterhub,
         "does not accept the hub token: Forbidden",
         failed("Forbidden"),
@@ -1165,12 +1194,12 @@ ACCOUNTS = (
         with_a_running_server,
         "/hub/home",
         Answer(LAUNCHING + AGAIN + OCCUPIED),
-        reaction="fails after the hub's tries; leaves it alone",
+        reaction="fails after the hub's tries",
         exit_code=5,
         leaves=("",),
     ),
     refused_account(
-        "only server runs, and JupyterHub unknown",
+        "only server runs already [and JupyterHub unknown]",
         unknown_jupyterhub,
         "/hub/home",
         Answer(LAUNCHING + AGAIN + OCCUPIED),
@@ -1317,12 +1346,12 @@ def of_account(
 UNKNOWN = "gone, but warns that a restarted proxy says the same"
 STOPPING = (
     stops(
-        "shuts down (503, then a redirect to the hub)",
-        "gone after the second 503",
+        "shuts down [503, then a redirect to the hub]",
+        "gone after the second response",
         Jupyter(TOKEN),
     ),
     stops(
-        "shuts down (502, then 404)",
+        "shuts down [502, then 404]",
         "gone after the second response",
         Jupyter(TOKEN, after=(502, 404)),
     ),
@@ -1380,8 +1409,8 @@ STOPPING = (
         9,
         9,
     ),
-    StopFault("always 502", "polls until the time limit", page(502), 9, 6, within=32),
-    StopFault("always 404", "polls until the time limit", page(404), 9, 6, within=32),
+    StopFault("always 502 or 404 [502]", "polls until the time limit", page(502), 9, 6, within=32),
+    StopFault("always 502 or 404 [404]", "polls until the time limit", page(404), 9, 6, within=32),
     StopFault(
         "redirects to another site",
         "does not follow it; polls until the time limit",

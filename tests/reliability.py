@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from clinder.errors import EXIT_CODES
 from faults import STOPPING, TABLE, Fault
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "faults.md"
+_VARIANT = re.compile(r" \[.*\]$")
 BEGIN, END = "<!-- The fault table: begin -->\n", "<!-- The fault table: end -->\n"
 
 
@@ -29,20 +31,32 @@ def _tables() -> str:
 
 def _section(heading: str, rows: Iterable[tuple[str, str]]) -> str:
     """Return a list of outcomes, each with the faults that lead to it."""
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, dict[str, None]] = {}
     for fault, outcome in rows:
-        groups.setdefault(outcome, []).append(fault)
+        groups.setdefault(outcome, {})[_shown(fault)] = None
     items = (f"\n{outcome}\n: {'; '.join(faults)}\n" for outcome, faults in groups.items())
     return f"\n## {heading}\n" + "".join(items)
+
+
+def _shown(fault: str) -> str:
+    """Return a fault without the part in brackets that distinguishes it from similar rows."""
+    return _VARIANT.sub("", fault)
 
 
 def _launches(rows: tuple[Fault, ...]) -> Iterator[tuple[str, str]]:
     """Yield faults and outcomes. A fault that passes shares the outcome of one that stays."""
     for row in rows:
-        codes = sorted({each.exit_code for each in rows if each.reaction == row.reaction})
         assert row.exit_code in dict(EXIT_CODES)
-        passes = codes[0] == 0 and len(codes) == 2
-        yield row.fault, f"{row.reaction} ({f'{codes[1]}, or 0' if passes else row.exit_code})"
+        alike = [each for each in rows if each.reaction == row.reaction]
+        same = [each for each in alike if _shown(each.fault) == _shown(row.fault)]
+        code = row.exit_code or _only_failure(same) or _only_failure(alike)
+        yield row.fault, f"{row.reaction} ({code})"
+
+
+def _only_failure(rows: Iterable[Fault]) -> int:
+    """Return the exit code of these faults if they stay, or 0 if they pass or have several."""
+    codes = {row.exit_code for row in rows if row.exit_code}
+    return codes.pop() if len(codes) == 1 else 0
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 _PART = re.compile(r"<!-- generated: (\S+) -->\n(.*?)<!-- end: \1 -->\n", re.DOTALL)
 _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?(\w+)`")
+_TOP_COMMENT = re.compile(r"\A(?:#.*\n)+")
 _DEFAULT = re.compile(r"\s*\[default: (.*)\]$")
 
 
@@ -69,9 +70,10 @@ def _replace_part(match: re.Match[str]) -> str:
 
 
 def _example(name: str) -> str:
+    """Return a file without the comment at its top, in place of which the page has its own text."""
     text = (ROOT / "examples" / name).read_text("utf-8")
     language = "toml" if name.endswith(".toml") else "yaml"
-    return f"```{language}\n{text.rstrip()}\n```"
+    return f"```{language}\n{_TOP_COMMENT.sub('', text).rstrip()}\n```"
 
 
 def _table(*rows: tuple[str, ...]) -> str:

@@ -165,7 +165,7 @@ class Relay:
         message = without_chdir(request.message)
         size = sum(map(len, (*message.parts, *message.buffers)))
         if size > _MAX_REQUEST:
-            self._refuse(request, size)
+            self._refuse(request)
             return
         self._remember(request)
         channel.send(message)
@@ -188,9 +188,9 @@ class Relay:
             reason = message.content.get("evalue") or "The session's kernel is lost."
             self._fail(str(reason), grace=_LOST_GRACE)
 
-    def _refuse(self, request: Request, size: int) -> None:
+    def _refuse(self, request: Request) -> None:
         """Answer a request that the session's server would not accept."""
-        text = f"The cell has {size / 1e6:.0f} MB, and a Jupyter Server accepts at most 10 MB."
+        text = "The cell is too large: a Jupyter Server accepts at most 10 MiB."
         error = {"status": "error", "ename": "CellTooLarge", "evalue": text, "traceback": [text]}
         for kind, content in (
             ("status", {"execution_state": "busy"}),

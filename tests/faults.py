@@ -499,7 +499,7 @@ ANSWERS = (
     unusable("`ready` without a token", Launched(token="")),
     unusable("`ready` with a URL that is not HTTP(S)", Launched(url="ftp://127.0.0.1/user/x/")),
     fails_at_once(
-        "`failed` on a stream that stays open",
+        "malformed spec [on a stream that stays open]",
         Answer(event(phase="failed", message="x"), ending=Ending.HELD),
         3,
     ),
@@ -1003,7 +1003,7 @@ CANCELLED = (
     ),
     Fault(
         "Ctrl-C while launching, and no server starts",
-        "waits 5 s; warns of a lost server",
+        "waits up to 5 s; warns of a lost server",
         [[silent(BUILDING, LAUNCHING, step=0.05)]],
         130,
         cancel_at=in_phase("launching"),
@@ -1011,8 +1011,8 @@ CANCELLED = (
         warning=ORPHAN,
     ),
     Fault(
-        "Ctrl-C while launching, and the launch fails",
-        "warns of a lost server",
+        "Ctrl-C while launching, and no server starts [the launch fails]",
+        "waits up to 5 s; warns of a lost server",
         [[fails_later]],
         130,
         warning=ORPHAN,

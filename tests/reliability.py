@@ -24,7 +24,7 @@ def render_page() -> str:
 def _tables() -> str:
     launches = "".join(_section(heading, _launches(rows)) for heading, rows in TABLE.items())
     stops = (
-        (row.fault, f"{row.reaction} ({row.stop_exit}, {row.status_exit})") for row in STOPPING
+        (row.fault, _outcome(row.reaction, row.stop_exit, row.status_exit)) for row in STOPPING
     )
     return f"{launches}{_section('A session to stop', stops)}\n"
 
@@ -50,7 +50,12 @@ def _launches(rows: tuple[Fault, ...]) -> Iterator[tuple[str, str]]:
         alike = [each for each in rows if each.reaction == row.reaction]
         same = [each for each in alike if _shown(each.fault) == _shown(row.fault)]
         code = row.exit_code or _only_failure(same) or _only_failure(alike)
-        yield row.fault, f"{row.reaction} ({code})"
+        yield row.fault, _outcome(row.reaction, code)
+
+
+def _outcome(reaction: str, *codes: int) -> str:
+    """Return a reaction with its exit codes, unless all are 0."""
+    return f"{reaction} ({', '.join(map(str, codes))})" if any(codes) else reaction
 
 
 def _only_failure(rows: Iterable[Fault]) -> int:

@@ -21,8 +21,8 @@ import clinder
 import clinder.cli.streams
 import clinder.running.kernels
 from clinder import errors, events
-from clinder.checkout.buildpacks import ATTRIBUTES, ROOT_PATTERNS, SETTINGS, SETTINGS_PATTERNS
 from clinder.checkout.buildpacks import ROOT as ENVIRONMENT_FILES
+from clinder.checkout.buildpacks import ROOT_PATTERNS
 from clinder.cli import event_log
 from clinder.cli.help import SESSION, RepositoryCommand, options_in_order
 from clinder.cli.main import cli
@@ -74,6 +74,15 @@ def _example(name: str) -> str:
     text = (ROOT / "examples" / name).read_text("utf-8")
     language = "toml" if name.endswith(".toml") else "yaml"
     return f"```{language}\n{_TOP_COMMENT.sub('', text).rstrip()}\n```"
+
+
+def _workflow() -> str:
+    """Return the README's workflow."""
+    return (
+        "```yaml"
+        + (ROOT / "README.md").read_text("utf-8").split("```yaml")[1].split("```")[0]
+        + "```"
+    )
 
 
 def _table(*rows: tuple[str, ...]) -> str:
@@ -214,10 +223,6 @@ def _exit_codes() -> str:
 
 def _environment_files() -> str:
     return _names(*ENVIRONMENT_FILES, *ROOT_PATTERNS)
-
-
-def _settings() -> str:
-    return _names(*SETTINGS, *SETTINGS_PATTERNS, ATTRIBUTES)
 
 
 def _names(*names: str) -> str:
@@ -446,6 +451,7 @@ _ELSEWHERE = (
     (rf"Use {_OTHER_HUB}\.", ""),
     (rf"(?:Otherwise, t|T)ry again later, or (?:use|add) {_OTHER_HUB}\.", ""),
     (rf",? or (?:use |add )?{_OTHER_HUB}", ""),
+    (r"Try again\. If this persists, try the link in a browser\.", ""),
 )
 """The advice of many hints, which the page gives once, above the messages."""
 
@@ -472,6 +478,7 @@ def _build_causes() -> str:
 
 
 PARTS: Mapping[str, Callable[[], str]] = {
+    "workflow": _workflow,
     "inputs": _inputs,
     "outputs": _outputs,
     "commands": _commands,
@@ -480,7 +487,6 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "forms": _forms,
     "exit-codes": _exit_codes,
     "environment-files": _environment_files,
-    "settings": _settings,
     "variables": _variables,
     "python": _python,
     "events": _events,

@@ -36,21 +36,20 @@ EXPLANATIONS = {
         (
             "This directory is not a git checkout.",
             "Commit … is not pushed yet: …",
-            "The repository names the ref …, but another ref is given too: …",
+            "The repository names the ref …",
             "This checkout has no remote named origin",
-            "There is no session: JUPYTER_BASE_URL and JUPYTER_TOKEN are not both set.",
+            "There is no session: …",
             "The session in … is still running.",
             "The events cannot be written to …",
             "There is no command to run.",
             "There is no `--` before the command.",
-            "The command … does not exist or is not executable.",
-            "MyST needs Node.js, and `node` is not on PATH.",
+            "The command … does not exist …",
+            "MyST needs Node.js, …",
             "clinder exec runs plain code, not notebooks.",
-            "The head repository of this … event is gone: the fork was deleted.",
+            "The head repository of this … event is gone: …",
             "The action does not include the embedded hub.",
             "… is neither a date nor an age.",
-            "Reusing an environment requires a commit, but … is not one.",
-            "Reusing an environment requires a clone of …",
+            "Reusing an environment requires …",
         ),
         advice="The message explains what to do, and `clinder COMMAND --help` shows examples.",
     ),
@@ -113,8 +112,7 @@ EXPLANATIONS = {
             "The JupyterHub at … refused the hub token: …",
             "The hub token belongs to the user …",
         ),
-        "If the message names a scope, [the token](login.md) lacks it. clinder stops no "
-        "server that it cannot recognise as its own.",
+        "If the message names a scope, [the token](login.md) lacks it.",
     ),
     "TokenNotIssued": Explanation(
         ("The hub issues no token that opens only this session, …",),
@@ -164,7 +162,6 @@ EXPLANATIONS = {
     ),
     "QuotaReached": Explanation(
         ("The repository's quota on the hub is used up: …",),
-        "mybinder.org permits 100 sessions of one repository at a time.",
     ),
     "AccountInUse": Explanation(
         (
@@ -192,9 +189,8 @@ EXPLANATIONS = {
     ),
     "HubSilent": Explanation(
         ("The hub is silent: …",),
-        "Nothing arrived for 75 s, not even the keepalive that a hub sends every 25 s. "
-        "If every launch fails like this behind nginx, set `proxy_buffering off` in "
-        "front of BinderHub.",
+        "Nothing arrived for 75 s, not even a keepalive. If this always happens on a hub of "
+        "your own, see [its settings](hubs.md#a-hub-of-your-own).",
     ),
     "HubDown": Explanation(
         (
@@ -236,7 +232,7 @@ EXPLANATIONS = {
     "ServerUnusable": Explanation(
         (
             "The hub reported a ready server, but no URL or no token.",
-            "The hub uses HTTPS, but its server uses plain HTTP, which would expose the token.",
+            "The hub uses HTTPS, but its server uses plain HTTP, …",
         ),
     ),
     "RepositoryHostFailed": Explanation(
@@ -263,7 +259,7 @@ EXPLANATIONS = {
     ),
     "TimedOut": Explanation(
         ("The launch did not finish within … s.", "The code did not end within … s"),
-        "Building a new image can take 10 to 30 minutes. The hub continues to build it.",
+        "Building an image can take half an hour. The hub continues to build it.",
     ),
     "KernelNotRemoved": Explanation(
         (
@@ -298,7 +294,7 @@ EXPLANATIONS = {
         ("The session's server refused the token.",),
     ),
     "RequestRefused": Explanation(
-        ("The session's server refused …", "The session's server refused POST api/shutdown."),
+        ("The session's server refused …",),
         "`_xsrf` in the reason means that the server does not use its token, so that "
         "only its own web pages can change anything.",
     ),
@@ -306,12 +302,11 @@ EXPLANATIONS = {
         (
             "The session is gone: …",
             "The session at … is gone: …",
-            "The session is gone, so clinder ended the command.",
-            "The session is gone, so the command failed.",
+            "The session is gone, so …",
         ),
-        "Hubs cull idle sessions (mybinder.org after 10 minutes) and old ones (after 6 "
-        "hours), and stop those that use too much memory. If *the hub does not know "
-        "it*, the session [might still run](limits.md#what-clinder-cannot-know).",
+        "The hub [culled it](hubs.md#the-public-federation), or stopped it because it used "
+        "too much memory. If *the hub does not know it*, the session [might still "
+        "run](limits.md#what-clinder-cannot-know).",
     ),
     "ClinderError": Explanation(
         ("A bug in clinder …",),
@@ -320,8 +315,7 @@ EXPLANATIONS = {
     "Cancelled": Explanation(
         ("Cancelled.", "Cancelled by …"),
         "clinder has stopped the session that it had started, or warns that it might "
-        "still run. The exit code is 130 for Ctrl-C, and 143 for SIGTERM and SIGHUP, "
-        "for example in a cancelled CI job.",
+        "still run. A cancelled CI job ends with 143.",
     ),
 }
 

@@ -45,18 +45,19 @@ def start(
 
     ``repository`` is any form that ``clinder start --help`` lists. ``""`` means the commit that
     CI builds according to ``environ`` (by default this process's environment), otherwise HEAD of
-    the clone in ``directory`` (by default the current directory). ``hub`` is one URL, or several
-    that are tried in order; ``local`` is the embedded hub. The default is https://mybinder.org.
-    ``hub_token`` is your token at the first hub's JupyterHub, if that hub requires a login;
-    ``profile`` names a profile there, if the hub only builds images.
+    the clone in ``directory`` (by default the current directory). ``ref`` is a branch, tag or
+    commit, if ``repository`` names none. ``hub`` is one URL, or several that are tried in order;
+    ``local`` is the embedded hub. The default is https://mybinder.org. ``build_token`` is
+    a build token of the first hub, ``hub_token`` your token at its JupyterHub, if it requires a
+    login, and ``profile`` a profile there, if it only builds images.
 
     ``timeout`` limits the whole call, in seconds; ``timeouts`` holds the other limits.
     ``attempts``, from 1 to 3, limits the build requests to one hub. ``warm_up`` names the
     kernelspec of a first kernel, which clinder starts and removes beforehand: ``""`` is the
     server's default, ``None`` starts no kernel. ``reuse_environment`` launches the oldest commit in
-    the clone's history with the same environment files; ``"force"`` does so even if the build might
-    read other files. ``reuse_environment_since`` limits how old that commit can be: a date such as
-    ``2026-01-31`` (UTC), or an age such as ``90d``. ``observer`` receives the events of
+    the clone's history with the same environment files (``"force"``: even if the build might read
+    others), and ``reuse_environment_since`` limits its age: a date such as ``2026-01-31`` (UTC), or
+    an age such as ``90d``. ``observer`` receives the events of
     :mod:`clinder.events`. Setting ``cancel`` ends the call and stops what it started.
 
     Raises :class:`~clinder.errors.ClinderError`.
@@ -105,8 +106,7 @@ def stop(
 ) -> bool:
     """Stop a session and return once it is gone: ``True``, or ``False`` if it was gone already.
 
-    A session that its hub does not know counts as gone, although it might run until the hub culls
-    it if the hub's proxy has just restarted.
+    A session that its hub does not know counts as gone.
 
     ``timeout`` limits the whole call, in seconds; the default is ``timeouts.stop`` or 60.
     ``timeouts`` limits each connection. ``hub_token`` is needed if the hub requires a login and the

@@ -32,8 +32,8 @@ EXIT_CODES: tuple[tuple[int, str], ...] = (
 class Context:
     """A failed launch's hub and spec, a link to try it in a browser, and its last log lines.
 
-    If a build failed, ``cause`` names the cause, such as ``out-of-memory``, ``log_line`` is the log
-    line that explains it, and ``log`` holds the lines around that one.
+    If a build failed, ``cause`` and ``log_line`` are those of the attempt, and ``log`` holds the
+    lines around ``log_line``.
     """
 
     hub: str = ""

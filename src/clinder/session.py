@@ -81,8 +81,9 @@ class Session:
     is the requested spec, and ``reuse`` is a sentence that explains the choice. ``phases`` maps
     each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``kernels`` is the folder of
     kernelspecs that ``clinder start --kernels`` has written. ``account`` is set if the hub requires
-    a login. If it issued no token for this server, ``token`` is empty, and only a gateway opens the
-    session. ``repr`` and ``str`` never show the token; :attr:`uri` and :meth:`to_json` contain it.
+    a login, and ``account.user`` is the user's name. If the hub issued no token for this server,
+    ``token`` is empty, and only a gateway opens the session. ``repr`` and ``str`` never show the
+    token; :attr:`uri` and :meth:`to_json` contain it.
     Raises :class:`~clinder.errors.UsageError` if the URL or the token is invalid.
     """
 

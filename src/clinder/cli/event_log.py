@@ -37,7 +37,7 @@ _END = b""
 
 @dataclass(frozen=True)
 class Opened:
-    """The first line. ``schema`` is the version of the format, ``command`` is start or run."""
+    """The first line. ``schema`` is the format's version, ``command`` is ``start`` or ``run``."""
 
     schema: int
     clinder: str
@@ -60,8 +60,8 @@ class CommandEnded:
 class Finished:
     """The last line, unless clinder was killed. ``exit_code`` is clinder's own.
 
-    If clinder failed, ``error`` is the class in :mod:`clinder.errors`, and ``message`` and ``hint``
-    are its texts. If a build failed, ``cause`` names the cause, and ``log_line`` explains it.
+    If clinder failed, ``error`` is the class in :mod:`clinder.errors`, ``message`` and ``hint`` are
+    its texts, and the other fields are those of its context.
     """
 
     exit_code: int

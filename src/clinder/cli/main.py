@@ -359,13 +359,10 @@ def execute(arguments: tuple[str, ...], files: tuple[Path, ...], **options: Any)
     or JSON object from standard input. If you name no session, the code runs in the one in
     JUPYTER_BASE_URL and JUPYTER_TOKEN.
 
-    The code sees only those variables of this machine that --env and --env-file name.
-
     \b
     Examples:
       clinder run ORG/REPO -- clinder exec -c "import xarray"
       clinder exec @session.json script.py
-      clinder exec --session-file session.json -c "print(1)"
     """
     from clinder.cli.execute import execute as execute_code
 

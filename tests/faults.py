@@ -1228,7 +1228,7 @@ ACCOUNTS = (
         Users,
         "A server runs at",
         launched_and_lost(answer=json_page(403, {"message": "Missing or invalid credentials."})),
-        reaction="names the server, which it cannot stop",
+        reaction="names the server",
         leaves=("",),
     ),
     refused_account(
@@ -1236,7 +1236,7 @@ ACCOUNTS = (
         partial(unknown_jupyterhub, scopes=without("read:servers")),
         "A server runs at",
         launched,
-        reaction="names the server, which might not be its own",
+        reaction="names the server",
         leaves=("",),
     ),
     refused_account(
@@ -1404,7 +1404,7 @@ STOPPING = (
     ),
     StopFault(
         "refuses the hub's host name (403)",
-        "shows the reason at once",
+        "fails at once",
         json_page(403, {"message": "Blocking request with non-local 'Host' hub.test (hub.test)."}),
         9,
         9,
@@ -1413,7 +1413,7 @@ STOPPING = (
     StopFault("always 502 or 404 [404]", "polls until the time limit", page(404), 9, 6, within=32),
     StopFault(
         "redirects to another site",
-        "does not follow it; polls until the time limit",
+        "polls until the time limit",
         moved("/login"),
         9,
         6,
@@ -1447,7 +1447,7 @@ STOPPING = (
         10,
     ),
     of_account(
-        "account's server, and JupyterHub is down",
+        "account's server, and JupyterHub fails [is down]",
         "polls until the time limit",
         partial(Users, fault=lambda _: page(503)),
         9,
@@ -1455,8 +1455,8 @@ STOPPING = (
         within=32,
     ),
     of_account(
-        "account's server, and JupyterHub redirects to a login",
-        "does not follow it; polls until the time limit",
+        "account's server, and JupyterHub fails [redirects to a login]",
+        "polls until the time limit",
         partial(Users, fault=lambda _: moved("/hub/login")),
         9,
         6,

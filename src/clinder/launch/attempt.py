@@ -9,15 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from clinder import errors, events
 from clinder._deadline import Deadline
 from clinder._text import printable_lines
 from clinder._urls import is_cleartext
-from clinder.launch.account import AccountLaunch, how_to_get_a_token
-from clinder.launch.build_failure import WINDOW, Diagnosis, diagnose, diagnose_stall
 from clinder.launch.options import LOCAL
-from clinder.launch.profile import Profile, start_image
 from clinder.launch.readiness import wait_until_usable
 from clinder.launch.request import Request
 from clinder.launch.retries import Step
@@ -34,8 +32,13 @@ from clinder.wire.binderhub import (
     request_build,
 )
 from clinder.wire.http import Transport
-from clinder.wire.jupyterhub import find_jupyterhub
 
+if TYPE_CHECKING:  # most launches need neither, and importing them takes time
+    from clinder.launch.account import AccountLaunch
+    from clinder.launch.build_failure import Diagnosis
+
+_KEPT_LINES = 1000
+"""How many lines at the end of the log are kept, in case the build fails."""
 _SHOWN_LINES = 20
 """How many lines at the end of the log an error shows, unless one line explains it."""
 _LAUNCHING_PHASES = ("built", "launching")
@@ -84,7 +87,7 @@ class LaunchAttempt:
     def __post_init__(self) -> None:
         self._started = self.deadline.now()
         self._phase = ""
-        self._log: deque[str] = deque(maxlen=WINDOW)
+        self._log: deque[str] = deque(maxlen=_KEPT_LINES)
         self._diagnosis: Diagnosis | None = None
         self._log_deadline = self.deadline.capped(math.inf)
         """Ends when the build has logged nothing for too long."""
@@ -211,6 +214,8 @@ class LaunchAttempt:
 
     def _explain(self, error: errors.ClinderError) -> errors.ClinderError:
         """Return the error that a failed or stalled build means, or any other error unchanged."""
+        from clinder.launch.build_failure import diagnose, diagnose_stall
+
         timeouts = self.request.options.timeouts
         if isinstance(error, errors.BuildFailed):
             self._diagnosis = diagnose([*self._log], error.context.log)
@@ -224,6 +229,9 @@ class LaunchAttempt:
         self, error: errors.LoginRequired | errors.HubTokenRefused
     ) -> errors.ClinderError:
         """Return the error with the address at which the user can create a token."""
+        from clinder.launch.account import how_to_get_a_token
+        from clinder.wire.jupyterhub import find_jupyterhub
+
         if self._account:
             return self._account.explain(error)
         with suppress(errors.TimedOut, errors.Cancelled):
@@ -252,6 +260,8 @@ class LaunchAttempt:
         options, first = self.request.options, self.request.hubs[0]
         if not options.hub_token or not self.step.address == first != LOCAL:
             return None
+        from clinder.launch.account import AccountLaunch
+
         return AccountLaunch(
             first,
             options.hub_token,
@@ -262,6 +272,8 @@ class LaunchAttempt:
 
     def _start_image(self, built: Built, name: str) -> Ready:
         """Start an image through JupyterHub, and return its server."""
+        from clinder.launch.profile import Profile, start_image
+
         if self._account is None or not name:
             raise api_only_error()
         self._start_phase("launching")

@@ -17,7 +17,6 @@ from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State, Status
-from clinder.wire.jupyterhub import HubServer, JupyterHub
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 5.0
@@ -65,8 +64,12 @@ def ask_hub(session: Session, deadline: Deadline, timeouts: Timeouts | None) -> 
 
     The user can have another server at its address now.
     """
-    account, server = session.account, HubServer.of(session.url)
-    if server is None or account is None or not account.token:
+    account = session.account
+    if account is None or not account.token:
+        return None
+    from clinder.wire.jupyterhub import HubServer, JupyterHub  # importing it takes time
+
+    if (server := HubServer.of(session.url)) is None:
         return None
     try:
         hub = JupyterHub(server.hub, account.token, Transport(timeouts))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from clinder._deadline import Deadline
 from clinder.errors import (
@@ -22,7 +23,9 @@ from clinder.session import Account, Session, hub_token_missing
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
 from clinder.wire.jupyter_server import Server, State, Status
-from clinder.wire.jupyterhub import HubServer, JupyterHub
+
+if TYPE_CHECKING:  # only sessions under an account need it, and importing it takes time
+    from clinder.wire.jupyterhub import HubServer, JupyterHub
 
 _CONFIRMED_ABSENT = 2
 _CONFIRM_DELAY = 0.05
@@ -120,6 +123,8 @@ def _stop_at_hub(
 
     The user can have started another server at the same address since. It is left alone.
     """
+    from clinder.wire.jupyterhub import HubServer, JupyterHub
+
     server = HubServer.of(session.url)
     if server is None:
         raise StopFailed("The session's URL is not that of a server at a JupyterHub.")

@@ -222,6 +222,12 @@ def test_a_kernel_that_dies_ends_its_cell_and_refuses_the_next_until_a_restart(
         assert printed(consumer.run("print(1)")) == "1\n"
 
 
+def test_a_cell_that_is_too_large_for_the_server_fails_alone(place: Place) -> None:
+    with consumer_of(place) as consumer:
+        assert error(consumer.run(f"text = '{'x' * 11 * 1024 * 1024}'")) == "CellTooLarge"
+        assert printed(consumer.run("print(1)")) == "1\n"
+
+
 def test_a_cell_that_never_ends_is_interrupted(place: Place) -> None:
     with consumer_of(place, cells=CellLimits(cell=1.0)) as consumer:
         assert error(consumer.run("import time\nwhile True: time.sleep(0.1)")) == "CellTimedOut"

@@ -29,8 +29,6 @@ _DELETE_TIMEOUT = 1.5
 _LOST_GRACE = 1.0
 """Seconds between the message that the kernel is lost and the bridge's end, so that the tool reads
 the message first."""
-_MAX_REQUEST = 10 * 1024 * 1024 - 64 * 1024
-"""A larger message makes a Jupyter Server close the websocket (tornado's default)."""
 _MARK = b'"clinder"'
 """In the metadata of a message, a mark of the gateway's."""
 _REMEMBERED = 4096
@@ -162,13 +160,8 @@ class Relay:
                 self._waiting.append(request)
 
     def _forward(self, request: Request, channel: Channel) -> None:
-        message = without_chdir(request.message)
-        size = sum(map(len, (*message.parts, *message.buffers)))
-        if size > _MAX_REQUEST:
-            self._refuse(request)
-            return
         self._remember(request)
-        channel.send(message)
+        channel.send(without_chdir(request.message))
 
     def _remember(self, request: Request) -> None:
         self._identities[str(request.message.header.get("msg_id"))] = request.identities
@@ -187,18 +180,6 @@ class Relay:
         if isinstance(mark, dict) and mark.get("lost") and self._end_at is None:
             reason = message.content.get("evalue") or "The session's kernel is lost."
             self._fail(str(reason), grace=_LOST_GRACE)
-
-    def _refuse(self, request: Request) -> None:
-        """Answer a request that the session's server would not accept."""
-        text = "The cell is too large: a Jupyter Server accepts at most 10 MiB."
-        error = {"status": "error", "ename": "CellTooLarge", "evalue": text, "traceback": [text]}
-        for kind, content in (
-            ("status", {"execution_state": "busy"}),
-            ("error", error),
-            ("status", {"execution_state": "idle"}),
-        ):
-            self._sockets.publish(reply_to(request.message, content, kind=kind))
-        self._sockets.send(reply_to(request.message, error), request.identities)
 
     def _shut_down(self, request: Request) -> None:
         restart = bool(request.message.content.get("restart"))

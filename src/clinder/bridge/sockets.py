@@ -105,12 +105,12 @@ class KernelSockets:
         return signer.hexdigest().encode()
 
 
-def reply_to(request: Message, content: Mapping[str, object], *, kind: str = "") -> Message:
-    """Return the bridge's own answer to a request: its reply, or a message of another kind."""
+def reply_to(request: Message, content: Mapping[str, object]) -> Message:
+    """Return the bridge's own reply to a request."""
     header = request.header
     own = {
         "msg_id": uuid.uuid4().hex,
-        "msg_type": kind or str(header.get("msg_type", "")).replace("_request", "_reply"),
+        "msg_type": str(header.get("msg_type", "")).replace("_request", "_reply"),
         "session": header.get("session", ""),
         "username": "clinder",
         "date": datetime.now(timezone.utc).isoformat(),

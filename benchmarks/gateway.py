@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
 import sys
 import tempfile
@@ -81,7 +80,6 @@ class Gateways:
     def __init__(self, bench: Bench, session: Session):
         self._bench = bench
         self._session = session
-        self._numbers = itertools.count()
 
     def measure_start(self) -> Figures:
         """Start a gateway, and return the time until it listens."""
@@ -92,8 +90,7 @@ class Gateways:
     @contextmanager
     def running(self) -> Iterator[Handed]:
         """Yield a gateway that listens, and end it."""
-        folder = self._bench.folder / f"gateway-{next(self._numbers)}"
-        folder.mkdir(mode=0o700)
+        folder = Path(tempfile.mkdtemp(prefix="gateway-", dir=self._bench.folder))
         handed = start_detached(
             self._session,
             GatewayOptions(),

@@ -39,7 +39,7 @@ import pathlib
 secret = os.environb[b"PLAIN"].rstrip()
 found = []
 for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    try: found += [each] * (secret in each.read_bytes())
+    try: found += [each.with_name("comm").read_text()] * (secret in each.read_bytes())
     except OSError: pass
 print("arguments", found)
 """

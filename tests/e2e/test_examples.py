@@ -195,9 +195,10 @@ def _with_hub(action: Path, target: Path, hub: str) -> Path:
     shutil.copytree(action, target)
     manifest = target / "action.yml"
     text = manifest.read_text(encoding="utf-8")
-    default = '`repo` names.\n    default: ""'
-    assert text.count(default) == 1
-    manifest.write_text(text.replace(default, f'{default[:-2]}"{hub}"'), encoding="utf-8")
+    before, name, after = text.partition("\n  hub-url:\n")
+    assert name
+    after = after.replace('default: ""', f'default: "{hub}"', 1)
+    manifest.write_text(before + name + after, encoding="utf-8")
     return target
 
 

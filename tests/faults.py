@@ -512,7 +512,7 @@ ANSWERS = (
     ),
     Fault(
         "events that are lists, numbers, deeply nested or not UTF-8",
-        "ignores them",
+        "ignores such events",
         [
             [
                 Launched(
@@ -823,7 +823,7 @@ NETWORK = (
     ),
     Fault(
         "redirect to another host",
-        "follows it",
+        "follows the redirect",
         [[to_second], [Launched()]],
         0,
         federation=True,
@@ -916,7 +916,7 @@ SERVER = (
     ),
     Fault(
         "unknown to the proxy",
-        "warns after 120 s that it might run; " + ONLY_HUB,
+        "warns after 120 s that the server might run; " + ONLY_HUB,
         [[Launched(Jupyter(TOKEN, before=(302,) * 1000))]],
         8,
         "another hub",
@@ -926,7 +926,7 @@ SERVER = (
     ),
     Fault(
         "no response",
-        "tries to stop it after 120 s; " + ONLY_HUB,
+        "tries to stop the server after 120 s; " + ONLY_HUB,
         [[Launched(Jupyter(TOKEN, before=(503,) * 1000))]],
         8,
         "another hub",
@@ -935,7 +935,7 @@ SERVER = (
     ),
     Fault(
         "its own token refused",
-        "fails after 120 s, and cannot stop it",
+        "fails after 120 s, and cannot stop the server",
         [[Launched(Jupyter("another-token"))]],
         8,
         "another hub",
@@ -944,7 +944,7 @@ SERVER = (
     ),
     Fault(
         "the first kernel responds",
-        "removes it, and hands over the session",
+        "removes the kernel, and hands over the session",
         [[Launched()]],
         0,
         kernel="",
@@ -969,7 +969,7 @@ SERVER = (
     ),
     Fault(
         "empty token, so that every POST is refused (`_xsrf`)",
-        "tries three times, shows the reason, cannot stop it; " + ONLY_HUB,
+        "tries three times, shows the reason, cannot stop the server; " + ONLY_HUB,
         [[Launched(Jupyter(TOKEN, xsrf=True))]],
         8,
         "'_xsrf' argument missing",
@@ -994,7 +994,7 @@ CANCELLED = (
     ),
     Fault(
         "Ctrl-C while launching, and the server starts",
-        "waits up to 5 s, and stops it",
+        "waits up to 5 s, and stops the session",
         [[Launched(silence=2)]],
         130,
         cancel_at=in_phase("launching"),
@@ -1021,7 +1021,7 @@ CANCELLED = (
     ),
     Fault(
         "Ctrl-C after the launch",
-        "stops it",
+        "stops the session",
         [[Launched()]],
         130,
         cancel_at=lambda event: isinstance(event, SessionLaunched),
@@ -1030,7 +1030,7 @@ CANCELLED = (
     ),
     Fault(
         "Ctrl-C, and the server does not stop",
-        "warns that it might run",
+        "warns that the session might run",
         [[Launched(Jupyter(TOKEN, stays=True))]],
         130,
         cancel_at=lambda event: event == PhaseStarted("readiness"),
@@ -1143,7 +1143,7 @@ ACCOUNTS = (
         Users,
         "/hub/token with the scopes access:services!service=binder",
         lambda stage: failed("Forbidden"),
-        reaction="names the page that creates one, and the scopes",
+        reaction="names the page that creates a token, and the scopes",
         hub_token="",
     ),
     refused_account("wrong or expired hub token", Users, "/hub/token", hub_token="expired"),
@@ -1219,7 +1219,7 @@ ACCOUNTS = (
         Users,
         "the server of another launch",
         launched_for_another,
-        reaction="leaves it alone",
+        reaction="leaves that server alone",
         exit_code=5,
         leaves=("",),
     ),
@@ -1259,7 +1259,7 @@ ACCOUNTS = (
     ),
     Fault(
         "the connection breaks while JupyterHub starts a server",
-        "stops it; retries once",
+        "stops the server; retries once",
         [[starting(Ending.BROKEN), launched]],
         0,
         users=Users,
@@ -1267,7 +1267,7 @@ ACCOUNTS = (
     ),
     Fault(
         "Ctrl-C while JupyterHub starts a server",
-        "stops it at JupyterHub",
+        "stops the server at JupyterHub",
         [[starting()]],
         130,
         users=Users,
@@ -1276,7 +1276,7 @@ ACCOUNTS = (
     ),
     Fault(
         "Ctrl-C while launching, and no server starts at JupyterHub",
-        "waits for one; warns",
+        "waits for a server; warns",
         [[lambda stage: Answer((LAUNCHING, Silence(stage.clock, 0.05)))]],
         130,
         users=Users,
@@ -1286,7 +1286,7 @@ ACCOUNTS = (
     ),
     Fault(
         "time limit while JupyterHub starts a server",
-        "stops it at JupyterHub",
+        "stops the server at JupyterHub",
         [[starting()]],
         7,
         "--timeout",
@@ -1343,7 +1343,7 @@ def of_account(
     return StopFault(fault, reaction, None, stop_exit, status_exit, users=users, **more)
 
 
-UNKNOWN = "gone, but warns that a restarted proxy says the same"
+UNKNOWN = "gone, but warns that a restarted proxy responds in the same way"
 STOPPING = (
     stops(
         "shuts down [503, then a redirect to the hub]",
@@ -1362,7 +1362,7 @@ STOPPING = (
     ),
     stops(
         "fails the first shutdown request",
-        "sends another",
+        "sends another shutdown request",
         Jupyter(TOKEN, shutdown=(500, 200)),
         shutdowns=2,
     ),
@@ -1430,7 +1430,7 @@ STOPPING = (
         6,
         within=42,
     ),
-    of_account("runs under an account", "stops it at JupyterHub", Users, 0, 0),
+    of_account("runs under an account", "stops the server at JupyterHub", Users, 0, 0),
     of_account(
         "account's server that stops slowly",
         "success, if JupyterHub is stopping it at the time limit",
@@ -1441,7 +1441,7 @@ STOPPING = (
     ),
     of_account(
         "account's next server at the same address",
-        "leaves it alone",
+        "leaves that server alone",
         partial(Users, others=True),
         0,
         10,

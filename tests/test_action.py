@@ -399,7 +399,7 @@ def test_the_summary_lists_only_so_many_pages() -> None:
     assert "49.ipynb" in text
     assert "50.ipynb" not in text
     assert "No page failed." in text
-    assert "… and 10 pages more." in text
+    assert "… and 10 more pages." in text
 
 
 HOSTILE = (

@@ -320,7 +320,7 @@ def test_a_kernel_waits_until_another_one_ends() -> None:
         assert request(opened, "DELETE", "api/kernels/k")[0] == 204
         waiting.join(10)
         assert outcome[0][0] == 201
-    assert WARNINGS == ["Pages wait for a kernel: the session runs at most one kernel at once."]
+    assert WARNINGS == ["Pages wait for a kernel: the session runs at most one kernel at a time."]
 
 
 def test_another_kernelspec_is_started_if_the_server_lacks_the_requested_one() -> None:

@@ -115,22 +115,16 @@ def test_a_kernel_starts_after_an_hour_whatever_runs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "reason"),
-    [
-        ("1", "the session runs at most one kernel at once"),
-        (
-            "auto",
-            "the session runs at most one kernel at once, because its memory is limited to 2.0 GiB",
-        ),
-    ],
+    ("limit", "cause"),
+    [("1", ""), ("auto", ", because its memory is limited to 2.0 GiB")],
 )
-def test_the_reason_for_waiting_names_the_limit(limit: str, reason: str) -> None:
+def test_the_reason_for_waiting_names_the_limit(limit: str, cause: str) -> None:
     line = Line(KernelLimit.parse(limit))
     line.measure(Memory(0, 2 * GIB))
     line.join(1, 0)
     line.start(1)
 
-    assert line.reason == reason
+    assert line.reason == f"the session runs at most one kernel at a time{cause}"
 
 
 @given(
@@ -192,7 +186,7 @@ def test_a_slot_that_is_released_lets_the_next_kernel_start() -> None:
     cancel.set()
     with pytest.raises(Cancelled):
         slots.acquire("three", Deadline(10, cancel=cancel))
-    assert warnings == ["Pages wait for a kernel: the session runs at most one kernel at once."]
+    assert warnings == ["Pages wait for a kernel: the session runs at most one kernel at a time."]
 
 
 def test_a_kernel_that_gives_up_does_not_stop_those_behind_it() -> None:
@@ -237,5 +231,5 @@ def test_a_page_that_waited_for_an_hour_starts_with_a_warning() -> None:
     assert slot.waited == LONGEST_WAIT
     assert warnings[1] == (
         "a page.ipynb waited 60 min and starts now, although the session runs at most one kernel "
-        "at once."
+        "at a time."
     )

@@ -98,7 +98,7 @@ EXPLANATIONS = {
     ),
     "BuildTokenRefused": Explanation(
         ("The hub refused the build token: …",),
-        "A hub's launch page issues it, for one spelling of the spec.",
+        "A hub's launch page issues build tokens, each for one spelling of the spec.",
     ),
     "LoginRequired": Explanation(
         ("The hub requires a login: …",),
@@ -201,7 +201,6 @@ EXPLANATIONS = {
     ),
     "CertificateUntrusted": Explanation(
         ("The hub's certificate is not trusted …",),
-        "The reason is in brackets.",
     ),
     "HubBroken": Explanation(
         (

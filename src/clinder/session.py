@@ -75,10 +75,10 @@ class Account:
 class Session:
     """A running Jupyter Server and its token.
 
-    ``url`` ends in a slash. Without a ``hub``, it can be given as that of a page below the server,
-    such as ``…/user/x/lab``. ``image_found`` is whether the hub had the image before the launch;
-    ``None`` is unknown. If clinder launched another commit than the requested one, ``asked_spec``
-    is the requested spec, and ``reuse`` is a sentence that explains the choice. ``phases`` maps
+    ``url`` ends in a slash. Without a ``hub``, it can be given as the URL of a page below the
+    server, such as ``…/user/x/lab``. ``image_found`` is whether the hub had the image before the
+    launch, ``None`` if that is unknown. If clinder launched a commit other than the requested one,
+    ``asked_spec`` is the requested spec, and ``reuse`` explains the choice. ``phases`` maps
     each phase to its seconds; ``started_at`` is UTC in ISO 8601. ``kernels`` is the folder of
     kernelspecs that ``clinder start --kernels`` has written. ``account`` is set if the hub requires
     a login, and ``account.user`` is the user's name. If the hub issued no token for this server,
@@ -135,7 +135,7 @@ class Session:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Everything that no output may show: the tokens, and the launch's id."""
+        """Everything that no output must show: the tokens, and the launch's id."""
         account = (self.account.launch_id, self.account.token) if self.account else ()
         return tuple(filter(None, (self.token, *account)))
 

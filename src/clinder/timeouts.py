@@ -21,13 +21,13 @@ _STOP_CONNECTIONS = 3
 
 @dataclass(frozen=True)
 class Timeouts:
-    """Time limits in seconds, besides the time limit of the whole launch.
+    """Time limits in seconds, apart from the time limit of the whole launch.
 
     ``connect`` limits establishing a connection, including a proxy's tunnel and TLS. ``idle``
     limits silence on a connection; ``None`` is 75 for a hub and 10 for a session's server.
-    ``build_idle`` limits how long a build can log nothing; keepalives do not count. ``readiness``
-    limits how long a launched server and its first kernel can take to respond. ``stop`` is extra
-    time for stopping a session; ``None`` is 10 if the launch failed and 60 otherwise, and more if
+    ``build_idle`` limits silence in a build's log; keepalives do not count. ``readiness`` limits
+    how long a launched server and its first kernel can take to respond. ``stop`` is extra time for
+    stopping a session; ``None`` is 10 if the launch failed and 60 otherwise, and more if
     ``connect`` exceeds its default.
 
     Raises :class:`~clinder.errors.UsageError` unless each is a number that is positive and finite.

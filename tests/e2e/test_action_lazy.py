@@ -79,7 +79,7 @@ def test_if_no_step_needs_a_kernel_no_hub_is_contacted(
         "report": str(used.folder / "report.json"),
         "started": "true",
     }
-    assert f"{SPEC} is launched once a step needs a kernel." in start.text
+    assert f"clinder launches {SPEC} once a step needs a kernel." in start.text
     assert token in start.log.masks
     (process,) = launchers(world_and_action[0])
     assert "b1ld" not in " ".join([*process.cmdline(), *process.environ().values()])

@@ -144,7 +144,7 @@ class _HandOver:
         self._workflow.mask(handed.token)
         if session is None:
             self._workflow.log(
-                f"{self._request.repository.spec} is launched once a step needs a kernel."
+                f"clinder launches {self._request.repository.spec} once a step needs a kernel."
             )
         if inputs.env:
             names = ", ".join(inputs.env)
@@ -156,7 +156,7 @@ class _HandOver:
         if self._session is None:
             raise ServerNotReady("The gateway did not start, so no session can be launched later.")
         if not self._session.token:
-            raise ServerNotReady("The gateway did not start, and the session alone is no use.")
+            raise ServerNotReady("The gateway did not start, and only it can open this session.")
         self._workflow.warning(
             "The gateway did not start, so the later steps connect to the session itself."
         )

@@ -72,7 +72,7 @@ def format_report(report: Report) -> str:
         "### What ran on the session\n\n"
         f"{_result_of_all(report)}\n\n"
         f"| page | kernel | cells | time | result |\n|---|---|---|---|---|\n{rows}\n"
-        + (f"… and {count(more, 'page')} more.\n\n" if more > 0 else "")
+        + (f"… and {count(more, 'more page')}.\n\n" if more > 0 else "")
         + (f"Memory: at most {_escape(memory)}.\n\n" if memory else "")
         + "".join(f"- {_escape(warning)}\n" for warning in report.warnings)
         + "\n"

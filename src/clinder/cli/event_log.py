@@ -215,7 +215,7 @@ def _open(options: Options, patience: float) -> io.RawIOBase | None:
     except TimedOut:
         raise UsageError(
             f"The events cannot be written to {path}: nobody reads this pipe.",
-            hint="Start the program that reads it first.",
+            hint="First start the program that reads it.",
         ) from None
     except OSError as error:
         raise UsageError(

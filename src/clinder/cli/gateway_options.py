@@ -102,7 +102,8 @@ def gateway_options(function: _Function) -> _Function:
             group=WHERE,
             flag_value=False,
             default=True,
-            help="Leave JUPYTER_PATH alone: papermill and other tools run on this machine.",
+            help="Leave JUPYTER_PATH alone, so that papermill and other tools start their kernels"
+            " on this machine.",
         ),
         option(
             "--max-kernels",
@@ -120,8 +121,7 @@ def gateway_options(function: _Function) -> _Function:
             metavar="NAME=NAME",
             multiple=True,
             help="Run pages that name the first kernelspec on the second. Can be"
-            " repeated.  [default: for one that the session lacks, its kernelspec for the"
-            " same language]",
+            " repeated.  [default: instead of a missing kernelspec, one for the same language]",
         ),
         option(
             "--no-kernel-alias",
@@ -154,13 +154,13 @@ def gateway_options(function: _Function) -> _Function:
             group=OUTPUT,
             type=click.Path(path_type=Path),
             metavar="PATH",
-            help="Write what happened to this file, as a JSON object, however the run ends.",
+            help="Write a report of the run to this file, as a JSON object, however the run ends.",
         ),
         option(
             "--fail-on-cell-error",
             group=OUTPUT,
             is_flag=True,
-            help="Exit with 1 if COMMAND succeeds but an error of a cell ended its page.",
+            help="Exit with 1 if COMMAND succeeds but an error in a cell ended its page.",
         ),
     ]
     for each in reversed(options):

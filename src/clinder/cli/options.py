@@ -195,8 +195,8 @@ _reuse_environment_since = option(
     metavar="DATE|AGE",
     default="",
     callback=refuse_empty,
-    help="Reuse no image of an older commit: a date (UTC) such as 2026-01-31, or an age"
-    " such as 90d or 12w.",
+    help="Reuse no image of a commit older than this: a date (UTC) such as 2026-01-31, or an"
+    " age such as 90d or 12w.",
 )
 _warm_up = option(
     "--warm-up",
@@ -285,7 +285,7 @@ _limits = [
     _time_limit(
         "--build-idle-timeout",
         Timeouts.build_idle,
-        "How long a build can log nothing.",
+        "How long a build's log can stay silent.",
     ),
     _time_limit(
         "--readiness-timeout",
@@ -311,8 +311,8 @@ _events = option(
     metavar="PATH|-",
     default="",
     callback=refuse_empty,
-    help="Write each event to this file, one line of JSON each. `-`: to standard output,"
-    " and nothing else.",
+    help="Write the events to this file, one JSON object per line. `-`: to standard output,"
+    " and nothing else there.",
 )
 _verbose = option("-v", "--verbose", group=OUTPUT, is_flag=True, help="Show the whole build log.")
 

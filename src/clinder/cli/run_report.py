@@ -85,7 +85,7 @@ class RunReport:
         from clinder.gateway.closing import count
 
         if failed := self.make(None).failed:
-            message = f"{count(len(failed), 'page')} ended with an error of a cell."
+            message = f"{count(len(failed), 'page')} ended with an error in a cell."
             raise CodeRaised(message, hint="The lines above name each page and its error.")
 
     def make(self, problem: ClinderError | None) -> Report:

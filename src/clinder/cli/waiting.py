@@ -131,7 +131,8 @@ class Waiting:
             cause = "" if self._gateway is None else self._gateway.likely_cause
             raise SessionGone(
                 ended if self._is_ending else failed,
-                hint=cause or "The hub might have culled the session, or it ran out of memory.",
+                hint=cause
+                or "The hub might have culled the session, or the session ran out of memory.",
             )
         if self._has_no_session and self._source.error is not None:
             raise self._source.error

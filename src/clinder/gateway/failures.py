@@ -1,4 +1,4 @@
-"""Why a cell could not run to its end, in words for the author of the notebook.
+"""Why a cell could not run to its end, for the author of the notebook.
 
 Such an error takes the place of the cell's own on its page, so each text explains what happened and
 what to change.
@@ -112,8 +112,8 @@ _WORDS = {
         "is gone, because the session ended",
         "The session ended while this cell ran.",
         "This cell was not run because the session had ended.",
-        "The hub might have culled the session, or it ran out of memory. Run the notebook again in "
-        "a new session.",
+        "The hub might have culled the session, or the session ran out of memory. Run the notebook "
+        "again in a new session.",
     ),
     Cause.UNREACHABLE: _Words(
         "SessionUnreachable",

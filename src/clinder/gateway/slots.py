@@ -24,7 +24,7 @@ FULL = 0.75
 HALF_FULL = 0.5
 """Above this share, kernels start one by one, so that the memory of each is measured."""
 LONGEST_WAIT = 3600.0
-"""A kernel that has waited for so many seconds starts nevertheless."""
+"""A kernel that has waited for this many seconds starts anyway."""
 
 _TICK = 0.2
 _MAX_DIGITS = 9
@@ -34,7 +34,7 @@ _MAX_LABEL = 300
 
 @dataclass(frozen=True)
 class KernelLimit:
-    """A limit for the number of kernels: a number, or by the session's memory.
+    """A limit for the number of kernels: a fixed one, or one that the session's memory sets.
 
     ``maximum`` is ``None`` if there is none. Raises :class:`~clinder.errors.UsageError` unless it
     is positive.
@@ -100,7 +100,7 @@ class Line:
         self._is_measured = False
 
     def end(self) -> None:
-        """Count one kernel less."""
+        """Count one kernel fewer."""
         self._running -= 1
 
     def measure(self, memory: Memory) -> None:
@@ -117,7 +117,7 @@ class Line:
             kernels = "one kernel" if self._maximum == 1 else f"{self._maximum:.0f} kernels"
             limit = f"{self._memory.limit / _GIB:.1f} GiB"
             cause = f", because its memory is limited to {limit}" if self._limit.by_memory else ""
-            return f"the session runs at most {kernels} at once{cause}"
+            return f"the session runs at most {kernels} at a time{cause}"
         share = self._memory.share if self._limit.by_memory else 0.0
         if share > FULL or (share > HALF_FULL and not self._is_measured):
             return f"{share:.0%} of the session's memory is in use"
@@ -153,7 +153,7 @@ class Slot:
 class Slots:
     """Hands out slots in the order in which they were requested. It is thread-safe.
 
-    ``warn`` receives why pages wait, once, and each page that waited for too long.
+    ``warn`` receives, once, why pages wait, and each page that waited for too long.
     """
 
     def __init__(self, limit: KernelLimit, warn: Callable[[str], None]):

@@ -101,7 +101,7 @@ class AccountLaunch:
         """
         server = HubServer.of(ready.url)
         if server is None:
-            raise ServerNotReady("The hub reported a server that is not one of a JupyterHub's.")
+            raise ServerNotReady("The hub reported a server that does not belong to a JupyterHub.")
         if is_cleartext(ready.url):
             raise ServerUnusable(
                 "The hub reported a server that uses plain HTTP, so others on the network could"
@@ -120,7 +120,7 @@ class AccountLaunch:
         self._after = identity
         running = (identity.servers or {}).get(server.key)
         if running is None or not running.active:
-            raise LaunchFailed("The hub reported a server that does not run.")
+            raise LaunchFailed("The hub reported a server that is not running.")
         if running.launch_id != ready.token:
             raise AccountInUse(
                 "The hub gave this launch the server of another launch under the account"

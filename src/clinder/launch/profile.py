@@ -36,7 +36,9 @@ _ABSENCES = 3
 _NO_NAMES = re.compile("named servers are not enabled", re.IGNORECASE)  # JupyterHub's users.py
 _OCCUPIED = re.compile("already running|already has the maximum|is pending", re.IGNORECASE)
 _NO_JUPYTERHUB = "Use the hub's address below its JupyterHub, as in https://HUB/services/binder."
-_PROFILE = "Check the name with the hub's operators; the profile must permit other images."
+_PROFILE = (
+    "Check the profile's name with the hub's operators. The profile must permit other images."
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def _start(
     if _OCCUPIED.search(refusal):
         raise AccountInUse(f"The user's account is in use: {refusal}.")
     if refusal:
-        raise LaunchFailed(f"The JupyterHub starts no server: {refusal}.", hint=_PROFILE)
+        raise LaunchFailed(f"The JupyterHub did not start a server: {refusal}.", hint=_PROFILE)
     _wait_until_ready(account, server, options["token"], deadline, report)
     return True
 

@@ -85,7 +85,7 @@ def is_bridge(spec: Mapping[str, Any]) -> bool:
 
 
 def _write(folder: Path, name: str, arguments: list[str], spec: Mapping[str, Any]) -> None:
-    """Write one kernelspec; of the server's only what a tool shows and what it decides by."""
+    """Write one kernelspec, with only those of the server's fields that tools show or decide by."""
     directory = folder / "kernels" / name
     directory.mkdir(parents=True)
     text = {

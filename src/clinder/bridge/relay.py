@@ -205,7 +205,7 @@ class Relay:
         self._end(1, grace=grace)
 
     def _delete(self) -> None:
-        """Delete the kernel, also one that is still starting."""
+        """Delete the kernel, even if it is still starting."""
         self._gateway.cancel()
         if self._channel is None:
             with suppress(queue.Empty):

@@ -24,7 +24,7 @@ while it waits for a kernel."""
 _MAX_RESPONSE = 1024 * 1024
 _CHUNK = 1024 * 1024
 _CHUNKS = 32
-"""How many of them are read of one long message, before the tool's sockets have their turn."""
+"""How many chunks of one long message are read before the tool's sockets have their turn."""
 
 
 class RemoteError(Exception):
@@ -59,7 +59,7 @@ class Gateway:
         return session_id, kernel_id
 
     def interrupt(self, kernel_id: str) -> None:
-        """Interrupt a kernel; a failure shows in the kernel's not being interrupted."""
+        """Interrupt a kernel. If that fails, the kernel continues."""
         with suppress(RemoteError):
             self._request("POST", f"api/kernels/{quote(kernel_id, safe='')}/interrupt", timeout=10)
 

@@ -20,7 +20,7 @@ from clinder.bridge.envelope import Message
 _DELIMITER = b"<IDS|MSG>"
 _LARGE = 64 * 1024
 """From this size on, zmq refers to a frame instead of copying it."""
-_LINGER = 1000  # milliseconds in which a socket that is closed may send what it still holds
+_LINGER = 1000  # milliseconds in which a closed socket can send what it still holds
 REQUESTS = ("shell", "control", "stdin")
 
 

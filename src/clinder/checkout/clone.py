@@ -101,8 +101,8 @@ def _find_remote(git: Git, commit: str, origin: str, state: Mapping[str, str]) -
 def _find_fork(git: Git, origin: Repository, refs: Sequence[str]) -> Checkout | None:
     """Return another remote that has the commit of ``origin``, if it has a URL for hubs.
 
-    A host such as GitHub finds a fork's commit in the original repository, too, but whoever clones
-    that repository does not get the commit.
+    A host such as GitHub finds a fork's commit in the original repository, too, but a clone of that
+    repository does not have the commit.
     """
     for remote in git.read("remote"):
         branch = next((ref for ref in refs if ref.startswith(f"refs/remotes/{remote}/")), "")

@@ -37,7 +37,7 @@ def detect(directory: Path, environ: Mapping[str, str], ref: str = "") -> Checko
 def _avoid_ssh(checkout: Checkout) -> Checkout:
     """Replace the ssh URL of a checkout by an https URL, or add a warning if it is unknown.
 
-    Whoever cloned the repository had a key. A public hub has none.
+    The user who cloned the repository had a key. A public hub has none.
     """
     url = checkout.repository.name
     repository = over_https(checkout.repository)

@@ -1,4 +1,4 @@
-"""Whether a CI job may give its variables to the code of a repository.
+"""Whether a CI job is allowed to give its variables to the code of a repository.
 
 A job that holds secrets can run for a change that a stranger proposed
 (``pull_request_target`` and ``workflow_run``). The session would run the stranger's notebooks.

@@ -54,7 +54,7 @@ class Account:
         return self.owns(token) or (issued is not None and issued.server == server)
 
     def issue(self, server: str, note: str, seconds: float) -> IssuedToken:
-        """Return a new token for one server, which expires after so many seconds."""
+        """Return a new token for one server, which expires after this many seconds."""
         token = secrets.token_hex(16)
         issued = IssuedToken(
             f"a{secrets.token_hex(4)}", token, server, note, self.clock() + seconds

@@ -1,4 +1,4 @@
-"""Who may use the gateway, and for what: a request's credentials, origin and path."""
+"""Who is allowed to use the gateway, and for what: a request's credentials, origin and path."""
 
 from __future__ import annotations
 

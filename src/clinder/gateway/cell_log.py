@@ -10,7 +10,7 @@ from clinder.gateway.report import CellError, Kernel, SlowCell
 from clinder.gateway.request import Kind, Request
 
 MAX_LISTED = 50
-"""At most so many errors, and so many cells of each kind, are listed."""
+"""The maximum number of errors that are listed, and of cells of each kind."""
 
 _MAX_SLOWEST = 5
 _MAX_NAME = 200

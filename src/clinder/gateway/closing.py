@@ -8,9 +8,9 @@ from clinder._text import one_line
 from clinder.gateway.report import Kernel, Report, Resources
 
 MAX_PAGES = 10
-"""At most so many pages are named."""
+"""The maximum number of pages that are named."""
 SLOW = 60.0
-"""A cell that took more seconds is named."""
+"""A cell that took more than this many seconds is named."""
 
 _MAX_TEXT = 200
 _MAX_CELLS = 5

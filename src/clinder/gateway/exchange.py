@@ -14,7 +14,7 @@ from clinder.wire.websocket import Offer
 Headers = Sequence[tuple[str, str]]
 
 SILENCE = 60.0
-"""Seconds for which a consumer may send or accept nothing in the middle of a request."""
+"""Seconds for which a consumer can send or accept nothing in the middle of a request."""
 _HEAD_LIMIT = 64 * 1024
 _FRAMING = ("content-length", "transfer-encoding")
 

@@ -33,7 +33,7 @@ class GatewayOptions:
 
     ``kernel_timeout`` is how many seconds a kernel can take to respond. ``limit`` is how many run
     at once. ``aliases`` maps kernelspecs; ``None`` passes on the names that the server lacks, too.
-    ``cells`` are the time limits of cells. ``prepare`` sets each kernel up, also after a restart.
+    ``cells`` are the time limits of cells. ``prepare`` sets each kernel up, again after a restart.
 
     Raises :class:`~clinder.errors.UsageError` if a time limit is not positive.
     """
@@ -149,7 +149,7 @@ class Gateway:
 
     @property
     def is_in_use(self) -> bool:
-        """Whether a kernel is connected, so that its cells would say that the session is gone."""
+        """Whether a kernel is connected, so that its cells can show that the session is gone."""
         return any(each.channels.is_connected for each in self._kernels.all())
 
     def lose_session(self, message: str) -> None:

@@ -71,8 +71,8 @@ _REFUSALS = (400, 404, 409, 501)
 _OUTAGE = 75.0
 """Seconds for which a start waits for a server that the hub does not know. After a restart, the
 hub's proxy has no routes until the hub restores them, and passes requests for running servers to
-the hub: it redirects a GET request and refuses a POST request (403). Whoever keeps the session
-alive finds out after 60 s that it is gone."""
+the hub: it redirects a GET request and refuses a POST request (403). The check that keeps
+the session alive notices after 60 s that it is gone."""
 _OUTAGE_POLL = 2.0
 _NO_SESSION = "The hub no longer has the session."
 _MAX_DETAIL = 300
@@ -86,7 +86,7 @@ class Holding:
 
     ``aliases`` maps kernelspecs; ``None`` passes every name on as it is. ``kernel_timeout`` is how
     many seconds a kernel can take to respond. ``prepare`` sets each kernel up. ``measure_first``
-    finds the memory limit out before the first kernel starts.
+    finds out the memory limit before the first kernel starts.
     """
 
     def __init__(
@@ -244,7 +244,7 @@ class Holding:
         content: Mapping[str, Any],
         deadline: Deadline,
     ) -> Answer | None:
-        """Send the request, and again if the hub has responded in the server's place, or nobody.
+        """Send the request; repeat it if the hub responded in the server's place, or nobody did.
 
         Returns ``None`` if the hub does not know the session.
         """
@@ -262,7 +262,7 @@ class Holding:
                     return None
 
     def _is_there(self, deadline: Deadline) -> bool:
-        """Whether the session's server responds, be it by refusing the token."""
+        """Whether the session's server responds, even if only to refuse the token."""
         server = Server(self._upstream.credential.session, Transport(self._upstream.timeouts))
         with suppress(TimedOut):
             try:
@@ -290,7 +290,7 @@ class Holding:
     def _post_with_retries(
         self, start: Start, method: str, target: Target, content: Mapping[str, Any]
     ) -> Answer:
-        """Send the request; again if that is safe: a server has one session for each path."""
+        """Send the request; repeat it if that is safe: a server has one session for each path."""
         silence = max(self._kernel_timeout, SHORT)
         for delay in (*_RETRY_DELAYS, None):
             try:
@@ -346,7 +346,7 @@ class Holding:
         return held
 
     def _wait_until_ready(self, kernel: HeldKernel, deadline: Deadline) -> None:
-        """Wait until a kernel responds, and set it up. If it does not, its cells say so."""
+        """Wait until a kernel responds, and set it up. If that fails, its cells explain it."""
         began = deadline.now()
         problem = ""
         try:

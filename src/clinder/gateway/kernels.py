@@ -34,7 +34,7 @@ SHORT = 10.0
 _RESTART = 120.0
 _TICK = 0.5
 _DELETE = 10.0
-"""Seconds for which deleting a kernel is tried again: a server cannot while it restarts one."""
+"""Seconds for which a deletion is retried: a server cannot delete a kernel that it restarts."""
 _DELETE_DELAY = 0.5
 _LEASE = 10.0
 """Seconds within which a bridge opens the websocket of the kernel that it has started."""
@@ -183,7 +183,7 @@ class Kernels:
     # A consumer's requests
 
     def serve(self, exchange: Exchange, target: Target, kernel_id: str) -> None:
-        """Serve the websocket of a kernel, also of one that somebody else has started."""
+        """Serve the websocket of a kernel, even of one that somebody else has started."""
         kernel = self.find(kernel_id)
         if kernel is None:
             kernel = self._make(kernel_id, {}, Kernel(), is_ours=False)

@@ -1,7 +1,7 @@
 """Which of the server's kernelspecs runs a page that names another one.
 
 A notebook names the kernelspec of the machine on which it was written, such as ``conda-env-x-py``.
-If the server has none of that name, MyST ends the whole build.
+If the server has no kernelspec of that name, MyST ends the whole build.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LANGUAGES = {
     "xr": "r",
     "jl": "julia",
 }
-"""Languages by the words for them in names of kernelspecs, besides the language's own name.
+"""Languages by the words for them in kernelspec names, besides the language's own name.
 nb_conda_kernels names a kernelspec after its environment, and then after its language."""
 
 

@@ -27,11 +27,11 @@ from clinder.wire.kernel_envelope import Message, Protocol
 from clinder.wire.websocket import Piece, WebSocket
 
 MUCH = 10 * 1024 * 1024
-"""Bytes of a message that Jupyter Server, by tornado's default, refuses. Proxies and a reset of the
-connection can swallow its code."""
+"""The size in bytes above which Jupyter Server, by tornado's default, refuses a message. Its close
+code can be lost in a proxy, or if the connection is reset."""
 
 Event = Interrupt | Restart | Notice
-"""What a conversation wants done that is not a message."""
+"""What a conversation wants done, apart from sending messages."""
 
 
 class Current(NamedTuple):
@@ -96,7 +96,7 @@ class Passing:
         self._pieces = pieces
         self._is_read = first.final
         self.sent = 0
-        """Bytes or characters that were sent, or for which that was tried."""
+        """Bytes or characters that were sent, or that clinder tried to send."""
 
     def send(self, end: WebSocket) -> None:
         """Send the whole message. Raises :class:`~clinder.wire.websocket.Broken`."""
@@ -118,7 +118,7 @@ class Passing:
 
 
 def next_piece(pieces: Iterator[Piece]) -> Piece | None:
-    """Return the next piece, ``None`` once the websocket has ended in whichever way."""
+    """Return the next piece, ``None`` once the websocket has ended in any way."""
     try:
         return next(pieces, None)
     except websocket.Broken:
@@ -126,7 +126,7 @@ def next_piece(pieces: Iterator[Piece]) -> Piece | None:
 
 
 class Pairs:
-    """All pairs of a kernel. ``lock`` is the kernel's: whoever adds or removes a pair holds it."""
+    """All pairs of a kernel. ``lock`` is the kernel's: to add or remove a pair, hold it."""
 
     def __init__(self, lock: threading.Lock):
         self._lock = lock
@@ -146,7 +146,7 @@ class Pairs:
         self._pairs.pop(pair.link, None)
 
     def of(self, session_id: str) -> list[Pair]:
-        """Return the pairs of a consumer: one, and older ones that are about to end."""
+        """Return a consumer's pairs: one, and perhaps older ones that are about to end."""
         return [each for link, each in self._pairs.items() if link.session_id == session_id]
 
     def all(self) -> list[Pair]:
@@ -196,7 +196,7 @@ class Pairs:
                 rest.send(end)
 
     def send_waiting(self) -> None:
-        """Send what is in the queues, unless another thread sends there: that one does it then."""
+        """Send what is in the queues. If another thread is sending there, that thread does it."""
         if not self._is_waiting:
             return
         with self._lock:

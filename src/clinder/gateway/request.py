@@ -1,6 +1,6 @@
 """One request of a consumer to a kernel, and the messages that can be made up in response to it.
 
-@jupyterlab/services, which MyST uses, takes a request as done once it has a reply and the status
+@jupyterlab/services, which MyST uses, considers a request done once it has a reply and the status
 ``idle``. jupyter_client waits for the same two.
 """
 
@@ -70,7 +70,7 @@ class Request:
     is_seen: bool = False
     """Whether the kernel has sent anything for it."""
     check_after: float = 10.0
-    """If nothing comes for so many seconds, whether the kernel has received it is checked."""
+    """If nothing arrives for this many seconds, clinder checks whether the kernel received it."""
     crossed: bool = False
     """Whether it ran while the connection to the server broke."""
     dropped: bool = False

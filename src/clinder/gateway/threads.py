@@ -1,4 +1,4 @@
-"""The gateway's threads. A bug in one of them is a warning, and whatever else runs goes on."""
+"""The gateway's threads. A bug in one of them becomes a warning, and the others continue."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ from clinder.wire.websocket import KeepAlive, WebSocket
 Headers = Sequence[tuple[str, str]]
 
 SILENCE = 300.0
-"""Seconds for which a server may stay silent: it responds to some requests only once a kernel
+"""Seconds for which a server can stay silent: it responds to some requests only once a kernel
 has started or has ended."""
 HANDSHAKE = 150.0
 """Seconds for a server to open a kernel's websocket, which it does once the kernel responds."""
@@ -83,7 +83,7 @@ class Credential:
 
 @dataclass(frozen=True)
 class Reply:
-    """A response whose body is still arriving. ``headers`` are those that may be passed on."""
+    """A response whose body is still arriving. ``headers`` are those that can be passed on."""
 
     status: int
     headers: Headers
@@ -150,7 +150,7 @@ class Upstream:
             return cast("Credential", self._credential)
 
     def close(self) -> None:
-        """End all connections, also those that are opened later."""
+        """End all connections, including those that are opened later."""
         with self._lock:
             self._closed = True
             opened = list(self._open)
@@ -227,7 +227,7 @@ class Upstream:
         *,
         silence: float = HANDSHAKE,
     ) -> WebSocket:
-        """Open a websocket, which ``sockets`` can end. Whoever reads it closes its stream.
+        """Open a websocket, which ``sockets`` can end. The caller that reads it closes its stream.
 
         Raises :class:`~clinder.wire.websocket.Refused` and
         :class:`~clinder.wire.websocket.Broken`.

@@ -1,4 +1,4 @@
-"""Look at the session's server while kernels run: its memory, and whether it still has them."""
+"""Check the session's server while kernels run: its memory, and whether it still has them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from clinder.wire.http_errors import TransportError
 
 _INTERVAL = 3.0
 _LIST_EVERY = 4
-"""A kernel that was deleted or culled says nothing, so every fourth time the list is read."""
+"""A deleted or culled kernel sends nothing, so clinder reads the list every fourth time."""
 _METRICS = "api/metrics/v1"
 
 
@@ -60,7 +60,7 @@ class Watch:
             if not running or self._kernels.session_gone:
                 continue
             rounds += 1
-            with self._threads.surviving(), suppress(TransportError):  # whoever needs it notices
+            with self._threads.surviving(), suppress(TransportError):  # its users notice
                 self._look(running, rounds)
 
     def _look(self, running: list[HeldKernel], rounds: int) -> None:

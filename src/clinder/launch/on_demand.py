@@ -61,7 +61,7 @@ class OnDemand:
         self._cancel.set()
 
     def end(self, seconds: float) -> None:
-        """Cancel the launch, and wait until it has ended, for at most so many seconds."""
+        """Cancel the launch, and wait until it has ended, for at most this many seconds."""
         self.cancel()
         if self._launching.acquire(timeout=seconds):
             self._launching.release()
@@ -71,6 +71,6 @@ class OnDemand:
         try:
             Deadline(1, cancel=self._cancel).raise_if_expired()
             self.session = self._launch(self._cancel)
-        except Exception as error:  # noqa: BLE001 - not hidden: whoever needs the session learns it
+        except Exception as error:  # noqa: BLE001 - not hidden: callers of get() receive it
             self.error = error
         self.on_end()

@@ -2,8 +2,8 @@
 
 The hubs are tried in rounds. In a round, each hub gets its turn:
 
-- If it **broke** (a dropped stream, an internal error), it is retried after BROKEN_DELAYS, once
-  only if another retry would do harm or is hopeless.
+- If it **broke** (a dropped stream, an internal error), it is retried after BROKEN_DELAYS, but only
+  once if further retries would do harm or are hopeless.
 - If it is **down**, it is retried after the same delays. Such requests do not count.
 - If its **build was interrupted** (the builder died, a server was unreachable, the build stalled),
   it is retried once, after a part of REBUILD_DELAYS and if there is time for another build.
@@ -171,7 +171,7 @@ class Retries:
         return self._retry(hub, hub.times_down) if hub.times_down < self.limit else self._end_turn()
 
     def _after_broken(self, hub: _Hub, *, once: bool) -> Step | None:
-        """Retry, but only ``once`` more if so, or end the hub's turn."""
+        """Retry, but only one more time if ``once``, or end the hub's turn."""
         if once:
             hub.max_requests = min(hub.max_requests, hub.requests + 1)
         if not self._has_requests_left(hub):

@@ -1,4 +1,4 @@
-"""Whether a launch may receive variables of the job or the person that requests it."""
+"""Whether a launch is allowed to receive variables of the job or person that requests it."""
 
 from __future__ import annotations
 

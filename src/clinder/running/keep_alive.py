@@ -41,7 +41,7 @@ def keep_alive_until_gone(
     """Return the status of the session once it is gone, at least twice in a row.
 
     For ``keep_alive`` seconds the probes are requests that the server and the hub both count as
-    activity, so neither culls the session; after that the server does not count them. Whoever
+    activity, so neither culls the session; after that the server does not count them. Code that
     cannot reach the session sets ``hurry``, so that the next probe is sent soon. Returns ``None``
     at the deadline or if it is cancelled.
     """

@@ -27,7 +27,7 @@ _LIST_DELAY = 0.5
 _RESTART_DELAY = 0.5
 _CHECK_INTERVAL = 2.0
 _RESET = 60.0
-"""A websocket that breaks after so many seconds was reset because the kernel was silent."""
+"""A websocket that breaks after this many seconds was reset because the kernel was silent."""
 
 
 class KernelNotRemoved(errors.TimedOut):

@@ -163,7 +163,7 @@ def _stop_at_hub(
 
 
 def _end_server(hub: JupyterHub, server: HubServer, session: Session, deadline: Deadline) -> None:
-    """Stop the server at JupyterHub or, if the token does not permit that, by itself."""
+    """Have JupyterHub stop the server or, if the token does not permit that, the server itself."""
     try:
         hub.stop_server(server, deadline)
     except HubTokenRefused:

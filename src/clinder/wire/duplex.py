@@ -58,7 +58,7 @@ class Duplex:
     def send_all(self, data: bytes, seconds: float) -> None:
         """Send all bytes; the other side must accept some of them every ``seconds`` seconds.
 
-        Only one thread may do so at a time. Raises ``OSError``, :class:`SendTimeout` among them.
+        Only one thread can do so at a time. Raises ``OSError``, :class:`SendTimeout` among them.
         """
         view = memoryview(data)
         while view:

@@ -21,20 +21,20 @@ _TWO_BYTES = 126
 _EIGHT_BYTES = 127
 _MAX_LENGTH = (1 << 63) - 1
 _CONTROL_LIMIT = 125
-"""The largest size of a control frame's data; also of data whose length needs no further bytes."""
+"""The maximum size of a control frame's data, and of data whose length needs no further bytes."""
 _SMALL = 16 * 1024
-"""A frame of at most so many bytes is copied so that it can be sent at once."""
+"""A frame of at most this many bytes is copied, so that one call can send it."""
 
 _INVALID = "the other side sent an invalid frame"
 
 NO_CODE = 1005
-"""Stands for a close without a code; it is never sent."""
+"""Represents a close without a code; it is never sent."""
 _PROTOCOL_CODES = {*range(1000, 1004), *range(1007, 1015)}
 _OTHER_CODES = range(3000, 5000)
 
 
 class Opcode(IntEnum):
-    """What a frame is."""
+    """The kind of a frame."""
 
     CONTINUATION = 0x0
     TEXT = 0x1
@@ -60,7 +60,7 @@ class Fragment(NamedTuple):
 
 
 class FrameReader:
-    """Reads the frames that one side sends. ``masked`` means that this side is the client."""
+    """Reads the frames that one side sends. ``masked`` means that the sender is the client."""
 
     def __init__(self, *, masked: bool):
         self._mask_bit = _MASK if masked else 0
@@ -149,7 +149,7 @@ class FrameReader:
 def make_frame(
     opcode: int, data: bytes, *, final: bool = True, masked: bool = False
 ) -> tuple[bytes, ...]:
-    """Return a frame, as bytes to be sent one after the other. ``masked``: this is the client."""
+    """Return a frame, as bytes to be sent one after the other. ``masked``: a client sends it."""
     length, extended = len(data), b""
     if length >= 1 << 16:
         length, extended = _EIGHT_BYTES, length.to_bytes(8, "big")
@@ -172,7 +172,7 @@ def apply_mask(data: bytes, mask: bytes) -> bytes:
 
 
 def make_close_data(code: int, reason: str = "") -> bytes:
-    """Return the data of a close. :data:`NO_CODE` gives none.
+    """Return the data of a close; for :data:`NO_CODE` there is none.
 
     Raises :class:`ValueError` for a code that must not be sent.
     """

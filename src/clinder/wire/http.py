@@ -1,4 +1,4 @@
-"""HTTP requests that no server can hold up, be it silent, trickling, endless or broken.
+"""HTTP requests that no server can hold up, even if it is silent, slow, endless or broken.
 
 requests limits each read from a socket, but not a whole request. Here each request runs in a thread
 of its own. The caller waits for what that thread reads, and checks the time limits meanwhile.

@@ -56,7 +56,7 @@ class Sockets:
             self.end()
 
     def end(self) -> None:
-        """Shut down all sockets, also those that are opened later."""
+        """Shut down all sockets, including those that are opened later."""
         self.ended.set()
         for each in self._sockets:
             with suppress(OSError):

@@ -111,7 +111,7 @@ class Identity:
     servers: Mapping[str, KnownServer] | None
 
     def permits(self, scope: str) -> bool:
-        """Whether the token permits something, be it only for some users or servers."""
+        """Whether the token permits something, even if only for some users or servers."""
         return any(each.partition("!")[0] == scope for each in self.scopes)
 
 

@@ -194,3 +194,20 @@ def test_one_page_that_fails_does_not_lose_the_others(world: World, command: lis
     assert kernels["endless.md"].time_limits == (1,)
     assert kernels["foreign.md"].requested == "conda-env-book-py"
     assert "clinder: Warning: The session has no kernelspec 'conda-env-book-py'" in result.err
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"),
+    [([], "index.md, cell 1: ZeroDivisionError"), (["--quiet"], "Omit --quiet, or add --report")],
+    ids=["", "quiet"],
+)
+def test_fail_on_cell_error_fails_a_build_that_is_a_success_for_myst(
+    world: World, options: list[str], shown: str
+) -> None:
+    book(world.directory, {"index.md": page("1 / 0", "print('after')")})
+    command = ["run", "--hub", "local", "--fail-on-cell-error", *options, "--", MYST, *SITE]
+    result = world.run(*command, env=OFFLINE)
+
+    assert result.code == 1
+    assert "1 page ended with an error in a cell." in result.err
+    assert shown in result.err

@@ -22,6 +22,9 @@ ENDED_EARLY = "The command ended during the launch, so clinder cancels the launc
 
 _MAX_WARNINGS = 100
 
+_NAMED_ABOVE = "The lines above name each page and its error."
+_WITHOUT_QUIET = "Omit --quiet, or add --report FILE: either names each page and its error."
+
 
 class RunReport:
     """Collects what belongs in the report of one run.
@@ -86,7 +89,7 @@ class RunReport:
 
         if failed := self.make(None).failed:
             message = f"{count(len(failed), 'page')} ended with an error in a cell."
-            raise CodeRaised(message, hint="The lines above name each page and its error.")
+            raise CodeRaised(message, hint=_WITHOUT_QUIET if self._quiet else _NAMED_ABOVE)
 
     def make(self, problem: ClinderError | None) -> Report:
         """Return the report as far as it is known."""

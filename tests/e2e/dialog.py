@@ -123,8 +123,8 @@ def interrupt(dialog: Dialog) -> None:
     """Interrupt a cell. The cell after it is aborted."""
     code = "import time; print('begun', flush=True); time.sleep(600)"
     request = dialog.client.execute(code)
-    dialog.hear_until_idle(request, text="begun")
     after = dialog.client.execute("print('never')")
+    dialog.hear_until_idle(request, text="begun")  # by then, the kernel has the cell after it
     dialog.manager.interrupt_kernel()
     dialog.hear_until_idle(request)
     dialog.hear_until_idle(after)

@@ -170,7 +170,7 @@ AFTER_FULL = f"after {seconds(*FULL_DELAYS)}"
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
-REBUILDS = "builds once more after {:g} to {:g} s; next hub".format(*REBUILD_DELAYS)
+REBUILDS = "requests the build again after {:g} to {:g} s; next hub".format(*REBUILD_DELAYS)
 NO_REBUILD = "too little time for another build; next hub"
 
 FALLBACK_REF = (TRANSCRIPTS / "bad-ref-master.sse").read_bytes().partition(b"\n\n")[0] + b"\n\n"

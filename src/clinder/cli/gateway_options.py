@@ -154,7 +154,7 @@ def gateway_options(function: _Function) -> _Function:
             group=OUTPUT,
             type=click.Path(path_type=Path),
             metavar="PATH",
-            help="Write a report of the run to this file, as a JSON object, however the run ends.",
+            help="Write a JSON report of the run to this file, however the run ends.",
         ),
         option(
             "--fail-on-cell-error",

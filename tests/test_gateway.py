@@ -301,6 +301,26 @@ def test_idle_strangers_do_not_keep_others_out(echo: tuple[Echo, Gateway]) -> No
             each.close()
 
 
+def test_many_requests_that_run_and_idle_strangers_do_not_end_each_other() -> None:
+    """A kernel's websocket is such a request, and each page has one."""
+    proceed = threading.Event()
+    answer = Answer((b"first", proceed, b"second"), content_type="a/b")
+    with (
+        ScriptedHub(pages={"/user/x/api/status": answer}) as hub,
+        gateway(f"{hub.url}user/x/") as opened,
+        ExitStack() as stack,
+    ):
+        parts = urlsplit(opened.url)
+        running = []
+        for _ in range(24):
+            running.append(stack.enter_context(begun(opened)))
+            assert running[-1].read(5) == b"first"
+            stranger = socket.create_connection((parts.hostname, parts.port))
+            stack.enter_context(stranger)
+        proceed.set()
+        assert [each.read() for each in running] == [b"second"] * 24
+
+
 def test_a_request_that_runs_ends_with_the_gateway() -> None:
     never = threading.Event()
     answer = Answer((b"first", never), content_type="a/b")

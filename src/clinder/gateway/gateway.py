@@ -156,12 +156,13 @@ class Gateway:
         """End all cells, now and from now on, because the session is gone."""
         self._kernels.lose_session(message)
 
-    def _handle(self, exchange: Exchange) -> bool:
+    def _handle(self, exchange: Exchange, trust: Callable[[], None]) -> None:
         try:
             target = self._access.admit(exchange.method, exchange.target, exchange.headers)
         except Denied as error:
             exchange.respond_json(error.status, {"message": error.message})
-            return False
+            return
+        trust()
         try:
             self._serve(exchange, target)
         except (ConsumerGone, InvalidRequest):
@@ -172,7 +173,6 @@ class Gateway:
             self._threads.report(error)
             exchange.break_off()
             raise ConsumerGone from None
-        return True
 
     def _serve(self, exchange: Exchange, target: Target) -> None:
         parts = [unquote(each) for each in target.path.split("/")[1:]]

@@ -16,8 +16,8 @@ from clinder.gateway.threads import Threads
 from clinder.wire.duplex import Duplex
 from clinder.wire.http_connection import Sockets
 
-Handler = Callable[[Exchange], bool]
-"""Serves a request. Returns whether it came with the gateway's token."""
+Handler = Callable[[Exchange, Callable[[], None]], None]
+"""Serves a request, and calls the function as soon as the request has shown the gateway's token."""
 
 _MAX_STRANGERS = 16
 """Connections that have not shown the token yet. One more closes the oldest of them."""
@@ -36,6 +36,10 @@ class _Connection:
         self.stream = Duplex(raw, self.sockets)
         self.is_known = False
         """Whether a request on this connection came with the gateway's token."""
+
+    def trust(self) -> None:
+        """Note that its consumer has the gateway's token."""
+        self.is_known = True
 
 
 class Listener:
@@ -105,7 +109,7 @@ class Listener:
         if full:
             connection.stream.close()
             return
-        for each in strangers[: len(strangers) + 1 - _MAX_STRANGERS]:
+        for each in strangers[: max(0, len(strangers) + 1 - _MAX_STRANGERS)]:
             each.sockets.end()
         try:
             self._start_thread(self._serve, connection)
@@ -131,11 +135,11 @@ class Listener:
             try:
                 request = next_event(connection.stream, protocol, seconds)
                 exchange = Exchange(connection.stream, protocol, request)
-                known = self._handle(exchange) if self._handle else False
+                if self._handle:
+                    self._handle(exchange, connection.trust)
             except InvalidRequest as error:
                 _refuse(connection.stream, protocol, error.status)
                 return
-            connection.is_known = connection.is_known or known
             if not exchange.is_done():
                 return
             protocol.start_next_cycle()

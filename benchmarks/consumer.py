@@ -1,9 +1,11 @@
-"""Runs code in a session, like MyST but with as little work of its own as possible.
+"""Runs code in sessions, like MyST but with as little work of its own as possible.
 
-python consumer.py URL cells NUMBER     runs NUMBER small cells, one after the other
-python consumer.py URL output BYTES     runs one cell that displays BYTES bytes of text
+python consumer.py cells NUMBER URL ...     runs NUMBER small cells, one after the other
+python consumer.py output BYTES URL ...     runs one cell that displays BYTES bytes of text
 
-The token is in JUPYTER_TOKEN. Prints the seconds from the first cell to the end of the last one.
+JUPYTER_TOKENS has the token of each URL, separated by blanks. With several URLs, the kernels take
+turns of a few cells, so that the processors' speed is the same for all. Prints for each URL the
+seconds that its cells took.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-_TOKEN = {"Authorization": f"token {os.environ['JUPYTER_TOKEN']}"}
+_TURN = 50
+"""Cells that a kernel runs before it is the next one's turn."""
 _SMALL = 65536
 """Longer messages are counted, but not read: they are the output."""
 
@@ -28,8 +31,9 @@ _SMALL = 65536
 class Kernel:
     """A kernel, on a websocket whose frames this reads itself."""
 
-    def __init__(self, url: str):
+    def __init__(self, url: str, token: str):
         self._parts = urlsplit(url)
+        self._authorization = {"Authorization": f"token {token}"}
         body = {"path": f"{uuid4()}.md", "name": "x", "type": "console", "kernel": {}}
         self._session = self._call("POST", "api/sessions", body)
         key = base64.b64encode(os.urandom(16)).decode()
@@ -40,7 +44,7 @@ class Kernel:
             "Connection": "Upgrade",
             "Sec-WebSocket-Key": key,
             "Sec-WebSocket-Version": "13",
-            **_TOKEN,
+            **self._authorization,
         }
         lines = [f"GET {path}?session_id={uuid4()} HTTP/1.1", *(f"{k}: {head[k]}" for k in head)]
         self._socket = socket.create_connection((self._parts.hostname, self._parts.port or 80))
@@ -85,7 +89,8 @@ class Kernel:
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
         connection = http.client.HTTPConnection(self._parts.netloc, timeout=120)
-        connection.request(method, f"{self._parts.path}{path}", json.dumps(body), _TOKEN)
+        url = f"{self._parts.path}{path}"
+        connection.request(method, url, json.dumps(body), self._authorization)
         response = connection.getresponse()
         content = response.read()
         if response.status >= 300:
@@ -117,19 +122,42 @@ class Kernel:
         return b""
 
 
-def main(url: str, task: str, number: int) -> None:
-    """Run the cells and print how long they took."""
-    kernel = Kernel(url)
-    kernel.run("from IPython.display import display")
+def run_cells(kernels: list[Kernel], number: int) -> list[float]:
+    """Run small cells on each kernel, and return the seconds that they took."""
+    seconds = [0.0] * len(kernels)
+    turns = [*enumerate(kernels)]
+    for first in range(0, number, _TURN):
+        for at, kernel in turns:
+            start = time.perf_counter()
+            for each in range(first, min(first + _TURN, number)):
+                kernel.run(f"print({each})")
+            seconds[at] += time.perf_counter() - start
+        turns.reverse()
+    return seconds
+
+
+def run_output(kernel: Kernel, size: int) -> float:
+    """Run one cell with one output, and return the seconds that it took."""
     start = time.perf_counter()
-    if task == "cells":
-        for each in range(number):
-            kernel.run(f"print({each})")
-    elif kernel.run(f"display({{'text/plain': 'x' * {number}}}, raw=True)") < number:
+    if kernel.run(f"display({{'text/plain': 'x' * {size}}}, raw=True)") < size:
         raise SystemExit("output is missing")
-    sys.stdout.write(f"seconds: {time.perf_counter() - start}\n")
-    kernel.delete()
+    return time.perf_counter() - start
+
+
+def main(task: str, number: int, *urls: str) -> None:
+    """Run the cells and print how long they took."""
+    tokens = os.environ["JUPYTER_TOKENS"].split()
+    kernels = [Kernel(*each) for each in zip(urls, tokens, strict=True)]
+    for kernel in kernels:
+        kernel.run("from IPython.display import display")
+    if task == "cells":
+        seconds = run_cells(kernels, number)
+    else:
+        seconds = [run_output(kernel, number) for kernel in kernels]
+    sys.stdout.write(f"seconds: {' '.join(map(str, seconds))}\n")
+    for kernel in kernels:
+        kernel.delete()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

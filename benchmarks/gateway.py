@@ -51,13 +51,14 @@ def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
             both = _Both(bench, session, handed)
             yield _compare(
                 f"The gateway: {_CELLS} cells",
-                f"{_CELLS} small cells, one after the other, in a program that does nothing else.",
-                both.measure(lambda: both.consume("cells", _CELLS), runs),
+                f"{_CELLS} small cells on each of two kernels, in a program that does nothing else."
+                " The kernels take turns of 50 cells, because processors change their speed.",
+                both.measure_cells(_CELLS, runs),
             )
             yield _compare(
                 f"The gateway: {_BYTES / 1e6:.0f} MB of output",
                 "One cell with one output, in the same program, which reads it and discards it.",
-                both.measure(lambda: both.consume("output", _BYTES), runs),
+                both.measure(lambda: both.consume("output", _BYTES, both.way)[0], runs),
             )
             yield _compare(
                 f"The gateway: a book of {_PAGES} pages",
@@ -117,13 +118,13 @@ class _Both:
             _DIRECT: session.variables,
             _GATEWAY: {"JUPYTER_BASE_URL": handed.url, "JUPYTER_TOKEN": handed.token},
         }
-        self._way = _DIRECT
+        self.way = _DIRECT
 
     def measure(self, work: Callable[[], float], runs: int) -> tuple[Series, ...]:
         """Measure the work both ways, and what it costs the gateway."""
 
         def run(way: str) -> Figures:
-            self._way = way
+            self.way = way
             before = _cost_of(self._pid)
             seconds = work()
             if way == _DIRECT:
@@ -133,12 +134,28 @@ class _Both:
 
         return measure_in_turns([Contender(e, partial(run, e)) for e in self._variables], runs)
 
-    def consume(self, task: str, number: int) -> float:
-        """Run code in the program that only runs code."""
-        variables = self._variables[self._way]
-        argv = (sys.executable, _CONSUMER, variables["JUPYTER_BASE_URL"], task, f"{number}")
-        self._bench.run(Command(argv, variables, expected=_READY))
-        return float(self._bench.output.rpartition(_READY)[2])
+    def measure_cells(self, number: int, runs: int) -> tuple[Series, ...]:
+        """Measure cells that run both ways in turns, and what they cost the gateway."""
+        rounds: list[tuple[Figures, ...]] = []
+        for _ in range(runs + 1):
+            before = _cost_of(self._pid)
+            direct, ours = self.consume("cells", number, _DIRECT, _GATEWAY)
+            after = _cost_of(self._pid)
+            cost = {"cpu": after["cpu"] - before["cpu"], "peak": after["peak"]}
+            rounds.append(({"wall": direct}, {"wall": ours, **cost}))
+        names = (_DIRECT, _GATEWAY)
+        return tuple(
+            Series(*each) for each in zip(names, zip(*rounds[1:], strict=True), strict=True)
+        )
+
+    def consume(self, task: str, number: int, *ways: str) -> list[float]:
+        """Run code in the program that only runs code; return its seconds for each way."""
+        variables = [self._variables[each] for each in ways]
+        urls = [each["JUPYTER_BASE_URL"] for each in variables]
+        tokens = {"JUPYTER_TOKENS": " ".join(each["JUPYTER_TOKEN"] for each in variables)}
+        argv = (sys.executable, _CONSUMER, task, f"{number}", *urls)
+        self._bench.run(Command(argv, tokens, expected=_READY))
+        return [float(each) for each in self._bench.output.rpartition(_READY)[2].split()]
 
     def build_book(self) -> float:
         """Build a book with MyST."""
@@ -149,7 +166,7 @@ class _Both:
         folder = book(self._bench.folder / "book", pages)
         command = Command(
             ("sh", "-c", f'cd "{folder}" && exec "$0" build --site --execute', MYST),
-            {**self._variables[self._way], **OFFLINE},
+            {**self._variables[self.way], **OFFLINE},
             timeout=600,
         )
         seconds = self._bench.figures(command)["wall"]

@@ -39,7 +39,10 @@ import pathlib
 secret = os.environb[b"PLAIN"].rstrip()
 found = []
 for each in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    try: found += [each.with_name("comm").read_text()] * (secret in each.read_bytes())
+    try:
+        # Linux appends the environment if a process has overwritten the end of its arguments.
+        start, end = map(int, each.with_name("stat").read_text().rpartition(")")[2].split()[45:47])
+        found += [each.with_name("comm").read_text()] * (secret in each.read_bytes()[:end - start])
     except OSError: pass
 print("arguments", found)
 """

@@ -20,6 +20,7 @@ from hubs import ScriptedHub
 from loopback import Loopback
 
 SECRET = "s" * 32
+MOST_CONNECTIONS = 256
 
 
 class Echo(Loopback):
@@ -245,15 +246,24 @@ def test_a_response_that_is_cut_is_cut_for_the_consumer() -> None:
         response.read()
 
 
+def open_socket(opened: Gateway) -> socket.socket:
+    parts = urlsplit(opened.url)
+    return socket.create_connection((parts.hostname, parts.port), timeout=60)
+
+
+def head(opened: Gateway, request: str) -> bytes:
+    """Return the beginning of a request with the gateway's token."""
+    host = urlsplit(opened.url).netloc
+    return f"{request} HTTP/1.1\r\nHost: {host}\r\nAuthorization: token {opened.token}\r\n".encode()
+
+
 def exchange(opened: Gateway, data: bytes) -> bytes:
     """Send bytes to the gateway and return all that it sends until it closes the connection."""
-    parts = urlsplit(opened.url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=60) as raw:
+    with open_socket(opened) as raw:
         raw.sendall(data)
         return b"".join(iter(lambda: raw.recv(65536), b""))
 
 
-HEAD = "POST /api/x HTTP/1.1\r\nHost: {host}\r\nAuthorization: token {token}\r\n"
 SMUGGLED = [
     "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
     "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -272,8 +282,7 @@ def test_an_ambiguous_request_never_reaches_the_server(
 ) -> None:
     server, opened = echo
     before = len(server.heads)
-    host = urlsplit(opened.url).netloc
-    answer = exchange(opened, (HEAD.format(host=host, token=opened.token) + rest).encode())
+    answer = exchange(opened, head(opened, "POST /api/x") + rest.encode())
     assert answer.split()[1] in (b"400", b"431", b"501")
     assert len(server.heads) == before
 
@@ -290,7 +299,7 @@ def test_a_stranger_reaches_nothing(echo: tuple[Echo, Gateway]) -> None:
 def test_idle_strangers_do_not_keep_others_out(echo: tuple[Echo, Gateway]) -> None:
     _, opened = echo
     parts = urlsplit(opened.url)
-    strangers = [socket.create_connection((parts.hostname, parts.port)) for _ in range(40)]
+    strangers = [socket.create_connection((parts.hostname, parts.port)) for _ in range(30)]
     try:
         response, _ = request(opened)
         assert response.status == 200
@@ -319,6 +328,40 @@ def test_many_requests_that_run_and_idle_strangers_do_not_end_each_other() -> No
             stack.enter_context(stranger)
         proceed.set()
         assert [each.read() for each in running] == [b"second"] * 24
+
+
+def test_many_connections_at_once_are_all_served(echo: tuple[Echo, Gateway]) -> None:
+    """They show the token once all are open, like those of a tool on a busy machine."""
+    _, opened = echo
+    with ExitStack() as stack:
+        many = [stack.enter_context(open_socket(opened)) for _ in range(100)]
+        for each in many:
+            each.sendall(head(opened, "GET /api/status") + b"\r\n")
+        assert [each.recv(12) for each in many] == [b"HTTP/1.1 200"] * 100
+
+
+def test_idle_connections_do_not_keep_others_out(echo: tuple[Echo, Gateway]) -> None:
+    _, opened = echo
+    with ExitStack() as stack:
+        idle = [stack.enter_context(closing(connect(opened))) for _ in range(MOST_CONNECTIONS + 1)]
+        for each in idle:
+            assert send(each, opened, "GET", "/api/status", None)[0].status == 200
+        assert idle[0].sock.recv(1) == b""
+        assert send(idle[1], opened, "GET", "/api/status", None)[0].status == 200
+
+
+def test_too_many_connections_in_use_are_reported_once(echo: tuple[Echo, Gateway]) -> None:
+    warnings: list[str] = []
+    with Gateway(Credential(echo[0].origin, SECRET), warn=warnings.append) as opened:
+        begun = head(opened, "POST /api/sessions") + b"Content-Length: 2\r\n"
+        with ExitStack() as stack:
+            for _ in range(MOST_CONNECTIONS):
+                each = stack.enter_context(open_socket(opened))
+                each.sendall(begun + b"Expect: 100-continue\r\n\r\n")
+                assert each.recv(12) == b"HTTP/1.1 100"
+            assert [exchange(opened, b""), exchange(opened, b"")] == [b"", b""]
+        (warning,) = warnings
+        assert f"{MOST_CONNECTIONS} connections to clinder's gateway are in use" in warning
 
 
 def test_a_request_that_runs_ends_with_the_gateway() -> None:

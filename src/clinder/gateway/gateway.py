@@ -75,7 +75,7 @@ class Gateway:
         self.hurry = threading.Event()
         self._threads = Threads(warn)
         self._upstream = Upstream(server, timeouts or Timeouts())
-        self._listener = Listener(self._address.listening, self._threads)
+        self._listener = Listener(self._address.listening, self._threads, warn)
         self._access = Access(self.token, self._address.port)
         self._usage = Usage()
         slots = Slots(options.limit, warn)

@@ -108,6 +108,20 @@ def test_the_state_that_another_response_proves(
     assert len(web.calls) == 1, "a redirect is not followed"
 
 
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (500, "it responded with 500"),  # by a Jupyter Server while a kernel starts
+        (418, "it responded with 418, which no Jupyter Server does"),
+    ],
+)
+def test_the_message_about_a_response_that_proves_nothing(
+    web: responses.RequestsMock, code: int, message: str
+) -> None:
+    web.get(URL + "api/status", status=code)
+    assert status(SERVER).message == message
+
+
 def test_a_server_that_lists_its_kernels_is_running(web: responses.RequestsMock) -> None:
     web.get(URL + "api/kernels", json=[])
     assert keep_alive(SERVER).state is State.RUNNING

@@ -273,7 +273,12 @@ def _classify(answer: Response) -> Status:
         return Status(State.GONE, "the hub reports that it is stopped (424)", certain=False)
     if answer.status in (404, 502, 503):
         return Status(State.ABSENT, f"it responded with {answer.status}")
-    return Status(State.UNCLEAR, f"it responded with {answer.status}, which no Jupyter Server does")
+    problem = f"it responded with {answer.status}"
+    if answer.status < 500:
+        problem += ", which no Jupyter Server does"
+    # One that starts a kernel can respond with 500 (kernelmanager.py: a kernel that it already
+    # lists has no ``last_activity`` yet).
+    return Status(State.UNCLEAR, problem)
 
 
 def leads_to_hub(location: str) -> bool:

@@ -64,6 +64,29 @@ class HeldKernel:
     expires: float | None = None
     """When the kernel of a bridge is deleted because no bridge is connected to it."""
 
+    @property
+    def path(self) -> str:
+        """Its path in the server's API."""
+        return kernel_path(self.kernel_id)
+
+    def describe(self, key: str) -> Mapping[str, Any]:
+        """Return its model if the key is ``kernels``, otherwise that of its session."""
+        if key == "kernels" and self.session_id:
+            return get_object(self.model, "kernel")
+        return self.model
+
+    def report(self) -> Kernel:
+        """Return what ran on it, together with how it was started."""
+        given = self.record
+        return replace(
+            self.conversation.record(),
+            requested=given.requested,
+            kernelspec=given.kernelspec,
+            waited=given.waited,
+            ready_after=given.ready_after,
+            problem=given.problem,
+        )
+
     def take_slot(self) -> Slot | None:
         """Return its slot for a kernel that replaces it."""
         slot, self.slot = self.slot, None
@@ -165,7 +188,7 @@ class Kernels:
 
     def records(self) -> tuple[Kernel, ...]:
         """Return what has run on each kernel, in the order in which they ended, then started."""
-        running = [_record(each) for each in self.all()]
+        running = [each.report() for each in self.all()]
         with self._lock:
             return (*self._ended, *running)
 
@@ -206,7 +229,7 @@ class Kernels:
         """Delete a kernel that its consumer no longer wants."""
         self.forget(kernel)
         if kernel.is_on_server and not self._gone:
-            self.delete_on_server(kernel_path(kernel.kernel_id))
+            self.delete_on_server(kernel.path)
 
     def respond_list(self, exchange: Exchange, target: Target) -> None:
         """Respond with the server's list of sessions or kernels, and all that it lacks."""
@@ -229,7 +252,7 @@ class Kernels:
             return
         models = listed if isinstance(listed, list) else []
         ids = {each.get("id") for each in models if isinstance(each, dict)}
-        missing = [_describe(each, key) for each in own]
+        missing = [each.describe(key) for each in own]
         exchange.respond_json(200, [*models, *(m for m in missing if m.get("id") not in ids)])
 
     def describe(self, exchange: Exchange, target: Target, key: str, identifier: str) -> None:
@@ -238,7 +261,7 @@ class Kernels:
         if kernel is None or (kernel.is_on_server and not self._gone):
             forward(exchange, target, self._upstream)
             return
-        exchange.respond_json(200, _describe(kernel, key))
+        exchange.respond_json(200, kernel.describe(key))
 
     def delete(self, exchange: Exchange, target: Target, key: str, identifier: str) -> None:
         """Delete a session or a kernel. One that the server cannot delete counts as deleted."""
@@ -329,7 +352,7 @@ class Kernels:
 
     def _interrupt(self, kernel: HeldKernel) -> None:
         try:
-            self._upstream.call("POST", f"{_path(kernel)}/interrupt", {}, silence=SHORT)
+            self._upstream.call("POST", f"{kernel.path}/interrupt", {}, silence=SHORT)
         except TransportError:
             self._on_trouble()
 
@@ -352,7 +375,7 @@ class Kernels:
         """
         until = time.monotonic() + _DELETE
         while True:
-            answer = self._upstream.call("POST", f"{_path(kernel)}/restart", {}, silence=_RESTART)
+            answer = self._upstream.call("POST", f"{kernel.path}/restart", {}, silence=_RESTART)
             if answer.status != 500 or time.monotonic() >= until:
                 return answer
             self._closed.wait(_DELETE_DELAY)
@@ -382,7 +405,7 @@ class Kernels:
         return self.find(identifier) if key == "kernels" else self.find_session(identifier)
 
     def _keep(self, kernel: HeldKernel) -> None:
-        record = _record(kernel)
+        record = kernel.report()
         with self._lock:
             if len(self._ended) < _MAX_RECORDS:
                 self._ended.append(record)
@@ -391,27 +414,3 @@ class Kernels:
 def kernel_path(kernel_id: str) -> str:
     """Return the path of a kernel in the server's API."""
     return f"api/kernels/{quote(kernel_id, safe='')}"
-
-
-def _path(kernel: HeldKernel) -> str:
-    return kernel_path(kernel.kernel_id)
-
-
-def _record(kernel: HeldKernel) -> Kernel:
-    """Return what ran on a kernel, together with how it was started."""
-    given = kernel.record
-    return replace(
-        kernel.conversation.record(),
-        requested=given.requested,
-        kernelspec=given.kernelspec,
-        waited=given.waited,
-        ready_after=given.ready_after,
-        problem=given.problem,
-    )
-
-
-def _describe(kernel: HeldKernel, key: str) -> Mapping[str, Any]:
-    """Return the model of a kernel, or of its session."""
-    if key == "kernels" and kernel.session_id:
-        return get_object(kernel.model, "kernel")
-    return kernel.model

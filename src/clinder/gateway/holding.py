@@ -38,7 +38,8 @@ from clinder.gateway.forward import (
     pass_on,
     respond_without_session,
 )
-from clinder.gateway.kernels import SHORT, HeldKernel, Kernels, kernel_path
+from clinder.gateway.held_kernel import HeldKernel
+from clinder.gateway.kernels import SHORT, Kernels
 from clinder.gateway.kernelspecs import map_kernelspec
 from clinder.gateway.report import Kernel
 from clinder.gateway.slots import Slot, Slots
@@ -360,7 +361,7 @@ class Holding:
         except (TransportError, ClinderError) as error:
             problem = f"{error.message[:1].upper()}{error.message[1:]}".rstrip(".") + "."
         if problem:
-            self._kernels.delete_on_server(kernel_path(kernel.kernel_id))
+            self._kernels.delete_on_server(kernel.path)
             kernel.model = {**kernel.model, "clinder": {"problem": problem}}
             self._kernels.fail(kernel, Cause.NOT_STARTED, problem)
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
-from urllib.parse import quote
 
 from clinder.gateway.access import Target
 from clinder.gateway.channels import Channels
@@ -21,13 +20,14 @@ from clinder.gateway.effects import Interrupt, Notice, Restart
 from clinder.gateway.exchange import Exchange
 from clinder.gateway.failures import Cause
 from clinder.gateway.forward import forward, pass_on, respond_to_failure
+from clinder.gateway.held_kernel import HeldKernel, kernel_path
 from clinder.gateway.pairs import Event
 from clinder.gateway.report import Kernel
 from clinder.gateway.slots import Slot
 from clinder.gateway.threads import Threads
 from clinder.gateway.upstream import Answer, Reply, Upstream
 from clinder.wire.http_errors import TransportError
-from clinder.wire.json_fields import get_object, get_text
+from clinder.wire.json_fields import get_text
 
 SHORT = 10.0
 """Seconds for requests that a server answers at once."""
@@ -40,62 +40,6 @@ _LEASE = 10.0
 """Seconds within which a bridge opens the websocket of the kernel that it has started."""
 _MAX_RECORDS = 2000
 _MAX_BODY = 1024 * 1024
-
-
-@dataclass
-class HeldKernel:
-    """A kernel and what a consumer knows about it.
-
-    ``model`` is the server's description of it or, if it has a ``session``, of that. ``record`` is
-    for the report. ``is_on_server`` is false for a kernel that did not start.
-    """
-
-    kernel_id: str
-    model: Mapping[str, Any]
-    record: Kernel
-    channels: Channels
-    conversation: Conversation
-    slot: Slot | None = None
-    session_id: str = ""
-    is_on_server: bool = True
-    started: float = field(default_factory=time.monotonic)
-    is_deleted: bool = False
-    is_leased: bool = False
-    expires: float | None = None
-    """When the kernel of a bridge is deleted because no bridge is connected to it."""
-
-    @property
-    def path(self) -> str:
-        """Its path in the server's API."""
-        return kernel_path(self.kernel_id)
-
-    def describe(self, key: str) -> Mapping[str, Any]:
-        """Return its model if the key is ``kernels``, otherwise that of its session."""
-        if key == "kernels" and self.session_id:
-            return get_object(self.model, "kernel")
-        return self.model
-
-    def report(self) -> Kernel:
-        """Return what ran on it, together with how it was started."""
-        given = self.record
-        return replace(
-            self.conversation.record(),
-            requested=given.requested,
-            kernelspec=given.kernelspec,
-            waited=given.waited,
-            ready_after=given.ready_after,
-            problem=given.problem,
-        )
-
-    def take_slot(self) -> Slot | None:
-        """Return its slot for a kernel that replaces it."""
-        slot, self.slot = self.slot, None
-        return slot
-
-    def release(self) -> None:
-        """Let another kernel start."""
-        if self.slot is not None:
-            self.slot.release()
 
 
 class Kernels:
@@ -409,8 +353,3 @@ class Kernels:
         with self._lock:
             if len(self._ended) < _MAX_RECORDS:
                 self._ended.append(record)
-
-
-def kernel_path(kernel_id: str) -> str:
-    """Return the path of a kernel in the server's API."""
-    return f"api/kernels/{quote(kernel_id, safe='')}"

@@ -7,7 +7,8 @@ import time
 from contextlib import suppress
 
 from clinder.gateway.failures import Cause
-from clinder.gateway.kernels import SHORT, HeldKernel, Kernels
+from clinder.gateway.held_kernel import HeldKernel
+from clinder.gateway.kernels import SHORT, Kernels
 from clinder.gateway.metrics import Usage, parse_metrics
 from clinder.gateway.slots import Slots
 from clinder.gateway.threads import Threads

@@ -308,6 +308,29 @@ def test_a_kernel_whose_consumer_has_left_is_deleted() -> None:
         until(lambda: len(opened.kernels) == 1)
 
 
+def test_a_kernel_whose_consumer_left_just_before_the_response_is_deleted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Otherwise it would keep its slot for an hour, and the pages that wait would do so, too."""
+    monkeypatch.setattr(holding, "_TICK", 60.0)  # so that the kernel comes first
+    has_left = threading.Event()
+
+    def answers(parent: str) -> list[str | bytes | None]:
+        assert has_left.wait(60)
+        return [info(parent)]
+
+    server = Server(answers)
+    with gateway(server, limit=KernelLimit(1)) as opened:
+        connection = HTTPConnection(urlsplit(opened.url).netloc, timeout=60)
+        headers = {"Authorization": f"token {opened.token}"}
+        connection.request("POST", "/api/sessions", json.dumps(SESSION), headers)
+        until(lambda: bool(server.requests))
+        connection.close()
+        has_left.set()
+        until(lambda: server.deleted == ["k"])
+        assert start(opened)[0] == 201
+
+
 def test_a_kernel_waits_until_another_one_ends() -> None:
     server = Server(lambda parent: [info(parent)])
     with gateway(server, limit=KernelLimit(1)) as opened:

@@ -139,12 +139,14 @@ class Holding:
         except ConsumerGone:
             cancel.set()
             raise
-        if isinstance(result, HeldKernel):
+        if not isinstance(result, HeldKernel):
+            _end(exchange, result)
+        elif exchange.is_consumer_gone():  # it left just before
+            self._kernels.remove(result)
+        else:
             if BRIDGE in exchange.headers:
                 self._kernels.lease(result)
             _respond(exchange, result.model)
-        else:
-            _end(exchange, result)
 
     def get(self, exchange: Exchange, target: Target) -> None:
         """Serve a GET request that comes before there is a session. Raises ``ConsumerGone``."""

@@ -985,6 +985,22 @@ def test_a_cell_whose_consumer_has_left_still_has_its_time_limit() -> None:
     assert dialogue.after(15) == ["restart"]
 
 
+def test_a_cell_whose_consumer_has_left_ends_when_another_consumer_sees_its_end() -> None:
+    """JupyterLab has another session id after its page was loaded again."""
+    dialogue = Dialogue(cell=9)
+    first = dialogue.run_cell()
+    dialogue.conversation.disconnect(dialogue.link, dialogue.now)
+    other = dialogue.connect("other")
+    assert dialogue.status("idle", first, other) == ["forward"]
+    dialogue.now += 8
+    dialogue.run_cell(link=other)
+
+    assert dialogue.after(2) == []
+    assert dialogue.restarting(other) == DIED
+    dialogue.connect("consumer")
+    assert dialogue.connected == LOST
+
+
 def test_a_consumer_without_a_session_id_cannot_come_back() -> None:
     dialogue = Dialogue()
     first = dialogue.connect("")

@@ -203,6 +203,8 @@ class Conversation:
         consumer.sender = incoming.head.sender or consumer.sender
         request = self._pending.find(link.session_id, parent_id)
         if request is None:
+            if incoming.state == "idle":
+                self._pending.note_end(parent_id, now)
             return [Forward()]
         effects = self._observe(consumer, request, incoming)
         if incoming.complete or Forward() not in effects:
@@ -423,6 +425,8 @@ class Conversation:
                 effects += self._fail(request, failure, now)
             elif request.survives(failure):
                 effects += self._end(request, [draft_idle()], now)
+            elif request.is_over:
+                effects += self._fail(request, Failure(Cause.OUTPUT_LOST), now)
             elif is_running or request.kind is Kind.EXPRESSION:
                 is_running = False
                 effects += self._fail(request, request.merge(failure), now)

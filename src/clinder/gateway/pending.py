@@ -35,7 +35,7 @@ class Pending:
     @property
     def running(self) -> Request | None:
         """The code that the kernel runs."""
-        return next((each for each in self._requests.values() if each.executes), None)
+        return next((each for each in self._requests.values() if each.runs_or_waits), None)
 
     def add(self, request: Request, now: float) -> None:
         """Add a request that is about to be passed on."""
@@ -46,6 +46,16 @@ class Pending:
         """Remove a request that has its result."""
         self._log.end(request, now)
         del self._requests[request.key]
+        self._start_next(now)
+
+    def note_end(self, message_id: str, now: float) -> None:
+        """Note that the kernel has run a request, according to the websocket of another consumer.
+
+        Its own consumer might have left, or read slowly.
+        """
+        for request in self._requests.values():
+            if request.head.message_id == message_id:
+                request.is_over = True
         self._start_next(now)
 
     def abandon(self, session_id: str, now: float) -> None:

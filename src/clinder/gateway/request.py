@@ -63,6 +63,8 @@ class Request:
     shows_error: bool = False
     failure: Failure | None = None
     interrupted: float | None = None
+    is_over: bool = False
+    """Whether the kernel has run it, although its consumer does not know that yet."""
     is_long: bool = False
     """Whether it is too long to be read as a whole."""
     loss: Cause = Cause.OUTPUT_LOST
@@ -96,6 +98,11 @@ class Request:
     def executes(self) -> bool:
         """Whether the request executes code, so that it can take long."""
         return self.kind is not Kind.OTHER
+
+    @property
+    def runs_or_waits(self) -> bool:
+        """Whether the kernel has code of the request to run."""
+        return self.executes and not self.is_over
 
     @property
     def key(self) -> tuple[str, str]:

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,7 +30,6 @@ _LOST_GRACE = 1.0
 the message first."""
 _MARK = b'"clinder"'
 """In the metadata of a message, a mark of the gateway's."""
-_REMEMBERED = 4096
 _BURST = 200
 
 
@@ -46,7 +44,8 @@ class Relay:
         self._started: queue.SimpleQueue[tuple[str, str, Channel] | str] = queue.SimpleQueue()
         self._wake, self._waker = socket.socketpair()
         self._waiting: list[Request] = []
-        self._identities: OrderedDict[str, tuple[bytes, ...]] = OrderedDict()
+        self._identities: dict[str, tuple[bytes, ...]] = {}
+        """Who waits for the reply to a request."""
         self._channel: Channel | None = None
         self._session_id = self._kernel_id = ""
         self._awaited = 0
@@ -164,18 +163,21 @@ class Relay:
         channel.send(without_chdir(request.message))
 
     def _remember(self, request: Request) -> None:
-        self._identities[str(request.message.header.get("msg_id"))] = request.identities
-        while len(self._identities) > _REMEMBERED:
-            self._identities.popitem(last=False)
+        header = request.message.header
+        if str(header.get("msg_type")).endswith("_request"):  # other messages have no reply
+            self._identities[str(header.get("msg_id"))] = request.identities
 
     def _deliver(self, message: Message) -> None:
         """Pass a kernel's message to the client."""
         if message.channel == "iopub":
             self._sockets.publish(message)
         elif message.channel in self._sockets.requests:
-            identities = self._identities.get(str(message.parent.get("msg_id")))
+            request_id = str(message.parent.get("msg_id"))
+            identities = self._identities.get(request_id)
             if identities is not None:
                 self._sockets.send(message, identities)
+            if message.channel != "stdin":  # what a cell asks for comes before its reply
+                self._identities.pop(request_id, None)
         mark = message.metadata.get("clinder") if _MARK in message.parts[2] else None
         if isinstance(mark, dict) and mark.get("lost") and self._end_at is None:
             reason = message.content.get("evalue") or "The session's kernel is lost."

@@ -999,6 +999,19 @@ def test_a_cell_whose_consumer_has_left_ends_when_another_consumer_sees_its_end(
     assert dialogue.restarting(other) == DIED
     dialogue.connect("consumer")
     assert dialogue.connected == LOST
+    assert dialogue.record.unfinished == 1
+
+
+def test_the_cell_of_a_consumer_that_reads_slowly_does_not_run_any_more() -> None:
+    dialogue = Dialogue(cell=9)
+    other = dialogue.connect("other")
+    first = dialogue.run_cell()
+    dialogue.run_cell(link=other)
+    dialogue.now += 5
+    assert dialogue.status("idle", first, other) == ["forward"]
+
+    assert dialogue.after(8) == []
+    assert dialogue.restarting(other) == ["drop", *LOST, *DIED[1:]]
 
 
 def test_a_consumer_without_a_session_id_cannot_come_back() -> None:

@@ -204,7 +204,7 @@ class Conversation:
         request = self._pending.find(link.session_id, parent_id)
         if request is None:
             if incoming.state == "idle":
-                self._pending.note_end(parent_id, now)
+                self._note_end(parent_id, now)
             return [Forward()]
         effects = self._observe(consumer, request, incoming)
         if incoming.complete or Forward() not in effects:
@@ -333,6 +333,18 @@ class Conversation:
         if effects:
             self._sentinels.append(consumer.sentinel)
         return effects
+
+    def _note_end(self, message_id: str, now: float) -> None:
+        """Note that the kernel has run a request of another consumer.
+
+        If that one has left, the server has not kept the result, because this one is connected.
+        """
+        for request in self._pending.note_end(message_id, now):
+            consumer = self._consumers.get(request.session_id)
+            if consumer.link is None:
+                failure = Failure(Cause.OUTPUT_LOST)
+                consumer.send(request, draft_endings(request, failure, failure.text, self._info))
+                self._pending.drop(request, now)
 
     def _check(self, running: Request, now: float) -> list[Effect]:
         """Return a sentinel if the kernel has sent nothing for a request for a while.

@@ -48,22 +48,27 @@ class Pending:
         del self._requests[request.key]
         self._start_next(now)
 
-    def note_end(self, message_id: str, now: float) -> None:
-        """Note that the kernel has run a request, according to the websocket of another consumer.
+    def note_end(self, message_id: str, now: float) -> list[Request]:
+        """Note that the kernel has run the requests with this id, and return them.
 
-        Its own consumer might have left, or read slowly.
+        Their own consumers do not know that yet.
         """
-        for request in self._requests.values():
-            if request.head.message_id == message_id:
-                request.is_over = True
+        requests = [each for each in self.all() if each.head.message_id == message_id]
+        for each in requests:
+            each.is_over = True
         self._start_next(now)
+        return requests
 
     def abandon(self, session_id: str, now: float) -> None:
         """Remove the requests of a consumer that no longer waits for them."""
         for request in self.of(session_id):
-            self._log.abandon(request, now)
-            del self._requests[request.key]
+            self.drop(request, now)
         self._start_next(now)
+
+    def drop(self, request: Request, now: float) -> None:
+        """Remove a request whose consumer has no result of it, and which does not run."""
+        self._log.abandon(request, now)
+        del self._requests[request.key]
 
     def _start_next(self, now: float) -> None:
         running = self.running

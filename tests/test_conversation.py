@@ -1006,12 +1006,29 @@ def test_the_cell_of_a_consumer_that_reads_slowly_does_not_run_any_more() -> Non
     dialogue = Dialogue(cell=9)
     other = dialogue.connect("other")
     first = dialogue.run_cell()
-    dialogue.run_cell(link=other)
+    second = dialogue.run_cell(link=other)
     dialogue.now += 5
     assert dialogue.status("idle", first, other) == ["forward"]
+    dialogue.status("busy", second)
+    dialogue.status("busy", first)
 
     assert dialogue.after(8) == []
-    assert dialogue.restarting(other) == ["drop", *LOST, *DIED[1:]]
+    assert dialogue.restarting(other) == [*DIED, *LOST]
+    assert dialogue.record.seconds == 5 + 8
+
+
+def test_the_cell_that_the_kernel_has_begun_is_the_one_that_runs() -> None:
+    """The server can receive the cells of two consumers in another order than the gateway."""
+    dialogue = Dialogue(cell=9)
+    other = dialogue.connect("other")
+    waiting = dialogue.run_cell()
+    dialogue.now += 5
+    dialogue.status("busy", dialogue.run_cell(link=other))
+
+    assert dialogue.after(8) == []
+    assert dialogue.after(1) == ["interrupt"]
+    assert dialogue.restarting(other) == [*TIMED_OUT, "execute_reply aborted", "idle"]
+    assert dialogue.last_made("execute_reply")[0] == dialogue.header(waiting)
 
 
 def test_a_consumer_without_a_session_id_cannot_come_back() -> None:

@@ -93,7 +93,7 @@ class CellLog:
 
     def _add(self, request: Request, now: float) -> None:
         if request.started is not None:
-            self._add_seconds(request, now - request.started)
+            self._add_seconds(request, (request.ended or now) - request.started)
         if request.error is not None and not _was_restarted(request):
             self.add_error(request)
         for applies, numbers in (

@@ -206,6 +206,9 @@ class Conversation:
             if incoming.state == "idle":
                 self._note_end(parent_id, now)
             return [Forward()]
+        if not request.is_seen:
+            request.loss = Cause.OUTPUT_LOST
+            self._pending.see(request, now)
         effects = self._observe(consumer, request, incoming)
         if incoming.complete or Forward() not in effects:
             self._settle(request, incoming, now)
@@ -293,8 +296,6 @@ class Conversation:
 
     def _observe(self, consumer: Consumer, request: Request, incoming: Incoming) -> list[Effect]:
         """Return whether to pass on a message that belongs to a request, or what replaces it."""
-        if not request.is_seen:
-            request.is_seen, request.loss = True, Cause.OUTPUT_LOST
         failure = request.failure if request.executes else None
         if failure is None:
             if incoming.content:
@@ -431,13 +432,13 @@ class Conversation:
     def _end_all(self, failure: Failure, now: float) -> list[Effect]:
         """End the running code with an error, and the code after it as a kernel's queue does."""
         effects: list[Effect] = []
-        is_running = True
-        for request in self._pending.all():
+        is_running, running = True, self._pending.running
+        for request in sorted(self._pending.all(), key=lambda each: each is not running):
             if not request.executes:
                 effects += self._fail(request, failure, now)
             elif request.survives(failure):
                 effects += self._end(request, [draft_idle()], now)
-            elif request.is_over:
+            elif request.ended is not None:
                 effects += self._fail(request, Failure(Cause.OUTPUT_LOST), now)
             elif is_running or request.kind is Kind.EXPRESSION:
                 is_running = False

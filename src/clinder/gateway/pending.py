@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from clinder.gateway.cell_log import CellLog
 from clinder.gateway.request import Request
 
 
 class Pending:
-    """Requests, in the order in which the kernel runs their code. The log learns how they end."""
+    """Requests, in the order in which they were passed on. The log learns how they end.
+
+    The kernel runs those of several consumers in another order if the server receives them so.
+    """
 
     def __init__(self, log: CellLog):
         self._log = log
@@ -35,11 +40,27 @@ class Pending:
     @property
     def running(self) -> Request | None:
         """The code that the kernel runs."""
-        return next((each for each in self._requests.values() if each.runs_or_waits), None)
+        return next((each for each in self._runnable() if each.is_seen), None) or next(
+            self._runnable(), None
+        )
 
     def add(self, request: Request, now: float) -> None:
         """Add a request that is about to be passed on."""
         self._requests[request.key] = request
+        self._start_next(now)
+
+    def see(self, request: Request, now: float) -> None:
+        """Note that the kernel has begun with a request, so it is done with those before."""
+        request.is_seen = True
+        if not request.executes or request.ended is not None:
+            return
+        for each in self._runnable():
+            if each is request:
+                continue
+            if each.is_seen:
+                each.ended = now
+            else:
+                each.started = None
         self._start_next(now)
 
     def finish(self, request: Request, now: float) -> None:
@@ -55,7 +76,7 @@ class Pending:
         """
         requests = [each for each in self.all() if each.head.message_id == message_id]
         for each in requests:
-            each.is_over = True
+            each.ended = each.ended or now
         self._start_next(now)
         return requests
 
@@ -69,6 +90,9 @@ class Pending:
         """Remove a request whose consumer has no result of it, and which does not run."""
         self._log.abandon(request, now)
         del self._requests[request.key]
+
+    def _runnable(self) -> Iterator[Request]:
+        return (each for each in self._requests.values() if each.executes and each.ended is None)
 
     def _start_next(self, now: float) -> None:
         running = self.running

@@ -63,8 +63,8 @@ class Request:
     shows_error: bool = False
     failure: Failure | None = None
     interrupted: float | None = None
-    is_over: bool = False
-    """Whether the kernel has run it, although its consumer does not know that yet."""
+    ended: float | None = None
+    """When the kernel had run it, if other consumers knew that before its own."""
     is_long: bool = False
     """Whether it is too long to be read as a whole."""
     loss: Cause = Cause.OUTPUT_LOST
@@ -98,11 +98,6 @@ class Request:
     def executes(self) -> bool:
         """Whether the request executes code, so that it can take long."""
         return self.kind is not Kind.OTHER
-
-    @property
-    def runs_or_waits(self) -> bool:
-        """Whether the kernel has code of the request to run."""
-        return self.executes and not self.is_over
 
     @property
     def key(self) -> tuple[str, str]:

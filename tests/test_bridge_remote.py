@@ -9,12 +9,15 @@ from contextlib import closing
 
 import pytest
 import zmq
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection
 
-from clinder.bridge.envelope import Message
+from clinder.bridge.envelope import SUBPROTOCOL, Message, pack
 from clinder.bridge.remote import Channel, ChannelClosed, Gateway, RemoteError
 from clinder.bridge.sockets import KernelSockets
 from hubs import Jupyter, ScriptedHub
 from kernels import Kernel, Mood
+from loopback import Loopback
 
 TOKEN = "s3cret"
 PORTS = ("hb", "iopub", "shell", "control", "stdin")
@@ -79,6 +82,46 @@ def test_a_websocket_that_ends_is_noticed(hub: ScriptedHub) -> None:
             each.shutdown(socket.SHUT_RDWR)
         with pytest.raises(ChannelClosed):
             receive_forever(channel)
+
+
+def as_bytes(message: Message) -> bytes:
+    data = pack(message, SUBPROTOCOL)
+    assert isinstance(data, bytes)
+    return data
+
+
+class ClosesAtOnce(Loopback):
+    """Opens a websocket, sends messages, and closes it, all in the segment of the response."""
+
+    def __init__(self, *messages: Message):
+        super().__init__()
+        self._messages = messages
+
+    def handle(self, connection: socket.socket) -> None:
+        protocol = WSConnection(ConnectionType.SERVER)
+        with connection:
+            protocol.receive_data(connection.recv(65536))
+            assert [*protocol.events()]
+            events = (
+                AcceptConnection(subprotocol=SUBPROTOCOL),
+                *(BytesMessage(as_bytes(each)) for each in self._messages),
+                CloseConnection(1000),
+            )
+            connection.sendall(b"".join(map(protocol.send, events)))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_what_arrives_together_with_the_close_is_received_before_it(count: int) -> None:
+    """The last message explains why the kernel is lost."""
+    messages = [Message("iopub", REQUEST)] * count
+    with ClosesAtOnce(*messages) as server:
+        channel = Gateway(f"{server.origin}/", TOKEN).open_channel("k1", "c")
+        with closing(channel):
+            if messages:
+                assert [each.channel for each in channel.receive()] == ["iopub"] * count
+            assert channel.is_closed
+            with pytest.raises(ChannelClosed):
+                channel.receive()
 
 
 def receive_forever(channel: Channel) -> None:

@@ -72,15 +72,19 @@ class Relay:
                 self._register(poller)
                 self._handle(dict(poller.poll(self._timeout())))
         except ChannelClosed:
-            self._fail("The session, or clinder's gateway to it, has ended.")
+            if self._end_at is None:
+                self._fail("The session, or clinder's gateway to it, has ended.")
+            time.sleep(self._remaining())  # a grace period, if there is one, has not ended yet
         finally:
             self._delete()
         return self._code
 
     def _timeout(self) -> int:
-        if self._end_at is None:
-            return _POLL
-        return max(0, min(_POLL, round(1000 * (self._end_at - time.monotonic()))))
+        return _POLL if self._end_at is None else min(_POLL, round(1000 * self._remaining()))
+
+    def _remaining(self) -> float:
+        """Return the seconds until the bridge ends, 0 if that is not known."""
+        return 0.0 if self._end_at is None else max(0.0, self._end_at - time.monotonic())
 
     def _register(self, poller: zmq.Poller) -> None:
         if self._channel:
@@ -102,8 +106,7 @@ class Relay:
             if state & zmq.POLLOUT:
                 self._channel.flush()
             if state & ~zmq.POLLOUT:
-                for message in self._channel.receive():
-                    self._deliver(message)
+                self._pass_on(self._channel)
 
     def _start(self) -> None:
         """Start the kernel, in a thread, because this can take minutes."""
@@ -141,6 +144,7 @@ class Relay:
             waiting, self._waiting = self._waiting, []
             for request in waiting:
                 self._forward(request, self._channel)
+            self._pass_on(self._channel)  # what arrived with the response to the handshake
 
     def _receive(self, name: str, opened: zmq.Socket[bytes]) -> None:
         for _ in range(_BURST):
@@ -166,6 +170,13 @@ class Relay:
         header = request.message.header
         if str(header.get("msg_type")).endswith("_request"):  # other messages have no reply
             self._identities[str(header.get("msg_id"))] = request.identities
+
+    def _pass_on(self, channel: Channel) -> None:
+        """Deliver what has arrived. Raises :class:`ChannelClosed` once nothing more can arrive."""
+        for message in channel.receive():
+            self._deliver(message)
+        if channel.is_closed:
+            raise ChannelClosed
 
     def _deliver(self, message: Message) -> None:
         """Pass a kernel's message to the client."""

@@ -137,6 +137,8 @@ class Channel:
         self._unsent: deque[memoryview] = deque()
         self._data = bytearray()
         self._received: list[Message] = []
+        self.is_closed = False
+        """Whether nothing more can arrive. There can still be messages to :meth:`receive`."""
         opened.sendall(handshake.request)
         while (response := handshake.feed(data := opened.recv(_CHUNK))) is None:
             if not data:
@@ -181,20 +183,24 @@ class Channel:
                 return
 
     def receive(self) -> list[Message]:
-        """Return the messages that are complete by now. Raises :class:`ChannelClosed`."""
+        """Return the messages that are complete by now.
+
+        Raises :class:`ChannelClosed` if the websocket is closed and there are none.
+        """
         for _ in range(_CHUNKS):
+            if self._received or self.is_closed:
+                break
             try:
                 data = self._socket.recv(_CHUNK)
             except BlockingIOError:
                 break
             except OSError:
-                raise ChannelClosed from None
-            if not data:
-                raise ChannelClosed
+                data = b""
+            self.is_closed = not data
             self._feed(data)
-            if self._received:
-                break
         received, self._received = self._received, []
+        if self.is_closed and not received:
+            raise ChannelClosed
         return received
 
     def close(self) -> None:
@@ -205,8 +211,8 @@ class Channel:
         try:
             for fragment in self._reader.feed(data):
                 self._handle(fragment)
-        except Broken:
-            raise ChannelClosed from None
+        except (Broken, ChannelClosed):  # the messages before that are complete
+            self.is_closed = True
 
     def _handle(self, fragment: Fragment) -> None:
         if fragment.opcode == Opcode.CLOSE:

@@ -181,6 +181,11 @@ class Sessions(Handler):
         self.write({"id": "s", "kernel": {"id": "k2", **kernel} if kernel else {"id": "k"}})
 
 
+class Status(RequestHandler):
+    def get(self) -> None:
+        self.write({"kernels": 1})
+
+
 class Page(RequestHandler):
     def get(self) -> None:
         self.write("a page")
@@ -199,6 +204,7 @@ def serving(server: Server) -> Iterator[Server]:
                 [
                     (r"/user/x/api/kernel(?:specs|s|s/([^/]+))", Kernels, own),
                     (r"/user/x/api/sessions(?:/s)?", Sessions, own),
+                    (r"/user/x/api/status", Status),
                     (r"/user/x/api/.*", Channels, own),
                     (r"/x", Page),
                 ]

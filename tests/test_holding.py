@@ -144,6 +144,18 @@ def test_a_kernel_that_does_not_start_explains_that_in_its_cells(
     assert gone in (204, 404)
 
 
+def test_a_kernel_whose_connection_breaks_while_it_starts_is_connected_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """If a proxy restarts while many kernels start, they would all be lost."""
+    monkeypatch.setattr(holding, "_RETRY_DELAYS", (0.01, 0.01))
+    answers = iter([None, None, info])
+    server = Server(lambda parent: [each(parent) if (each := next(answers)) else None])
+    with gateway(server) as opened:
+        code, model = start(opened)
+    assert (code, model["kernel"], "clinder" in model) == (201, {"id": "k"}, False)
+
+
 def run(opened: Gateway) -> None:
     execute(Session(opened.url, opened.token), "1", Deadline(20), write=lambda _: None)
 

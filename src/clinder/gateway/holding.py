@@ -51,7 +51,7 @@ from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
 from clinder.wire.json_fields import get_object, get_text
 from clinder.wire.jupyter_server import Server, State
-from clinder.wire.kernel_channel import KernelChannel
+from clinder.wire.kernel_channel import KernelChannel, TooLarge
 
 Prepare = Callable[[KernelChannel, str], None]
 """Sets a kernel of this kernelspec up, on a websocket of its own, before a consumer uses it.
@@ -350,14 +350,9 @@ class Holding:
 
     def _wait_until_ready(self, kernel: HeldKernel, deadline: Deadline) -> None:
         """Wait until a kernel responds, and set it up. If that fails, its cells explain it."""
-        began = deadline.now()
         problem = ""
         try:
-            with self._connect_through_outage(kernel, deadline) as channel:
-                seconds = deadline.now() - began
-                kernel.record = replace(kernel.record, ready_after=seconds)
-                if self._prepare is not None:
-                    self._prepare(channel, kernel.record.kernelspec)
+            self._make_ready(kernel, deadline)
         except Cancelled:
             raise
         except (TransportError, ClinderError) as error:
@@ -367,12 +362,25 @@ class Holding:
             kernel.model = {**kernel.model, "clinder": {"problem": problem}}
             self._kernels.fail(kernel, Cause.NOT_STARTED, problem)
 
-    def _connect_through_outage(self, kernel: HeldKernel, deadline: Deadline) -> KernelChannel:
+    def _make_ready(self, kernel: HeldKernel, deadline: Deadline) -> None:
+        """Do so, again if the connection breaks. Raises the errors of the last time."""
+        began, delays = deadline.now(), iter(_RETRY_DELAYS)
         while True:
             try:
-                return self._connect(kernel, deadline)
+                with self._connect(kernel, deadline) as channel:
+                    seconds = deadline.now() - began
+                    kernel.record = replace(kernel.record, ready_after=seconds)
+                    if self._prepare is not None:
+                        self._prepare(channel, kernel.record.kernelspec)
+                    return
+            except TooLarge:
+                raise
             except TransportError:
-                if self._is_there(deadline) or not self._returns(deadline):
+                if self._is_there(deadline):
+                    if (delay := next(delays, None)) is None:
+                        raise
+                    deadline.wait(delay)
+                elif not self._returns(deadline):
                     raise
 
     def _connect(self, kernel: HeldKernel, deadline: Deadline) -> KernelChannel:

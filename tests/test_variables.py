@@ -53,7 +53,7 @@ def test_a_text_that_is_no_name_is_an_error_and_shows_no_value(name: str) -> Non
     assert "hunter2" not in str(raised.value)
 
 
-@pytest.mark.parametrize("value", ["a\0b", "x" * (MAX_SIZE + 1)])
+@pytest.mark.parametrize("value", ["a\0b", "x" * (MAX_SIZE + 1), "é" * (MAX_SIZE // 2 + 1)])
 def test_a_value_that_no_kernel_accepts_is_an_error_without_the_value(value: str) -> None:
     with pytest.raises(UsageError) as raised:
         Variables({"A": value})
@@ -92,10 +92,10 @@ def test_python_sets_exactly_the_value_and_prints_nothing(name: str) -> None:
 
 
 def test_r_and_julia_get_bytes_so_that_no_value_is_code() -> None:
-    values = {"A": 'é"'}
+    values = {"A": os.fsdecode(b'\xc3\xa9"\xe9')}  # the last byte is not UTF-8
     assert Variables(values).setup_code("R") == (
-        "base::Sys.setenv(`A` = rawToChar(as.raw(c(195, 169, 34))))"
+        "base::Sys.setenv(`A` = rawToChar(as.raw(c(195, 169, 34, 233))))"
     )
     assert Variables(values).setup_code("julia") == (
-        'ENV["A"] = String(UInt8[195, 169, 34]); nothing'
+        'ENV["A"] = String(UInt8[195, 169, 34, 233]); nothing'
     )

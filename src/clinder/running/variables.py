@@ -6,6 +6,7 @@ A kernel gets them from code that it runs before anything else. Nothing is store
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -14,7 +15,7 @@ from clinder.errors import CodeRaised, UsageError
 from clinder.wire.kernel_channel import KernelChannel, KernelDied
 
 MAX_SIZE = 512 * 1024
-"""Characters of all values together: a Jupyter Server accepts messages of up to 10 MiB."""
+"""Bytes of all values together: a Jupyter Server accepts messages of up to 10 MiB."""
 _SETUP_TIMEOUT = 60.0
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -35,7 +36,7 @@ class Variables:
             _require_name(name)
             if "\0" in value:
                 raise UsageError(f"The value of {name} contains a NUL character.")
-        if sum(map(len, self.values.values())) > MAX_SIZE:
+        if sum(len(_bytes(value)) for value in self.values.values()) > MAX_SIZE:
             raise UsageError(f"The variables have more than {MAX_SIZE // 1024} KiB in all.")
 
     def __bool__(self) -> bool:
@@ -147,7 +148,7 @@ def _write_python(values: Mapping[str, str]) -> str:
 def _write_r(values: Mapping[str, str]) -> str:
     """Bytes, because R converts a string that is not ASCII to the locale's encoding."""
     items = ", ".join(
-        f"`{name}` = rawToChar(as.raw(c({', '.join(map(str, value.encode()))})))"
+        f"`{name}` = rawToChar(as.raw(c({', '.join(map(str, _bytes(value)))})))"
         for name, value in values.items()
     )
     return f"base::Sys.setenv({items})"
@@ -155,10 +156,15 @@ def _write_r(values: Mapping[str, str]) -> str:
 
 def _write_julia(values: Mapping[str, str]) -> str:
     items = "; ".join(
-        f'ENV["{name}"] = String(UInt8[{", ".join(map(str, value.encode()))}])'
+        f'ENV["{name}"] = String(UInt8[{", ".join(map(str, _bytes(value)))}])'
         for name, value in values.items()
     )
     return f"{items}; nothing"
+
+
+def _bytes(value: str) -> bytes:
+    """Return the bytes that a variable of this machine has, which need not be UTF-8."""
+    return value.encode(errors=sys.getfilesystemencodeerrors())
 
 
 _LANGUAGES = {"python": _write_python, "r": _write_r, "julia": _write_julia}

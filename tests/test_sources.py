@@ -6,6 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from clinder.cli.main import main
 from clinder.cli.sources import Source
 from clinder.cli.stop import how_to_continue
 from clinder.errors import UsageError
-from clinder.session import Session
+from clinder.session import Account, Session
 from hubs import Jupyter, ScriptedHub
 
 TOKEN = "s3cret-token"
@@ -195,6 +196,20 @@ def test_after_a_cancellation_stop_shows_how_to_stop_the_remaining_sessions(
     assert hint.endswith(end)
     assert all(each.session.url in hint for each in sources)
     assert TOKEN not in hint
+
+
+def test_a_hub_token_that_cannot_be_one_keeps_no_other_session_from_being_stopped(
+    hub: ScriptedHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("CLINDER_HUB_TOKEN", "two words")
+    under_account = replace(session(hub), account=Account("ada"))
+    file = str(write(tmp_path / "session.json", under_account))
+    assert main(["stop", f"@{file}", session(hub, "y").uri]) == 2
+    assert "The hub token contains a space" in capsys.readouterr().err
+    assert not hub.runs("y")
 
 
 def test_stop_removes_the_file_of_a_session_that_is_gone(hub: ScriptedHub, tmp_path: Path) -> None:

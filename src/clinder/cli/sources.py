@@ -38,7 +38,7 @@ class Source:
         """Return the source with the token of the user under whose account its session runs."""
         if isinstance(self.outcome, UsageError):
             return self
-        return Source(self.outcome.for_user(token), self.file)
+        return _source(partial(self.outcome.for_user, token), self.file)
 
 
 def read_sessions(

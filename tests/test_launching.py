@@ -278,20 +278,37 @@ def test_failures_stay_on_the_terminal_and_the_log_only_if_verbose(
 
 
 class Interrupting(io.StringIO):
-    """A stderr that raises SIGINT when the line about the last phase is written."""
+    """A stderr that raises SIGINT when a line with this beginning is written."""
+
+    def __init__(self, beginning: str):
+        super().__init__()
+        self._beginning = beginning
 
     def write(self, text: str) -> int:
-        if text.startswith("clinder: readiness: "):
+        if text.startswith(self._beginning):
             signal.raise_signal(signal.SIGINT)
         return super().write(text)
 
 
-@pytest.mark.parametrize("command", [["start"], ["run"]])
+@pytest.mark.parametrize(
+    ("command", "beginning"),
+    [
+        (["start"], "clinder: readiness: "),
+        (["run"], "clinder: readiness: "),
+        (["run"], "clinder: Kernelspecs that run on the session: "),
+    ],
+    ids=str,
+)
 def test_a_signal_when_the_session_is_usable_stops_it(
-    command: list[str], hub: ScriptedHub, file: Path, monkeypatch: pytest.MonkeyPatch
+    command: list[str],
+    beginning: str,
+    hub: ScriptedHub,
+    file: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A terminal sends Ctrl-C only to a command that runs already, so none may start."""
     launchable(hub)
-    stderr, stdout = Interrupting(), io.StringIO()
+    stderr, stdout = Interrupting(beginning), io.StringIO()
     monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setattr(sys, "stdout", stdout)
     begun = file.with_name("begun")
@@ -301,6 +318,7 @@ def test_a_signal_when_the_session_is_usable_stops_it(
     assert main([*command, *arguments]) == 130
 
     assert "clinder: Cancelled by SIGINT.\n" in stderr.getvalue()
+    assert "Running" not in stderr.getvalue()
     assert stdout.getvalue() == ""
     assert len(hub.calls("POST", "api/shutdown")) == 1
     assert not [*file.parent.iterdir()]

@@ -190,6 +190,7 @@ class _Run:
             try:
                 Deadline(1, cancel=cancel).raise_if_expired()
                 with self._hand_out(command[0]) as variables:
+                    self._raise_if_signalled()
                     self._print(f"Running {shlex.join(command)}")
                     environ = {**os.environ, **variables}
                     to_stderr = self._options.events == STDOUT
@@ -206,6 +207,14 @@ class _Run:
             finally:
                 done.set()
                 self._stop()
+
+    def _raise_if_signalled(self) -> None:
+        """Raise :class:`~clinder.errors.Cancelled` after a signal.
+
+        A terminal sends Ctrl-C only to a command that runs already.
+        """
+        if self._signals:
+            raise Cancelled("Cancelled.")
 
     def _wait(self, process: Process, on_launched: Callable[[], None]) -> int:
         waiting = Waiting(

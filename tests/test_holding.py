@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ from clinder.gateway.slots import KernelLimit
 from clinder.gateway.upstream import Credential
 from clinder.running.kernels import execute
 from clinder.session import Session
+from clinder.wire.http_errors import TransportError
+from clinder.wire.kernel_channel import KernelChannel
 from e2e.world import until
 from hubs import ScriptedHub
 
@@ -356,6 +358,32 @@ def test_a_kernel_waits_until_another_one_ends() -> None:
         waiting.join(10)
         assert outcome[0][0] == 201
     assert WARNINGS == ["Pages wait for a kernel: the session runs at most one kernel at a time."]
+
+
+def test_a_kernel_whose_consumer_deletes_it_is_not_missed() -> None:
+    """A busy server takes its time: it has no such kernel any more, but does not say so yet."""
+    is_deleting = threading.Event()
+
+    def delete() -> None:
+        server.refuse, server.last_state = 404, (404, "{}")
+        is_deleting.set()
+
+    def answers(parent: str) -> list[str | bytes | None]:
+        return [None if is_deleting.is_set() else info(parent)]
+
+    server = Server(answers, on_delete=delete, delete_takes=1.0)
+    with gateway(server) as opened:
+        start(opened)
+        session, deadline = Session(opened.url, opened.token), Deadline(60)
+        with KernelChannel(session, "k", deadline=deadline) as channel:
+            channel.wait_until_ready(deadline)
+            deleting = threading.Thread(target=request, args=(opened, "DELETE", "api/kernels/k"))
+            deleting.start()
+            assert is_deleting.wait(60)
+            with suppress(TransportError):  # the server closes the websocket
+                channel.execute_silently("1", deadline)
+            deleting.join()
+    assert WARNINGS == []
 
 
 def test_another_kernelspec_is_started_if_the_server_lacks_the_requested_one() -> None:

@@ -40,7 +40,7 @@ class HeldKernel:
     @property
     def path(self) -> str:
         """Its path in the server's API."""
-        return kernel_path(self.kernel_id)
+        return f"api/kernels/{quote(self.kernel_id, safe='')}"
 
     def describe(self, key: str) -> Mapping[str, Any]:
         """Return its model if the key is ``kernels``, otherwise that of its session."""
@@ -69,8 +69,3 @@ class HeldKernel:
         """Let another kernel start."""
         if self.slot is not None:
             self.slot.release()
-
-
-def kernel_path(kernel_id: str) -> str:
-    """Return the path of a kernel in the server's API."""
-    return f"api/kernels/{quote(kernel_id, safe='')}"

@@ -20,7 +20,7 @@ from clinder.gateway.effects import Interrupt, Notice, Restart
 from clinder.gateway.exchange import Exchange
 from clinder.gateway.failures import Cause
 from clinder.gateway.forward import forward, pass_on, respond_to_failure
-from clinder.gateway.held_kernel import HeldKernel, kernel_path
+from clinder.gateway.held_kernel import HeldKernel
 from clinder.gateway.pairs import Event
 from clinder.gateway.report import Kernel
 from clinder.gateway.slots import Slot
@@ -280,7 +280,7 @@ class Kernels:
             self._threads,
             is_ours=is_ours,
             perform=lambda event: self._perform(kernel, event),
-            ask=lambda: self._has(kernel_id),
+            ask=lambda: self._has(kernel),
             on_trouble=self._on_trouble,
             now=time.monotonic,
         )
@@ -324,11 +324,13 @@ class Kernels:
                 return answer
             self._closed.wait(_DELETE_DELAY)
 
-    def _has(self, kernel_id: str) -> bool | None:
-        """Whether the server has a kernel, ``None`` if that is unknown."""
+    def _has(self, kernel: HeldKernel) -> bool | None:
+        """Whether the server has a kernel, ``None`` if that is unknown, or no longer matters."""
         try:
-            answer = self._upstream.call("GET", kernel_path(kernel_id), silence=SHORT)
+            answer = self._upstream.call("GET", kernel.path, silence=SHORT)
         except TransportError:
+            return None
+        if kernel.is_deleted:
             return None
         is_jupyters = isinstance(answer.content, dict)  # a proxy's page proves nothing
         return {200: True, 404: False}.get(answer.status) if is_jupyters else None

@@ -172,7 +172,7 @@ def test_json_fields_of_the_wrong_type_are_ignored() -> None:
         "url": f"{URL}lab",
         "token": TOKEN,
         "image": 5,
-        "phases": {"waiting": 1, "built": True, "launching": "long"},
+        "phases": {"waiting": 1, "built": True, "launching": "long", "readiness": 10**400},
         "attempts": ["one", {"hub": "h", "seconds": "long"}],
         "later": {},
     }

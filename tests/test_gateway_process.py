@@ -7,6 +7,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -14,6 +15,7 @@ import pytest
 import requests
 
 from clinder._deadline import Deadline
+from clinder.cli.kernels import end_bridges
 from clinder.errors import Cancelled
 from clinder.gateway.conversation import CellLimits
 from clinder.gateway.folder import Handed, report_path
@@ -93,3 +95,16 @@ def test_a_gateway_that_does_not_start_is_none(session: Session, tmp_path: Path)
     assert start_detached(session, OPTIONS, tmp_path, Deadline(30), **options) is None  # type: ignore[arg-type]
     assert start_detached(session, OPTIONS, tmp_path / "gone", Deadline(30), **options) is None  # type: ignore[arg-type]
     assert end_detached(tmp_path / "gone", Deadline(30)) is None
+
+
+def test_a_session_that_is_stopped_at_the_last_moment_still_takes_its_gateway_with_it(
+    session: Session, tmp_path: Path
+) -> None:
+    folder = tmp_path / "kernels"
+    folder.mkdir()
+    _, process = start(session, folder)
+
+    end_bridges(replace(session, kernels=str(folder)), {}, Deadline(0.01))
+
+    assert not folder.exists()
+    until(lambda: has_ended(process))

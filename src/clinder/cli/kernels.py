@@ -128,11 +128,14 @@ def _require_started(handed: Handed | None) -> Handed:
 
 
 def end_bridges(session: Session, environ: Mapping[str, str], deadline: Deadline) -> None:
-    """End the gateway of a session that is gone, and remove its folder of kernelspecs."""
-    from clinder.gateway.process import end_detached, serves
+    """End the gateway of a session that is gone, and remove its folder of kernelspecs.
+
+    This can overrun the deadline, by the time that a gateway has for its end.
+    """
+    from clinder.gateway.process import END_TIMEOUT, end_detached, serves
 
     folders = [session.kernels, *environ.get("JUPYTER_PATH", "").split(os.pathsep)]
     for folder in map(Path, filter(None, folders)):
         if serves(folder, session):
-            end_detached(folder, deadline)
+            end_detached(folder, deadline.extended(END_TIMEOUT))
             shutil.rmtree(folder, ignore_errors=True)

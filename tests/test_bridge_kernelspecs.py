@@ -82,7 +82,7 @@ def test_a_kernelspec_that_leads_back_to_this_machine_is_left_out(folder: Path) 
     assert write(folder, specs) == Written(("ir",), ("python3",))
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/b", "", "x" * 201, "a b"])
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".", "..", "x" * 201, "a b"])
 def test_a_name_that_is_no_kernelspec_name_is_left_out(folder: Path, name: str) -> None:
     assert write(folder, {name: spec(), "ir": spec()}) == Written(("ir",), ("python3",))
 

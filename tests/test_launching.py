@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
-from answers import Answer, event, page, ready
+from answers import Answer, Raw, event, json_page, page, ready
 from clinder import session_file
 from clinder.cli.launching import launch_consequence, launch_session
 from clinder.cli.main import main
@@ -322,6 +324,30 @@ def test_a_signal_when_the_session_is_usable_stops_it(
     assert stdout.getvalue() == ""
     assert len(hub.calls("POST", "api/shutdown")) == 1
     assert not [*file.parent.iterdir()]
+
+
+def test_a_session_whose_kernelspecs_cannot_be_written_is_stopped(
+    hub: ScriptedHub, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = launchable(hub)
+    kernels, removed = file.with_name("kernels"), threading.Event()
+    raw = json_page(200, {"kernelspecs": {}}).raw()
+    hub.pages[f"{urlsplit(url).path}api/kernelspecs"] = Raw([removed, *raw.parts], raw.ending)
+
+    def remove() -> None:
+        hub.awaited("GET", "api/kernelspecs")
+        shutil.rmtree(kernels, ignore_errors=True)
+        removed.set()
+
+    arguments = ["--hub", hub.url, "--no-warm-up", "--kernels", str(kernels)]
+    with ThreadPoolExecutor() as pool:
+        pool.submit(remove)
+        assert main(["start", "org/repo", *arguments]) == 2
+
+    output = capsys.readouterr()
+    assert f"The kernelspecs cannot be written to {kernels}: No such file" in output.err
+    assert output.out == ""
+    assert not hub.runs("new")
 
 
 def test_each_attempt_and_wait_is_shown_and_in_the_json(

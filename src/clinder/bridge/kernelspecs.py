@@ -23,7 +23,7 @@ from clinder.bridge.settings import Settings
 
 NATIVE = "python3"
 """The name under which a Jupyter client offers the kernel of its own environment."""
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,200}")  # jupyter_client.kernelspec
+_NAME = re.compile(r"(?!\.{1,2}\Z)[A-Za-z0-9._-]{1,200}")  # jupyter_client.kernelspec; a folder
 _MARK = {"clinder": {"bridge": True}}
 
 

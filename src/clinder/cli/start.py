@@ -19,7 +19,7 @@ from clinder.cli.options import FAILURE, STDOUT, Options
 from clinder.cli.screen import choose_screen
 from clinder.cli.session_files import stop_command, stop_or_keep
 from clinder.cli.streams import OutputLost, print_status, write
-from clinder.errors import Cancelled, LaunchFailed, UsageError
+from clinder.errors import UsageError
 from clinder.launch.options import LOCAL
 from clinder.session import Session
 from clinder.timeouts import LAUNCH_STOP
@@ -59,7 +59,7 @@ def start(options: Options, output: str, kernels: Path | None = None) -> None:
             if _stop(session, options, log):
                 error.message += " clinder stopped the session, because nobody received its token."
             raise
-        except (Cancelled, LaunchFailed):
+        except Exception:
             _stop(session, options, log)
             raise
         screen.advise(format_advice(session, options, output))

@@ -9,7 +9,7 @@ from typing import Any
 
 from clinder._deadline import Deadline
 from clinder.bridge.kernelspecs import guess_kernelspecs, local_names, write_kernelspecs
-from clinder.errors import ClinderError
+from clinder.errors import ClinderError, UsageError
 from clinder.session import Session
 from clinder.timeouts import Timeouts
 from clinder.wire.http import Transport
@@ -37,7 +37,8 @@ def write_bridges(
     sentence about where kernelspecs run. If the session's kernelspecs are unknown, every kernelspec
     is refused, because a tool would otherwise run on this machine without notice. If there is no
     session yet, each local name is one of the session's: the gateway decides which of its
-    kernelspecs runs a notebook that names another.
+    kernelspecs runs a notebook that names another. Raises :class:`~clinder.errors.UsageError` if
+    they cannot be written.
     """
     local = local_names(environ, executables)
     specs: Mapping[str, Any] = {}
@@ -48,7 +49,11 @@ def write_bridges(
             specs = Server(session, Transport(timeouts)).kernelspecs(Deadline(_LIST_TIMEOUT))
         except ClinderError as error:
             report(f"The session's kernelspecs are unknown: {error.message}")
-    written = write_kernelspecs(folder, specs, url=url, token=token, top=top, local=local)
+    try:
+        written = write_kernelspecs(folder, specs, url=url, token=token, top=top, local=local)
+    except OSError as error:
+        reason = f"The kernelspecs cannot be written to {folder}: {error.strerror}."
+        raise UsageError(reason, hint="Check that its disk is not full.") from None
     report(_describe(written.session, written.refused))
     path = environ.get("JUPYTER_PATH", "")
     return {"JUPYTER_PATH": os.pathsep.join(filter(None, (str(folder), path)))}

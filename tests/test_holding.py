@@ -386,6 +386,13 @@ def test_a_kernel_whose_consumer_deletes_it_is_not_missed() -> None:
     assert WARNINGS == []
 
 
+def test_a_list_is_requested_again_if_the_server_fails_because_a_kernel_starts() -> None:
+    answers = iter([json_page(500, {"message": "Unhandled error"}), json_page(200, [])])
+    with ScriptedHub() as hub, Gateway(Credential(f"{hub.url}user/x/", TOKEN)) as opened:
+        hub.jupyterhub = lambda _: next(answers)
+        assert request(opened, "GET", "api/kernels") == (200, b"[]")
+
+
 def test_another_kernelspec_is_started_if_the_server_lacks_the_requested_one() -> None:
     server = Server(lambda parent: [info(parent)])
     with gateway(server) as opened:

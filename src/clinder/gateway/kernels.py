@@ -186,6 +186,9 @@ class Kernels:
         try:
             if not self._gone:
                 answer = self._upstream.call("GET", target.text)
+            if answer is not None and answer.status == 500:
+                # For a moment while a kernel starts (see wire/jupyter_server.py).
+                answer = self._upstream.call("GET", target.text)
         except TransportError as error:
             if not own:
                 respond_to_failure(exchange, error, self._upstream)

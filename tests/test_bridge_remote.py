@@ -12,6 +12,7 @@ import zmq
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection
 
+from answers import json_page
 from clinder.bridge.envelope import SUBPROTOCOL, Message, pack
 from clinder.bridge.remote import Channel, ChannelClosed, Gateway, RemoteError
 from clinder.bridge.sockets import KernelSockets
@@ -67,6 +68,13 @@ def test_a_kernel_that_cannot_be_used_has_a_reason(
     with pytest.raises(RemoteError) as raised:
         remote.open_channel(remote.start_kernel("python3", "a.ipynb", "a")[1], "c")
     assert str(raised.value) == message
+
+
+@pytest.mark.parametrize("kernel", [None, "k1", ["k1"], {}, {"id": 1}], ids=str)
+def test_a_response_without_a_kernel_has_a_reason(hub: ScriptedHub, kernel: object) -> None:
+    hub.pages["/api/sessions"] = json_page(201, {"id": "s1", "kernel": kernel})
+    with pytest.raises(RemoteError, match="the session's server gave no reason"):
+        Gateway(f"{hub.origin}/", TOKEN).start_kernel("python3", "a.ipynb", "a")
 
 
 def test_a_gateway_that_is_gone_has_a_reason(hub: ScriptedHub) -> None:

@@ -52,7 +52,9 @@ class Gateway:
         kernel = {"name": kernelspec}
         body = {"path": path, "name": name, "type": "notebook", "kernel": kernel}
         data = self._request("POST", "api/sessions", body)
-        session_id, kernel_id = data.get("id"), (data.get("kernel") or {}).get("id")
+        started = data.get("kernel")
+        kernel_id = started.get("id") if isinstance(started, dict) else None
+        session_id = data.get("id")
         if not (isinstance(session_id, str) and isinstance(kernel_id, str)):
             reason = data.get("message") or "the session's server gave no reason"
             raise RemoteError(f"The kernel could not be started: {reason}")
@@ -71,9 +73,10 @@ class Gateway:
 
     def cancel(self) -> None:
         """End the request that starts a kernel; the gateway deletes the kernel then."""
-        if self._connection and self._connection.sock:
+        opened = self._connection.sock if self._connection else None
+        if opened:  # the thread that starts the kernel can close it at any time
             with suppress(OSError):
-                self._connection.sock.shutdown(socket.SHUT_RDWR)
+                opened.shutdown(socket.SHUT_RDWR)
 
     def _request(
         self, method: str, path: str, body: object = None, *, timeout: float = _SILENCE

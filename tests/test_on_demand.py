@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import queue
+import signal
+import sys
 import threading
 
 import pytest
 
+from clinder.cli.process import Process
+from clinder.cli.waiting import (
+    Exited,
+    Grace,
+    Happenings,
+    LaunchEnded,
+    Signalled,
+    Waiting,
+)
 from clinder.errors import BuildFailed, Cancelled, ClinderError
 from clinder.launch.on_demand import OnDemand
 from clinder.session import Session
@@ -97,3 +110,32 @@ def test_a_session_that_runs_already_is_not_launched() -> None:
     source = OnDemand.of(SESSION)
     source.end(0)
     assert (source.get(), source.was_needed) == (SESSION, False)
+
+
+def test_a_signal_that_comes_too_late_to_end_the_launch_leaves_the_command_its_exit_code() -> None:
+    happenings: Happenings = queue.SimpleQueue()
+    began = threading.Event()
+
+    def launch(cancel: threading.Event) -> Session:
+        began.set()
+        assert cancel.wait(60)
+        return SESSION
+
+    source = OnDemand(launch)
+    source.on_end = lambda: happenings.put(LaunchEnded())
+    process = Process([sys.executable, "-c", ""], os.environ)
+    waiting = Waiting(
+        process,
+        source,
+        happenings,
+        Grace(),
+        gateway=None,
+        on_launched=lambda: happenings.put(Exited(process.wait())),
+    )
+    thread = threading.Thread(target=source.get)
+    thread.start()
+    assert began.wait(60)
+    process.wait()
+    happenings.put(Signalled(signal.SIGTERM, is_first=True))
+    assert waiting.result(waiting.wait()) == 0
+    thread.join(60)

@@ -136,7 +136,7 @@ class Waiting:
             )
         if self._has_no_session and self._source.error is not None:
             raise self._source.error
-        if self._is_cancelled:
+        if self._is_cancelled and self._source.session is None:
             raise Cancelled("Cancelled.")
         return exit_code(self._killed_by) if self._killed_by else code
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -154,3 +155,23 @@ def test_a_kernel_whose_session_has_ended_explains_itself_and_fails(folder: Path
         [sys.executable, *argv[1:], "connection.json"], capture_output=True, text=True, check=False
     )
     assert (ended.returncode, ended.stderr) == (1, "clinder: This kernel's session has ended.\n")
+
+
+def test_a_kernel_whose_port_is_taken_explains_itself_and_fails(
+    folder: Path, tmp_path: Path
+) -> None:
+    write(folder, {"ir": spec()})
+    connection = tmp_path / "connection.json"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        fields = {"ip": "127.0.0.1", "key": "k", "hb_port": taken.getsockname()[1]}
+        connection.write_text(json.dumps(fields), encoding="utf-8")
+        script, *arguments, _ = kernel_json(folder, "ir")["argv"][1:]
+        ended = subprocess.run(
+            [sys.executable, script, *arguments, str(connection)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("clinder: This kernel cannot listen for its tool: Address")
+    assert "Traceback" not in ended.stderr

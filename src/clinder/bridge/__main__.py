@@ -22,10 +22,19 @@ def relay(folder: str, kernelspec: str, connection_file: str, *_: str) -> int:
     from clinder.bridge.settings import Settings
 
     sys.path[:] = [*sys.path[1:], own, *others]
+    from zmq import ZMQError
+
     from clinder.bridge.relay import Relay
     from clinder.bridge.sockets import KernelSockets
 
-    with KernelSockets(connection) as sockets:
+    try:
+        opened = KernelSockets(connection)
+    except ZMQError as error:  # jupyter_client chooses ports that another program can take
+        sys.stderr.write(
+            f"clinder: This kernel cannot listen for its tool: {error}. Start it again.\n"
+        )
+        return 1
+    with opened as sockets:
         return Relay(sockets, Settings(**settings), kernelspec).run()
 
 

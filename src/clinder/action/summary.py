@@ -64,7 +64,8 @@ def format_report(report: Report) -> str:
     """Return a table of the pages that ran on the session."""
     if not report.kernels:
         return f"{_escape(describe_nothing(report))}\n\n"
-    kernels = sorted(report.kernels, key=lambda each: each not in report.failed)
+    failed = set(report.failed)
+    kernels = sorted(report.kernels, key=lambda each: each not in failed)
     rows = "".join(map(_page, kernels[:_MAX_PAGES]))
     more = len(kernels) - _MAX_PAGES
     memory = describe_memory(report.resources)

@@ -425,6 +425,18 @@ def test_the_post_step_needs_nothing_that_the_job_can_remove(
     assert len(hub.calls("POST", "/api/shutdown")) == 1
 
 
+def test_the_post_step_stops_the_session_even_if_it_cannot_show_the_launch(
+    use: MakeUse, hub: ScriptedHub
+) -> None:
+    hub.then(Answer(session(hub)))
+    used = use(hub)
+    used.start()
+    (used.folder / "outcome.json").write_text('{"summary": "", "message": 1}')
+
+    assert "A bug in clinder: AttributeError" in used.post().log.annotations[0].data
+    assert len(hub.calls("POST", "/api/shutdown")) == 1
+
+
 def test_two_uses_have_two_sessions_and_share_the_packages(use: MakeUse, hub: ScriptedHub) -> None:
     hub.then(Answer(session(hub, "a")), Answer(session(hub, "b")))
     first = use(hub, shared=None)

@@ -54,10 +54,12 @@ def stop(
         hub_token = environ.get("CLINDER_HUB_TOKEN", "")
         for secret in (hub_token, *(each for session in sessions for each in session.secrets)):
             workflow.mask(secret)
-        code = _show_launch(folder, workflow)
-        for session in sessions:
-            deadline = Deadline(_SECONDS, now=now, pause=pause)
-            _stop(session.for_user(hub_token), folder, workflow, deadline)
+        try:
+            code = _show_launch(folder, workflow)
+        finally:  # the launch is shown first, but nothing there may keep a session running
+            for session in sessions:
+                deadline = Deadline(_SECONDS, now=now, pause=pause)
+                _stop(session.for_user(hub_token), folder, workflow, deadline)
         if report is not None:
             code = max(code, _show(report, folder, workflow))
         if launching := folder.launching():

@@ -76,6 +76,9 @@ def test_a_reader_ignores_fields_that_it_does_not_know() -> None:
         '{"version": 1, "launch": {"phases": []}}',
         '{"version": 1, "launch": {"phases": {"a": "b"}}}',
         '{"version": 1, "clinder": null}',
+        '{"version": 1, "kernels": [{"seconds": NaN}]}',
+        '{"version": 1, "kernels": [{"seconds": -Infinity}]}',
+        '{"version": 1, "kernels": [{"seconds": 1' + 400 * "0" + "}]}",
     ],
 )
 def test_anything_else_is_no_report(text: str) -> None:

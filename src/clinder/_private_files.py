@@ -32,10 +32,10 @@ def require_private(path: Path, status: os.stat_result, kind: str) -> None:
 def read_token(path: Path, kind: str) -> str:
     """Return the token in a private file. Raises :class:`~clinder.errors.UsageError`."""
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe might take forever
+            raise UsageError(f"The {kind} {path} is not a regular file.")
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"The {kind} {path} is not a regular file.")
             require_private(path, status, kind)
             token = file.read(_MAX_TOKEN).strip()
     except OSError as error:

@@ -102,3 +102,11 @@ def test_a_hub_refuses_an_unsafe_token_file(
     assert result.code == 2
     assert message in result.err
     assert "secret" not in result.err
+
+
+@pytest.mark.posix
+def test_a_pipe_is_no_token_file(world: World) -> None:
+    os.mkfifo(world.directory / "token", 0o600)
+    result = world.run("hub", "--port", "0", "--token-file", "token")
+    assert result.code == 2
+    assert "The token file token is not a regular file." in result.err

@@ -8,6 +8,7 @@ contain what the page's code puts there.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -242,7 +243,7 @@ class Report:
         """
         data = parse_object(text)
         if data is not None and data.get("version") == VERSION:
-            with suppress(TypeError):
+            with suppress(OverflowError, TypeError):
                 return cast(Report, _read(cls, data))
         raise UsageError("This is not a report of this version of clinder.")
 
@@ -256,7 +257,10 @@ def _rounded(value: Any) -> Any:
 
 
 def _read(kind: Any, data: Any) -> Any:
-    """Return a value of a dataclass or of a type that JSON has. Raises TypeError."""
+    """Return a value of a dataclass or of a type that JSON has.
+
+    Raises TypeError, and OverflowError for a number that no float can hold.
+    """
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         names = hints.keys() & _require(dict, data).keys()
@@ -268,7 +272,16 @@ def _read(kind: Any, data: Any) -> Any:
         return tuple(_read(arguments[0], each) for each in _require(list, data))
     if get_origin(kind) is Mapping:
         return {name: _read(arguments[1], each) for name, each in _require(dict, data).items()}
-    return _require(kind, float(data) if kind is float and type(data) is int else data)
+    if kind is float and type(data) in (int, float):
+        return _require_finite(float(data))
+    return _require(kind, data)
+
+
+def _require_finite(number: float) -> float:
+    """Return the number. Raises TypeError for those of Python's JSON that are none in JSON."""
+    if not math.isfinite(number):
+        raise TypeError
+    return number
 
 
 def _require(kind: type[T], data: Any) -> T:

@@ -16,7 +16,7 @@ from answers import Answer, Raw, json_page, moved, page
 from channels import TOKEN, Server, info, reply, serving, status
 from clinder._deadline import Deadline
 from clinder.errors import ServerNotReady
-from clinder.gateway import holding, kernels
+from clinder.gateway import held_response, holding, kernels
 from clinder.gateway.gateway import Gateway, GatewayOptions
 from clinder.gateway.slots import KernelLimit
 from clinder.gateway.upstream import Credential
@@ -108,7 +108,7 @@ def test_a_kernel_that_replaces_that_of_a_session_is_held_and_takes_its_turn() -
 
 
 def test_blanks_keep_the_consumer_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "_BLANK_AFTER", 0.05)
+    monkeypatch.setattr(held_response, "_BLANK_AFTER", 0.05)
     server = Server(lambda parent: [info(parent)], opens_after=0.5)
     with gateway(server) as opened:
         code, content = request(opened, "POST", "api/sessions", SESSION)
@@ -326,7 +326,7 @@ def test_a_kernel_whose_consumer_left_just_before_the_response_is_deleted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Otherwise it would keep its slot for an hour, and the pages that wait would do so, too."""
-    monkeypatch.setattr(holding, "_TICK", 60.0)  # so that the kernel comes first
+    monkeypatch.setattr(held_response, "_TICK", 60.0)  # so that the kernel comes first
     has_left = threading.Event()
 
     def answers(parent: str) -> list[str | bytes | None]:

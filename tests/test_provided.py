@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from clinder.errors import BuildFailed
-from clinder.gateway import holding
+from clinder.gateway import held_response
 from clinder.gateway.forward import GONE
 from clinder.gateway.gateway import Gateway
 from clinder.gateway.upstream import Credential
@@ -82,7 +82,7 @@ def test_a_request_waits_for_the_launch(
     begins_early: bool,
 ) -> None:
     """After some seconds the response begins, so that the consumer goes on waiting."""
-    monkeypatch.setattr(holding, "_BLANK_AFTER", 0.01 if begins_early else 60)
+    monkeypatch.setattr(held_response, "_BLANK_AFTER", 0.01 if begins_early else 60)
     with ScriptedHub() as hub:
         launch = Launch(hub.serve("x", Jupyter(TOKEN)))
         with Gateway(launch) as opened, asked(opened, method, path, body) as connection:
@@ -134,7 +134,7 @@ def test_without_a_session_a_websocket_is_refused(path: str) -> None:
 def test_a_response_that_has_begun_is_not_what_the_consumer_expects(
     monkeypatch: pytest.MonkeyPatch, method: str, path: str
 ) -> None:
-    monkeypatch.setattr(holding, "_BLANK_AFTER", 0.01)
+    monkeypatch.setattr(held_response, "_BLANK_AFTER", 0.01)
     launch = Launch()
     body = SESSION if method == "POST" else None
     with Gateway(launch) as opened, asked(opened, method, path, body) as connection:

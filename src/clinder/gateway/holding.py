@@ -29,23 +29,22 @@ from clinder.errors import (
     TokenRefused,
 )
 from clinder.gateway.access import Target
-from clinder.gateway.exchange import ConsumerGone, Exchange, Headers
+from clinder.gateway.exchange import ConsumerGone, Exchange
 from clinder.gateway.failures import Cause
 from clinder.gateway.forward import (
     GONE,
     describe_failure,
     forward,
-    pass_on,
-    respond_without_session,
 )
 from clinder.gateway.held_kernel import HeldKernel
+from clinder.gateway.held_response import JSON, Outcome, end, respond, wait
 from clinder.gateway.kernels import SHORT, Kernels
 from clinder.gateway.kernelspecs import map_kernelspec
 from clinder.gateway.report import Kernel
 from clinder.gateway.slots import Slot, Slots
 from clinder.gateway.start import Start
 from clinder.gateway.threads import Threads
-from clinder.gateway.upstream import Answer, NoSession, Reply, Upstream
+from clinder.gateway.upstream import Answer, NoSession, Upstream
 from clinder.running.kernels import connect_kernel
 from clinder.wire.http import Transport
 from clinder.wire.http_errors import TransportError
@@ -62,9 +61,6 @@ Raises :class:`~clinder.errors.ClinderError` if that fails; its message is shown
 BRIDGE = "clinder-bridge"
 """The header by which a bridge asks for a kernel that ends with it."""
 _MAX_BODY = 1024 * 1024
-_BLANK_AFTER = 5.0
-"""Seconds between two blanks. clinder's own time limit for a silent server is ten."""
-_TICK = 0.1
 _RETRY_DELAYS = (1.0, 3.0)
 """Seconds before a start is tried again, because proxies have brief failures."""
 _REFUSALS = (400, 404, 409, 501)
@@ -77,9 +73,6 @@ the session alive notices after 60 s that it is gone."""
 _OUTAGE_POLL = 2.0
 _NO_SESSION = "The hub no longer has the session."
 _MAX_DETAIL = 300
-_JSON: Headers = [("Content-Type", "application/json")]
-_Outcome = Answer | HeldKernel | NoSession | None
-"""A response, a kernel, or the reason why there is none. ``None``: the consumer is gone."""
 
 
 class Holding:
@@ -140,31 +133,31 @@ class Holding:
             cancel.set()
             raise
         if not isinstance(result, HeldKernel):
-            _end(exchange, result)
+            end(exchange, result)
         elif exchange.is_consumer_gone():  # it left just before
             self._kernels.remove(result)
         else:
             if BRIDGE in exchange.headers:
                 self._kernels.lease(result)
-            _respond(exchange, result.model)
+            respond(exchange, result.model)
 
     def get(self, exchange: Exchange, target: Target) -> None:
         """Serve a GET request that comes before there is a session. Raises ``ConsumerGone``."""
-        _end(exchange, self._hold(exchange, lambda: self._get(target)))
+        end(exchange, self._hold(exchange, lambda: self._get(target)))
 
     def _get(self, target: Target) -> Answer:
         try:
             return self._upstream.call("GET", target.text)
         except TransportError as error:
-            return Answer(502, _JSON, json.dumps({"message": describe_failure(error)}).encode())
+            return Answer(502, JSON, json.dumps({"message": describe_failure(error)}).encode())
 
-    def _hold(self, exchange: Exchange, work: Callable[[], _Outcome]) -> _Outcome:
+    def _hold(self, exchange: Exchange, work: Callable[[], Outcome]) -> Outcome:
         """Return the outcome of work, and send blanks meanwhile. Raises ``ConsumerGone``."""
-        outcome: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
+        outcome: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         self._threads.start("start", lambda: outcome.put(self._try(work)))
-        return _wait(exchange, outcome)
+        return wait(exchange, outcome)
 
-    def _try(self, work: Callable[[], _Outcome]) -> _Outcome:
+    def _try(self, work: Callable[[], Outcome]) -> Outcome:
         try:
             return work()
         except NoSession as error:
@@ -420,42 +413,3 @@ class Holding:
     def _clean(self, message: str) -> str:
         """Return a server's message, which can echo the request."""
         return one_line(message.replace(self._upstream.credential.token, "…"), _MAX_DETAIL)
-
-
-def _wait(exchange: Exchange, outcome: queue.SimpleQueue[_Outcome]) -> _Outcome:
-    """Return the outcome, and send blanks until then. Raises ``ConsumerGone``."""
-    due = time.monotonic() + _BLANK_AFTER
-    while True:
-        with suppress(queue.Empty):
-            return outcome.get(timeout=_TICK)
-        if exchange.is_consumer_gone():
-            raise ConsumerGone
-        if time.monotonic() >= due:
-            if not exchange.responding:
-                exchange.begin(201 if exchange.method == "POST" else 200, _JSON)
-            exchange.write(b" ")
-            due = time.monotonic() + _BLANK_AFTER
-
-
-def _respond(exchange: Exchange, model: object) -> None:
-    if not exchange.responding:
-        exchange.respond_json(201 if exchange.method == "POST" else 200, model)
-        return
-    exchange.end_json(model)
-
-
-def _end(exchange: Exchange, result: _Outcome) -> None:
-    """Send a response that is not a kernel."""
-    if isinstance(result, Answer):
-        _pass_on(exchange, result)
-    elif isinstance(result, NoSession):
-        respond_without_session(exchange, result)
-    else:
-        exchange.break_off()
-
-
-def _pass_on(exchange: Exchange, answer: Answer) -> None:
-    if not exchange.responding:
-        pass_on(exchange, Reply(answer.status, answer.headers, iter([answer.body])))
-        return
-    exchange.end_json(answer.content)

@@ -43,7 +43,6 @@ _READY = "seconds: "
 
 def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
     """Compare a session's server with and without the gateway in front of it."""
-    few = max(1, runs // 3)
     with open_session(bench) as session:
         gateways = Gateways(bench, session)
         yield _start(measure_in_turns([Contender(_GATEWAY, gateways.measure_start)], runs))
@@ -63,7 +62,7 @@ def compare(bench: Bench, runs: int) -> Iterator[Comparison]:
             yield _compare(
                 f"The gateway: a book of {_PAGES} pages",
                 "MyST executes pages of five cells, each on a kernel of its own.",
-                both.measure(both.build_book, few),
+                both.measure(both.build_book, runs),
             )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,6 +23,7 @@ from clinder.gateway.process import end_detached, start_detached
 from clinder.gateway.slots import KernelLimit
 from clinder.session import Session
 from e2e.world import until
+from file_modes import modes
 from hubs import Jupyter, ScriptedHub
 
 OPTIONS = GatewayOptions(60.0, KernelLimit(2), {"a": "b"}, CellLimits(30.0))
@@ -55,7 +55,7 @@ def test_it_serves_the_session_until_it_is_told_to_end(session: Session, tmp_pat
     assert "s3cret" not in " ".join([*process.cmdline(), *process.environ().values()])
     assert handed.token not in repr(handed)
     if sys.platform != "win32":
-        assert {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.iterdir()} == {0o600}
+        assert {*modes(tmp_path).values()} == {0o600}
     report = end_detached(tmp_path, Deadline(30))
 
     assert report is not None

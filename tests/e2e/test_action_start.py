@@ -26,6 +26,7 @@ from clinder.launch.build_signs import PACKAGE_MISSING
 from clinder.session import Session
 from e2e.action import REPOSITORY, SHA, Use, copy_action
 from e2e.world import Result, World, line_with, until
+from file_modes import modes
 from histories import History
 from hubs import Jupyter, ScriptedHub
 from reports import WHOLE
@@ -130,10 +131,10 @@ def test_a_session_is_passed_on_to_later_steps_and_stopped(use: MakeUse, hub: Sc
     assert start.log.annotations == []
     assert [each.path for each in hub.builds] == [f"/build/{SPEC}?build_token=b1ld"]
     assert TOKEN not in used.summary
-    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in used.folder.iterdir()}
+    found = modes(used.folder)
     assert stat.S_IMODE(used.folder.stat().st_mode) == 0o700
-    assert modes["session-0.json"] == 0o600
-    assert sorted(modes) == ["python", "session-0.json"]
+    assert found["session-0.json"] == 0o600
+    assert sorted(found) == ["python", "session-0.json"]
 
     post = used.post()
 
@@ -530,8 +531,8 @@ def test_later_steps_use_the_gateway_and_the_outputs_name_the_session(
     assert request({**exported, "JUPYTER_TOKEN": TOKEN}, "api/status").status_code == 403
     (process,) = gateways(world)
     assert TOKEN not in " ".join([*process.cmdline(), *process.environ().values()])
-    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in gateway.folder.iterdir()}
-    assert {name for name, mode in modes.items() if mode & 0o077} <= {"python"}
+    found = modes(gateway.folder)
+    assert {name for name, mode in found.items() if mode & 0o077} <= {"python"}
 
     post = gateway.post()
 

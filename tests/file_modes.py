@@ -1,4 +1,4 @@
-"""The modes of files that a process replaces meanwhile, as the gateway does with its report."""
+"""Read the modes of files in a folder that another process changes at the same time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def modes(folder: Path) -> dict[str, int]:
-    """Return the mode of each file in a folder, without those that are gone by then."""
+    """Return the mode of each file in a folder, except files that have just been replaced."""
     found: dict[str, int] = {}
     for each in folder.iterdir():
         with suppress(FileNotFoundError):

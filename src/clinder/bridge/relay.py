@@ -74,7 +74,7 @@ class Relay:
         except ChannelClosed:
             if self._end_at is None:
                 self._fail("The session, or clinder's gateway to it, has ended.")
-            time.sleep(self._remaining())  # a grace period, if there is one, has not ended yet
+            time.sleep(self._remaining())  # the tool reads the last message in the grace period
         finally:
             self._delete()
         return self._code

@@ -59,7 +59,7 @@ def start(options: Options, output: str, kernels: Path | None = None) -> None:
             if _stop(session, options, log):
                 error.message += " clinder stopped the session, because nobody received its token."
             raise
-        except Exception:
+        except Exception:  # whatever it is, nobody has received the session's token
             _stop(session, options, log)
             raise
         screen.advise(format_advice(session, options, output))
